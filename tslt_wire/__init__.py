@@ -1,0 +1,77 @@
+"""tslt-wire: a wire format and protocol for speculative decoding split between a device and an edge.
+
+The core: codec, verification and sans-IO sessions.  Needs numpy, opens no sockets, reads no clock, draws from no global
+randomness.  ``spec/tslt-wire.md`` is the format.
+"""
+
+from tslt_wire.codec import decode, encode
+from tslt_wire.distribution import SparseDistribution, sample_children, sparsify
+from tslt_wire.errors import (
+    DecodeError,
+    ErrorCode,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    TsltError,
+)
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.list_codec import decode_list, encode_list
+from tslt_wire.messages import (
+    SPEC_VERSION,
+    Bye,
+    Draft,
+    Error,
+    Extension,
+    Hello,
+    ListEvidence,
+    Message,
+    Prompt,
+    Verdict,
+    Welcome,
+    prefix_hash,
+)
+from tslt_wire.precision import Precision
+from tslt_wire.profile import Profile
+from tslt_wire.sampling import Sampling
+from tslt_wire.tree import TokenTree
+from tslt_wire.truncation import MinProb, TopK, TopP
+from tslt_wire.verify import verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SPEC_VERSION",
+    "Bye",
+    "DecodeError",
+    "DecodeLimits",
+    "Draft",
+    "Error",
+    "ErrorCode",
+    "Extension",
+    "Hello",
+    "ListEvidence",
+    "LocalProtocolError",
+    "Message",
+    "MinProb",
+    "Precision",
+    "Profile",
+    "Prompt",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Sampling",
+    "SparseDistribution",
+    "TokenTree",
+    "TopK",
+    "TopP",
+    "TsltError",
+    "Verdict",
+    "Welcome",
+    "decode",
+    "decode_list",
+    "encode",
+    "encode_list",
+    "prefix_hash",
+    "sample_children",
+    "sparsify",
+    "verify",
+]

@@ -1,0 +1,130 @@
+"""Bit and byte fields: the writer and the reader every frame body goes through.
+
+Spec section 3.  Bits fill a byte from its least significant bit up; a number's least significant bit comes first.  The
+reader checks that the bytes are there before it allocates, and that padding is zero and nothing is left at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire.errors import DecodeError, ErrorCode
+
+Bits = npt.NDArray[np.uint8]
+
+MAX_VARINT_BYTES = 5
+"""Bytes of the longest varint: 35 bits, of which 32 are allowed."""
+
+
+def id_bits(vocab_size: int) -> int:
+    """Bits of one token id: ceil(log2(vocab_size)), 0 for a vocabulary of one."""
+    return (vocab_size - 1).bit_length()
+
+
+class BitWriter:
+    """Collects fields and returns them as bytes."""
+
+    def __init__(self) -> None:
+        self._parts: list[Bits] = []
+
+    def bits(self, value: int, width: int) -> None:
+        """Append ``value`` (0 <= value < 2**width) in ``width`` bits."""
+        self.array(np.array([value]), width)
+
+    def array(self, values: npt.NDArray[Any], width: int) -> None:
+        """Append each of ``values`` (integers (N,), 0 <= v < 2**width) in ``width`` bits (at most 32)."""
+        wide = np.asarray(values, dtype=np.uint64)
+        if wide.size and int(wide.max()) >> width:
+            raise ValueError(f"value {int(wide.max())} does not fit {width} bits")
+        shifts = np.arange(width, dtype=np.uint64)
+        self._parts.append(((wide[:, None] >> shifts) & np.uint64(1)).astype(np.uint8).ravel())
+
+    def varint(self, value: int) -> None:
+        """Append ``value`` (0 <= value < 2**32): groups of 7 bits, the lowest first, each with a "more follow" bit on top."""
+        if not 0 <= value < 1 << 32:
+            raise ValueError(f"a varint holds 0..2**32-1, got {value}")
+        while value > 0x7F:
+            self.bits(value & 0x7F | 0x80, 8)
+            value >>= 7
+        self.bits(value, 8)
+
+    def bytes(self, data: bytes) -> None:
+        """Append ``data``, 8 bits a byte (at any bit position)."""
+        self.array(np.frombuffer(data, np.uint8), 8)
+
+    def finish(self) -> bytes:
+        """All fields, padded to whole bytes with zero bits."""
+        if not self._parts:
+            return b""
+        return np.packbits(np.concatenate(self._parts), bitorder="little").tobytes()
+
+
+class BitReader:
+    """Reads fields from bytes; every method raises DecodeError and never reads past the end."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._bits: Bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        """Bits that have not been read."""
+        return len(self._bits) - self._at
+
+    def _take(self, count: int) -> Bits:
+        if count > self.left:
+            raise DecodeError(ErrorCode.TRUNCATED, f"{count} bits are needed and {self.left} are left")
+        part = self._bits[self._at : self._at + count]
+        self._at += count
+        return part
+
+    def array(self, count: int, width: int) -> npt.NDArray[np.uint32]:
+        """Read ``count`` numbers of ``width`` bits (at most 32); uint32 (count,)."""
+        part = self._take(count * width).reshape(count, width)
+        if width == 0:
+            return np.zeros(count, np.uint32)
+        padded = np.zeros((count, 32), np.uint8)
+        padded[:, :width] = part
+        return np.packbits(padded, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
+
+    def bits(self, width: int) -> int:
+        """Read one number of ``width`` bits."""
+        return int(self.array(1, width)[0])
+
+    def varint(self) -> int:
+        """Read a varint; NON_CANONICAL if it has a needless last group, OUT_OF_RANGE if it does not fit 32 bits."""
+        value = 0
+        for i in range(MAX_VARINT_BYTES):
+            group = self.bits(8)
+            value |= (group & 0x7F) << (7 * i)
+            if not group & 0x80:
+                if i and not group:
+                    raise DecodeError(ErrorCode.NON_CANONICAL, "a varint must not end in an empty group")
+                if value >= 1 << 32:
+                    break
+                return value
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "a varint must be below 2**32")
+
+    def bytes(self, count: int) -> bytes:
+        """Read ``count`` bytes."""
+        return np.packbits(self._take(8 * count), bitorder="little").tobytes()
+
+    def ones(self, limit: int) -> int:
+        """Read a unary number: 1 bits up to the first 0 bit, which is read too, or up to ``limit`` 1 bits."""
+        window = self._bits[self._at : self._at + limit]
+        zeros = np.flatnonzero(window == 0)
+        if len(zeros):
+            self._take(int(zeros[0]) + 1)
+            return int(zeros[0])
+        self._take(limit)
+        return limit
+
+    def finish(self) -> None:
+        """Check that only zero padding, less than a byte of it, is left."""
+        if self.left >= 8:
+            raise DecodeError(ErrorCode.TRAILING_BYTES, f"{self.left // 8} bytes follow the content")
+        if self._take(self.left).any():
+            raise DecodeError(ErrorCode.RESERVED_BITS, "padding bits must be 0")

@@ -1,0 +1,179 @@
+"""Messages to frames and back.
+
+Spec section 3.  A frame is one kind byte, optional extensions, the body, and a CRC-32; it is read with nothing but its
+own bytes and the profile.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from typing import Any
+
+import numpy as np
+
+from tslt_wire.bits import BitReader, BitWriter, id_bits
+from tslt_wire.draft_codec import read_draft, write_draft
+from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.handshake_codec import read_error, read_hello, read_welcome, write_error, write_hello, write_welcome
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.messages import Bye, Draft, Error, Extension, Hello, Message, Prompt, Verdict, Welcome
+from tslt_wire.profile import Profile
+
+CRC_BYTES = 4
+_HAS_EXTENSIONS = 0x40
+_RESERVED = 0x80
+_KIND_MASK = 0x3F
+
+
+class Kind(enum.IntEnum):
+    """Frame kinds (spec/registry.md): the low 6 bits of the first byte."""
+
+    HELLO = 0x01
+    WELCOME = 0x02
+    PROMPT = 0x03
+    ERROR = 0x04
+    BYE = 0x05
+    VERDICT = 0x08
+    DRAFT_LIST = 0x10
+
+
+_KIND_OF = {
+    Hello: Kind.HELLO,
+    Welcome: Kind.WELCOME,
+    Prompt: Kind.PROMPT,
+    Error: Kind.ERROR,
+    Bye: Kind.BYE,
+    Verdict: Kind.VERDICT,
+    Draft: Kind.DRAFT_LIST,
+}
+HANDSHAKE_PROFILE = Profile(vocab_size=1)
+"""Enough to read HELLO, WELCOME, ERROR and BYE, whose layout depends on nothing negotiated."""
+
+
+def kind_of(message: Message) -> Kind:
+    """The frame kind a message travels as."""
+    return _KIND_OF[type(message)]
+
+
+def encode(message: Message, profile: Profile) -> bytes:
+    """The one frame that stands for ``message``.
+
+    Raises ValueError if the message does not fit the profile (a token outside the vocabulary, lists of another one).
+    """
+    out = BitWriter()
+    extensions = message.extensions
+    out.bits(kind_of(message) | (_HAS_EXTENSIONS if extensions else 0), 8)
+    if extensions:
+        _write_extensions(out, extensions)
+    if isinstance(message, Draft):
+        write_draft(out, message, profile)
+    elif isinstance(message, Verdict):
+        out.varint(message.round)
+        out.varint(message.node + 1)
+        out.bits(message.token, id_bits(profile.vocab_size))
+        out.bits(message.end, 1)
+    elif isinstance(message, Prompt):
+        out.bytes(message.transcript)
+        out.varint(message.keep)
+        out.varint(len(message.tokens))
+        out.array(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
+    elif isinstance(message, Hello):
+        out.bytes(write_hello(message))
+    elif isinstance(message, Welcome):
+        out.bytes(write_welcome(message))
+    elif isinstance(message, Error):
+        out.bytes(write_error(message))
+    content = out.finish()
+    return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
+
+
+def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None) -> Message:
+    """The message that ``data``, one whole frame, stands for.
+
+    Raises DecodeError, and nothing else, for bytes that ``encode`` with this profile would not have written.
+    """
+    limits = limits or DecodeLimits()
+    view = memoryview(data).cast("B")
+    if len(view) > limits.max_frame_bytes:
+        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a frame of {len(view)} bytes where {limits.max_frame_bytes} are allowed")
+    if len(view) < 1 + CRC_BYTES:
+        raise DecodeError(ErrorCode.TRUNCATED, f"a frame has at least {1 + CRC_BYTES} bytes, got {len(view)}")
+    content, checksum = view[:-CRC_BYTES], view[-CRC_BYTES:]
+    if zlib.crc32(content) != int.from_bytes(checksum, "little"):
+        raise DecodeError(ErrorCode.BAD_CHECKSUM, "the frame was damaged on its way")
+    if content[0] & _RESERVED:
+        raise DecodeError(ErrorCode.RESERVED_BITS, "bit 7 of the kind byte must be 0")
+    try:
+        kind = Kind(content[0] & _KIND_MASK)
+    except ValueError:
+        raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & _KIND_MASK:02x}") from None
+    reader = BitReader(content[1:])
+    extensions = _read_extensions(reader, limits) if content[0] & _HAS_EXTENSIONS else ()
+    message = _read_body(kind, reader, profile, limits, extensions)
+    reader.finish()
+    return message
+
+
+def _read_body(
+    kind: Kind, data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
+) -> Message:
+    if kind is Kind.DRAFT_LIST:
+        return read_draft(data, profile, limits, extensions)
+    if kind is Kind.VERDICT:
+        round_, node = data.varint(), data.varint() - 1
+        token = _token(data.bits(id_bits(profile.vocab_size)), profile)
+        return Verdict(round=round_, node=node, token=token, end=bool(data.bits(1)), extensions=extensions)
+    if kind is Kind.PROMPT:
+        return _read_prompt(data, profile, limits, extensions)
+    if kind is Kind.BYE:
+        return Bye(extensions=extensions)
+    readers: dict[Kind, Any] = {Kind.HELLO: read_hello, Kind.WELCOME: read_welcome, Kind.ERROR: read_error}
+    message: Message = readers[kind](data.bytes(data.left // 8), limits, extensions)
+    return message
+
+
+def _read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Prompt:
+    transcript, keep, count = data.bytes(8), data.varint(), data.varint()
+    if count > limits.max_prompt_tokens:
+        raise DecodeError(
+            ErrorCode.LIMIT_EXCEEDED, f"a prompt of {count} tokens where {limits.max_prompt_tokens} are allowed"
+        )
+    tokens = data.array(count, id_bits(profile.vocab_size))
+    if count:
+        _token(int(tokens.max()), profile)
+    return Prompt(tokens=tuple(tokens.tolist()), keep=keep, transcript=transcript, extensions=extensions)
+
+
+def _token(token: int, profile: Profile) -> int:
+    if token >= profile.vocab_size:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {token} in a vocabulary of {profile.vocab_size}")
+    return token
+
+
+def _write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
+    types = [extension.type for extension in extensions]
+    if types != sorted(set(types)):
+        raise ValueError(f"extensions must have ascending, distinct types, got {types}")
+    out.varint(len(extensions))
+    for extension in extensions:
+        out.varint(extension.type)
+        out.varint(len(extension.data))
+        out.bytes(extension.data)
+
+
+def _read_extensions(data: BitReader, limits: DecodeLimits) -> tuple[Extension, ...]:
+    count = data.varint()
+    if count > limits.max_extensions:
+        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{count} extensions where {limits.max_extensions} are allowed")
+    if count == 0:
+        raise DecodeError(ErrorCode.NON_CANONICAL, "the extension flag is set and there is none")
+    found: list[Extension] = []
+    for _ in range(count):
+        type_, size = data.varint(), data.varint()
+        if type_ & 1:
+            raise DecodeError(ErrorCode.UNKNOWN_CRITICAL_EXTENSION, f"extension {type_} must be understood and is not")
+        if found and type_ <= found[-1].type:
+            raise DecodeError(ErrorCode.NON_CANONICAL, "extensions must have ascending, distinct types")
+        found.append(Extension(type_, data.bytes(size)))
+    return tuple(found)

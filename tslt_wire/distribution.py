@@ -1,0 +1,203 @@
+"""Truncated distributions: what the device samples from and the edge decodes.
+
+Spec section 4; paper section 3 ("sparsify, then sample") with quantisation before sampling.  Losslessness rests on one
+rule: the distribution that is sampled is the one that is sent, to the last bit.  So a ``SparseDistribution`` is made of
+codes and the integer weights they stand for, and ``sample`` draws with integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire.limits import MAX_VOCAB_SIZE
+from tslt_wire.precision import Codes, Precision, Weights, quantise, weights_of
+from tslt_wire.truncation import Truncation, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseDistribution:
+    """A distribution over ``vocab_size`` tokens that is zero outside ``ids`` (the paper's ``Q^``).
+
+    Equal when vocabulary size, precision, ids and codes are.  Raises ValueError for anything no encoder can send: ids
+    unsorted or outside the vocabulary, a largest weight other than 2**30, a weight of 0.
+    """
+
+    vocab_size: int
+    """Tokens in the vocabulary, 1 to 2**20."""
+    precision: Precision
+    """How ``codes`` are read."""
+    ids: Ids
+    """Token ids, int32 (K,), strictly ascending."""
+    codes: Codes
+    """What travels: log-domain steps or the bits of a shifted logit, uint32 (K,)."""
+    weights: Weights = field(init=False)
+    """Integer weights, int64 (K,): the probability of ids[i] is weights[i] / sum(weights)."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:
+            raise ValueError(f"vocab_size must be 1..{MAX_VOCAB_SIZE}, got {self.vocab_size}")
+        ids = _frozen(self.ids, np.int32)
+        codes = _frozen(self.codes, np.uint32)
+        problem = _list_problem(self.vocab_size, self.precision, ids, codes)
+        if problem:
+            raise ValueError(problem)
+        object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "weights", _frozen(weights_of(self.precision, codes), np.int64))
+        if self.weights.max() != 1 << 30 or self.weights.min() < 1:
+            raise ValueError("the largest weight of a list must be 2**30 and the smallest at least 1")
+
+    @property
+    def probs(self) -> npt.NDArray[np.float64]:
+        """Probabilities of ``ids``, float64 (K,); sum 1 up to rounding."""
+        return self.weights / self.total
+
+    @property
+    def total(self) -> int:
+        """Sum of the weights."""
+        return int(self.weights.sum())
+
+    def __len__(self) -> int:
+        """Number of listed tokens K."""
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the two would be the same bytes on the wire."""
+        if not isinstance(other, SparseDistribution):
+            return NotImplemented
+        return (
+            self.vocab_size == other.vocab_size
+            and self.precision is other.precision
+            and np.array_equal(self.ids, other.ids)
+            and np.array_equal(self.codes, other.codes)
+        )
+
+    def __hash__(self) -> int:
+        """Hash over what equality compares."""
+        return hash((self.vocab_size, self.precision, self.ids.tobytes(), self.codes.tobytes()))
+
+    def rank(self, token: int) -> int:
+        """Position of ``token`` in ``ids``, or -1 if it is not listed."""
+        i = int(np.searchsorted(self.ids, token))
+        return i if i < len(self.ids) and int(self.ids[i]) == token else -1
+
+    def prob_of(self, token: int) -> float:
+        """Probability of ``token`` (0.0 for one that is not listed)."""
+        i = self.rank(token)
+        return int(self.weights[i]) / self.total if i >= 0 else 0.0
+
+    def dense(self) -> npt.NDArray[np.float64]:
+        """The whole distribution, float64 (V,)."""
+        out = np.zeros(self.vocab_size)
+        out[self.ids] = self.probs
+        return out
+
+    def sample(self, rng: np.random.Generator, size: int | None = None) -> Any:
+        """Draw tokens with replacement; an int if ``size`` is None, else int32 (size,).  Exact: integers only."""
+        cumulative = np.cumsum(self.weights)
+        draws = rng.integers(0, int(cumulative[-1]), size=size)
+        picked = self.ids[np.searchsorted(cumulative, draws, side="right")]
+        return int(picked) if size is None else picked
+
+
+def _frozen(values: Any, dtype: Any) -> npt.NDArray[Any]:
+    array = np.ascontiguousarray(values)
+    if array.dtype != dtype:
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"expected an integer array, got dtype {array.dtype}")
+        if array.size and (array.min() < np.iinfo(dtype).min or array.max() > np.iinfo(dtype).max):
+            raise ValueError(f"values do not fit {np.dtype(dtype).name}")
+    array = array.astype(dtype)
+    array.flags.writeable = False
+    return array
+
+
+def _list_problem(vocab_size: int, precision: Precision, ids: Ids, codes: Codes) -> str | None:
+    """What is wrong with a list, or None; shared words for callers and (as DecodeError) for peers."""
+    if ids.ndim != 1 or ids.shape != codes.shape or not 1 <= len(ids) <= vocab_size:
+        return f"a list needs 1..{vocab_size} ids and as many codes, got shapes {ids.shape} and {codes.shape}"
+    if ids[0] < 0 or ids[-1] >= vocab_size or bool(np.any(ids[1:] <= ids[:-1])):
+        return f"ids must be strictly ascending and in 0..{vocab_size - 1}"
+    if codes.max() > precision.max_code:
+        return f"codes of {precision.value} must be at most {precision.max_code}"
+    if codes.min() != 0:
+        return "the most probable token must have code 0: codes are relative to it"
+    if not precision.is_log:
+        infinity = {Precision.F16: 0xFC00, Precision.BF16: 0xFF80, Precision.F32: 0xFF800000}[precision]
+        sign = 1 << (precision.code_bits - 1)
+        if bool(np.any((codes != 0) & ((codes <= sign) | (codes >= infinity)))):
+            return "shifted logits must be +0.0 or negative and finite"
+    return None
+
+
+def sparsify(
+    logits: Any,
+    *,
+    temperature: float = 1.0,
+    truncation: Truncation | None = None,
+    precision: Precision | str = Precision.LOG2_2,
+) -> SparseDistribution:
+    """Truncate and quantise a draft model's logits: temperature, truncation, precision, in this order.
+
+    Paper section 3.2 (TSLT), spec section 4.  ``logits``: real (V,), -inf for impossible tokens.  ``temperature`` 0 keeps
+    the most probable token alone.  ``truncation`` None keeps all.  A token more than 30 octaves (20.8 nat) less
+    probable than the most probable one has weight 0 and is left out.  Raises ValueError for NaN, +inf, all -inf or a
+    bad shape.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 1 or not 1 <= len(values) <= MAX_VOCAB_SIZE:
+        raise ValueError(f"logits must have shape (V,) with 1 <= V <= {MAX_VOCAB_SIZE}, got {values.shape}")
+    top = values.max()
+    if not np.isfinite(top):
+        raise ValueError("logits must be real numbers, or -inf, with at least one finite and none NaN or +inf")
+    if not (np.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature must be a finite number >= 0, got {temperature!r}")
+    precision = Precision(precision)
+    if temperature == 0:
+        ids = np.array([values.argmax()], dtype=np.int32)
+        return SparseDistribution(len(values), precision, ids, np.zeros(1, np.uint32))
+    with np.errstate(over="ignore"):
+        shifted = (values - top) / temperature
+    if truncation is None:
+        ids = np.arange(len(values), dtype=np.int32)
+    else:
+        probs = np.exp(shifted)
+        ids = keep(probs / probs.sum(), truncation).astype(np.int32)
+    codes = quantise(precision, shifted[ids])
+    sampled = weights_of(precision, codes) > 0
+    return SparseDistribution(len(values), precision, ids[sampled], codes[sampled])
+
+
+def sample_children(q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool = True) -> list[int]:
+    """Sample the children of one node from its truncated distribution, in sibling order (paper Algorithm 4).
+
+    With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier ones
+    left of ``q``, so at most ``len(q)`` children come back.
+    """
+    if replacement:
+        return [int(token) for token in q.sample(rng, count)]
+    weights = q.weights.copy()
+    children: list[int] = []
+    for _ in range(min(count, len(q))):
+        cumulative = np.cumsum(weights)
+        i = int(np.searchsorted(cumulative, rng.integers(0, int(cumulative[-1])), side="right"))
+        children.append(int(q.ids[i]))
+        weights[i] = 0
+    return children
+
+
+def check_lists(lists: Sequence[SparseDistribution]) -> tuple[int, Precision]:
+    """Return the vocabulary size and precision that all ``lists`` share; ValueError if they do not."""
+    kinds = {(q.vocab_size, q.precision) for q in lists}
+    if len(kinds) != 1:
+        raise ValueError(f"the lists of a draft must share one vocabulary size and precision, got {sorted(map(str, kinds))}")
+    return next(iter(kinds))

@@ -1,0 +1,88 @@
+"""Drafts as bits: round, prefix, format byte, tree shape, one list a parent, drafted tokens as ranks in those lists.
+
+Spec section 6.1.
+"""
+
+from __future__ import annotations
+
+from tslt_wire.bits import BitReader, BitWriter
+from tslt_wire.distribution import SparseDistribution
+from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.list_codec import read_list, write_list
+from tslt_wire.messages import Draft, Extension, ListEvidence
+from tslt_wire.precision import PRECISION_BY_WIRE_ID, Precision
+from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.tree import TokenTree
+from tslt_wire.tree_codec import read_shape, write_shape
+
+_PRECISION_MASK = 0x0F
+_ENTROPY_SHIFT = 4
+_ENTROPY_MASK = 0x30
+_RESERVED_MASK = 0x40
+_WITHOUT_REPLACEMENT = 0x80
+
+
+def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
+    """Append the body of a DRAFT frame; ValueError if its lists have another vocabulary than ``profile``."""
+    lists = draft.evidence.lists
+    if any(q.vocab_size != profile.vocab_size for q in lists.values()):
+        raise ValueError(f"the profile is for V = {profile.vocab_size}, the draft's lists are not")
+    out.varint(draft.round)
+    out.varint(draft.prefix_length)
+    out.bits(draft.prefix_hash, 16)
+    precision = draft.precision.wire_id if draft.precision else 0
+    replacement = 0 if draft.evidence.replacement else _WITHOUT_REPLACEMENT
+    out.bits(precision | ENTROPY_IDS[profile.entropy] << _ENTROPY_SHIFT | replacement, 8)
+    write_shape(out, draft.tree)
+    for q in lists.values():
+        write_list(out, q)
+    for token, parent in zip(draft.tree.tokens, draft.tree.parents, strict=True):
+        out.bits(lists[parent].rank(token), _rank_bits(lists[parent]))
+
+
+def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Draft:
+    """Read the body of a DRAFT frame."""
+    round_, prefix_length, prefix_hash = data.varint(), data.varint(), data.bits(16)
+    precision, replacement = _read_format(data, profile)
+    parents = read_shape(data, limits)
+    lists: dict[int, SparseDistribution] = {}
+    left = limits.max_entries
+    for parent in sorted(set(parents)):
+        lists[parent] = read_list(data, profile.vocab_size, precision, left)
+        left -= len(lists[parent])
+    if not lists and precision.wire_id:
+        raise DecodeError(ErrorCode.NON_CANONICAL, "a draft without lists has precision 0")
+    tokens = []
+    for parent in parents:
+        rank = data.bits(_rank_bits(lists[parent]))
+        if rank >= len(lists[parent]):
+            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"rank {rank} in a list of {len(lists[parent])} tokens")
+        tokens.append(int(lists[parent].ids[rank]))
+    try:
+        return Draft(
+            round=round_,
+            prefix_length=prefix_length,
+            prefix_hash=prefix_hash,
+            tree=TokenTree(tokens, parents),
+            evidence=ListEvidence(lists, replacement),
+            extensions=extensions,
+        )
+    except ValueError as error:
+        raise DecodeError(ErrorCode.BAD_TREE, str(error)) from error
+
+
+def _rank_bits(q: SparseDistribution) -> int:
+    return (len(q) - 1).bit_length()
+
+
+def _read_format(data: BitReader, profile: Profile) -> tuple[Precision, bool]:
+    fmt = data.bits(8)
+    if fmt & _RESERVED_MASK:
+        raise DecodeError(ErrorCode.RESERVED_BITS, "bit 6 of the format byte must be 0")
+    precision = PRECISION_BY_WIRE_ID.get(fmt & _PRECISION_MASK)
+    if precision is None:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"unknown precision {fmt & _PRECISION_MASK}")
+    if (fmt & _ENTROPY_MASK) >> _ENTROPY_SHIFT != ENTROPY_IDS[profile.entropy]:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"the entropy coder is not the negotiated one, {profile.entropy}")
+    return precision, not fmt & _WITHOUT_REPLACEMENT

@@ -1,0 +1,37 @@
+"""Bounds a decoder enforces before it allocates anything.
+
+Spec section 8.  Every limit is checked against the count in the frame, and that count against the bytes that are there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+MAX_VOCAB_SIZE = 1 << 20
+"""Largest vocabulary of the format (entries): four times the largest published one, 262,144."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """Upper bounds for one frame; exceeding one is a ``DecodeError`` with code LIMIT_EXCEEDED."""
+
+    max_frame_bytes: int = 1 << 22
+    """Bytes of a whole frame; 4 MiB holds a tree of dense f16 distributions at V = 128,256."""
+    max_nodes: int = 1024
+    """Nodes of a token tree; published trees stop at 64-256 nodes."""
+    max_depth: int = 256
+    """Longest path of a token tree, in nodes."""
+    max_entries: int = 1 << 21
+    """Listed tokens of one frame, all lists together; 12 bytes of memory each."""
+    max_prompt_tokens: int = 1 << 18
+    """Tokens of one PROMPT."""
+    max_control_bytes: int = 1 << 16
+    """Bytes of a control map."""
+    max_extensions: int = 16
+    """Extensions of one frame."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")

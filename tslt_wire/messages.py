@@ -1,0 +1,274 @@
+"""The messages of the protocol, as plain immutable values.
+
+Spec sections 6 and 7.  ``tslt_wire.codec`` turns them into frames and back; ``decode(encode(m)) == m`` for all of them.
+Constructors raise ValueError for values that no frame can carry.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from tslt_wire.distribution import SparseDistribution, check_lists
+from tslt_wire.errors import ErrorCode
+from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
+from tslt_wire.precision import Precision
+from tslt_wire.sampling import Sampling
+from tslt_wire.tree import PREFIX, TokenTree
+
+SPEC_VERSION = 1
+"""The version of spec/tslt-wire.md this package implements."""
+
+
+def prefix_hash(tokens: Sequence[int], start: int = 0) -> int:
+    """32-bit running hash of a prefix: CRC-32 of its ids as little-endian uint32; ``start`` continues an earlier hash.
+
+    Drafts carry its low 16 bits (spec section 6.1).
+    """
+    return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension field of a frame (spec section 3.4).  This version defines none; ignorable ones are carried along."""
+
+    type: int
+    """Registry number, even: ignorable by who does not know it.  Odd numbers are critical and unknown ones refused."""
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.type < 1 << 32 or self.type & 1:
+            raise ValueError(f"extension types this version can carry are even and below 2**32, got {self.type}")
+
+
+def _check_range(name: str, value: int, high: int) -> None:
+    if not 0 <= value < high:
+        raise ValueError(f"{name} must be in 0..{high - 1}, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvidence:
+    """Evidence ``list``: the truncated distribution of each parent (the paper's TSLT)."""
+
+    lists: Mapping[int, SparseDistribution]
+    """One distribution for each parent that has children; -1 is the prefix."""
+    replacement: bool = True
+    """Whether siblings were sampled with replacement (paper Algorithm 4) or without."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)}))
+
+    def __eq__(self, other: object) -> bool:
+        """Same lists at the same parents, sampled the same way."""
+        if not isinstance(other, ListEvidence):
+            return NotImplemented
+        return self.replacement == other.replacement and dict(self.lists) == dict(other.lists)
+
+    def __hash__(self) -> int:
+        """Hash over what equality compares."""
+        return hash((self.replacement, tuple(self.lists.items())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One round's draft, device to edge (spec section 6.1).
+
+    Raises ValueError if the lists do not belong to exactly the tree's parents, differ in vocabulary or precision, do
+    not list a drafted token, or if siblings sampled without replacement repeat.
+    """
+
+    round: int
+    """Number of the round, 0 upwards in each session; below 2**32."""
+    prefix_length: int
+    """Tokens in the prefix this draft continues; below 2**32."""
+    prefix_hash: int
+    """Low 16 bits of ``prefix_hash(prefix)``."""
+    tree: TokenTree
+    evidence: ListEvidence
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_range("round", self.round, 1 << 32)
+        _check_range("prefix_length", self.prefix_length, 1 << 32)
+        _check_range("prefix_hash", self.prefix_hash, 1 << 16)
+        lists = self.evidence.lists
+        if tuple(lists) != self.tree.inner:
+            raise ValueError(f"lists are needed for the parents {self.tree.inner}, got {tuple(lists)}")
+        if lists:
+            check_lists(list(lists.values()))
+        for parent in self.tree.inner:
+            self._check_children(parent, lists[parent])
+
+    def _check_children(self, parent: int, q: SparseDistribution) -> None:
+        tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
+        for token in tokens:
+            if q.rank(token) < 0:
+                raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
+        if not self.evidence.replacement and len(set(tokens)) < len(tokens):
+            raise ValueError(f"children of node {parent} repeat a token, but were sampled without replacement")
+
+    @property
+    def precision(self) -> Precision | None:
+        """Precision of the lists; None for an empty draft, which has none."""
+        return next((q.precision for q in self.evidence.lists.values()), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The edge's answer to a draft (spec section 6.2): the prefix grows by the path to ``node`` and then ``token``."""
+
+    round: int
+    node: int
+    """Last accepted node, -1 if none was; the accepted tokens are those on the path down to it."""
+    token: int
+    """The token after them: a correction, or the bonus token after a leaf."""
+    end: bool = False
+    """Whether the text ends with ``token``."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_range("round", self.round, 1 << 32)
+        _check_range("node + 1", self.node + 1, 1 << 32)
+        _check_range("token", self.token, MAX_VOCAB_SIZE)
+
+    def tokens(self, tree: TokenTree) -> tuple[int, ...]:
+        """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``."""
+        return (*(tree.tokens[node] for node in tree.path(self.node)), self.token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First frame, device to edge: what the device has, wants and can (spec section 7.2)."""
+
+    vocab_size: int
+    tokenizer: bytes
+    """Fingerprint of the tokenizer, 32 bytes."""
+    model: str = ""
+    """Name of the draft model, for people."""
+    sampling: Sampling = Sampling()
+    evidence: tuple[str, ...] = ("list",)
+    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
+    entropy: tuple[str, ...] = ("none",)
+    limits: DecodeLimits = DecodeLimits()
+    """What the device accepts."""
+    resume: bytes = b""
+    """Token of a session to take up again; empty for a new one."""
+    min_version: int = SPEC_VERSION
+    max_version: int = SPEC_VERSION
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields this version does not know; carried along."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_identity(self.vocab_size, self.tokenizer)
+        if not 1 <= self.min_version <= self.max_version <= 255:
+            raise ValueError(f"versions must satisfy 1 <= min <= max <= 255, got {self.min_version}, {self.max_version}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The edge's answer to HELLO: what this session will use (spec section 7.3)."""
+
+    version: int
+    vocab_size: int
+    tokenizer: bytes
+    transcript: bytes
+    """First 16 bytes of SHA-256 over the HELLO frame as the edge received it."""
+    model: str = ""
+    evidence: tuple[str, ...] = ("list",)
+    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
+    entropy: str = "none"
+    limits: DecodeLimits = DecodeLimits()
+    """What the edge accepts."""
+    context: int = 0
+    """Most tokens the target can hold, prompt included; 0: not said."""
+    eos_tokens: tuple[int, ...] = ()
+    """Tokens that end a text."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_identity(self.vocab_size, self.tokenizer)
+        if not 1 <= self.version <= 255:
+            raise ValueError(f"version must be in 1..255, got {self.version}")
+        if len(self.transcript) != 16:
+            raise ValueError(f"transcript must have 16 bytes, got {len(self.transcript)}")
+        if any(not 0 <= token < self.vocab_size for token in self.eos_tokens):
+            raise ValueError(f"eos_tokens must be below the vocabulary size, got {self.eos_tokens}")
+        _check_range("context", self.context, 1 << 32)
+
+
+def _check_identity(vocab_size: int, tokenizer: bytes) -> None:
+    if not 1 <= vocab_size <= MAX_VOCAB_SIZE:
+        raise ValueError(f"vocab_size must be in 1..{MAX_VOCAB_SIZE}, got {vocab_size}")
+    if len(tokenizer) != 32:
+        raise ValueError(f"tokenizer fingerprint must have 32 bytes, got {len(tokenizer)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Tokens both sides will continue, device to edge (spec section 7.4); also how a device resynchronises."""
+
+    tokens: tuple[int, ...]
+    keep: int = 0
+    """Tokens of the prefix so far that stay; the prefix becomes ``prefix[:keep] + tokens``."""
+    transcript: bytes = bytes(8)
+    """First 8 bytes of SHA-256 over the HELLO and WELCOME frames: proof that both ends saw the same handshake."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(int(t) for t in self.tokens))
+        if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
+            raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
+        _check_range("keep", self.keep, 1 << 32)
+        if len(self.transcript) != 8:
+            raise ValueError(f"transcript must have 8 bytes, got {len(self.transcript)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """Why the sender cannot go on, either way; the session is over (spec section 7.5)."""
+
+    code: int
+    """An ErrorCode, or a number this version does not know; below 2**16."""
+    message: str
+    """For people; says what was expected and what was found."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_range("code", self.code, 1 << 16)
+
+    @property
+    def name(self) -> str:
+        """Name of the code in lower case, or ``error 123`` for an unknown one."""
+        return ErrorCode(self.code).name.lower() if self.code in set(ErrorCode) else f"error {self.code}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bye:
+    """The sender is done; nothing follows (spec section 7.6)."""
+
+    extensions: tuple[Extension, ...] = ()
+
+
+Message = Hello | Welcome | Prompt | Draft | Verdict | Error | Bye
+
+__all__ = [
+    "PREFIX",
+    "SPEC_VERSION",
+    "Bye",
+    "Draft",
+    "Error",
+    "Extension",
+    "Hello",
+    "ListEvidence",
+    "Message",
+    "Prompt",
+    "Verdict",
+    "Welcome",
+    "prefix_hash",
+]

@@ -1,0 +1,33 @@
+"""What two ends agreed on before the first draft.
+
+Spec sections 3.1 and 7.3.  A frame is read with nothing but its bytes and this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tslt_wire.limits import MAX_VOCAB_SIZE
+from tslt_wire.precision import Precision
+
+ENTROPY_IDS = {"none": 0}
+"""Entropy coders this version has, and their number in a draft's format byte (spec/registry.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Negotiated facts that fix how lists and tokens are written."""
+
+    vocab_size: int
+    """Tokens in the vocabulary, 1 to 2**20; ids take ceil(log2 of it) bits."""
+    precision: Precision | str = Precision.LOG2_2
+    """Precision of ``encode_list`` / ``decode_list``.  A draft frame names the precision of its lists itself."""
+    entropy: str = "none"
+    """Entropy coder; this version has ``"none"``."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:
+            raise ValueError(f"vocab_size must be in 1..{MAX_VOCAB_SIZE}, got {self.vocab_size}")
+        object.__setattr__(self, "precision", Precision(self.precision))
+        if self.entropy not in ENTROPY_IDS:
+            raise ValueError(f"entropy must be one of {sorted(ENTROPY_IDS)}, got {self.entropy!r}")

@@ -1,0 +1,102 @@
+"""Which tokens a truncated distribution keeps.
+
+Spec section 4; paper section 3.1, eq. (13) and (14) as corrected (the top-p set is the *smallest* prefix that reaches p).
+Every rule keeps a prefix of the tokens in descending order of probability, ties by ascending id, and never nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Truncation(Protocol):
+    """A rule that says how many of the most probable tokens are kept."""
+
+    def count(self, probs: Floats) -> int:
+        """Number of tokens to keep, at least 1; ``probs``: float64 (V,) in descending order, sum 1."""
+        ...
+
+
+class _Combinable:
+    __slots__ = ()
+
+    def __and__(self: Truncation, other: Truncation) -> Both:
+        return Both(self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class TopK(_Combinable):
+    """Keep the ``k`` most probable tokens (paper eq. 13)."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"TopK needs k >= 1, got {self.k!r}")
+
+    def count(self, probs: Floats) -> int:
+        """See Truncation.count."""
+        return min(self.k, len(probs))
+
+
+@dataclass(frozen=True, slots=True)
+class TopP(_Combinable):
+    """Keep the smallest set of most probable tokens whose mass reaches ``p`` (paper eq. 14, corrected)."""
+
+    p: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p <= 1:
+            raise ValueError(f"TopP needs 0 < p <= 1, got {self.p!r}")
+
+    def count(self, probs: Floats) -> int:
+        """See Truncation.count."""
+        if self.p == 1:
+            return len(probs)
+        return min(int(np.searchsorted(np.cumsum(probs), self.p, side="left")) + 1, len(probs))
+
+
+@dataclass(frozen=True, slots=True)
+class MinProb(_Combinable):
+    """Keep the tokens of probability at least ``tau``, and always the most probable one."""
+
+    tau: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tau <= 1:
+            raise ValueError(f"MinProb needs 0 < tau <= 1, got {self.tau!r}")
+
+    def count(self, probs: Floats) -> int:
+        """See Truncation.count."""
+        return max(1, int(np.count_nonzero(probs >= self.tau)))
+
+
+@dataclass(frozen=True, slots=True)
+class Both(_Combinable):
+    """Keep what both rules keep; written ``TopK(32) & MinProb(0.01)``.  Each sees the whole distribution."""
+
+    first: Truncation
+    second: Truncation
+
+    def count(self, probs: Floats) -> int:
+        """See Truncation.count."""
+        return min(self.first.count(probs), self.second.count(probs))
+
+
+def keep(probs: Floats, rule: Truncation | None) -> npt.NDArray[np.int64]:
+    """Ids that ``rule`` keeps of a distribution ``probs`` (float64 (V,)), ascending; ``None`` keeps all."""
+    if rule is None:
+        return np.arange(len(probs))
+    if isinstance(rule, TopK) and rule.k < len(probs):
+        # The common case without a full sort; ties at the border go to the smallest ids, as in the sorted order.
+        border = np.partition(probs, len(probs) - rule.k)[len(probs) - rule.k]
+        above = np.flatnonzero(probs > border)
+        return np.sort(np.concatenate([above, np.flatnonzero(probs == border)[: rule.k - len(above)]]))
+    order = np.argsort(-probs, kind="stable")
+    return np.sort(order[: rule.count(probs[order])])
