@@ -152,7 +152,9 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     other = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     return [
-        torch.optim.Muon(matrices, lr=recipe.lr_matrices, weight_decay=0.05, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(
+            matrices, lr=recipe.lr_matrices, weight_decay=0.05, ns_steps=4, adjust_lr_fn="match_rms_adamw"
+        ),
         torch.optim.AdamW(other, lr=recipe.lr_other, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -238,7 +240,11 @@ def project_embedding(target: LlamaForCausalLM, draft: LlamaForCausalLM) -> None
 
 
 def train(
-    model: LlamaForCausalLM, recipe: Recipe, ids: np.ndarray[Any, Any], name: str, teacher: LlamaForCausalLM | None = None
+    model: LlamaForCausalLM,
+    recipe: Recipe,
+    ids: np.ndarray[Any, Any],
+    name: str,
+    teacher: LlamaForCausalLM | None = None,
 ) -> None:
     """Train ``model`` in place on ``ids``; with a ``teacher``, distil from its next-token distributions."""
     opts = optimizers(model, recipe)

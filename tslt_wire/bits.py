@@ -43,7 +43,7 @@ class BitWriter:
         self._parts.append(((wide[:, None] >> shifts) & np.uint64(1)).astype(np.uint8).ravel())
 
     def varint(self, value: int) -> None:
-        """Append ``value`` (0 <= value < 2**32): groups of 7 bits, the lowest first, each with a "more follow" bit on top."""
+        """Append ``value`` (0 <= value < 2**32): 7 bits a byte, lowest first, bit 7 says that more follow."""
         if not 0 <= value < 1 << 32:
             raise ValueError(f"a varint holds 0..2**32-1, got {value}")
         while value > 0x7F:
@@ -51,7 +51,7 @@ class BitWriter:
             value >>= 7
         self.bits(value, 8)
 
-    def bytes(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> None:
         """Append ``data``, 8 bits a byte (at any bit position)."""
         self.array(np.frombuffer(data, np.uint8), 8)
 
@@ -108,7 +108,7 @@ class BitReader:
                 return value
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "a varint must be below 2**32")
 
-    def bytes(self, count: int) -> bytes:
+    def raw(self, count: int) -> bytes:
         """Read ``count`` bytes."""
         return np.packbits(self._take(8 * count), bitorder="little").tobytes()
 

@@ -74,16 +74,16 @@ def encode(message: Message, profile: Profile) -> bytes:
         out.bits(message.token, id_bits(profile.vocab_size))
         out.bits(message.end, 1)
     elif isinstance(message, Prompt):
-        out.bytes(message.transcript)
+        out.raw(message.transcript)
         out.varint(message.keep)
         out.varint(len(message.tokens))
         out.array(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
     elif isinstance(message, Hello):
-        out.bytes(write_hello(message))
+        out.raw(write_hello(message))
     elif isinstance(message, Welcome):
-        out.bytes(write_welcome(message))
+        out.raw(write_welcome(message))
     elif isinstance(message, Error):
-        out.bytes(write_error(message))
+        out.raw(write_error(message))
     content = out.finish()
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
@@ -96,7 +96,9 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     limits = limits or DecodeLimits()
     view = memoryview(data).cast("B")
     if len(view) > limits.max_frame_bytes:
-        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a frame of {len(view)} bytes where {limits.max_frame_bytes} are allowed")
+        raise DecodeError(
+            ErrorCode.LIMIT_EXCEEDED, f"a frame of {len(view)} bytes where {limits.max_frame_bytes} are allowed"
+        )
     if len(view) < 1 + CRC_BYTES:
         raise DecodeError(ErrorCode.TRUNCATED, f"a frame has at least {1 + CRC_BYTES} bytes, got {len(view)}")
     content, checksum = view[:-CRC_BYTES], view[-CRC_BYTES:]
@@ -129,12 +131,12 @@ def _read_body(
     if kind is Kind.BYE:
         return Bye(extensions=extensions)
     readers: dict[Kind, Any] = {Kind.HELLO: read_hello, Kind.WELCOME: read_welcome, Kind.ERROR: read_error}
-    message: Message = readers[kind](data.bytes(data.left // 8), limits, extensions)
+    message: Message = readers[kind](data.raw(data.left // 8), limits, extensions)
     return message
 
 
 def _read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Prompt:
-    transcript, keep, count = data.bytes(8), data.varint(), data.varint()
+    transcript, keep, count = data.raw(8), data.varint(), data.varint()
     if count > limits.max_prompt_tokens:
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a prompt of {count} tokens where {limits.max_prompt_tokens} are allowed"
@@ -159,7 +161,7 @@ def _write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None
     for extension in extensions:
         out.varint(extension.type)
         out.varint(len(extension.data))
-        out.bytes(extension.data)
+        out.raw(extension.data)
 
 
 def _read_extensions(data: BitReader, limits: DecodeLimits) -> tuple[Extension, ...]:
@@ -175,5 +177,5 @@ def _read_extensions(data: BitReader, limits: DecodeLimits) -> tuple[Extension, 
             raise DecodeError(ErrorCode.UNKNOWN_CRITICAL_EXTENSION, f"extension {type_} must be understood and is not")
         if found and type_ <= found[-1].type:
             raise DecodeError(ErrorCode.NON_CANONICAL, "extensions must have ascending, distinct types")
-        found.append(Extension(type_, data.bytes(size)))
+        found.append(Extension(type_, data.raw(size)))
     return tuple(found)

@@ -148,10 +148,10 @@ def sparsify(
 ) -> SparseDistribution:
     """Truncate and quantise a draft model's logits: temperature, truncation, precision, in this order.
 
-    Paper section 3.2 (TSLT), spec section 4.  ``logits``: real (V,), -inf for impossible tokens.  ``temperature`` 0 keeps
-    the most probable token alone.  ``truncation`` None keeps all.  A token more than 30 octaves (20.8 nat) less
-    probable than the most probable one has weight 0 and is left out.  Raises ValueError for NaN, +inf, all -inf or a
-    bad shape.
+    Paper section 3.2 (TSLT), spec section 4.  ``logits``: real (V,), -inf for impossible tokens.  ``temperature`` 0
+    keeps the most probable token alone.  ``truncation`` None keeps all.  A token more than 30 octaves (20.8 nat) less
+    probable than the most probable one has weight 0 and is left out.  Raises ValueError for NaN, +inf, all -inf or
+    a bad shape.
     """
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 1 or not 1 <= len(values) <= MAX_VOCAB_SIZE:
@@ -177,11 +177,13 @@ def sparsify(
     return SparseDistribution(len(values), precision, ids[sampled], codes[sampled])
 
 
-def sample_children(q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool = True) -> list[int]:
+def sample_children(
+    q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool = True
+) -> list[int]:
     """Sample the children of one node from its truncated distribution, in sibling order (paper Algorithm 4).
 
-    With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier ones
-    left of ``q``, so at most ``len(q)`` children come back.
+    With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier
+    ones left of ``q``, so at most ``len(q)`` children come back.
     """
     if replacement:
         return [int(token) for token in q.sample(rng, count)]
@@ -199,5 +201,7 @@ def check_lists(lists: Sequence[SparseDistribution]) -> tuple[int, Precision]:
     """Return the vocabulary size and precision that all ``lists`` share; ValueError if they do not."""
     kinds = {(q.vocab_size, q.precision) for q in lists}
     if len(kinds) != 1:
-        raise ValueError(f"the lists of a draft must share one vocabulary size and precision, got {sorted(map(str, kinds))}")
+        raise ValueError(
+            f"the lists of a draft must share one vocabulary size and precision, got {sorted(map(str, kinds))}"
+        )
     return next(iter(kinds))

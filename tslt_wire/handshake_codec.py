@@ -1,13 +1,13 @@
 """HELLO, WELCOME and ERROR as bytes: a fixed head, then a control map.
 
-Spec section 7.  The head (magic and versions) never changes, so that any two versions can tell each other why they part.
+Spec section 7.  The head (magic, versions) never changes, so that any two versions can tell each other why they part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from tslt_wire.control import Control, pack, unpack
 from tslt_wire.errors import DecodeError, ErrorCode
@@ -16,6 +16,7 @@ from tslt_wire.messages import Error, Extension, Hello, Welcome
 from tslt_wire.sampling import Sampling
 
 MAGIC = b"TSLT"
+T = TypeVar("T")
 
 _HELLO_FIELDS = {
     "vocab_size": int,
@@ -61,9 +62,7 @@ def read_hello(data: bytes, limits: DecodeLimits, extensions: tuple[Extension, .
     """Read the body of a HELLO frame; versions this package does not know are read as far as possible."""
     head, rest = _head(data, 2)
     found, extra = _from_map(rest, _HELLO_FIELDS, limits)
-    return _build(
-        Hello, **found, extra=extra, min_version=head[0], max_version=head[1], extensions=extensions
-    )
+    return _build(Hello, **found, extra=extra, min_version=head[0], max_version=head[1], extensions=extensions)
 
 
 def read_welcome(data: bytes, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Welcome:
@@ -138,7 +137,7 @@ def _typed(values: Control, kinds: Mapping[str, type]) -> Control:
     return values
 
 
-def _build(cls: Any, **values: Any) -> Any:
+def _build(cls: Callable[..., T], **values: Any) -> T:
     try:
         return cls(**values)
     except (ValueError, TypeError) as error:

@@ -71,8 +71,10 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     return out.finish()
 
 
-def decode_list(data: bytes | memoryview, profile: Profile, *, limits: DecodeLimits | None = None) -> SparseDistribution:
-    """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for bytes that are not exactly one list."""
+def decode_list(
+    data: bytes | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
+) -> SparseDistribution:
+    """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for anything but exactly one list."""
     limits = limits or DecodeLimits()
     if len(data) > limits.max_frame_bytes:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{len(data)} bytes where {limits.max_frame_bytes} are allowed")

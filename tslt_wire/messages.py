@@ -34,7 +34,7 @@ def prefix_hash(tokens: Sequence[int], start: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An extension field of a frame (spec section 3.4).  This version defines none; ignorable ones are carried along."""
+    """An extension field of a frame (spec section 3.4).  This version defines none, and carries ignorable ones."""
 
     type: int
     """Registry number, even: ignorable by who does not know it.  Odd numbers are critical and unknown ones refused."""
@@ -60,7 +60,9 @@ class ListEvidence:
     """Whether siblings were sampled with replacement (paper Algorithm 4) or without."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)}))
+        object.__setattr__(
+            self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)})
+        )
 
     def __eq__(self, other: object) -> bool:
         """Same lists at the same parents, sampled the same way."""
@@ -149,11 +151,11 @@ class Hello:
     """Fingerprint of the tokenizer, 32 bytes."""
     model: str = ""
     """Name of the draft model, for people."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = ("none",)
-    limits: DecodeLimits = DecodeLimits()
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What the device accepts."""
     resume: bytes = b""
     """Token of a session to take up again; empty for a new one."""
@@ -166,7 +168,9 @@ class Hello:
     def __post_init__(self) -> None:
         _check_identity(self.vocab_size, self.tokenizer)
         if not 1 <= self.min_version <= self.max_version <= 255:
-            raise ValueError(f"versions must satisfy 1 <= min <= max <= 255, got {self.min_version}, {self.max_version}")
+            raise ValueError(
+                f"versions must satisfy 1 <= min <= max <= 255, got {self.min_version}, {self.max_version}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +186,7 @@ class Welcome:
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: str = "none"
-    limits: DecodeLimits = DecodeLimits()
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What the edge accepts."""
     context: int = 0
     """Most tokens the target can hold, prompt included; 0: not said."""

@@ -71,7 +71,7 @@ Weights = npt.NDArray[np.int64]
 
 
 def _octave_table(steps: int, bits: int, span: int) -> npt.NDArray[np.uint64]:
-    """``floor(2**bits * 2**(-i / span))`` for i in 0..steps-1, exact (60 decimal digits; no entry is that near an integer)."""
+    """``floor(2**bits * 2**(-i / span))`` for i in 0..steps-1, exact: 60 digits, no entry is that near an integer."""
     with decimal.localcontext() as context:
         context.prec = 60
         two = decimal.Decimal(2)
@@ -85,7 +85,7 @@ _FINE = _octave_table(256, 31, 1 << _FLOAT_SCALE_BITS)
 
 
 def log_weights(codes: npt.ArrayLike, scale: int) -> Weights:
-    """Weights ``W(c) = floor(2**30 * 2**(-c / 2**scale))`` of log-domain codes, for ``scale`` 0..4; int64, same shape."""
+    """Weights ``W(c) = floor(2**30 * 2**(-c / 2**scale))`` of log-domain codes, ``scale`` 0..4; int64, same shape."""
     c = np.asarray(codes, dtype=np.uint64)
     octave = np.minimum(c >> np.uint64(scale), np.uint64(63))
     return np.asarray(_LOG_TABLES[scale][c & np.uint64((1 << scale) - 1)] >> octave, dtype=np.int64)

@@ -1,7 +1,7 @@
 """The target's sampling settings: they define the distribution the output must have.
 
-Spec section 7.2.  The device asks for them in HELLO, the edge applies them to the target's logits.  The order is the one
-users know from ``generate()``: temperature, then top-k, then top-p over what top-k left.
+Spec section 7.2.  The device asks for them in HELLO, the edge applies them to the target's logits.  The order is the
+one users know from ``generate()``: temperature, then top-k, then top-p over what top-k left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Token trees: drafted tokens and who follows whom.
 
-Spec section 5; paper Definitions 4.1 and 4.2.  The root is the prefix and is written -1; nodes are numbered from 0 and a
-parent comes before its children.  The order of siblings is the order in which the edge tries them.
+Spec section 5; paper Definitions 4.1 and 4.2.  The root is the prefix and is written -1; nodes are numbered from 0 and
+a parent comes before its children.  The order of siblings is the order in which the edge tries them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class TokenTree:
     @cached_property
     def expansion(self) -> tuple[int, ...] | None:
         """The expansion configuration ``<k1..kL>`` if this tree has one and its nodes are in breadth-first order."""
-        layer, found, seen = (PREFIX,), [], 0
+        layer: tuple[int, ...] = (PREFIX,)
+        found: list[int] = []
+        seen = 0
         while layer and self.children(layer[0]):
             width = len(self.children(layer[0]))
             below = tuple(child for node in layer for child in self.children(node))

@@ -1,6 +1,6 @@
 """Which tokens a truncated distribution keeps.
 
-Spec section 4; paper section 3.1, eq. (13) and (14) as corrected (the top-p set is the *smallest* prefix that reaches p).
+Spec section 4; paper section 3.1, eq. (13) and (14) as corrected: the top-p set is the *smallest* prefix reaching p.
 Every rule keeps a prefix of the tokens in descending order of probability, ties by ascending id, and never nothing.
 """
 
