@@ -1,0 +1,188 @@
+"""Control messages of the transports: greeting, refusal, keepalive, consumption, loss; and the varint they use.
+
+They are the transport's own and never reach an application. Version 1, one type byte and a body:
+
+    1 HELLO     device -> edge   varints: version, max_frame_bytes, queue_frames, queue_bytes, peer_timeout_ms
+    2 WELCOME   edge -> device   the same, of the edge; the link is open
+    3 REFUSE    edge -> device   UTF-8 reason; there is no link
+    4 PING      both             empty; says only that the sender is alive
+    5 CONSUMED  both             varint n >= 1: the application took n more frames, in order
+    6 LOST      both             UTF-8 reason; the sender gave the link up
+
+A HELLO or WELCOME may carry more bytes behind these fields; version 1 ignores them (room for authentication, datagrams
+and resuming). Every other trailing byte is an error. Varints are little-endian base 128, at most five bytes, shortest
+form only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from tslt_transports.link import LinkOptions
+
+TRANSPORT_VERSION: Final = 1
+"""The version of this vocabulary, not of the frames that it carries."""
+
+MAX_CONTROL_BYTES: Final = 255
+"""Bytes of one control message. A QUIC stream gives its length one byte, and no reason needs to be longer."""
+
+MAX_VARINT_BYTES: Final = 5
+"""Bytes of one varint: 35 bits, where no limit needs more than 32."""
+
+
+class ControlError(Exception):
+    """A peer's control message is malformed. Never leaves the package: the link is lost instead."""
+
+
+class ControlType(IntEnum):
+    """The type byte."""
+
+    HELLO = 1
+    WELCOME = 2
+    REFUSE = 3
+    PING = 4
+    CONSUMED = 5
+    LOST = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLimits:
+    """The limits that one end announces: bytes, frames, bytes, milliseconds."""
+
+    max_frame_bytes: int
+    queue_frames: int
+    queue_bytes: int
+    peer_timeout_ms: int
+
+    @classmethod
+    def of(cls, options: LinkOptions) -> PeerLimits:
+        """Return what an end with `options` announces."""
+        return cls(
+            max_frame_bytes=options.max_frame_bytes,
+            queue_frames=options.queue_frames,
+            queue_bytes=options.queue_bytes,
+            peer_timeout_ms=math.ceil(options.peer_timeout_s * 1000),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One decoded control message; fields that its type does not have are at their defaults."""
+
+    type: ControlType
+    limits: PeerLimits | None = None
+    count: int = 0
+    reason: str = ""
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode `value` (0 .. 2**35 - 1) in its shortest form. Raises `ValueError`."""
+    if not 0 <= value < 1 << (7 * MAX_VARINT_BYTES):
+        raise ValueError(f"{value} does not fit a varint")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def decode_varint(data: bytes | bytearray, position: int, *, max_bytes: int) -> tuple[int, int] | None:
+    """Decode one varint at `position`; return the value and the position behind it, None if the bytes end before it.
+
+    Raises `ControlError` where it is longer than `max_bytes` bytes or not in its shortest form.
+    """
+    value = 0
+    for index in range(max_bytes):
+        if position + index >= len(data):
+            return None
+        byte = data[position + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            if byte == 0 and index > 0:
+                raise ControlError("a varint is not in its shortest form")
+            return value, position + index + 1
+    raise ControlError(f"a varint has more than {max_bytes} bytes")
+
+
+def encode_greeting(kind: ControlType, limits: PeerLimits) -> bytes:
+    """Encode a HELLO or a WELCOME with `limits`."""
+    fields = (
+        TRANSPORT_VERSION,
+        limits.max_frame_bytes,
+        limits.queue_frames,
+        limits.queue_bytes,
+        limits.peer_timeout_ms,
+    )
+    return bytes([kind]) + b"".join(map(encode_varint, fields))
+
+
+def encode_reason(kind: ControlType, reason: str) -> bytes:
+    """Encode a REFUSE or a LOST; a reason that is too long is cut, not refused."""
+    text = reason.encode()[: MAX_CONTROL_BYTES - 1].decode(errors="ignore")
+    return bytes([kind]) + text.encode()
+
+
+def encode_ping() -> bytes:
+    """Encode a PING."""
+    return bytes([ControlType.PING])
+
+
+def encode_consumed(count: int) -> bytes:
+    """Encode a CONSUMED for `count` frames."""
+    return bytes([ControlType.CONSUMED]) + encode_varint(count)
+
+
+def decode_control(data: bytes) -> Control:
+    """Decode one control message. Raises `ControlError` on anything that the encoders above cannot have made."""
+    if not 1 <= len(data) <= MAX_CONTROL_BYTES:
+        raise ControlError(f"a control message has {len(data)} bytes")
+    try:
+        kind = ControlType(data[0])
+    except ValueError:
+        raise ControlError(f"unknown control message {data[0]}") from None
+    match kind:
+        case ControlType.HELLO | ControlType.WELCOME:
+            return Control(type=kind, limits=_decode_limits(data))
+        case ControlType.REFUSE | ControlType.LOST:
+            try:
+                reason = data[1:].decode()
+            except UnicodeDecodeError:
+                raise ControlError("a reason is not UTF-8") from None
+            # It goes into messages and logs: a peer shall not be able to forge lines or colours there.
+            return Control(type=kind, reason="".join(c if c.isprintable() else "?" for c in reason))
+        case ControlType.PING:
+            if len(data) != 1:
+                raise ControlError("a PING has a body")
+            return Control(type=kind)
+        case ControlType.CONSUMED:
+            decoded = decode_varint(data, 1, max_bytes=MAX_VARINT_BYTES)
+            if decoded is None or decoded[1] != len(data) or decoded[0] == 0:
+                raise ControlError("a CONSUMED is malformed")
+            return Control(type=kind, count=decoded[0])
+
+
+def _decode_limits(data: bytes) -> PeerLimits:
+    values: list[int] = []
+    position = 1
+    for _ in range(5):
+        decoded = decode_varint(data, position, max_bytes=MAX_VARINT_BYTES)
+        if decoded is None:
+            raise ControlError("a greeting is cut short")
+        value, position = decoded
+        values.append(value)
+        if values[0] != TRANSPORT_VERSION:
+            # Only the version has a fixed place in every version to come.
+            raise ControlError(f"the peer speaks transport version {values[0]}, this side {TRANSPORT_VERSION}")
+    if 0 in values:
+        raise ControlError("a greeting announces a limit of 0")
+    _, max_frame_bytes, queue_frames, queue_bytes, peer_timeout_ms = values
+    return PeerLimits(
+        max_frame_bytes=max_frame_bytes,
+        queue_frames=queue_frames,
+        queue_bytes=queue_bytes,
+        peer_timeout_ms=peer_timeout_ms,
+    )

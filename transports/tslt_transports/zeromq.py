@@ -1,0 +1,374 @@
+"""Links over ZeroMQ: a DEALER on the device, one ROUTER on the edge that is split into one link a peer.
+
+A message of one part is a frame, as it is; a message of one empty part is the clean end of the link; a message of an
+empty part and a second one is a control message (see `control`). Nothing else is valid.
+
+Cost of a frame: the ZMTP header, 2 bytes up to 255 bytes and 9 above. Cost of keepalive: a PING is 5 bytes, sent each
+way after `heartbeat_s` without other traffic (2.5 bytes/s by default), and a ZMTP heartbeat of 9 + 7 bytes every
+`peer_timeout_s`. Why a keepalive of our own: a ROUTER is never told which peer died, but sending to one that it no
+longer has fails, so the PING finds a killed device within `heartbeat_s` and silence finds a vanished host within
+`peer_timeout_s`. The ZMTP heartbeat only makes libzmq let go of the TCP connection.
+
+What ZeroMQ cannot do, and so this cannot: throw one peer's TCP connection out of a ROUTER, limit how many peers connect
+without saying hello, or limit the parts of one message. There is no encryption either. Use it between ends that trust
+each other and the network; elsewhere use QUIC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket as stdlib_socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, cast
+
+import zmq
+import zmq.asyncio
+
+from tslt_transports.address import HostPort, parse_address, resolve
+from tslt_transports.channel import Backlog, Channel, PeerGone
+from tslt_transports.control import (
+    MAX_CONTROL_BYTES,
+    ControlError,
+    ControlType,
+    PeerLimits,
+    decode_control,
+    encode_greeting,
+    encode_reason,
+)
+from tslt_transports.link import ConnectError, Link, LinkError, LinkOptions
+
+_CONTROL_ALLOWANCE: Final = 64
+"""Messages beyond frames that a queue holds: pings, reports and greetings, all of them rare and answered by nothing."""
+
+_MESSAGES_A_TURN: Final = 64
+"""Messages read before other tasks get their turn: pyzmq does not yield to the loop while messages are waiting."""
+
+_NEVER_MS: Final = 86_400_000
+"""Milliseconds. A day: the reconnect that is never to happen."""
+
+_FAILURES: Final = {
+    zmq.Event.CLOSED: "nobody answered (refused or unreachable)",
+    zmq.Event.CONNECT_RETRIED: "nobody answered (refused or unreachable)",
+    zmq.Event.DISCONNECTED: "something answered and hung up: no ZeroMQ edge, or one that is closing",
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL: "something answered that does not speak ZeroMQ",
+    zmq.Event.HANDSHAKE_FAILED_PROTOCOL: "something answered that does not speak ZeroMQ properly",
+    zmq.Event.HANDSHAKE_FAILED_AUTH: "the edge demands a ZeroMQ authentication that this transport does not have",
+}
+
+_CONNECT_HINT: Final = "check that the edge runs, its address and port, and firewalls between"
+
+_AsyncSocket = zmq.asyncio.Socket
+
+
+class _ZmqChannel(Channel):
+    """What the links of both ends share."""
+
+    def frame_overhead(self, size: int) -> int:
+        """Return the bytes of the ZMTP header: flags and a length of 1 byte up to 255, of 8 above."""
+        return 2 if size <= 255 else 9
+
+    def _write_frame(self, frame: bytes) -> None:
+        self._post([frame])
+
+    def _write_control(self, data: bytes) -> None:
+        self._post([b"", data])
+
+    def _post(self, parts: Sequence[bytes]) -> None:
+        """Hand a message to libzmq. Raises `PeerGone`."""
+        raise NotImplementedError
+
+    def deliver(self, parts: Sequence[bytes]) -> None:
+        """Take one message from the peer."""
+        match parts:
+            case [b""]:
+                self.deliver_end()
+            case [frame]:
+                self.deliver_frame(frame)
+            case [b"", control]:
+                self.deliver_control(control)
+            case _:
+                self.lose(f"the peer sent a message of {len(parts)} parts", tell=True)
+
+
+class ZmqDeviceLink(_ZmqChannel):
+    """The device's end: a DEALER socket of its own."""
+
+    def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
+        """Start to connect to the numeric `target`; `greeted` says how it went."""
+        super().__init__(peer=f"tcp://{target}", options=options)
+        self._socket = _make_socket(zmq.DEALER, options, ipv6=":" in target.host)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
+            | zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        )  # fmt: skip
+        self._tasks = [_start(self, self._watch()), _start(self, self._read())]
+        self._socket.connect(f"tcp://{target}")
+
+    async def _watch(self) -> None:
+        """Say hello once libzmq has a connection, and notice that it has none any more."""
+        while not self.ended:
+            parts = await self._monitor.recv_multipart()
+            event = zmq.Event(int.from_bytes(parts[0][:2], "little"))
+            if event is zmq.Event.HANDSHAKE_SUCCEEDED:
+                self.write_control(encode_greeting(ControlType.HELLO, PeerLimits.of(self._options)))
+                self._tasks.append(_start(self, self.keep_alive()))
+            elif self.greeted.done():
+                self._drain()
+                self.lose("the edge went away")
+            else:
+                # It may have refused: its reason is better than ours.
+                self._drain()
+                self.lose(_FAILURES.get(event, f"libzmq reports {event.name}"))
+
+    async def _read(self) -> None:
+        count = 0
+        while not self.ended:
+            self.deliver(await self._socket.recv_multipart())
+            count += 1
+            if count % _MESSAGES_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _drain(self) -> None:
+        """Take what arrived before the connection went: the clean end may be in it."""
+        while not self.ended:
+            received = cast("asyncio.Future[list[bytes]]", self._socket.recv_multipart(flags=zmq.NOBLOCK))
+            if received.exception() is not None:  # NOBLOCK: it is done at once
+                return
+            self.deliver(received.result())
+
+    def _post(self, parts: Sequence[bytes]) -> None:
+        _post_now(self._socket, parts, "the edge is gone or stopped reading")
+
+    def _hang_up(self, *, announce: bytes | None) -> None:
+        if announce is not None:
+            with contextlib.suppress(PeerGone):  # it will notice by itself
+                self._post([b"", announce] if announce else [b""])
+        for task in self._tasks:
+            task.cancel()
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close()  # LINGER goes on in the background
+
+
+class _ZmqEdgeLink(_ZmqChannel):
+    """The edge's end for one device: a name in the listener's ROUTER."""
+
+    def __init__(
+        self,
+        *,
+        socket: _AsyncSocket,
+        identity: bytes,
+        peer: str,
+        options: LinkOptions,
+        forget: Callable[[], object],
+    ) -> None:
+        """`forget` is called once, when the link ends: what the peer sends from then on is a stranger's."""
+        super().__init__(peer=peer, options=options)
+        self._socket = socket
+        self._identity = identity
+        self._forget = forget
+        self._keeper = _start(self, self.keep_alive())
+
+    def _post(self, parts: Sequence[bytes]) -> None:
+        _post_now(self._socket, [self._identity, *parts], "the device is gone or stopped reading")
+
+    def _hang_up(self, *, announce: bytes | None) -> None:
+        if announce is not None:
+            with contextlib.suppress(PeerGone):  # then nobody is left to tell
+                self._post([b"", announce] if announce else [b""])
+        self._keeper.cancel()
+        self._forget()
+
+
+class ZmqListener:
+    """The edge's ROUTER."""
+
+    def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
+        """Bind to `target`. Raises `LinkError` where that fails."""
+        self._options = options
+        self._links: dict[bytes, _ZmqEdgeLink] = {}
+        self._socket = _make_socket(zmq.ROUTER, options, ipv6=":" in target.host)
+        # A message for a device that is gone is an error (EHOSTUNREACH), not silently dropped: how its end is found.
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        # A second peer that claims the routing id of a first one is ignored; it must not take over its link.
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
+        try:
+            self._socket.bind(f"tcp://{target}")
+        except zmq.ZMQError as error:
+            self._socket.close(linger=0)
+            raise LinkError(f"cannot listen at tcp://{target}: {error.strerror}; is the port in use?") from error
+        self._address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._backlog = Backlog(address=self._address, options=options)
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(self._reader_ended)
+
+    @property
+    def address(self) -> str:
+        """See `Listener.address`."""
+        return self._address
+
+    async def accept(self) -> Link:
+        """See `Listener.accept`."""
+        return await self._backlog.accept()
+
+    async def close(self) -> None:
+        """See `Listener.close`."""
+        self._backlog.close()
+        for link in self._backlog.links:
+            await link.close()
+        self._reader.cancel()
+        self._socket.close()  # LINGER goes on in the background
+
+    async def _read(self) -> None:
+        count = 0
+        while True:
+            frames = await self._socket.recv_multipart(copy=False)
+            identity, parts = frames[0].bytes, [frame.bytes for frame in frames[1:]]
+            link = self._links.get(identity)
+            if link is None:
+                self._greet(identity, parts, frames[-1])
+            else:
+                link.deliver(parts)
+            count += 1
+            if count % _MESSAGES_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _greet(self, identity: bytes, parts: Sequence[bytes], last: zmq.Frame) -> None:
+        """Answer a peer that has no link: make it one if it says hello, else tell it that it has none."""
+        if parts == [b""]:
+            return  # it ends a link that is already over here
+        try:
+            control = decode_control(parts[1]) if len(parts) == 2 and parts[0] == b"" else None
+        except ControlError as error:
+            self._answer(identity, encode_reason(ControlType.REFUSE, f"the greeting is malformed: {error}"))
+            return
+        if control is None or control.type is not ControlType.HELLO or control.limits is None:
+            self._answer(identity, encode_reason(ControlType.LOST, "the edge has no link with this peer"))
+            return
+        refusal = self._backlog.refusal()
+        if refusal is not None:
+            self._answer(identity, encode_reason(ControlType.REFUSE, refusal))
+            return
+        try:
+            host = last.get("Peer-Address")
+        except zmq.ZMQError:
+            host = "unknown"
+        link = _ZmqEdgeLink(
+            socket=self._socket,
+            identity=identity,
+            peer=f"tcp://{host}#{identity.hex()}",
+            options=self._options,
+            forget=lambda: self._links.pop(identity, None),
+        )
+        link.negotiate(control.limits)
+        link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
+        if not link.ended:
+            self._links[identity] = link
+            self._backlog.add(link)
+
+    def _answer(self, identity: bytes, control: bytes) -> None:
+        with contextlib.suppress(PeerGone):  # then nobody is left to tell
+            _post_now(self._socket, [identity, b"", control], "")
+
+    def _reader_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            for link in self._backlog.links:
+                link.lose(f"the edge's reader failed: {task.exception()!r}")
+            self._backlog.close()
+
+
+async def connect_zmq(address: str, *, options: LinkOptions) -> ZmqDeviceLink:
+    """Open a link to the edge at `address`; see `link.connect`."""
+    target = parse_address(address, scheme="tcp")
+    deadline_s = asyncio.get_running_loop().time() + options.connect_timeout_s
+    failure: ConnectError | None = None
+    for candidate in await resolve(target, kind=stdlib_socket.SOCK_STREAM):
+        link = ZmqDeviceLink(target=candidate, options=options)
+        try:
+            await asyncio.wait_for(
+                asyncio.shield(link.greeted), deadline_s - asyncio.get_running_loop().time()
+            )
+        except TimeoutError:
+            link.lose("no answer in time")
+            failure = ConnectError(
+                address=address,
+                reason=f"no answer within {options.connect_timeout_s:g} s (connect_timeout_s)",
+                hint=_CONNECT_HINT,
+            )
+        except ConnectError as error:
+            failure = ConnectError(address=address, reason=error.reason, hint=error.hint)
+        except BaseException:
+            link.lose("given up before it was open", tell=True)
+            raise
+        else:
+            return link
+    raise failure or ConnectError(address=address, reason="the name resolves to nothing", hint=_CONNECT_HINT)
+
+
+async def listen_zmq(address: str, *, options: LinkOptions) -> ZmqListener:
+    """Listen for devices at `address`; see `link.listen`."""
+    return ZmqListener(target=parse_address(address, scheme="tcp"), options=options)
+
+
+def _make_socket(kind: int, options: LinkOptions, *, ipv6: bool) -> _AsyncSocket:
+    """Make a socket with every option that matters set, so that no default of libzmq decides."""
+    # The shared context has one I/O thread, ample for the traffic of drafts, and outlives every link's linger.
+    made = zmq.asyncio.Context.instance().socket(kind)
+    timeout_ms = _milliseconds(options.peer_timeout_s)
+    # libzmq drops the connection of a peer that announces a longer part, before it allocates it.
+    made.setsockopt(zmq.MAXMSGSIZE, max(options.max_frame_bytes, MAX_CONTROL_BYTES))
+    # Above what the windows ever let wait, so a full queue means a peer that breaks them or stopped reading:
+    # sending is then an error and the link is lost. Receiving, libzmq stops reading TCP.
+    queue = 2 * options.queue_frames + _CONTROL_ALLOWANCE
+    made.setsockopt(zmq.SNDHWM, queue)
+    made.setsockopt(zmq.RCVHWM, queue)
+    made.setsockopt(zmq.LINGER, _milliseconds(options.linger_s))
+    # A connection that breaks stays broken: after a reconnect behind our back frames could be missing. The obvious
+    # options for it, IMMEDIATE = 1 and RECONNECT_IVL = -1, make libzmq 4.3 throw away what a closing peer had sent
+    # and we had not read. So: no IMMEDIATE, and a reconnect so late that the monitor has closed the socket before.
+    made.setsockopt(zmq.IMMEDIATE, 0)
+    made.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
+    made.setsockopt(zmq.CONNECT_TIMEOUT, _milliseconds(options.connect_timeout_s))
+    # A peer that connects and does not speak ZMTP is dropped after this.
+    made.setsockopt(zmq.HANDSHAKE_IVL, _milliseconds(options.connect_timeout_s))
+    # Lets libzmq free the TCP connection of a host that vanished. Our own keepalive is what ends the link.
+    made.setsockopt(zmq.HEARTBEAT_IVL, timeout_ms)
+    made.setsockopt(zmq.HEARTBEAT_TIMEOUT, timeout_ms)
+    made.setsockopt(zmq.HEARTBEAT_TTL, min(2 * timeout_ms, 6_553_500))  # the peer drops us likewise; 16 bits of 0.1 s
+    made.setsockopt(zmq.TCP_KEEPALIVE, 0)  # the heartbeats above do its work, on time scales that we choose
+    made.setsockopt(zmq.IPV6, int(ipv6))  # only where the address is one: else IPv4 peers have mapped addresses
+    made.setsockopt(zmq.BACKLOG, max(100, options.max_links))  # every device may come back at once after a restart
+    return made
+
+
+def _milliseconds(seconds: float) -> int:
+    return math.ceil(seconds * 1000)
+
+
+def _post_now(socket: _AsyncSocket, parts: Sequence[bytes], complaint: str) -> None:
+    """Send without waiting: the windows keep libzmq's queue from filling. Raises `PeerGone`."""
+    if socket.closed:
+        raise PeerGone(complaint)
+    # With NOBLOCK and no earlier send waiting, pyzmq's future is done when it returns.
+    sent = cast("asyncio.Future[object]", socket.send_multipart(list(parts), flags=zmq.NOBLOCK))
+    error = sent.exception()
+    if isinstance(error, zmq.ZMQError):
+        raise PeerGone(f"{complaint} ({error.strerror})") from error
+    if error is not None:
+        raise error
+
+
+def _start(link: Channel, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run `work` for `link`; a failure of it, which is a bug, ends the link rather than leaving it hanging."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            link.lose(f"internal error: {task.exception()!r}")
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    return task
