@@ -1,0 +1,2 @@
+"""Reference device and edge loops of tslt-wire on real Llama models (needs the ``llama`` extra: torch +
+transformers)."""

@@ -1,0 +1,84 @@
+"""What a handshake must know of a model's vocabulary, so that a device and an edge never exchange foreign token ids.
+
+Token ids are all the wire carries; two ends that number their tokens differently would produce fluent nonsense, hence
+everything here refuses rather than guesses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+_DOMAIN = b"tslt-wire vocabulary 1\n"
+
+
+class HasVocabulary(Protocol):
+    """A tokenizer, as far as this module needs one: that of ``transformers`` and that of ``tokenizers`` both fit."""
+
+    def get_vocab(self) -> Mapping[str, int]:
+        """Return token text -> id, added and special tokens included."""
+
+
+class VocabularyMismatch(ValueError):
+    """Two models cannot work as a pair, or a model and its tokenizer do not belong together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The vocabulary facts one end puts into its handshake."""
+
+    vocab_size: int
+    """Width of the model's logits (``config.vocab_size``); may exceed the tokenizer's size by padding rows."""
+    fingerprint: bytes
+    """32 bytes, see :func:`tokenizer_fingerprint`."""
+
+
+def tokenizer_fingerprint(tokenizer: HasVocabulary) -> bytes:
+    """Return the SHA-256 (32 bytes) of the tokenizer's (id, token) pairs, special tokens included.
+
+    The pairs are hashed in ascending order of id (ties by token) as ``id: u32 LE, length: u32 LE, token: UTF-8``, so
+    that neither file format, nor file layout, nor the iteration order of the vocabulary matters.  Merges and
+    normalisation are left out on purpose: they choose how the device cuts up text, not what an id means to either
+    model.  Raises VocabularyMismatch for an empty vocabulary or an id outside 0 .. 2**32 - 1.
+    """
+    pairs = sorted((token_id, token) for token, token_id in tokenizer.get_vocab().items())
+    if not pairs:
+        raise VocabularyMismatch("the tokenizer has no vocabulary")
+    if pairs[0][0] < 0 or pairs[-1][0] >= 1 << 32:
+        raise VocabularyMismatch(f"token ids {pairs[0][0]} .. {pairs[-1][0]} do not fit 32 bits")
+    digest = hashlib.sha256(_DOMAIN)
+    for token_id, token in pairs:
+        # Byte-level vocabularies of some tokenizers hold lone surrogates; they must hash, not raise.
+        text = token.encode("utf-8", "surrogatepass")
+        digest.update(token_id.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text)
+    return digest.digest()
+
+
+def vocabulary_of(tokenizer: HasVocabulary, *, vocab_size: int) -> Vocabulary:
+    """Return the facts of a model with ``vocab_size`` logits and its tokenizer.
+
+    Raises VocabularyMismatch if the tokenizer knows an id the model has no logit for.  The converse, logits without a
+    token, is the usual padding of embeddings and is fine: such an id is a token like any other on the wire.
+    """
+    fingerprint = tokenizer_fingerprint(tokenizer)
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= vocab_size:
+        raise VocabularyMismatch(f"the tokenizer has id {highest}, but the model's vocabulary size is {vocab_size}")
+    return Vocabulary(vocab_size=vocab_size, fingerprint=fingerprint)
+
+
+def require_same_vocabulary(device: Vocabulary, edge: Vocabulary) -> None:
+    """Raise VocabularyMismatch unless both ends number the same tokens alike *and* have logits of the same width.
+
+    Different padding is refused too: ids past the narrower model would have no draft probability on one side or no row
+    to verify against on the other, and cutting the wider model's logits would change the distribution it stands for.
+    Resize the draft's embeddings to the target's width instead.
+    """
+    if device.fingerprint != edge.fingerprint:
+        raise VocabularyMismatch("the tokenizers of device and edge have different vocabularies")
+    if device.vocab_size != edge.vocab_size:
+        raise VocabularyMismatch(
+            f"same tokenizer, but the device's model has {device.vocab_size} logits and the edge's {edge.vocab_size}"
+        )

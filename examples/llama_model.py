@@ -1,0 +1,297 @@
+"""What target and draft share: a loaded Llama, and a session that keeps the key/value cache of one growing text.
+
+Any causal model of ``transformers`` whose layers all attend fully and whose rotary frequencies are fixed will do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from examples.kv_cache import TreeCache
+from examples.packed import pack_linear_layers
+from examples.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Names that ``load(dtype=...)`` takes.  Only float32 reproduces ``generate()`` token by token (the others round enough
+that one pass over many rows and many passes over one row can differ in the argmax)."""
+
+PREFILL_CHUNK = 512
+"""Tokens per pass while a long prompt is read: bounds the scores of eager attention (chunk x past per head)."""
+
+
+class ModelError(Exception):
+    """A model cannot do what was asked of it; the message says why."""
+
+
+class ContextFull(ModelError):
+    """The prefix and the tree need more positions than the model has; shorten the draft or end the text."""
+
+    def __init__(self, *, needed: int, limit: int) -> None:
+        """Record how many positions were ``needed`` and the model's ``limit``."""
+        super().__init__(f"{needed} positions needed, but max_position_embeddings of the model is {limit}")
+        self.needed = needed
+        self.limit = limit
+
+
+class LlamaModel:
+    """One set of weights, shared by any number of sessions.
+
+    Passes of different sessions may be asked for from different threads: a lock lets one run at a time, because two at
+    once would fight over the same cores (or the same GPU stream) and finish no sooner.  A long prompt releases it
+    between chunks.  A single *session* must not be used by two threads at once.
+    """
+
+    def __init__(self, module: PreTrainedModel, *, model_id: str, packed: bool = False) -> None:
+        """Wrap a loaded model; ``packed`` replaces its linear layers in place (CPU only, see ``examples.packed``).
+
+        Raises ModelError for an architecture whose cache or positions this code does not handle.
+        """
+        config = module.config
+        _require_supported(module)
+        self.model_id = model_id
+        self.vocab_size = int(config.vocab_size)
+        self.context_limit = int(config.max_position_embeddings)
+        self.eos_token_ids = _eos_token_ids(module)
+        self.packed_layers = pack_linear_layers(module) if packed else 0
+        self._module = module.eval()
+        # transformers types its modules loosely; Any at this seam keeps the rest strict.
+        self._call: Any = module
+        self._body: Any = module.base_model
+        self._attention = str(config._attn_implementation)
+        self._layers = int(config.num_hidden_layers)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        dtype: str = "float32",
+        packed: bool = True,
+        device: str = "cpu",
+        attention: str = "sdpa",
+        model_id: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load a checkpoint (safetensors only: a pickle runs code) from a directory or the hub.
+
+        ``dtype`` is a key of ``DTYPES``; ``packed`` has no effect off the CPU; ``attention`` is "sdpa" or "eager"
+        (eager is up to a seventh faster on a CPU once the past exceeds some hundred tokens).  ``model_id`` names the
+        model in the handshake: by default the hub id, or the directory's last component.
+
+        Raises ValueError for an unknown dtype or attention, ModelError for an unsupported architecture, and whatever
+        ``transformers`` raises for files that are missing or broken.
+        """
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is not one of {sorted(DTYPES)}")
+        if attention not in SUPPORTED_ATTENTION:
+            raise ValueError(f"attention {attention!r} is not one of {SUPPORTED_ATTENTION}")
+        source = str(path_or_hub_id)
+        module: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            use_safetensors=True,
+            revision=revision or "main",
+            local_files_only=local_files_only,
+        )
+        folder = Path(source)
+        name = model_id or (folder.resolve().name if folder.is_dir() else source)
+        return cls(module.to(device), model_id=name, packed=packed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._module.device
+
+    def new_cache(self) -> TreeCache:
+        """Return an empty cache for one text."""
+        return TreeCache(self._layers)
+
+    def prefill(self, tokens: Sequence[int], cache: TreeCache) -> None:
+        """Append the rows of ``tokens`` (plain text behind what ``cache`` holds) in one pass that computes no
+        logits."""
+        with self._lock, torch.inference_mode():
+            positions = torch.arange(cache.length, cache.length + len(tokens), device=self.device)
+            self._body(
+                input_ids=self._tensor(tokens), position_ids=positions[None], past_key_values=cache, use_cache=True
+            )
+
+    def forward(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> NDArray[np.float32]:
+        """Append one row per token to ``cache`` and return the logits of the last ``keep``, float32 (keep,
+        vocab_size)."""
+        with self._lock, torch.inference_mode():
+            columns = rows.visible.shape[1]
+            mask = None
+            # One row that sees everything (a plain decoding step) needs no mask, and the kernels are faster without.
+            if len(tokens) > 1 or not rows.visible.all():
+                mask = attention_mask(
+                    rows.visible,
+                    past=cache.length + len(tokens) - columns,
+                    implementation=self._attention,
+                    dtype=self._module.dtype,
+                    device=self.device,
+                )
+            output = self._call(
+                input_ids=self._tensor(tokens),
+                position_ids=torch.from_numpy(rows.positions).to(self.device)[None],
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=keep,
+            )
+            logits: NDArray[np.float32] = output.logits[0].float().cpu().numpy()
+        return logits
+
+    def require_tokens(self, tokens: Sequence[int]) -> None:
+        """Raise ValueError unless every token is an id of the vocabulary (a GPU would abort the whole process
+        instead)."""
+        for token in tokens:
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"token {token} is outside the vocabulary of {self.vocab_size}")
+
+    def require_room(self, needed: int) -> None:
+        """Raise ContextFull if a text needs more than ``context_limit`` positions."""
+        if needed > self.context_limit:
+            raise ContextFull(needed=needed, limit=self.context_limit)
+
+    def _tensor(self, tokens: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(tokens)], dtype=torch.int64, device=self.device)
+
+
+class TextSession:
+    """The tokens both ends agree on, and the cache rows of a first part of them.
+
+    Between two calls the first ``_settled`` rows of the cache are those of ``prefix[:_settled]``; rows behind them
+    belong to the tree of the round that is under way.  At least the last token of the prefix is never settled: it is
+    the root row of the next pass.
+    """
+
+    def __init__(self, model: LlamaModel) -> None:
+        """Start with no text; :meth:`set_prefix` comes first."""
+        self._model = model
+        self._cache = model.new_cache()
+        self._prefix: list[int] = []
+        self._settled = 0
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens agreed on so far."""
+        return tuple(self._prefix)
+
+    @property
+    def prefix_length(self) -> int:
+        """Number of tokens agreed on so far."""
+        return len(self._prefix)
+
+    @property
+    def room(self) -> int:
+        """Deepest tree that still fits behind the prefix; negative once the prefix itself does not."""
+        return self._model.context_limit - len(self._prefix)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes the session's keys and values take."""
+        return self._cache.nbytes
+
+    def set_prefix(self, tokens: Sequence[int]) -> None:
+        """Continue from ``tokens`` (at least one), reading only what differs from the text read so far.
+
+        Ends the round under way.  Raises ValueError for no tokens or foreign ids, and ContextFull; the session is
+        then as it was before.
+        """
+        if not tokens:
+            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
+        fresh = [int(token) for token in tokens]
+        self._model.require_tokens(fresh)
+        self._model.require_room(len(fresh))
+        self._end_round()
+        shared = 0
+        for old, new in zip(self._prefix[: self._settled], fresh[:-1], strict=False):
+            if old != new:
+                break
+            shared += 1
+        self._rewind(shared)
+        self._prefix = fresh
+        self._settle()
+
+    def _begin_round(self) -> list[int]:
+        """Drop the tree under way and return the unsettled end of the prefix: the first tokens of the next pass.
+
+        There is at least one, the root, and at most ``PREFILL_CHUNK``.  Raises ValueError if there is no prefix at all.
+        """
+        if not self._prefix:
+            raise ValueError("no prefix yet: call set_prefix first")
+        self._end_round()
+        self._rewind(self._settled)
+        # This far behind: commits without a pass in between, or a set_prefix that was interrupted.
+        if len(self._prefix) - self._settled > PREFILL_CHUNK:
+            self._settle()
+        return self._prefix[self._settled :]
+
+    def _end_round(self) -> None:
+        """Forget the tree under way; its rows go with the next :meth:`_rewind`."""
+        raise NotImplementedError
+
+    def _rewind(self, length: int) -> None:
+        """Keep ``length`` settled rows and drop everything behind them."""
+        self._settled = length
+        self._cache.truncate(length)
+
+    def _settle(self) -> None:
+        """Read the prefix up to its last token, chunk by chunk; an interruption keeps the chunks read by then."""
+        end = len(self._prefix) - 1
+        while self._settled < end:
+            chunk = self._prefix[self._settled : min(self._settled + PREFILL_CHUNK, end)]
+            try:
+                self._model.prefill(chunk, self._cache)
+            except BaseException:
+                self._rewind(self._settled)  # layers that ran before the interruption hold rows the others lack
+                raise
+            self._settled += len(chunk)
+
+
+def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
+    """Raise ValueError unless ``path`` leads from a child of the prefix (parent -1) down, node by node."""
+    above = -1
+    for node in path:
+        if not 0 <= node < len(parents) or parents[node] != above:
+            raise ValueError(f"{list(path)} is no path of this tree: node {node} does not hang off {above}")
+        above = node
+
+
+def _eos_token_ids(module: PreTrainedModel) -> tuple[int, ...]:
+    """Return the ids that end a text, ascending; () if the checkpoint names none."""
+    for source in (getattr(module, "generation_config", None), module.config):
+        ids = getattr(source, "eos_token_id", None)
+        if ids is not None:
+            return tuple(sorted({int(ids)} if isinstance(ids, int) else {int(token) for token in ids}))
+    return ()
+
+
+def _require_supported(module: PreTrainedModel) -> None:
+    """Raise ModelError for models that this cache, these masks or these positions would serve wrongly."""
+    config = module.config
+    implementation = getattr(config, "_attn_implementation", None)
+    if implementation not in SUPPORTED_ATTENTION:
+        raise ModelError(f"attention {implementation!r} takes no tree mask; load with one of {SUPPORTED_ATTENTION}")
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    if kinds or getattr(config, "sliding_window", None):
+        raise ModelError(f"only full attention is supported, not {sorted(kinds) or 'a sliding window'}")
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
+        # Their frequencies follow the length of the text, so that cached keys depend on what was read since.
+        raise ModelError(f"rotary type {rope['rope_type']!r} changes with the text's length and cannot be rolled back")
+    head = module.get_output_embeddings()
+    width = getattr(head, "out_features", None)
+    if width != config.vocab_size:
+        raise ModelError(f"the model has {width} logits, its configuration says {config.vocab_size}")
