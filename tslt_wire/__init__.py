@@ -5,7 +5,9 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.codec import decode, encode
+from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution, sample_children, sparsify
+from tslt_wire.edge_session import EdgeSession, EdgeSettings
 from tslt_wire.errors import (
     DecodeError,
     ErrorCode,
@@ -13,6 +15,16 @@ from tslt_wire.errors import (
     ProtocolError,
     RemoteProtocolError,
     TsltError,
+)
+from tslt_wire.events import (
+    DraftReceived,
+    Event,
+    PeerClosed,
+    PeerFailed,
+    PromptReceived,
+    SessionOpened,
+    VerdictReceived,
+    Welcomed,
 )
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_codec import decode_list, encode_list
@@ -33,6 +45,7 @@ from tslt_wire.messages import (
 from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling
+from tslt_wire.session_states import State
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import MinProb, TopK, TopP
 from tslt_wire.verify import verify
@@ -44,28 +57,40 @@ __all__ = [
     "Bye",
     "DecodeError",
     "DecodeLimits",
+    "DeviceSession",
     "Draft",
+    "DraftReceived",
+    "EdgeSession",
+    "EdgeSettings",
     "Error",
     "ErrorCode",
+    "Event",
     "Extension",
     "Hello",
     "ListEvidence",
     "LocalProtocolError",
     "Message",
     "MinProb",
+    "PeerClosed",
+    "PeerFailed",
     "Precision",
     "Profile",
     "Prompt",
+    "PromptReceived",
     "ProtocolError",
     "RemoteProtocolError",
     "Sampling",
+    "SessionOpened",
     "SparseDistribution",
+    "State",
     "TokenTree",
     "TopK",
     "TopP",
     "TsltError",
     "Verdict",
+    "VerdictReceived",
     "Welcome",
+    "Welcomed",
     "decode",
     "decode_list",
     "encode",
