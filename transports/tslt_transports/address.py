@@ -20,6 +20,7 @@ class HostPort:
     port: int
 
     def __str__(self) -> str:
+        """Write it as an address."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

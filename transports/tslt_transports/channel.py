@@ -44,6 +44,7 @@ class Channel(ABC):
     """The transport-independent half of a `Link`."""
 
     def __init__(self, *, peer: str, options: LinkOptions) -> None:
+        """`peer` names the other side in messages. Needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._options = options
@@ -321,6 +322,7 @@ class Backlog:
     """An edge's links: how many there are, and those that wait to be accepted."""
 
     def __init__(self, *, address: str, options: LinkOptions) -> None:
+        """`address` names the listener in messages."""
         self._address = address
         self._max_links = options.max_links
         self._links: set[Channel] = set()

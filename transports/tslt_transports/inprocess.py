@@ -18,6 +18,7 @@ class InProcessLink(Channel):
     """One end of a pair."""
 
     def __init__(self, *, peer: str, options: LinkOptions) -> None:
+        """Make an end that leads nowhere yet; see `join`."""
         super().__init__(peer=peer, options=options)
         self._other: InProcessLink | None = None
 
@@ -70,6 +71,7 @@ class InProcessListener:
     """A `Listener` for links inside this process; devices use its `connect`."""
 
     def __init__(self, options: LinkOptions = _DEFAULT_OPTIONS) -> None:
+        """`options` are the edge's; a device may have others."""
         self._options = options
         self._backlog = Backlog(address=self.address, options=options)
         self._count = 0

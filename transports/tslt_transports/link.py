@@ -28,6 +28,7 @@ class ConnectError(LinkError):
     """
 
     def __init__(self, *, address: str, reason: str, hint: str) -> None:
+        """Make the message out of its three parts."""
         super().__init__(f"no link to {address}: {reason}; {hint}")
         self.address = address
         self.reason = reason
@@ -41,6 +42,7 @@ class LinkClosed(LinkError):
     """
 
     def __init__(self, *, peer: str, clean: bool, reason: str) -> None:
+        """Make the message out of its parts."""
         super().__init__(f"link to {peer} {'closed' if clean else 'lost'}: {reason}")
         self.peer = peer
         self.clean = clean
@@ -54,6 +56,7 @@ class FrameTooLarge(LinkError):
     """
 
     def __init__(self, *, size: int, limit: int) -> None:
+        """`size` and `limit` are in bytes."""
         super().__init__(f"a frame of {size} bytes exceeds the link's limit of {limit} bytes (max_frame_bytes)")
         self.size = size
         self.limit = limit
@@ -194,7 +197,7 @@ class ClientTls:
     """How a device checks the edge. There is no way to switch the check off."""
 
     ca_file: str | Path | None = None
-    """PEM file of the authorities to trust; None: those that the platform trusts."""
+    """PEM file of the authorities to trust; None: the public ones that certifi lists."""
 
     server_name: str | None = None
     """Name or IP address the certificate must be for; None: the host of the address."""
