@@ -226,9 +226,7 @@ class Channel(ABC):
 
     def lose(self, reason: str, *, tell: bool = False) -> None:
         """End the link as lost; `tell` the peer why where it may still be there."""
-        self._finish(
-            clean=False, reason=reason, announce=encode_reason(ControlType.LOST, reason) if tell else None
-        )
+        self._finish(clean=False, reason=reason, announce=encode_reason(ControlType.LOST, reason) if tell else None)
 
     def heard(self) -> None:
         """Note that the peer is alive."""
@@ -316,6 +314,24 @@ class Channel(ABC):
             self._released = True
             if self._on_release is not None:
                 self._on_release()
+
+
+async def await_greeting(link: Channel, *, address: str, deadline_s: float, hint: str) -> None:
+    """Wait until the edge at `address` has taken `link`, until the loop's time `deadline_s` at most.
+
+    Raises `ConnectError`, and lets go of the link on the way out of any failure.
+    """
+    try:
+        await asyncio.wait_for(asyncio.shield(link.greeted), deadline_s - asyncio.get_running_loop().time())
+    except TimeoutError:
+        link.lose("no answer in time")
+        raise ConnectError(address=address, reason="no answer in time (connect_timeout_s)", hint=hint) from None
+    except ConnectError as error:
+        # The refusal of an edge that is there needs another hint than silence.
+        raise ConnectError(address=address, reason=error.reason, hint=error.hint) from None
+    except BaseException:
+        link.lose("given up before it was open", tell=True)
+        raise
 
 
 class Backlog:

@@ -29,7 +29,7 @@ from aioquic.quic.packet import QuicErrorCode
 from cryptography import x509
 
 from tslt_transports.address import HostPort, parse_address, resolve
-from tslt_transports.channel import Backlog, Channel
+from tslt_transports.channel import Backlog, Channel, await_greeting
 from tslt_transports.control import (
     ControlError,
     ControlType,
@@ -52,6 +52,7 @@ _MIN_HALF_OPEN: Final = 64
 _ALERT_NO_APPLICATION_PROTOCOL: Final = QuicErrorCode.CRYPTO_ERROR + 120
 _CERTIFICATE_ALERTS: Final = range(QuicErrorCode.CRYPTO_ERROR + 42, QuicErrorCode.CRYPTO_ERROR + 50)
 _CONNECT_HINT: Final = "check that the edge runs and speaks QUIC, its address and port, and that UDP passes"
+_CERTIFICATE_HINT: Final = "pass the file of the authority that signed it (ClientTls.ca_file), and a host it is for"
 
 
 class CloseCode(IntEnum):
@@ -370,22 +371,11 @@ async def connect_quic(address: str, *, options: LinkOptions, tls: ClientTls) ->
     for candidate in await resolve(target, kind=stdlib_socket.SOCK_DGRAM):
         link = await _dial(candidate, configuration, options, address)
         try:
-            await asyncio.wait_for(asyncio.shield(link.greeted), deadline_s - asyncio.get_running_loop().time())
-        except TimeoutError:
-            link.lose("no answer in time")
-            failure = ConnectError(
-                address=address,
-                reason=f"no answer within {options.connect_timeout_s:g} s (connect_timeout_s)",
-                hint=_CONNECT_HINT,
-            )
+            await await_greeting(link, address=address, deadline_s=deadline_s, hint=_CONNECT_HINT)
         except ConnectError as error:
-            hint = error.hint
+            failure = error
             if "certificate" in error.reason:
-                hint = "pass the file of the authority that signed it (ClientTls.ca_file), and a host that it is for"
-            failure = ConnectError(address=address, reason=error.reason, hint=hint)
-        except BaseException:
-            link.lose("given up before it was open", tell=True)
-            raise
+                failure = ConnectError(address=address, reason=error.reason, hint=_CERTIFICATE_HINT)
         else:
             return link
     raise failure or ConnectError(address=address, reason="the name resolves to nothing", hint=_CONNECT_HINT)
@@ -403,9 +393,7 @@ async def listen_quic(address: str, *, options: LinkOptions, tls: ServerTls) -> 
     return listener
 
 
-async def _dial(
-    target: HostPort, configuration: QuicConfiguration, options: LinkOptions, address: str
-) -> QuicLink:
+async def _dial(target: HostPort, configuration: QuicConfiguration, options: LinkOptions, address: str) -> QuicLink:
     """Send the first packet to the numeric `target`. Raises `ConnectError` where there is no route."""
     quic = QuicConnection(configuration=configuration)
     bound_receiver(quic, peer_streams=0)

@@ -27,7 +27,7 @@ import zmq
 import zmq.asyncio
 
 from tslt_transports.address import HostPort, parse_address, resolve
-from tslt_transports.channel import Backlog, Channel, PeerGone
+from tslt_transports.channel import Backlog, Channel, PeerGone, await_greeting
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
     ControlError,
@@ -289,21 +289,9 @@ async def connect_zmq(address: str, *, options: LinkOptions) -> ZmqDeviceLink:
     for candidate in await resolve(target, kind=stdlib_socket.SOCK_STREAM):
         link = ZmqDeviceLink(target=candidate, options=options)
         try:
-            await asyncio.wait_for(
-                asyncio.shield(link.greeted), deadline_s - asyncio.get_running_loop().time()
-            )
-        except TimeoutError:
-            link.lose("no answer in time")
-            failure = ConnectError(
-                address=address,
-                reason=f"no answer within {options.connect_timeout_s:g} s (connect_timeout_s)",
-                hint=_CONNECT_HINT,
-            )
+            await await_greeting(link, address=address, deadline_s=deadline_s, hint=_CONNECT_HINT)
         except ConnectError as error:
-            failure = ConnectError(address=address, reason=error.reason, hint=error.hint)
-        except BaseException:
-            link.lose("given up before it was open", tell=True)
-            raise
+            failure = error
         else:
             return link
     raise failure or ConnectError(address=address, reason="the name resolves to nothing", hint=_CONNECT_HINT)

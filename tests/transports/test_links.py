@@ -1,0 +1,495 @@
+"""What every transport promises, over all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+from tslt_transports import ConnectError, FrameTooLarge, Link, LinkClosed, LinkOptions, Listener, pair
+
+QUICK = LinkOptions(heartbeat_s=0.25, peer_timeout_s=2.0)
+SOON_S = 20.0  # "soon" on a machine that is busy with other things
+
+EDGE_PROGRAM = """
+import asyncio, sys
+from tslt_transports import LinkOptions, ServerTls, listen
+async def main(kind, cert, key):
+    tls = ServerTls(cert_file=cert, key_file=key) if kind == "quic" else None
+    listener = await listen(kind, "127.0.0.1:0", tls=tls, options=LinkOptions(heartbeat_s=0.25, peer_timeout_s=2.0))
+    print(listener.address, flush=True)
+    link = await listener.accept()
+    while True:
+        await link.send(await link.receive())
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+DEVICE_PROGRAM = """
+import asyncio, sys
+from tslt_transports import ClientTls, connect
+async def main(kind, address, ca):
+    link = await connect(kind, address, tls=ClientTls(ca_file=ca) if kind == "quic" else None)
+    await link.send(b"here")
+    await link.receive()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def echo(link: Link) -> None:
+    """Answer every frame with itself until the link ends."""
+    try:
+        while True:
+            await link.send(await link.receive())
+    except LinkClosed:
+        return
+
+
+async def end_of(link: Link) -> tuple[list[bytes], LinkClosed]:
+    """Receive to the end."""
+    frames: list[bytes] = []
+    while True:
+        try:
+            frames.append(await link.receive())
+        except LinkClosed as closed:
+            return frames, closed
+
+
+def test_interface(harness, run):
+    async def main():
+        async with harness.linked() as (device, edge):
+            assert isinstance(device, Link)
+            assert isinstance(edge, Link)
+            assert device.peer
+            assert edge.peer
+        listener = await harness.listen()
+        assert isinstance(listener, Listener)
+        await listener.close()
+        await listener.close()
+
+    run(main())
+
+
+def test_echo_in_order(harness, run):
+    async def main():
+        async with harness.linked() as (device, edge):
+            echoing = asyncio.create_task(echo(edge))
+            frames = [f"frame {i}".encode() for i in range(500)]
+
+            async def send_all():
+                for frame in frames:
+                    await device.send(frame)
+
+            sending = asyncio.create_task(send_all())
+            assert [await device.receive() for _ in frames] == frames
+            await sending
+            await device.close()
+            await echoing
+
+    run(main())
+
+
+def test_sizes_and_counters(harness, run):
+    sizes = [1, 2, 127, 128, 255, 256, 16_383, 16_384, 65_537, 1024 * 1024]
+
+    async def main():
+        async with harness.linked() as (device, edge):
+            echoing = asyncio.create_task(echo(edge))
+            for size in sizes:
+                frame = bytes(i % 251 for i in range(min(size, 4096))) * (size // 4096 + 1)
+                await device.send(frame[:size])
+                assert await device.receive() == frame[:size]
+            expected = sum(size + device.frame_overhead(size) for size in sizes)
+            for link in (device, edge):
+                assert (link.bytes_sent, link.bytes_received) == (expected, expected)
+                assert (link.frames_sent, link.frames_received) == (len(sizes), len(sizes))
+            await device.close()
+            await echoing
+
+    run(main())
+
+
+def test_what_is_no_frame(harness, run):
+    async def main():
+        async with harness.linked() as (device, edge):
+            with pytest.raises(ValueError, match="never empty"):
+                await device.send(b"")
+            with pytest.raises(TypeError, match="bytearray"):
+                await device.send(bytearray(b"x"))
+            await device.send(b"x")
+            assert await edge.receive() == b"x"
+
+    run(main())
+
+
+def test_own_frame_too_large(harness, run):
+    async def main():
+        async with harness.linked(LinkOptions(max_frame_bytes=1000)) as (device, edge):
+            for one, two in ((device, edge), (edge, device)):
+                with pytest.raises(FrameTooLarge, match=r"1001.*1000") as caught:
+                    await one.send(bytes(1001))
+                assert (caught.value.size, caught.value.limit) == (1001, 1000)
+                await one.send(bytes(1000))
+                assert await two.receive() == bytes(1000)
+
+    run(main())
+
+
+def test_smaller_limit_of_the_peer_counts(harness, run):
+    small = LinkOptions(max_frame_bytes=1000, queue_frames=2, queue_bytes=1500)
+
+    async def main():
+        for edge_options, device_options in ((small, LinkOptions()), (LinkOptions(), small)):
+            async with harness.linked(edge_options, device_options) as (device, edge):
+                for one, two in ((device, edge), (edge, device)):
+                    with pytest.raises(FrameTooLarge):
+                        await one.send(bytes(1001))
+                    sending = asyncio.create_task(send_numbered(one, 40, 900))
+                    assert [await two.receive() for _ in range(40)] == [numbered(i, 900) for i in range(40)]
+                    await sending
+
+    run(main())
+
+
+def numbered(index: int, size: int) -> bytes:
+    return index.to_bytes(4, "little") + bytes(size - 4)
+
+
+async def send_numbered(link: Link, count: int, size: int) -> None:
+    for index in range(count):
+        await link.send(numbered(index, size))
+
+
+@pytest.mark.parametrize("limits", [{"queue_frames": 8}, {"queue_bytes": 8000}, {"queue_frames": 1}])
+def test_slow_consumer_holds_the_sender_and_loses_nothing(harness, run, limits):
+    options = LinkOptions(**limits)
+    count = 80
+
+    async def main():
+        async with harness.linked(options) as (device, edge):
+            for one, two in ((device, edge), (edge, device)):
+                before = one.frames_sent
+                sending = asyncio.create_task(send_numbered(one, count, 1000))
+                await asyncio.sleep(0.3)
+                assert 1 <= one.frames_sent - before <= 8
+                assert not sending.done()
+                received = []
+                for _ in range(count):
+                    received.append(await two.receive())
+                    await asyncio.sleep(0.001)
+                assert received == [numbered(i, 1000) for i in range(count)]
+                await sending
+
+    run(main())
+
+
+def test_frames_larger_than_the_window(harness, run):
+    async def main():
+        async with harness.linked(LinkOptions(queue_bytes=1)) as (device, edge):
+            sending = asyncio.create_task(send_numbered(device, 10, 100_000))
+            assert [await edge.receive() for _ in range(10)] == [numbered(i, 100_000) for i in range(10)]
+            await sending
+
+    run(main())
+
+
+def test_a_slow_peer_does_not_stall_others(harness, run):
+    async def main():
+        listener = await harness.listen(LinkOptions(queue_frames=8))
+        slow = await harness.connect(listener)
+        slow_edge = await listener.accept()
+        quick = await harness.connect(listener)
+        quick_edge = await listener.accept()
+        up = asyncio.create_task(send_numbered(slow, 50, 2000))
+        down = asyncio.create_task(send_numbered(slow_edge, 50, 2000))
+        echoing = asyncio.create_task(echo(quick_edge))
+        for index in range(100):
+            await quick.send(numbered(index, 50))
+            assert await quick.receive() == numbered(index, 50)
+        assert not up.done()
+        assert not down.done()
+        assert [await slow_edge.receive() for _ in range(50)] == [numbered(i, 2000) for i in range(50)]
+        assert [await slow.receive() for _ in range(50)] == [numbered(i, 2000) for i in range(50)]
+        await asyncio.gather(up, down)
+        await asyncio.gather(slow.close(), quick.close())
+        await echoing
+        await listener.close()
+
+    run(main())
+
+
+def test_many_devices_at_once(harness, run):
+    async def main():
+        listener = await harness.listen()
+        tasks = []
+
+        async def accept_all():
+            for _ in range(20):
+                tasks.append(asyncio.create_task(echo(await listener.accept())))
+
+        async def device(number: int):
+            link = await harness.connect(listener)
+            for index in range(20):
+                frame = f"device {number} frame {index}".encode()
+                await link.send(frame)
+                assert await link.receive() == frame
+            await link.close()
+
+        await asyncio.gather(accept_all(), *(device(number) for number in range(20)))
+        await asyncio.gather(*tasks)
+        await listener.close()
+
+    run(main())
+
+
+def test_concurrent_senders_keep_their_order(harness, run):
+    async def main():
+        async with harness.linked(LinkOptions(queue_frames=4)) as (device, edge):
+
+            async def send(name: str):
+                for index in range(50):
+                    await device.send(f"{name} {index}".encode())
+
+            sending = asyncio.gather(send("a"), send("b"))
+            received = [(await edge.receive()).decode().split() for _ in range(100)]
+            for name in "ab":
+                assert [int(number) for sender, number in received if sender == name] == list(range(50))
+            await sending
+
+    run(main())
+
+
+@pytest.mark.parametrize("closer", ["device", "edge"])
+def test_clean_close_after_everything_sent(harness, run, closer):
+    async def main():
+        async with harness.linked() as (device, edge):
+            one, two = (device, edge) if closer == "device" else (edge, device)
+            for index in range(50):
+                await one.send(numbered(index, 2000))
+            await one.close()
+            await one.close()
+            frames, closed = await end_of(two)
+            assert frames == [numbered(i, 2000) for i in range(50)]
+            assert closed.clean
+            assert closed.peer == two.peer
+            assert two.peer in str(closed)
+            for link in (one, two):
+                with pytest.raises(LinkClosed) as caught:
+                    await link.send(b"late")
+                assert caught.value.clean
+                with pytest.raises(LinkClosed):
+                    await link.receive()
+            await two.close()
+
+    run(main())
+
+
+def test_both_close_at_once(harness, run):
+    async def main():
+        async with harness.linked() as (device, edge):
+            await asyncio.gather(device.close(), edge.close())
+            for link in (device, edge):
+                with pytest.raises(LinkClosed) as caught:
+                    await link.receive()
+                assert caught.value.clean
+
+    run(main())
+
+
+def test_listener_close_ends_its_links_cleanly(harness, run):
+    async def main():
+        listener = await harness.listen()
+        devices = [await harness.connect(listener) for _ in range(3)]
+        first = await listener.accept()
+        await first.send(b"last words")
+        waiting = asyncio.create_task(accept_beyond(listener, 2))
+        await asyncio.sleep(0.05)
+        await listener.close()
+        with pytest.raises(LinkClosed) as caught:
+            await waiting
+        assert caught.value.clean
+        ends = [await end_of(device) for device in devices]
+        assert sorted(sum((frames for frames, _ in ends), [])) == [b"last words"]
+        assert all(closed.clean for _, closed in ends)
+        await asyncio.gather(*(device.close() for device in devices))
+
+    async def accept_beyond(listener: Listener, count: int) -> None:
+        for _ in range(count + 1):
+            await listener.accept()
+
+    run(main())
+
+
+def test_close_while_receiving_and_sending(harness, run):
+    async def main():
+        async with harness.linked(LinkOptions(queue_frames=2)) as (device, _edge):
+            receiving = asyncio.create_task(device.receive())
+            sending = asyncio.create_task(send_numbered(device, 10, 100))
+            await asyncio.sleep(0.1)
+            await device.close()
+            for task in (receiving, sending):
+                with pytest.raises(LinkClosed) as caught:
+                    await task
+                assert caught.value.clean
+                assert "this side" in str(caught.value)
+
+    run(main())
+
+
+def test_cancelling_loses_nothing(harness, run):
+    async def main():
+        async with harness.linked(LinkOptions(queue_frames=2)) as (device, edge):
+            for index in range(20):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(edge.receive(), 0.001)
+                await device.send(numbered(index, 10))
+                assert await edge.receive() == numbered(index, 10)
+            await device.send(b"a")
+            await device.send(b"b")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(device.send(b"never sent"), 0.05)
+            assert [await edge.receive(), await edge.receive()] == [b"a", b"b"]
+            await device.send(b"c")
+            assert await edge.receive() == b"c"
+
+    run(main())
+
+
+def test_full_edge_refuses_with_a_reason(harness, run):
+    async def main():
+        listener = await harness.listen(LinkOptions(max_links=2))
+        devices = [await harness.connect(listener) for _ in range(2)]
+        edges = [await listener.accept() for _ in range(2)]
+        with pytest.raises(ConnectError, match="max_links"):
+            await harness.connect(listener)
+        await devices[0].close()
+        with pytest.raises(LinkClosed):
+            await edges[0].receive()  # the place is free once the edge's application knows
+        third = await harness.connect(listener)
+        await third.send(b"room")
+        assert await (await listener.accept()).receive() == b"room"
+        await asyncio.gather(devices[1].close(), third.close())
+        await listener.close()
+
+    run(main())
+
+
+def test_an_idle_link_stays(harness, run):
+    async def main():
+        async with harness.linked(QUICK, LinkOptions()) as (device, edge):
+            await asyncio.sleep(3.5)
+            await device.send(b"still")
+            await edge.send(b"here")
+            assert (await edge.receive(), await device.receive()) == (b"still", b"here")
+
+    run(main())
+
+
+def test_no_edge_fails_fast_and_says_where(network, run):
+    async def main():
+        listener = await network.listen()
+        address = listener.address
+        await listener.close()
+        start = time.monotonic()
+        with pytest.raises(ConnectError) as caught:
+            await network.dial(address, LinkOptions(connect_timeout_s=5.0))
+        assert time.monotonic() - start < SOON_S
+        assert caught.value.address == address
+        for part in (address, caught.value.reason, caught.value.hint):
+            assert part
+            assert part in str(caught.value)
+
+    run(main())
+
+
+def test_unknown_name(network, run):
+    async def main():
+        with pytest.raises(ConnectError, match=r"does not resolve"):
+            await network.dial("no-such-host.invalid:1")
+
+    run(main())
+
+
+def test_localhost_by_name(network, run):
+    async def main():
+        listener = await network.listen()
+        device = await network.dial(f"localhost:{listener.address.rpartition(':')[2]}")
+        await device.send(b"x")
+        assert await (await listener.accept()).receive() == b"x"
+        await device.close()
+        await listener.close()
+
+    run(main())
+
+
+def test_killed_edge_ends_the_wait(network, run, spawn):
+    files = network.certificates
+    child = spawn(EDGE_PROGRAM, [network.name, str(files.cert_file), str(files.key_file)])
+
+    async def main():
+        device = await network.dial(child.stdout.readline().strip(), QUICK)
+        await device.send(b"alive?")
+        assert await device.receive() == b"alive?"
+        waiting = asyncio.create_task(device.receive())
+        await asyncio.sleep(0.1)
+        child.send_signal(signal.SIGKILL)
+        start = time.monotonic()
+        with pytest.raises(LinkClosed) as caught:
+            await waiting
+        assert not caught.value.clean
+        assert time.monotonic() - start < SOON_S
+        with pytest.raises(LinkClosed):
+            await device.send(b"anyone?")
+        await device.close()
+
+    run(main())
+
+
+def test_killed_device_ends_the_edges_link(network, run, spawn):
+    async def main():
+        listener = await network.listen(QUICK)
+        child = spawn(DEVICE_PROGRAM, [network.name, listener.address, str(network.certificates.ca_file)])
+        edge = await listener.accept()
+        assert await edge.receive() == b"here"
+        other = await network.connect(listener)
+        child.send_signal(signal.SIGKILL)
+        start = time.monotonic()
+        with pytest.raises(LinkClosed) as caught:
+            await edge.receive()
+        assert not caught.value.clean
+        assert time.monotonic() - start < SOON_S
+        await other.send(b"unharmed")
+        assert await (await listener.accept()).receive() == b"unharmed"
+        await other.close()
+        await listener.close()
+
+    run(main())
+
+
+def test_frozen_device_is_lost_by_silence(network, run, spawn):
+    async def main():
+        listener = await network.listen(QUICK)
+        child = spawn(DEVICE_PROGRAM, [network.name, listener.address, str(network.certificates.ca_file)])
+        edge = await listener.accept()
+        assert await edge.receive() == b"here"
+        child.send_signal(signal.SIGSTOP)  # its kernel keeps the connection: only silence tells
+        with pytest.raises(LinkClosed) as caught:
+            await edge.receive()
+        assert not caught.value.clean
+        await listener.close()
+
+    run(main())
+
+
+def test_severed_pair(run):
+    async def main():
+        device, edge = pair()
+        await device.send(b"before")
+        device.sever("tunnel")
+        assert await edge.receive() == b"before"
+        for link in (device, edge):
+            with pytest.raises(LinkClosed, match="tunnel") as caught:
+                await link.receive()
+            assert not caught.value.clean
+
+    run(main())
