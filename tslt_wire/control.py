@@ -117,6 +117,8 @@ class _Reader:
         return self.sized(tag, depth)
 
     def sized(self, tag: int, depth: int) -> Any:
+        if tag >= 0xC0 and tag not in _LENGTH_BY_TAG:
+            raise DecodeError(ErrorCode.BAD_CONTROL, f"msgpack type 0x{tag:02x} is not used in control maps")
         length = self.number(_LENGTH_BY_TAG[tag]) if tag in _LENGTH_BY_TAG else tag & (0x1F if tag >= 0xA0 else 0x0F)
         if 0xA0 <= tag <= 0xBF or 0xD9 <= tag <= 0xDB:
             return self.text(length)
@@ -126,9 +128,7 @@ class _Reader:
             raise DecodeError(ErrorCode.TRUNCATED, f"{length} items do not fit the bytes that are left")
         if 0x90 <= tag <= 0x9F or tag in (0xDC, 0xDD):
             return [self.value(depth + 1) for _ in range(length)]
-        if 0x80 <= tag <= 0x8F or tag in (0xDE, 0xDF):
-            return self.map(length, depth)
-        raise DecodeError(ErrorCode.BAD_CONTROL, f"msgpack type 0x{tag:02x} is not used in control maps")
+        return self.map(length, depth)
 
     def text(self, length: int) -> str:
         try:
