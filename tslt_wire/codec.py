@@ -23,7 +23,7 @@ from tslt_wire.profile import Profile
 CRC_BYTES = 4
 _HAS_EXTENSIONS = 0x40
 _RESERVED = 0x80
-_KIND_MASK = 0x3F
+KIND_MASK = 0x3F
 
 
 class Kind(enum.IntEnum):
@@ -71,12 +71,14 @@ def encode(message: Message, profile: Profile) -> bytes:
     elif isinstance(message, Verdict):
         out.varint(message.round)
         out.varint(message.node + 1)
+        _check_token(message.token, profile)
         out.bits(message.token, id_bits(profile.vocab_size))
         out.bits(message.end, 1)
     elif isinstance(message, Prompt):
         out.raw(message.transcript)
         out.varint(message.keep)
         out.varint(len(message.tokens))
+        _check_token(max(message.tokens, default=0), profile)
         out.array(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
     elif isinstance(message, Hello):
         out.raw(write_hello(message))
@@ -107,9 +109,9 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     if content[0] & _RESERVED:
         raise DecodeError(ErrorCode.RESERVED_BITS, "bit 7 of the kind byte must be 0")
     try:
-        kind = Kind(content[0] & _KIND_MASK)
+        kind = Kind(content[0] & KIND_MASK)
     except ValueError:
-        raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & _KIND_MASK:02x}") from None
+        raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & KIND_MASK:02x}") from None
     reader = BitReader(content[1:])
     extensions = _read_extensions(reader, limits) if content[0] & _HAS_EXTENSIONS else ()
     message = _read_body(kind, reader, profile, limits, extensions)
@@ -151,6 +153,11 @@ def _token(token: int, profile: Profile) -> int:
     if token >= profile.vocab_size:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {token} in a vocabulary of {profile.vocab_size}")
     return token
+
+
+def _check_token(token: int, profile: Profile) -> None:
+    if token >= profile.vocab_size:
+        raise ValueError(f"the profile is for V = {profile.vocab_size}, the message has token {token}")
 
 
 def _write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:

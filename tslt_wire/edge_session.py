@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from tslt_wire.codec import KIND_MASK, Kind
 from tslt_wire.device_session import check_vocabulary
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
@@ -20,7 +21,7 @@ from tslt_wire.precision import Precision
 from tslt_wire.profile import ENTROPY_IDS, Profile
 from tslt_wire.sampling import Sampling
 from tslt_wire.session import Session
-from tslt_wire.session_states import Role
+from tslt_wire.session_states import Role, State
 
 OUR_EVIDENCE = ("list",)
 """Evidence modes this version has."""
@@ -83,6 +84,15 @@ class EdgeSession(Session):
         return verdict
 
     # ----------------------------------------------------------------------------------------------------- receiving
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """See Session.receive_data; a prompt or draft before any HELLO is UNKNOWN_SESSION: this edge was restarted."""
+        if self.state is State.START and data and data[0] & KIND_MASK in (Kind.PROMPT, Kind.DRAFT_LIST):
+            # Without the handshake's profile such a frame cannot be read, so the kind byte has to do.
+            text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
+            self._fail(ErrorCode.UNKNOWN_SESSION, text)
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
+        return super().receive_data(data)
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         if isinstance(message, Draft) and message.round < self.round:
