@@ -22,7 +22,7 @@ class DecodeLimits:
     max_depth: int = 256
     """Longest path of a token tree, in nodes."""
     max_entries: int = 1 << 21
-    """Listed tokens of one frame, all lists together; 12 bytes of memory each."""
+    """Listed tokens of one frame, all lists together; 16 bytes of memory each."""
     max_prompt_tokens: int = 1 << 18
     """Tokens of one PROMPT."""
     max_control_bytes: int = 1 << 16

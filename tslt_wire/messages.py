@@ -6,6 +6,7 @@ Constructors raise ValueError for values that no frame can carry.
 
 from __future__ import annotations
 
+import operator
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ class Extension:
 
 
 def _check_range(name: str, value: int, high: int) -> None:
-    if not 0 <= value < high:
+    if not 0 <= operator.index(value) < high:
         raise ValueError(f"{name} must be in 0..{high - 1}, got {value}")
 
 
@@ -161,7 +162,7 @@ class Hello:
     """Token of a session to take up again; empty for a new one."""
     min_version: int = SPEC_VERSION
     max_version: int = SPEC_VERSION
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Fields this version does not know; carried along."""
     extensions: tuple[Extension, ...] = ()
 
@@ -192,7 +193,7 @@ class Welcome:
     """Most tokens the target can hold, prompt included; 0: not said."""
     eos_tokens: tuple[int, ...] = ()
     """Tokens that end a text."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
@@ -225,7 +226,7 @@ class Prompt:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(int(t) for t in self.tokens))
+        object.__setattr__(self, "tokens", tuple(operator.index(t) for t in self.tokens))
         if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
             raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
         _check_range("keep", self.keep, 1 << 32)

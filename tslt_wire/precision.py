@@ -122,7 +122,8 @@ def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
     bits = np.asarray(single, dtype=np.float32).view(np.uint32)
     if precision is Precision.F32:
         return bits
-    return (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    brain = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(brain == 0x8000, np.uint32(0), brain)  # what rounds to -0.0 is written +0.0
 
 
 def shifted_logits(precision: Precision, codes: Codes) -> npt.NDArray[np.float64]:

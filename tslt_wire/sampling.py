@@ -28,7 +28,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be a finite number >= 0, got {self.temperature!r}")
-        if not (isinstance(self.top_k, int) and self.top_k >= 0):
+        if not (isinstance(self.top_k, int) and not isinstance(self.top_k, bool) and self.top_k >= 0):
             raise ValueError(f"top_k must be an integer >= 0 (0: off), got {self.top_k!r}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p!r}")
@@ -46,7 +46,8 @@ class Sampling:
         if self.temperature == 0:
             out[np.arange(len(rows)), rows.argmax(axis=1)] = 1.0
             return out.reshape(values.shape)
-        weights = np.exp((rows - top) / self.temperature)
+        with np.errstate(over="ignore"):
+            weights = np.exp((rows - top) / self.temperature)
         for row, kept in zip(out, weights, strict=True):
             ids = self._kept(kept)
             row[ids] = kept[ids] / kept[ids].sum()

@@ -6,6 +6,7 @@ a parent comes before its children.  The order of siblings is the order in which
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,8 +29,8 @@ class TokenTree:
     parents: tuple[int, ...] = field()
 
     def __init__(self, tokens: Sequence[int], parents: Sequence[int]) -> None:
-        object.__setattr__(self, "tokens", tuple(int(t) for t in tokens))
-        object.__setattr__(self, "parents", tuple(int(p) for p in parents))
+        object.__setattr__(self, "tokens", tuple(operator.index(t) for t in tokens))
+        object.__setattr__(self, "parents", tuple(operator.index(p) for p in parents))
         if len(self.tokens) != len(self.parents):
             raise ValueError(f"as many parents as tokens needed, got {len(self.parents)} and {len(self.tokens)}")
         for node, (token, parent) in enumerate(zip(self.tokens, self.parents, strict=True)):

@@ -37,8 +37,8 @@ class TopK(_Combinable):
     k: int
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"TopK needs k >= 1, got {self.k!r}")
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
+            raise ValueError(f"TopK needs an integer k >= 1, got {self.k!r}")
 
     def count(self, probs: Floats) -> int:
         """See Truncation.count."""
