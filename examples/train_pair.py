@@ -1,7 +1,7 @@
 """Train the default pair: a 32,000-token tokenizer, a Llama target, and a draft distilled from it.
 
-Everything in ``examples/pair`` came out of this script (see ``examples/pair/MODEL_CARD.md`` for the data, the figures and
-the exact command).  It runs on the CPU, in float32: two cores need about two hours.
+Everything in ``examples/pair`` came out of this script (see ``examples/pair/MODEL_CARD.md`` for the data, the figures
+and the exact command).  It runs on the CPU, in float32: two cores need about two hours.
 
     python -m examples.train_pair --text DIR --out examples/pair
 
@@ -62,7 +62,7 @@ def read_texts(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.name.endswith(".txt.xz"):
-            texts[path.name[:-7]] = lzma.open(path, "rt", encoding="utf-8").read()
+            texts[path.name[:-7]] = lzma.decompress(path.read_bytes()).decode()
         elif path.suffix == ".txt":
             texts[path.stem] = path.read_text(encoding="utf-8")
     if not texts:
@@ -175,7 +175,7 @@ class ChunkedHead(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(  # noqa: PLR0917, D102
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: Any, mix: float
     ) -> torch.Tensor:
         d_h, d_w = torch.empty_like(hidden), torch.zeros_like(weight)
@@ -205,7 +205,7 @@ class ChunkedHead(torch.autograd.Function):
         return loss / len(hidden)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # noqa: D102
         d_h, d_w = ctx.saved_tensors
         return d_h * (grad / ctx.count), d_w * (grad / ctx.count), None, None, None
 
@@ -232,7 +232,7 @@ def hidden_states(body: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def project_embedding(target: LlamaForCausalLM, draft: LlamaForCausalLM) -> None:
-    """Start the draft's embedding at the best rank-``hidden_size`` view of the target's (its leading singular vectors)."""
+    """Start the draft's embedding at the leading singular vectors of the target's."""
     weight = target.model.embed_tokens.weight.detach()
     _, _, basis = torch.linalg.svd(weight - weight.mean(0), full_matrices=False)
     rows = weight @ basis[: draft.config.hidden_size].T

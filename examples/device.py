@@ -1,0 +1,155 @@
+"""Run a device: draft with a small Llama, let an edge verify, print the text as it comes.
+
+python -m examples.device --prompt "The old house stood"
+python -m examples.device --model meta-llama/Llama-3.2-1B --edge tcp://edge.example:5757 --tokens 256
+python -m examples.device --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_tokenizer, set_up
+
+DEFAULT_PROMPT = "It was a dark evening, and the old man"
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.device", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common(parser, "draft")
+    parser.add_argument("--edge", metavar="ADDRESS", help=f"({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})")
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="quic: authority that signed the edge's certificate (PEM)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for the edge (%(default)s)"
+    )
+    parser.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT")
+    parser.add_argument("--tokens", type=int, default=128, metavar="N", help="tokens to generate at most (%(default)s)")
+    target = parser.add_argument_group("target", "what the output is: the edge applies these to the target's logits")
+    target.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (%(default)s)")
+    target.add_argument("--top-k", type=int, default=0, metavar="K", help="0: off")
+    target.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    draft = parser.add_argument_group("draft", "how fast it comes: the output does not depend on these")
+    draft.add_argument(
+        "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
+    )
+    draft.add_argument("--draft-temperature", type=float, metavar="T", help="(the target's)")
+    draft.add_argument("--k", type=int, default=32, metavar="K", help="tokens a list (%(default)s)")
+    draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
+    draft.add_argument("--precision", default="log2/2", metavar="P", help="f32 f16 bf16 log2/0..log2/4 (%(default)s)")
+    draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
+    args = parser.parse_args(argv)
+    if args.tokens < 1:
+        parser.error("--tokens must be at least 1")
+    if args.transport == "zmq" and args.ca:
+        parser.error("--ca is for --transport quic")
+    return args
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Load the draft, connect, generate, report."""
+    import numpy as np
+    from rich.console import Console
+    from tslt_transports.link import ClientTls, connect
+
+    import tslt_wire as tw
+    from examples.device_loop import Device
+    from examples.fingerprint import vocabulary_of
+    from examples.llama_draft import DraftModel
+    from examples.report import Stream, Tally, last_line, legend, table
+    from examples.timing import WANTED
+
+    sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
+    settings = draft_settings(args)
+    model = DraftModel.load(args.model, dtype=args.dtype, device=args.torch_device)
+    tokenizer = load_tokenizer(args.model)
+    vocabulary = vocabulary_of(tokenizer, vocab_size=model.vocab_size)
+    prompt = tokenizer(args.prompt)["input_ids"]
+    tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
+    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    link = await connect(args.transport, address, tls=tls)
+    hello = tw.Hello(
+        vocab_size=vocabulary.vocab_size,
+        tokenizer=vocabulary.fingerprint,
+        model=model.model_id,
+        sampling=sampling,
+        extra=WANTED,
+    )
+    rng = np.random.default_rng(args.seed)
+    device = Device(link, model.session(), hello, rng=rng, reply_timeout_s=args.timeout)
+    console, tally = Console(), Tally()
+    try:
+        welcome = await device.open()
+        console.print(f"[dim]draft {model.model_id} here, target {welcome.model} at {link.peer}[/dim]", highlight=False)
+        console.print(legend())
+        await device.prompt(prompt)
+        handshake = link.bytes_sent + link.bytes_received
+        console.print(args.prompt, end="", highlight=False, markup=False)
+        stream = Stream(console, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), prompt)
+        started = time.perf_counter()
+        async for round_ in device.generate(args.tokens, settings):
+            tally.rounds.append(round_)
+            tally.wall_s = time.perf_counter() - started
+            stream.add(round_)
+    finally:
+        console.print()
+        await device.close()
+    console.print(table(tally, model.vocab_size, settings, handshake))
+    print(last_line(tally), flush=True)
+
+
+def draft_settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN201  (imported late)
+    """How to draft, from the command line; greedy targets are drafted for greedily."""
+    import tslt_wire as tw
+    from examples.device_loop import DraftSettings
+    from tslt_wire.truncation import Truncation
+
+    truncation: Truncation = tw.TopK(args.k)
+    temperature = args.temperature if args.draft_temperature is None else args.draft_temperature
+    replacement = not args.without_replacement
+    widest = max(args.expansion)
+    if args.temperature == 0 and widest > 1:
+        # The target will take one child: the most probable ones, all different, are the best bets.
+        truncation, temperature, replacement = tw.TopK(widest), 1.0, False
+    if args.min_prob is not None:
+        truncation = truncation & tw.MinProb(args.min_prob)
+    return DraftSettings(
+        expansion=args.expansion,
+        temperature=temperature,
+        truncation=truncation,
+        precision=args.precision,
+        replacement=replacement,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    args = parse(argv)
+    set_up(args)
+    from tslt_transports.link import LinkError
+
+    import tslt_wire as tw
+    from examples.device_loop import EdgeError
+    from examples.fingerprint import VocabularyMismatch
+    from examples.llama_model import ModelError
+
+    try:
+        asyncio.run(run(args))
+    except (EdgeError, LinkError, ModelError, VocabularyMismatch, tw.ProtocolError, OSError, ValueError) as error:
+        print(f"device: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""The device's loop: draft, send, wait for the verdict, repeat.
+
+Everything that can go wrong on the other side ends in an ``EdgeError`` whose message says what to do; the tokens that
+were received before are good and stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+from tslt_transports.link import Link, LinkClosed
+
+import tslt_wire as tw
+from examples.llama_draft import DraftSession
+from examples.timing import verify_seconds
+from tslt_wire.truncation import Truncation
+
+
+class EdgeError(Exception):
+    """The edge refused, vanished or stayed silent; the message says which and what to try."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftSettings:
+    """How the device drafts; free to choose, the output does not depend on it (only the speed does)."""
+
+    expansion: tuple[int, ...] = (1, 1, 1, 1)
+    """Children a node at each level; ``(1,) * L`` is a chain of L tokens."""
+    temperature: float = 1.0
+    """Temperature of the draft model; 0 drafts the most probable token."""
+    truncation: Truncation | None = field(default_factory=lambda: tw.TopK(32))
+    precision: str = "log2/2"
+    replacement: bool = True
+    """Whether siblings are sampled with replacement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One finished round."""
+
+    accepted: tuple[int, ...]
+    """Drafted tokens that the edge kept."""
+    token: int
+    """The target's own token after them."""
+    end: bool
+    drafted: int
+    """Depth of the draft: the most tokens that could have been accepted."""
+    tried: int
+    """Positions at which the edge tested the draft: the accepted ones and, if there was one, the rejected one."""
+    lists: int
+    """Distributions in the draft."""
+    nodes: int
+    uplink_bytes: int
+    """The DRAFT frame with what the transport adds to it."""
+    downlink_bytes: int
+    """The VERDICT frame, likewise."""
+    draft_s: float
+    """Seconds spent drafting and encoding."""
+    link_s: float
+    """Seconds on the way, both ways, queues included."""
+    verify_s: float
+    """Seconds the edge says it took."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """What the text grew by."""
+        return (*self.accepted, self.token)
+
+
+class Device:
+    """A device with one link to one edge."""
+
+    def __init__(
+        self,
+        link: Link,
+        text: DraftSession,
+        hello: tw.Hello,
+        *,
+        rng: np.random.Generator,
+        reply_timeout_s: float = 60.0,
+    ) -> None:
+        self._link = link
+        self._text = text
+        self._rng = rng
+        self._reply_timeout_s = reply_timeout_s
+        self.session = tw.DeviceSession(hello)
+
+    async def open(self) -> tw.Welcome:
+        """Shake hands; raises EdgeError if the edge does not fit."""
+        event = await self._exchange()
+        if not isinstance(event, tw.Welcomed):
+            raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
+        return event.welcome
+
+    async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
+        """Set the text to be continued: ``prefix[:keep] + tokens``."""
+        self.session.send_prompt(tokens, keep=keep)
+        await self._flush()
+        # Both models read the prompt at the same time: the edge got it first.
+        await asyncio.to_thread(self._text.set_prefix, list(self.session.prefix))
+
+    async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
+        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window."""
+        left = max_tokens
+        while left > 0 and self.session.state is tw.State.IDLE:
+            room = min(self._text.room, self._target_room())
+            if room < 0:
+                return
+            expansion = settings.expansion[: min(left - 1, room)]
+            round_ = await self._round(expansion, settings)
+            left -= len(round_.tokens)
+            yield round_
+
+    async def close(self) -> None:
+        """Say goodbye and close the link."""
+        self.session.close()
+        with suppress(EdgeError):  # if it went first, there is nobody left to say goodbye to
+            await self._flush()
+        await self._link.close()
+
+    def _target_room(self) -> int:
+        context = self.session.welcome.context if self.session.welcome else 0
+        return context - len(self.session.prefix) if context else 1 << 30
+
+    async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
+        started = time.perf_counter()
+        tree, lists = await asyncio.to_thread(
+            self._text.draft,
+            expansion,
+            temperature=settings.temperature,
+            truncation=settings.truncation,
+            precision=settings.precision,
+            rng=self._rng,
+            replacement=settings.replacement,
+        )
+        sent, received = self._link.bytes_sent, self._link.bytes_received
+        self.session.send_draft(tree, tw.ListEvidence(lists, settings.replacement))
+        drafted = time.perf_counter()
+        event = await self._exchange()
+        answered = time.perf_counter()
+        if not isinstance(event, tw.VerdictReceived):
+            raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
+        verdict, path = event.verdict, tree.path(event.verdict.node)
+        self._text.commit(path, verdict.token)
+        verify_s = min(verify_seconds(verdict), answered - drafted)
+        return Round(
+            accepted=event.tokens[:-1],
+            token=verdict.token,
+            end=verdict.end,
+            drafted=len(expansion),
+            tried=len(path) + bool(tree.children(verdict.node)),
+            lists=len(lists),
+            nodes=len(tree),
+            uplink_bytes=self._link.bytes_sent - sent,
+            downlink_bytes=self._link.bytes_received - received,
+            draft_s=drafted - started,
+            link_s=answered - drafted - verify_s,
+            verify_s=verify_s,
+        )
+
+    async def _exchange(self) -> tw.Event:
+        """Send what is queued and return the next event."""
+        await self._flush()
+        try:
+            async with asyncio.timeout(self._reply_timeout_s):
+                while True:
+                    events = self.session.receive_data(await self._link.receive())
+                    for event in events:
+                        return self._no_failure(event)
+        except TimeoutError:
+            waited = f"did not answer within {self._reply_timeout_s:g} s"
+            raise EdgeError(f"the edge at {self._link.peer} {waited}; the text so far is good") from None
+        except LinkClosed as closed:
+            raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
+        except (tw.DecodeError, tw.RemoteProtocolError) as error:
+            await self._flush()
+            raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {error}") from error
+
+    def _no_failure(self, event: tw.Event) -> tw.Event:
+        if isinstance(event, tw.PeerFailed):
+            raise EdgeError(f"the edge at {self._link.peer} refused: {event.error.message or event.error.name}")
+        if isinstance(event, tw.PeerClosed):
+            raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
+        return event
+
+    async def _flush(self) -> None:
+        try:
+            while frame := self.session.data_to_send():
+                await self._link.send(frame)
+        except LinkClosed as closed:
+            raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed

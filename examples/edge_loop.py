@@ -1,0 +1,165 @@
+"""The edge's loop: accept devices, score their drafts with the target, send verdicts.
+
+One asyncio task a device; the target runs in a thread, one forward pass at a time (see ``examples.llama_target``), so
+that heartbeats and other devices go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tslt_transports.link import Link, LinkClosed, Listener
+
+import tslt_wire as tw
+from examples.llama_model import ContextFull
+from examples.llama_target import TargetModel, TargetSession
+from examples.timing import with_verify_time
+
+log = logging.getLogger("tslt.edge")
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRound:
+    """What one round cost an edge, for logs and meters."""
+
+    peer: str
+    nodes: int
+    """Nodes of the draft."""
+    tokens: int
+    """Tokens the prefix grew by."""
+    seconds: float
+    """From the arrival of the draft to its verdict."""
+
+
+def edge_settings(model: TargetModel, fingerprint: bytes) -> tw.EdgeSettings:
+    """What an edge with this target offers."""
+    return tw.EdgeSettings(
+        vocab_size=model.vocab_size,
+        tokenizer=fingerprint,
+        model=model.model_id,
+        eos_tokens=model.eos_token_ids,
+        context=model.context_limit,
+    )
+
+
+async def serve(
+    listener: Listener,
+    model: TargetModel,
+    settings: tw.EdgeSettings,
+    *,
+    seed: int,
+    on_round: Callable[[EdgeRound], None] = lambda _: None,
+) -> None:
+    """Serve devices until the listener is closed or the task is cancelled.
+
+    ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    number = 0
+    try:
+        while True:
+            try:
+                link = await listener.accept()
+            except LinkClosed:
+                return
+            device = EdgeDevice(link, model, settings, rng=np.random.default_rng([seed, number]), on_round=on_round)
+            number += 1
+            task = asyncio.create_task(device.run())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class EdgeDevice:
+    """One device at the edge: its link, its session, its text."""
+
+    def __init__(
+        self,
+        link: Link,
+        model: TargetModel,
+        settings: tw.EdgeSettings,
+        *,
+        rng: np.random.Generator,
+        on_round: Callable[[EdgeRound], None] = lambda _: None,
+    ) -> None:
+        self._link = link
+        self._session = tw.EdgeSession(settings)
+        self._text: TargetSession = model.session()
+        self._rng = rng
+        self._on_round = on_round
+        self._timing = False
+
+    async def run(self) -> None:
+        """Serve this device until it leaves, is lost, or breaks the protocol."""
+        log.info("%s: connected", self._link.peer)
+        try:
+            while self._session.state not in (tw.State.CLOSED, tw.State.FAILED):
+                await self._step(await self._link.receive())
+        except LinkClosed as closed:
+            log.info("%s", closed)
+        except asyncio.CancelledError:
+            self._session.fail(tw.ErrorCode.INTERNAL, "the edge is shutting down")
+            await self._flush()
+            raise
+        except Exception:
+            # A bug, or the model broke: this device must hear of it, and the others must go on.
+            log.exception("%s: the edge failed", self._link.peer)
+            self._session.fail(tw.ErrorCode.INTERNAL, "the edge failed; its log says why")
+            await self._flush()
+        finally:
+            await self._link.close()
+
+    async def _step(self, frame: bytes) -> None:
+        started = time.perf_counter()
+        try:
+            for event in self._session.receive_data(frame):
+                await self._handle(event, started)
+        except (tw.DecodeError, tw.RemoteProtocolError) as error:
+            log.warning("%s: refused: %s", self._link.peer, error)
+        except ContextFull as error:
+            self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
+        await self._flush()
+
+    async def _handle(self, event: tw.Event, started: float) -> None:
+        match event:
+            case tw.SessionOpened(hello):
+                self._timing = hello.extra.get("timing") is True
+                log.info("%s: %s, %s", self._link.peer, hello.model or "unnamed draft model", hello.sampling)
+            case tw.PromptReceived():
+                await asyncio.to_thread(self._text.set_prefix, list(self._session.prefix))
+            case tw.DraftReceived(draft):
+                await self._verify(draft, started)
+            case tw.PeerFailed(error):
+                log.warning("%s: gave up: %s: %s", self._link.peer, error.name, error.message)
+            case _:
+                pass
+
+    async def _verify(self, draft: tw.Draft, started: float) -> None:
+        verdict = await asyncio.to_thread(self._decide, draft)
+        seconds = time.perf_counter() - started
+        if self._timing:
+            verdict = with_verify_time(verdict, seconds)
+        sent = self._session.send_verdict(verdict)
+        path = draft.tree.path(sent.node)
+        self._text.commit(path, sent.token)
+        self._on_round(EdgeRound(self._link.peer, len(draft.tree), len(path) + 1, seconds))
+
+    def _decide(self, draft: tw.Draft) -> tw.Verdict:
+        probs = self._session.sampling.probs(self._text.score(draft.tree))
+        return tw.verify(draft, probs, self._rng)
+
+    async def _flush(self) -> None:
+        while frame := self._session.data_to_send():
+            try:
+                await self._link.send(frame)
+            except LinkClosed as closed:
+                log.info("%s", closed)
+                return

@@ -1,0 +1,137 @@
+"""What a device shows: the text as it grows, and a table of what it cost.
+
+Acceptance is counted per tested position: accepted tokens over tokens that the edge tested (a round stops testing at
+its first rejection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import tslt_wire as tw
+from examples.device_loop import DraftSettings, Round
+from tslt_wire.tree import expansion_parents
+
+ACCEPTED_STYLE = "green"
+TARGET_STYLE = "bold magenta"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over rounds."""
+
+    rounds: list[Round] = field(default_factory=list)
+    wall_s: float = 0.0
+    """Seconds from the first draft to the last verdict."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated."""
+        return sum(len(r.tokens) for r in self.rounds)
+
+    @property
+    def alpha(self) -> float:
+        """Accepted positions over tested positions; 0.0 if none was tested."""
+        tried = sum(r.tried for r in self.rounds)
+        return sum(len(r.accepted) for r in self.rounds) / tried if tried else 0.0
+
+    def per_token(self, name: str) -> float:
+        """Sum of a field of the rounds over the tokens generated."""
+        return sum(getattr(r, name) for r in self.rounds) / max(1, self.tokens)
+
+
+def full_vocabulary_bytes(vocab_size: int, expansion: Sequence[int]) -> int:
+    """Bytes of one DRAFT frame that carries whole distributions in f16, as vanilla distributed decoding does.
+
+    Really encoded, so that it has the same framing; the values do not matter for the size.
+    """
+    import numpy as np
+
+    parents = expansion_parents(expansion)
+    flat = tw.SparseDistribution(
+        vocab_size, tw.Precision.F16, np.arange(vocab_size, dtype=np.int32), np.zeros(vocab_size, np.uint32)
+    )
+    tree = tw.TokenTree([0] * len(parents), parents)
+    draft = tw.Draft(
+        round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(dict.fromkeys(tree.inner, flat))
+    )
+    return len(tw.encode(draft, tw.Profile(vocab_size=vocab_size, precision="f16")))
+
+
+def legend() -> Text:
+    """What the colours of the stream mean."""
+    return Text.assemble(
+        ("accepted draft tokens", ACCEPTED_STYLE), "   ", ("the target's own tokens", TARGET_STYLE), style="dim"
+    )
+
+
+class Stream:
+    """Prints tokens as they come; colour tells accepted ones from the target's."""
+
+    def __init__(self, console: Console, decode: object, prompt: Sequence[int]) -> None:
+        """``decode`` turns a list of token ids into text."""
+        self._console = console
+        self._decode = decode
+        self._tokens = list(prompt)
+        self._shown = self._text()
+
+    def _text(self) -> str:
+        text: str = self._decode(self._tokens)  # type: ignore[operator]
+        return text
+
+    def _grow(self, tokens: Sequence[int]) -> str:
+        self._tokens += tokens
+        text = self._text()
+        # A character can be spread over several tokens: wait until it is whole.
+        if text.endswith("\ufffd"):
+            return ""
+        new, self._shown = text[len(self._shown) :], text
+        return new
+
+    def add(self, round_: Round) -> None:
+        """Show what a round added."""
+        accepted, own = self._grow(round_.accepted), self._grow([] if round_.end else [round_.token])
+        line = Text(accepted, ACCEPTED_STYLE)
+        line.append(own, TARGET_STYLE)
+        self._console.print(line, end="", soft_wrap=True, highlight=False)
+
+
+def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_bytes: int) -> Table:
+    """The figures of a run, one a row."""
+    rounds, tokens = len(tally.rounds), tally.tokens
+    full = full_vocabulary_bytes(vocab_size, settings.expansion) * rounds / max(1, tokens)
+    uplink = tally.per_token("uplink_bytes")
+    out = Table(show_header=False, title="what it took", title_justify="left")
+    out.add_column(style="dim")
+    out.add_column(justify="right")
+    for name, value in (
+        ("tokens", f"{tokens}"),
+        ("rounds", f"{rounds}"),
+        ("acceptance", f"{tally.alpha:.3f}"),
+        ("tokens per round", f"{tokens / max(1, rounds):.2f}"),
+        ("uplink", f"{uplink:.1f} bytes/token"),
+        ("downlink", f"{tally.per_token('downlink_bytes'):.1f} bytes/token"),
+        ("uplink, full vocabulary (f16)", f"{full:,.0f} bytes/token"),
+        ("  that is", f"{full / max(uplink, 1e-9):,.0f} times as much"),
+        ("handshake and prompt, once", f"{handshake_bytes} bytes"),
+        ("time per token", f"{1e3 * tally.wall_s / max(1, tokens):.1f} ms"),
+        ("  draft", f"{1e3 * tally.per_token('draft_s'):.1f} ms"),
+        ("  link", f"{1e3 * tally.per_token('link_s'):.1f} ms"),
+        ("  verify", f"{1e3 * tally.per_token('verify_s'):.1f} ms"),
+    ):
+        out.add_row(name, value)
+    return out
+
+
+def last_line(tally: Tally) -> str:
+    """The line scripts read."""
+    return (
+        f"demo: tokens={tally.tokens} rounds={len(tally.rounds)} alpha={tally.alpha:.4f} "
+        f"uplink_bytes_per_token={tally.per_token('uplink_bytes'):.2f} "
+        f"downlink_bytes_per_token={tally.per_token('downlink_bytes'):.2f}"
+    )

@@ -1,0 +1,302 @@
+"""Device and edge loops with real (tiny, random) Llamas over every transport."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from loop_harness import FINGERPRINT, edge_on, generate, greedy_reference, open_device, tiny_pair
+
+import tslt_wire as tw
+from examples.device_loop import DraftSettings, EdgeError
+from examples.edge_loop import edge_settings
+from examples.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
+
+TRANSPORTS = ["inprocess", "zmq", "quic"]
+PROMPT = [5, 9, 2, 7]
+TREE = DraftSettings(expansion=(2, 2, 2), truncation=tw.TopK(8))
+GREEDY_CHAIN = DraftSettings(temperature=0.0, truncation=None)
+GREEDY_TREE = DraftSettings(expansion=(2, 2, 2), truncation=tw.TopK(2), replacement=False)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return tiny_pair()
+
+
+@pytest.fixture(scope="module")
+def reference(pair):
+    """Tokens of one seeded session on the in-process link, by draft settings."""
+
+    async def run(settings):
+        async with edge_on("inprocess", pair[0], None, seed=4) as dial:
+            return await generate(await dial(), pair[1], PROMPT, 60, settings=settings, seed=11)
+
+    return {name: asyncio.run(run(settings)) for name, settings in (("chain", DraftSettings()), ("tree", TREE))}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_same_seeds_give_the_same_tokens_over_every_transport(transport, pair, reference, tmp_path):
+    async def run(settings):
+        async with edge_on(transport, pair[0], tmp_path, seed=4) as dial:
+            return await generate(await dial(), pair[1], PROMPT, 60, settings=settings, seed=11)
+
+    for name, settings in (("chain", DraftSettings()), ("tree", TREE)):
+        tokens, rounds = asyncio.run(run(settings))
+        assert tokens == reference[name][0]
+        assert len(tokens) == 60
+        assert [r.tokens for r in rounds] == [r.tokens for r in reference[name][1]]
+        assert all(r.uplink_bytes > 0 and r.downlink_bytes > 0 for r in rounds)
+
+
+def test_drafts_are_really_accepted_and_really_rejected(reference):
+    for _, rounds in reference.values():
+        accepted = sum(len(r.accepted) for r in rounds)
+        assert 0 < accepted < sum(r.drafted for r in rounds)
+
+
+@pytest.mark.parametrize("settings", [GREEDY_CHAIN, GREEDY_TREE, DraftSettings(), TREE], ids=str)
+def test_greedy_output_is_the_targets_own(settings, pair, tmp_path):
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(2, 64, int(rng.integers(1, 12))).tolist() for _ in range(20)]
+
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path) as dial:
+            for prompt in prompts:
+                tokens, _ = await generate(
+                    await dial(), pair[1], prompt, 64, settings=settings, sampling=tw.Sampling(temperature=0.0)
+                )
+                assert tokens == greedy_reference(pair[0]._module, prompt, 64)
+
+    asyncio.run(run())
+
+
+def test_text_ends_where_the_target_ends_it(tmp_path):
+    target, draft = tiny_pair(eos_token_id=[13, 17])
+    ended = 0
+
+    async def run():
+        nonlocal ended
+        async with edge_on("inprocess", target, tmp_path) as dial:
+            for first in range(2, 40):
+                want = greedy_reference(target._module, [first, 3], 64)
+                tokens, rounds = await generate(
+                    await dial(), draft, [first, 3], 64, settings=GREEDY_TREE, sampling=tw.Sampling(temperature=0.0)
+                )
+                assert tokens == want
+                assert rounds[-1].end == (want[-1] in (13, 17))
+                ended += rounds[-1].end
+
+    asyncio.run(run())
+    assert ended > 0
+
+
+def test_a_text_ends_with_the_context(tmp_path):
+    target, draft = tiny_pair(context=24)
+
+    async def run():
+        async with edge_on("zmq", target, tmp_path) as dial:
+            tokens, _ = await generate(await dial(), draft, PROMPT, 100)
+            # The last token needs no position of its own: nothing is computed after it.
+            assert len(PROMPT) + len(tokens) == 25
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("transport", ["zmq", "quic"])
+def test_several_devices_at_once(transport, pair, tmp_path):
+    prompts = [[first, 3, 4] for first in range(2, 8)]
+
+    async def run():
+        async with edge_on(transport, pair[0], tmp_path) as dial:
+            links = [await dial() for _ in prompts]
+            return await asyncio.gather(
+                *(
+                    generate(link, pair[1], prompt, 40, sampling=tw.Sampling(temperature=0.0))
+                    for link, prompt in zip(links, prompts, strict=True)
+                )
+            )
+
+    for prompt, (tokens, _) in zip(prompts, asyncio.run(run()), strict=True):
+        assert tokens == greedy_reference(pair[0]._module, prompt, 40)
+
+
+def test_a_second_prompt_in_the_same_session(pair, tmp_path):
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path) as dial:
+            device = await open_device(await dial(), pair[1], sampling=tw.Sampling(temperature=0.0))
+            for prompt, keep in (([5, 9], 0), ([7], 4), ([3, 3, 3], 0)):
+                await device.prompt(prompt, keep=keep)
+                start = list(device.session.prefix)
+                async for _ in device.generate(10, DraftSettings()):
+                    pass
+                assert device.session.prefix[len(start) :] == greedy_reference(pair[0]._module, start, 10)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("change", [{"vocab_size": 65}, {"tokenizer": bytes(32)}])
+def test_another_vocabulary_is_refused_and_both_are_named(transport, change, pair, tmp_path):
+    async def run():
+        async with edge_on(transport, pair[0], tmp_path) as dial:
+            with pytest.raises(EdgeError) as caught:
+                await open_device(await dial(), pair[1], **change)
+            return str(caught.value)
+
+    message = asyncio.run(run())
+    assert "tiny-draft" in message
+    assert "tiny-target" in message
+    assert f"{change.get('vocab_size', 64)} tokens" in message
+    assert "has 64 tokens" in message
+
+
+def test_an_edge_that_stays_silent(pair, tmp_path):
+    from tslt_transports import listen
+
+    async def run():
+        listener = await listen("zmq", "127.0.0.1:0")
+        from tslt_transports import connect
+
+        link = await connect("zmq", listener.address)
+        with pytest.raises(EdgeError, match="did not answer within"):
+            await open_device(link, pair[1], timeout=0.3)
+        await listener.close()
+
+    asyncio.run(run())
+
+
+EDGE_SCRIPT = """
+import asyncio, sys
+from loop_harness import edge_on, tiny_pair
+from tslt_transports import listen
+from examples.edge_loop import edge_settings, serve
+from loop_harness import FINGERPRINT
+async def main():
+    target, _ = tiny_pair()
+    listener = await listen("zmq", sys.argv[1])
+    print(listener.address, flush=True)
+    await serve(listener, target, edge_settings(target, FINGERPRINT), seed=4)
+asyncio.run(main())
+"""
+
+
+def start_edge(address="tcp://127.0.0.1:0"):
+    process = subprocess.Popen(
+        [sys.executable, "-c", EDGE_SCRIPT, address],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**__import__("os").environ, "PYTHONPATH": ":".join(p for p in sys.path if p)},
+    )
+    return process, process.stdout.readline().strip()
+
+
+def test_an_edge_that_dies_and_returns(pair, reference):
+    from tslt_transports import LinkOptions, connect
+
+    options = LinkOptions(heartbeat_s=0.2, peer_timeout_s=1.0)
+    process, address = start_edge()
+    try:
+
+        async def first():
+            device = await open_device(await connect("zmq", address, options=options), pair[1], seed=11)
+            await device.prompt(PROMPT)
+            with pytest.raises(EdgeError, match="the text so far is good"):
+                async for round_ in device.generate(1000, DraftSettings()):
+                    if len(device.session.prefix) > 20:
+                        process.kill()
+                        process.wait()
+                    assert round_.tokens
+            return device.session.prefix[len(PROMPT) :]
+
+        tokens = asyncio.run(first())
+        assert len(tokens) > 10
+        assert tokens == reference["chain"][0][: len(tokens)]
+        process, address = start_edge(address)
+
+        async def again():
+            return await generate(await connect("zmq", address), pair[1], PROMPT, 60, seed=11, settings=DraftSettings())
+
+        assert asyncio.run(again())[0] == reference["chain"][0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_device_that_breaks_the_protocol_hurts_nobody_else(pair, tmp_path):
+    async def run():
+        async with edge_on("zmq", pair[0], tmp_path) as dial:
+            for garbage in (b"\x00", b"GET / HTTP/1.1\r\n\r\n", b"\x10" + bytes(40), bytes(5000)):
+                bad = await dial()
+                await bad.send(garbage)
+                answer = tw.decode(await bad.receive(), tw.Profile(vocab_size=1))
+                assert isinstance(answer, tw.Error)
+                await bad.close()
+            tokens, _ = await generate(await dial(), pair[1], PROMPT, 20, sampling=tw.Sampling(temperature=0.0))
+            assert tokens == greedy_reference(pair[0]._module, PROMPT, 20)
+
+    asyncio.run(run())
+
+
+def test_a_model_that_fails_is_an_internal_error_for_this_device_alone(pair, tmp_path, monkeypatch):
+    from examples.llama_target import TargetSession
+
+    real, broken = TargetSession.score, [True]
+
+    def score(self, tree):
+        if broken.pop() if broken else False:
+            raise RuntimeError("out of memory")
+        return real(self, tree)
+
+    monkeypatch.setattr(TargetSession, "score", score)
+
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path) as dial:
+            device = await open_device(await dial(), pair[1])
+            await device.prompt(PROMPT)
+            with pytest.raises(EdgeError, match="its log says why"):
+                async for _ in device.generate(5, DraftSettings()):
+                    pass
+            assert device.session.prefix == PROMPT
+            tokens, _ = await generate(await dial(), pair[1], PROMPT, 5)
+            assert len(tokens) == 5
+
+    asyncio.run(run())
+
+
+def test_a_full_context_is_said_by_the_edge(pair, tmp_path):
+    settings = replace(edge_settings(pair[0], FINGERPRINT), context=8)
+
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path, settings=settings) as dial:
+            device = await open_device(await dial(), pair[1])
+            with pytest.raises(ValueError, match="holds 8 tokens"):
+                await device.prompt(range(2, 11))
+
+    asyncio.run(run())
+
+
+def test_verify_time_travels_as_an_extension():
+    verdict = with_verify_time(tw.Verdict(round=3, node=1, token=2, end=True), 0.0123)
+    profile = tw.Profile(vocab_size=64)
+    back = tw.decode(tw.encode(verdict, profile), profile)
+    assert verify_seconds(back) == pytest.approx(0.0123)
+    assert (back.round, back.node, back.token, back.end) == (3, 1, 2, True)
+    assert verify_seconds(tw.Verdict(round=0, node=-1, token=0)) == 0.0
+    hostile = tw.Verdict(round=0, node=-1, token=0, extensions=(tw.Extension(VERIFY_TIME, bytes(100)),))
+    assert verify_seconds(hostile) == 0.0
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_only_devices_that_ask_pay_for_timing(wanted, pair, tmp_path):
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path) as dial:
+            return await generate(await dial(), pair[1], PROMPT, 12, extra=WANTED if wanted else {})
+
+    _, rounds = asyncio.run(run())
+    assert all((r.verify_s > 0) == wanted for r in rounds)
+    assert all((r.downlink_bytes > 12) == wanted for r in rounds)
