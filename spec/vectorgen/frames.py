@@ -1,0 +1,232 @@
+"""Valid cases of frames.json: whole frames of every kind.
+
+Spec sections 3, 6 and 7.
+"""
+
+from __future__ import annotations
+
+import tslt_wire as tw
+from spec.vectorgen import bad_frames
+from spec.vectorgen.tools import Case, Group, Json, make_list, message_value
+
+NOTES = {
+    "control": "a control map",
+    "extension": "the frame has extensions",
+    "varint": "a boundary of the varint widths, or a varint that is not the shortest",
+    "shape": "a form of tree, or a tree in another form than its own",
+    "large": "a large vocabulary",
+    "order": "two things are wrong; the specification says which is reported",
+    "limit": "a limit of the group, reached or exceeded",
+}
+FINGERPRINT = bytes(range(32))
+BOUNDARIES = (0, 1, 127, 128, 16383, 16384, 2097151, 2097152, 268435455, 268435456, 4294967295)
+
+
+class Frames:
+    """Groups by vocabulary size and limits."""
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[int, str], Group] = {}
+
+    def group(self, vocab_size: int, limits: dict[str, int] | None = None) -> Group:
+        """The group for these settings."""
+        profile = tw.Profile(vocab_size=vocab_size)
+        return self.groups.setdefault((vocab_size, str(limits)), Group(profile, tw.decode, limits or {}))
+
+    def accept(self, vocab_size: int, message: tw.Message, name: str, note: str, *flags: str) -> None:
+        """Add a valid frame."""
+        group = self.group(vocab_size)
+        data = tw.encode(message, group.profile)
+        if tw.decode(data, group.profile) != message:
+            raise RuntimeError(f"{name} does not come back")
+        group.add(Case(f"frame/{vocab_size}/{name}", note, data, message_value(message), None, flags))
+
+    def refuse(
+        self, vocab_size: int, data: bytes, error: str, name: str, note: str, *flags: str, **limits: int
+    ) -> None:
+        """Add bytes that are no frame."""
+        id_ = f"frame/{vocab_size}/{name}"
+        self.group(vocab_size, limits or None).refuse(id_, note, data, error, *flags)
+
+
+def build() -> list[Json]:
+    """All groups."""
+    frames = Frames()
+    _rounds(frames)
+    _drafts(frames)
+    _shapes(frames)
+    _handshake(frames)
+    _extensions(frames)
+    bad_frames.add(frames.refuse)
+    return [group.to_json() for group in frames.groups.values()]
+
+
+def _rounds(frames: Frames) -> None:
+    for number in BOUNDARIES:
+        frames.accept(
+            10, tw.Verdict(round=number, node=3, token=9), f"verdict-round-{number}", "round number", "varint"
+        )
+    for node in (-1, 0, 126, 127, 16382, 16383, (1 << 32) - 2):
+        frames.accept(10, tw.Verdict(round=1, node=node, token=0), f"verdict-node-{node}", "node", "varint")
+    for size in (1, 2, 3, 256, 257, 32000, 128256, 262144, 1 << 20):
+        end = tw.Verdict(round=5, node=-1, token=size - 1, end=True)
+        frames.accept(size, end, "verdict-end", "the last token of the vocabulary, and the end")
+        prompt = tw.Prompt(tokens=(0, size - 1, size // 2, 0), keep=3, transcript=b"\x01\x23\x45\x67\x89\xab\xcd\xef")
+        frames.accept(size, prompt, "prompt", "four tokens")
+    frames.accept(10, tw.Prompt(tokens=()), "prompt-empty", "no tokens")
+    frames.accept(10, tw.Prompt(tokens=(1, 2), keep=(1 << 32) - 1), "prompt-keep", "the largest keep", "varint")
+    for count in (127, 128):
+        tokens = tuple(i * 37 % 32000 for i in range(count))
+        frames.accept(32000, tw.Prompt(tokens=tokens), f"prompt-{count}", f"{count} tokens", "varint")
+    frames.accept(10, tw.Bye(), "bye", "nothing to say")
+
+
+def _draft(tokens: list[int], parents: list[int], lists: dict[int, tw.SparseDistribution], **more: object) -> tw.Draft:
+    fields = {"round": 7, "prefix_length": 120, "prefix_hash": 0xBEEF, "replacement": True} | more
+    evidence = tw.ListEvidence(lists, bool(fields.pop("replacement")))
+    return tw.Draft(tree=tw.TokenTree(tokens, parents), evidence=evidence, **fields)  # type: ignore[arg-type]
+
+
+def _drafts(frames: Frames) -> None:
+    code = {"f32": 0xC0200000, "f16": 0xC100, "bf16": 0xC020}
+    for precision in tw.Precision:
+        name = precision.value.replace("/", "-")
+        far = code.get(precision.value, 17)
+        for size in (10, 32000):
+            lists = {
+                -1: make_list(size, precision, [1, 4, 9], [0, far, far]),
+                0: make_list(size, precision, [4], [0]),
+                1: make_list(size, precision, [0, size - 1], [far, 0]),
+            }
+            draft = _draft([9, 4, size - 1], [-1, 0, 1], lists)
+            frames.accept(size, draft, f"chain-{name}", "three tokens in a chain; lists of 3, 1 and 2")
+        full = make_list(10, precision, range(10), [far] * 9 + [0])
+        frames.accept(10, _draft([0], [-1], {-1: full}), f"full-{name}", "one token and its whole distribution")
+    for size in (1, 2, 128256, 262144, 1 << 20):
+        one = make_list(size, "log2/2", [size - 1], [0])
+        frames.accept(size, _draft([size - 1], [-1], {-1: one}), "draft", "one token from a list of one")
+    uniform = make_list(262144, "log2/2", range(262144), [0] * 262144)
+    frames.accept(
+        262144, _draft([262143, 0], [-1, -1], {-1: uniform}), "draft-uniform", "two of 262,144 equal tokens", "large"
+    )
+    frames.accept(10, _draft([], [], {}), "draft-empty", "a draft without tokens", "shape")
+    frames.accept(
+        10, _draft([], [], {}, replacement=False), "draft-empty-without", "the same, without replacement", "shape"
+    )
+    first = make_list(10, "log2/1", [2, 7], [0, 3])
+    example = _draft([7, 2, 2], [-1, -1, 0], {-1: first, 0: make_list(10, "log2/1", [2], [0])})
+    example = tw.Draft(round=3, prefix_length=5, prefix_hash=0xA990, tree=example.tree, evidence=example.evidence)
+    frames.accept(10, example, "draft-example", "the example of section 6.1")
+    frames.accept(10, tw.Verdict(round=3, node=0, token=9), "verdict-example", "the example of section 6.2")
+    frames.accept(10, _draft([2, 2, 2], [-1, -1, -1], {-1: first}), "siblings-equal", "three equal siblings")
+    distinct = _draft([7, 2], [-1, -1], {-1: first}, replacement=False)
+    frames.accept(10, distinct, "siblings-distinct", "two siblings, sampled without replacement")
+    for number in BOUNDARIES:
+        bounds = _draft([7], [-1], {-1: first}, round=number, prefix_length=number, prefix_hash=number & 0xFFFF)
+        frames.accept(10, bounds, f"draft-round-{number}", "round and prefix_length", "varint")
+
+
+def _shapes(frames: Frames) -> None:
+    flat = make_list(300, "log2/2", range(300), [0] * 300)
+    shapes: dict[str, list[int]] = {
+        "one": [-1],
+        "pair": [-1, -1],
+        "expansion-2-2-2": list(tw.TokenTree.expand([0] * 14, (2, 2, 2)).parents),
+        "expansion-1-2": [-1, 0, 0],
+        "expansion-2-1": [-1, -1, 0, 1],
+        "expansion-128": [-1] * 128,
+        "expansion-4-1-1-1": list(tw.TokenTree.expand([0] * 16, (4, 1, 1, 1)).parents),
+        "levels-3": [-1, -1, 0],
+        "levels-late": [-1, -1, 1],
+        "levels-9": [-1, -1, -1, 0, 0, 2, 3, 3, 6],
+        "levels-leaves": [-1, -1, -1, -1, 3],
+        "parents-3": [-1, 0, -1],
+        "parents-depth-first": [-1, 0, 1, 1, 0, 4, -1, 6],
+        "parents-reversed": [-1, -1, -1, 2, 1, 0],
+        "parents-64": [i * i * 7 // 5 % (i + 1) - 1 for i in range(64)],
+    }
+    for name, parents in shapes.items():
+        tokens = [i * 11 % 300 for i in range(len(parents))]
+        draft = _draft(tokens, parents, dict.fromkeys(set(parents), flat))
+        frames.accept(300, draft, f"shape-{name}", "parents " + " ".join(map(str, parents[:16])), "shape")
+    chain = list(range(-1, 255))
+    lists = dict.fromkeys(chain, make_list(2, "log2/0", [1], [0]))
+    frames.accept(
+        2, _draft([1] * 256, chain, lists), "shape-chain-256", "a chain as deep as the default limit", "shape", "limit"
+    )
+
+
+def _handshake(frames: Frames) -> None:
+    plain = tw.Hello(vocab_size=32000, tokenizer=FINGERPRINT)
+    frames.accept(1, plain, "hello", "all defaults", "control")
+    rich = tw.Hello(
+        vocab_size=1 << 20,
+        tokenizer=bytes(32),
+        model="draft-68m \u00e9\u4e2d\U0001f600",
+        sampling=tw.Sampling(temperature=0.7, top_k=50, top_p=0.95),
+        evidence=("coupled", "list", "x-mine"),
+        precisions=("log2/2", "log2/9"),
+        entropy=("zstd", "none"),
+        limits=tw.DecodeLimits(max_frame_bytes=1 << 16, max_nodes=64, max_depth=16, max_entries=1, max_extensions=255),
+        resume=b"\x00\xff" * 8,
+        min_version=1,
+        max_version=255,
+        extra={
+            "a": None,
+            "b": True,
+            "c": [0, 127, 128, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, (1 << 64) - 1],
+            "d": [-1, -32, -33, -128, -129, -32768, -32769, -(1 << 31), -(1 << 31) - 1, -(1 << 63)],
+            "e": {"": 0.0, "x": [[], {}], "y": 1e-300},
+            "long": "s" * 31 + "t" * 225,
+            "n": [b"", b"\x80" * 256, "u" * 32, "v" * 31],
+            "zz": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+        },
+    )
+    frames.accept(1, rich, "hello-rich", "every control type, unknown names and fields", "control")
+    later = tw.Hello(
+        vocab_size=1, tokenizer=bytes(32), min_version=2, max_version=3, evidence=(), precisions=(), entropy=()
+    )
+    frames.accept(
+        1, later, "hello-later", "a later version, and nothing on offer: decodes, is refused afterwards", "control"
+    )
+    welcome = tw.Welcome(version=1, vocab_size=32000, tokenizer=FINGERPRINT, transcript=bytes(range(16)))
+    frames.accept(1, welcome, "welcome", "all defaults", "control")
+    full = tw.Welcome(
+        version=255,
+        vocab_size=128256,
+        tokenizer=FINGERPRINT[::-1],
+        transcript=b"\xff" * 16,
+        model="target",
+        precisions=("f16",),
+        entropy="x-other",
+        limits=tw.DecodeLimits(max_prompt_tokens=1, max_control_bytes=(1 << 64) - 1),
+        context=(1 << 32) - 1,
+        eos_tokens=(128255, 0),
+        extra={"motd": "hi"},
+    )
+    frames.accept(1, full, "welcome-rich", "an unknown field, boundary values", "control")
+    for code in (*tw.ErrorCode, 0, 999, 65535):
+        frames.accept(
+            1, tw.Error(code=int(code), message=f"code {int(code)}"), f"error-{int(code)}", "an ERROR", "control"
+        )
+    frames.accept(1, tw.Error(code=42, message=""), "error-empty", "an empty message", "control")
+    frames.accept(1, tw.Error(code=42, message="\u00e9" * 150), "error-long", "a message of 300 bytes", "control")
+
+
+def _extensions(frames: Frames) -> None:
+    one = (tw.Extension(0, b""),)
+    many = tuple(tw.Extension(2 * i, bytes([i]) * i) for i in range(16))
+    edges = tuple(tw.Extension(t, b"\xee") for t in (126, 128, 16382, 16384, (1 << 32) - 2))
+    long = (tw.Extension(4, bytes(range(200))),)
+    for name, extensions in (("one", one), ("sixteen", many), ("edges", edges), ("long", long)):
+        frames.accept(1, tw.Bye(extensions=extensions), f"bye-ext-{name}", "ignorable extensions", "extension")
+    verdict = tw.Verdict(round=1, node=0, token=3, extensions=one)
+    frames.accept(10, verdict, "verdict-ext", "a VERDICT with an extension", "extension")
+    prompt = tw.Prompt(tokens=(1,), extensions=long)
+    frames.accept(10, prompt, "prompt-ext", "a PROMPT with an extension", "extension")
+    draft = _draft([7], [-1], {-1: make_list(10, "log2/1", [2, 7], [0, 3])}, extensions=edges)
+    frames.accept(10, draft, "draft-ext", "a DRAFT_LIST with extensions", "extension")
+    hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
+    frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
+    error = tw.Error(code=1, message="x", extensions=one)
+    frames.accept(1, error, "error-ext", "an ERROR with an extension", "extension")

@@ -1,0 +1,193 @@
+"""What the generators share: a bit packer of its own, cases, groups, and JSON forms of messages.
+
+Spec section 3.2.  Invalid cases are packed with ``Bits``, which knows nothing of ``tslt_wire``; the error each must
+give is written down by hand and checked against the decoder.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+import tslt_wire as tw
+
+Json = dict[str, Any]
+RUNS_FROM = 200
+"""Lists with more entries have their codes and weights in run-length form."""
+
+
+class Bits:
+    """Packs fields from the lowest bit up."""
+
+    def __init__(self) -> None:
+        self._value, self._size = 0, 0
+
+    def put(self, value: int, width: int) -> Bits:
+        """Append ``value`` in ``width`` bits."""
+        if value >> width:
+            raise ValueError(f"{value} does not fit {width} bits")
+        self._value |= value << self._size
+        self._size += width
+        return self
+
+    def each(self, values: list[int], width: int) -> Bits:
+        """Append each of ``values`` in ``width`` bits."""
+        for value in values:
+            self.put(value, width)
+        return self
+
+    def varint(self, value: int, groups: int = 0) -> Bits:
+        """Append a varint, with at least ``groups`` groups."""
+        while value > 127 or groups > 1:
+            self.put(value & 127 | 128, 8)
+            value, groups = value >> 7, groups - 1
+        return self.put(value, 8)
+
+    def raw(self, data: bytes) -> Bits:
+        """Append whole bytes."""
+        return self.each(list(data), 8)
+
+    def done(self, padding: int = 0) -> bytes:
+        """All fields; the padding bits hold ``padding``."""
+        size = -(-self._size // 8)
+        return (self._value | padding << self._size).to_bytes(size, "little")
+
+
+def sealed(content: bytes) -> bytes:
+    """``content`` with its checksum: a frame."""
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test vector."""
+
+    id: str
+    comment: str
+    data: bytes
+    value: Json | None
+    error: str | None
+    flags: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        """The vector as it is written."""
+        out: Json = {"id": self.id, "comment": self.comment, "flags": list(self.flags), "hex": self.data.hex()}
+        if self.error is None:
+            return {**out, "result": "valid", "value": self.value}
+        return {**out, "result": "invalid", "error": self.error}
+
+
+@dataclass
+class Group:
+    """Cases that share a profile and limits."""
+
+    profile: tw.Profile
+    decode: Callable[..., Any]
+    limits: dict[str, int] = field(default_factory=dict)
+    cases: list[Case] = field(default_factory=list)
+
+    def add(self, case: Case) -> None:
+        """Append ``case`` after checking that the decoder agrees with it."""
+        try:
+            self.decode(case.data, self.profile, limits=tw.DecodeLimits(**self.limits))
+            found = None
+        except tw.DecodeError as error:
+            found = error.code.name.lower()
+        if found != case.error:
+            raise RuntimeError(f"{case.id} must give {case.error}, the decoder gives {found}")
+        self.cases.append(case)
+
+    def refuse(self, id_: str, comment: str, data: bytes, error: str, *flags: str) -> None:
+        """Append an invalid case."""
+        self.add(Case(id_, comment, data, None, error, flags))
+
+    def to_json(self) -> Json:
+        """The group as it is written."""
+        profile = {
+            "vocab_size": self.profile.vocab_size,
+            "precision": str(self.profile.precision),
+            "entropy": self.profile.entropy,
+        }
+        return {"profile": profile, "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
+
+
+def make_list(vocab_size: int, precision: str, ids: Any, codes: Any) -> tw.SparseDistribution:
+    """A list from plain integers."""
+    return tw.SparseDistribution(
+        vocab_size, tw.Precision(precision), np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
+    )
+
+
+def _runs(values: list[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][0] == value:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+    return runs
+
+
+def list_value(q: tw.SparseDistribution) -> Json:
+    """JSON form of a list."""
+    out: Json = {"ids": "all" if len(q) == q.vocab_size else q.ids.tolist()}
+    for name, values in (("code", q.codes.tolist()), ("weight", q.weights.tolist())):
+        if len(q) > RUNS_FROM:
+            out[f"{name}_runs"] = _runs(values)
+        else:
+            out[f"{name}s"] = values
+    return out
+
+
+def control_value(value: Any) -> Any:
+    """JSON form of a control value; what JSON cannot tell apart is tagged."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return {"$binary": value.hex()}
+    if isinstance(value, float):
+        return {"$number": repr(value)}
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 53 else {"$integer": str(value)}
+    if isinstance(value, (list, tuple)):
+        return [control_value(item) for item in value]
+    return {key: control_value(item) for key, item in value.items()}
+
+
+def message_value(message: tw.Message) -> Json:
+    """JSON form of a message: its kind, then its fields under their names in the specification."""
+    out: Json = {"kind": "draft_list" if isinstance(message, tw.Draft) else type(message).__name__.lower()}
+    if isinstance(message, tw.Draft):
+        out |= {
+            "round": message.round,
+            "prefix_length": message.prefix_length,
+            "prefix_hash": message.prefix_hash,
+            "precision": str(message.precision) if message.precision else None,
+            "without_replacement": not message.evidence.replacement,
+            "parents": list(message.tree.parents),
+            "tokens": list(message.tree.tokens),
+            "lists": [{"parent": parent, **list_value(q)} for parent, q in message.evidence.lists.items()],
+        }
+    elif isinstance(message, (tw.Hello, tw.Welcome)):
+        for name in message.__slots__:
+            value = getattr(message, name)
+            if name == "extra":
+                out[name] = control_value(dict(value))
+            elif name in ("sampling", "limits"):
+                out[name] = asdict(value)
+            elif name != "extensions":
+                out[name] = (
+                    value.hex() if isinstance(value, bytes) else list(value) if isinstance(value, tuple) else value
+                )
+    elif isinstance(message, tw.Verdict):
+        out |= {"round": message.round, "node": message.node, "token": message.token, "end": message.end}
+    elif isinstance(message, tw.Prompt):
+        out |= {"transcript": message.transcript.hex(), "keep": message.keep, "tokens": list(message.tokens)}
+    elif isinstance(message, tw.Error):
+        out |= {"code": message.code, "message": message.message}
+    out["extensions"] = [{"type": item.type, "data": item.data.hex()} for item in message.extensions]
+    return out
