@@ -1,0 +1,8 @@
+"""Without the extras ``bench`` and ``llama`` there is nothing here to test."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+NEEDED = ("torch", "transformers", "msgpack", "zstandard", "google", "rich", "matplotlib")
+collect_ignore_glob = [] if all(find_spec(name) for name in NEEDED) else ["test_*.py"]
