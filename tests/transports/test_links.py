@@ -35,6 +35,17 @@ async def main(kind, address, ca):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+PARTING_PROGRAM = """
+import asyncio, sys
+from tslt_transports import ClientTls, connect
+async def main(kind, address, ca):
+    link = await connect(kind, address, tls=ClientTls(ca_file=ca) if kind == "quic" else None)
+    for index in range(100):
+        await link.send(index.to_bytes(4, "little") + bytes(5000))
+    await link.close()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
 
 async def echo(link: Link) -> None:
     """Answer every frame with itself until the link ends."""
@@ -163,20 +174,20 @@ async def send_numbered(link: Link, count: int, size: int) -> None:
 @pytest.mark.parametrize("limits", [{"queue_frames": 8}, {"queue_bytes": 8000}, {"queue_frames": 1}])
 def test_slow_consumer_holds_the_sender_and_loses_nothing(harness, run, limits):
     options = LinkOptions(**limits)
-    count = 80
+    count = 40
 
     async def main():
         async with harness.linked(options) as (device, edge):
             for one, two in ((device, edge), (edge, device)):
                 before = one.frames_sent
                 sending = asyncio.create_task(send_numbered(one, count, 1000))
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.2)
                 assert 1 <= one.frames_sent - before <= 8
                 assert not sending.done()
                 received = []
                 for _ in range(count):
                     received.append(await two.receive())
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(0)
                 assert received == [numbered(i, 1000) for i in range(count)]
                 await sending
 
@@ -309,7 +320,7 @@ def test_listener_close_ends_its_links_cleanly(harness, run):
             await waiting
         assert caught.value.clean
         ends = [await end_of(device) for device in devices]
-        assert sorted(sum((frames for frames, _ in ends), [])) == [b"last words"]
+        assert [frame for frames, _ in ends for frame in frames] == [b"last words"]
         assert all(closed.clean for _, closed in ends)
         await asyncio.gather(*(device.close() for device in devices))
 
@@ -374,10 +385,10 @@ def test_full_edge_refuses_with_a_reason(harness, run):
     run(main())
 
 
-def test_an_idle_link_stays(harness, run):
+def test_an_idle_link_stays(network, run):
     async def main():
-        async with harness.linked(QUICK, LinkOptions()) as (device, edge):
-            await asyncio.sleep(3.5)
+        async with network.linked(QUICK, LinkOptions()) as (device, edge):
+            await asyncio.sleep(2.5)
             await device.send(b"still")
             await edge.send(b"here")
             assert (await edge.receive(), await device.receive()) == (b"still", b"here")
@@ -441,6 +452,20 @@ def test_killed_edge_ends_the_wait(network, run, spawn):
         with pytest.raises(LinkClosed):
             await device.send(b"anyone?")
         await device.close()
+
+    run(main())
+
+
+def test_a_process_that_closes_and_exits_loses_nothing(network, run, spawn):
+    async def main():
+        listener = await network.listen()
+        child = spawn(PARTING_PROGRAM, [network.name, listener.address, str(network.certificates.ca_file)])
+        edge = await listener.accept()
+        frames, closed = await end_of(edge)
+        assert frames == [numbered(i, 5004) for i in range(100)]
+        assert closed.clean
+        assert await asyncio.to_thread(child.wait) == 0
+        await listener.close()
 
     run(main())
 

@@ -1,8 +1,8 @@
 """Links over QUIC: TLS 1.3, ALPN `tslt/1`, one connection and one bidirectional stream a link, opened by the device.
 
 Frames are delimited as `framing` says, 1 to 4 bytes each. The clean end of a link is the end of the stream, which the
-other side answers by closing the connection with code 0; every other end of the connection is a loss. Refusals and
-losses travel as the code and reason of CONNECTION_CLOSE.
+other side answers with the end of its own, whereupon the first closes the connection with code 0; every other end of
+the connection is a loss. Refusals and losses travel as the code and reason of CONNECTION_CLOSE.
 
 Cost of keepalive: after `heartbeat_s` in which it sent nothing the device sends a QUIC PING, a UDP datagram of about 30
 bytes that the edge acknowledges with another, which also keeps a NAT's binding open. The connection's idle timeout is
@@ -59,7 +59,7 @@ class CloseCode(IntEnum):
     """Application codes of CONNECTION_CLOSE."""
 
     DONE = 0
-    """The answer to the end of the stream."""
+    """Both ends of the stream are confirmed."""
 
     REFUSED = 1
     """The edge does not take this link; the reason says why."""
@@ -100,12 +100,11 @@ class QuicLink(Channel):
     def _hang_up(self, *, announce: bytes | None) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-        if announce:
-            self._endpoint.hang_up(CloseCode.LOST, decode_control(announce).reason)
-        elif announce is None:
-            self._endpoint.hang_up(CloseCode.DONE, "")
-        else:
+        if announce == b"":
             self._endpoint.end_stream()
+        elif not self._endpoint.peer_ended:
+            reason = decode_control(announce).reason if announce else ""
+            self._endpoint.hang_up(CloseCode.LOST, reason)
 
     async def _flush(self) -> None:
         await self._endpoint.finish(linger_s=self._options.linger_s)
@@ -119,7 +118,9 @@ class _Endpoint(QuicConnectionProtocol):
         self._options = options
         self._units = UnitDecoder(max_frame_bytes=options.max_frame_bytes)
         self._link: QuicLink | None = None
-        self._awaits_answer = False  # to the end of the stream
+        self.peer_ended = False  # cleanly: the end of its stream arrived
+        self._we_ended = False
+        self._over = asyncio.Event()  # both ended, or the connection is gone
         self._last_address = HostPort("unknown", 0)
 
     # ---- for the link
@@ -136,7 +137,7 @@ class _Endpoint(QuicConnectionProtocol):
 
     def end_stream(self) -> None:
         """Send the end of the stream behind everything sent so far."""
-        self._awaits_answer = True
+        self._we_ended = True
         self._quic.send_stream_data(STREAM_ID, b"", end_stream=True)
         self.transmit()
 
@@ -146,9 +147,9 @@ class _Endpoint(QuicConnectionProtocol):
 
     async def finish(self, *, linger_s: float) -> None:
         """Wait until the peer has answered the end of the stream, `linger_s` seconds at most."""
-        if self._awaits_answer:
+        if self._we_ended and not self.peer_ended:
             try:
-                await asyncio.wait_for(self.wait_closed(), linger_s)
+                await asyncio.wait_for(self._over.wait(), linger_s)
             except TimeoutError:
                 self.hang_up(CloseCode.ABANDONED, "not everything sent was confirmed in time")
         self.release_socket()
@@ -205,9 +206,14 @@ class _Endpoint(QuicConnectionProtocol):
         if ended:
             if self._link is None or self._units.pending_bytes:
                 self._give_up("the stream ended inside a frame")
+                return
+            self.peer_ended = True
+            self._link.deliver_end()
+            if self._we_ended:
+                self._over.set()
+                self.hang_up(CloseCode.DONE, "")
             else:
-                self._link.deliver_end()
-                self.hang_up(CloseCode.DONE, "")  # also where we had ended first: the answer the peer waits for
+                self.end_stream()
 
     def _give_up(self, reason: str) -> None:
         if self._link is not None:
@@ -215,6 +221,7 @@ class _Endpoint(QuicConnectionProtocol):
         self.hang_up(CloseCode.LOST, reason)
 
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
+        self._over.set()
         if self._link is not None:
             self._link.lose(_explain(event))
         self.release_socket()

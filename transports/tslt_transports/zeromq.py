@@ -1,7 +1,8 @@
 """Links over ZeroMQ: a DEALER on the device, one ROUTER on the edge that is split into one link a peer.
 
-A message of one part is a frame, as it is; a message of one empty part is the clean end of the link; a message of an
-empty part and a second one is a control message (see `control`). Nothing else is valid.
+A message of one part is a frame, as it is; a message of one empty part is the clean end of the link, which the other
+side answers with another; a message of an empty part and a second one is a control message (see `control`). Nothing
+else is valid.
 
 Cost of a frame: the ZMTP header, 2 bytes up to 255 bytes and 9 above. Cost of keepalive: a PING is 5 bytes, sent each
 way after `heartbeat_s` without other traffic (2.5 bytes/s by default), and a ZMTP heartbeat of 9 + 7 bytes every
@@ -20,6 +21,7 @@ import asyncio
 import contextlib
 import math
 import socket as stdlib_socket
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -65,6 +67,13 @@ _AsyncSocket = zmq.asyncio.Socket
 class _ZmqChannel(Channel):
     """What the links of both ends share."""
 
+    def __init__(self, *, peer: str, options: LinkOptions) -> None:
+        """See `Channel`."""
+        super().__init__(peer=peer, options=options)
+        self._peer_ended = False  # cleanly: its end arrived
+        self._we_ended = False
+        self._over = asyncio.Event()  # both ended, or the peer is gone
+
     def frame_overhead(self, size: int) -> int:
         """Return the bytes of the ZMTP header: flags and a length of 1 byte up to 255, of 8 above."""
         return 2 if size <= 255 else 9
@@ -83,6 +92,8 @@ class _ZmqChannel(Channel):
         """Take one message from the peer."""
         match parts:
             case [b""]:
+                self._peer_ended = True
+                self._over.set()
                 self.deliver_end()
             case [frame]:
                 self.deliver_frame(frame)
@@ -90,6 +101,33 @@ class _ZmqChannel(Channel):
                 self.deliver_control(control)
             case _:
                 self.lose(f"the peer sent a message of {len(parts)} parts", tell=True)
+
+    def _hang_up(self, *, announce: bytes | None) -> None:
+        try:
+            if announce:
+                self._post([b"", announce])
+            elif announce == b"" or self._peer_ended:
+                self._post([b""])
+        except PeerGone:  # then nobody is left to tell
+            self._over.set()
+        if announce == b"":
+            self._we_ended = True
+        else:
+            self._dispose()
+
+    async def _flush(self) -> None:
+        # libzmq would go on by itself (LINGER), but not beyond the end of this process, which may come next.
+        try:
+            if self._we_ended:
+                await asyncio.wait_for(self._over.wait(), self._options.linger_s)
+        except TimeoutError:
+            pass  # the peer sees a loss unless libzmq still gets it through
+        finally:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        """Let go of what the link holds. Harmless when repeated."""
+        raise NotImplementedError
 
 
 class ZmqDeviceLink(_ZmqChannel):
@@ -110,23 +148,22 @@ class ZmqDeviceLink(_ZmqChannel):
 
     async def _watch(self) -> None:
         """Say hello once libzmq has a connection, and notice that it has none any more."""
-        while not self.ended:
+        while not self._over.is_set():
             parts = await self._monitor.recv_multipart()
-            event = zmq.Event(int.from_bytes(parts[0][:2], "little"))
+            event = zmq.Event(int.from_bytes(parts[0][:2], sys.byteorder))
             if event is zmq.Event.HANDSHAKE_SUCCEEDED:
                 self.write_control(encode_greeting(ControlType.HELLO, PeerLimits.of(self._options)))
                 self._tasks.append(_start(self, self.keep_alive()))
-            elif self.greeted.done():
-                self._drain()
-                self.lose("the edge went away")
             else:
-                # It may have refused: its reason is better than ours.
+                # What arrived last tells more than we can: a clean end, or why the edge refused.
+                was_open = self.greeted.done()
                 self._drain()
-                self.lose(_FAILURES.get(event, f"libzmq reports {event.name}"))
+                self._over.set()
+                self.lose("the edge went away" if was_open else _FAILURES.get(event, f"libzmq reports {event.name}"))
 
     async def _read(self) -> None:
         count = 0
-        while not self.ended:
+        while not self._over.is_set():
             self.deliver(await self._socket.recv_multipart())
             count += 1
             if count % _MESSAGES_A_TURN == 0:
@@ -134,7 +171,7 @@ class ZmqDeviceLink(_ZmqChannel):
 
     def _drain(self) -> None:
         """Take what arrived before the connection went: the clean end may be in it."""
-        while not self.ended:
+        while not self._socket.closed:
             received = cast("asyncio.Future[list[bytes]]", self._socket.recv_multipart(flags=zmq.NOBLOCK))
             if received.exception() is not None:  # NOBLOCK: it is done at once
                 return
@@ -143,10 +180,9 @@ class ZmqDeviceLink(_ZmqChannel):
     def _post(self, parts: Sequence[bytes]) -> None:
         _post_now(self._socket, parts, "the edge is gone or stopped reading")
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
-        if announce is not None:
-            with contextlib.suppress(PeerGone):  # it will notice by itself
-                self._post([b"", announce] if announce else [b""])
+    def _dispose(self) -> None:
+        if self._socket.closed:
+            return
         for task in self._tasks:
             task.cancel()
         self._socket.disable_monitor()
@@ -176,10 +212,7 @@ class _ZmqEdgeLink(_ZmqChannel):
     def _post(self, parts: Sequence[bytes]) -> None:
         _post_now(self._socket, [self._identity, *parts], "the device is gone or stopped reading")
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
-        if announce is not None:
-            with contextlib.suppress(PeerGone):  # then nobody is left to tell
-                self._post([b"", announce] if announce else [b""])
+    def _dispose(self) -> None:
         self._keeper.cancel()
         self._forget()
 
@@ -218,8 +251,7 @@ class ZmqListener:
     async def close(self) -> None:
         """See `Listener.close`."""
         self._backlog.close()
-        for link in self._backlog.links:
-            await link.close()
+        await asyncio.gather(*(link.close() for link in self._backlog.links))
         self._reader.cancel()
         self._socket.close()  # LINGER goes on in the background
 

@@ -1,0 +1,184 @@
+"""The codecs, limits and addresses of the transports: no sockets."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tslt_transports import LinkClosed, LinkOptions, pair
+from tslt_transports.address import HostPort, parse_address
+from tslt_transports.control import (
+    MAX_CONTROL_BYTES,
+    ControlError,
+    ControlType,
+    PeerLimits,
+    decode_control,
+    decode_varint,
+    encode_consumed,
+    encode_greeting,
+    encode_ping,
+    encode_reason,
+    encode_varint,
+)
+from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
+
+LIMITS = PeerLimits.of(LinkOptions())
+
+
+@given(st.integers(0, (1 << 35) - 1))
+def test_varint_round_trip(value):
+    encoded = encode_varint(value)
+    assert decode_varint(encoded, 0, max_bytes=5) == (value, len(encoded))
+    assert decode_varint(encoded[:-1], 0, max_bytes=5) is None
+
+
+@pytest.mark.parametrize("data", [b"\x80\x00", b"\xff\x80\x00", b"\x80\x80\x80\x80\x80", b"\xff\xff\xff\xff\xff\x01"])
+def test_varint_rejects(data):
+    with pytest.raises(ControlError):
+        decode_varint(data, 0, max_bytes=5)
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 35])
+def test_varint_range(value):
+    with pytest.raises(ValueError, match="varint"):
+        encode_varint(value)
+
+
+@given(st.binary(max_size=300))
+def test_control_decodes_or_complains(data):
+    try:
+        control = decode_control(data)
+    except ControlError:
+        return
+    match control.type:
+        case ControlType.PING:
+            assert data == encode_ping()
+        case ControlType.CONSUMED:
+            assert data == encode_consumed(control.count)
+        case ControlType.HELLO | ControlType.WELCOME:
+            assert control.limits is not None
+            assert data.startswith(encode_greeting(control.type, control.limits))
+        case _:
+            assert control.reason.isprintable()
+
+
+def test_greeting_leaves_room_behind_it():
+    hello = encode_greeting(ControlType.HELLO, LIMITS)
+    assert decode_control(hello).limits == LIMITS
+    assert decode_control(hello + b"what a later version says").limits == LIMITS
+    for end in range(1, len(hello)):
+        with pytest.raises(ControlError):
+            decode_control(hello[:end])
+
+
+def test_greeting_of_another_version():
+    with pytest.raises(ControlError, match="version 2"):
+        decode_control(b"\x01\x02 a layout of its own")
+
+
+def test_reasons_are_cut_and_cleaned():
+    data = encode_reason(ControlType.REFUSE, "é" * 400)
+    assert len(data) <= MAX_CONTROL_BYTES
+    assert set(decode_control(data).reason) == {"é"}
+    assert decode_control(encode_reason(ControlType.LOST, "a\n\x1b[31mb")).reason == "a??[31mb"
+
+
+@given(st.lists(st.one_of(st.binary(min_size=1, max_size=400), st.none())), st.integers(1, 50))
+def test_units_however_they_are_cut(frames, step):
+    stream = b"".join(encode_control(b"\x04") if frame is None else encode_frame(frame) for frame in frames)
+    decoder = UnitDecoder(max_frame_bytes=400)
+    units = [unit for start in range(0, len(stream), step) for unit in decoder.feed(stream[start : start + step])]
+    assert units == [Unit(b"\x04", True) if frame is None else Unit(frame, False) for frame in frames]
+    assert decoder.pending_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (encode_varint(401), "401"),
+        (b"\xff\xff\xff\x7f", "limit"),
+        (b"\xff\xff\xff\xff", "bytes"),
+        (b"\x81\x00", "shortest"),
+        (b"\x00\x00", "empty"),
+    ],
+)
+def test_units_rejected_before_their_body(data, complaint):
+    with pytest.raises(ControlError, match=complaint):
+        list(UnitDecoder(max_frame_bytes=400).feed(data))
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, (1 << 28) - 1])
+def test_prefix_bytes(size):
+    assert prefix_bytes(size) == len(encode_varint(size))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:5", HostPort("127.0.0.1", 5)),
+        ("tcp://edge.example:65535", HostPort("edge.example", 65_535)),
+        ("[::1]:0", HostPort("::1", 0)),
+        ("tcp://[::1]:80", HostPort("::1", 80)),
+    ],
+)
+def test_addresses(text, expected):
+    assert parse_address(text, scheme="tcp") == expected
+    assert parse_address(str(expected), scheme="tcp") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", ":1", "host:x", "host:70000", "::1:80", "quic://a:1", "a:-1", "a:²"]
+)
+def test_no_addresses(text):
+    with pytest.raises(ValueError, match="is no address"):
+        parse_address(text, scheme="tcp")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_frame_bytes": 0},
+        {"max_frame_bytes": 1 << 28},
+        {"queue_frames": 0},
+        {"queue_bytes": 0},
+        {"max_links": 0},
+        {"connect_timeout_s": 0.0},
+        {"connect_timeout_s": float("nan")},
+        {"linger_s": -1.0},
+        {"heartbeat_s": 6.0},
+    ],
+)
+def test_impossible_options(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LinkOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    "break_protocol",
+    [
+        lambda link: link.deliver_control(b"\x63"),
+        lambda link: link.deliver_control(encode_consumed(1)),
+        lambda link: link.deliver_control(encode_greeting(ControlType.WELCOME, LIMITS)),
+        lambda link: link.deliver_control(encode_reason(ControlType.REFUSE, "late")),
+        lambda link: link.deliver_frame(bytes(LinkOptions().max_frame_bytes + 1)),
+        lambda link: [link.deliver_frame(b"x") for _ in range(LinkOptions().queue_frames + 1)],
+        lambda link: [link.deliver_frame(bytes(1 << 22)) for _ in range(3)],
+    ],
+)
+def test_a_peer_that_breaks_the_rules_loses_the_link(run, break_protocol):
+    async def main():
+        device, edge = pair()
+        break_protocol(edge)
+        with contextlib.suppress(LinkClosed):
+            while True:
+                await edge.receive()
+        with pytest.raises(LinkClosed) as caught:
+            await edge.send(b"late")
+        assert not caught.value.clean
+        with pytest.raises(LinkClosed, match="gave it up") as caught:  # the device was told
+            await device.receive()
+        assert not caught.value.clean
+
+    run(main())

@@ -1,0 +1,283 @@
+"""What only QUIC can get wrong: certificates, ALPN, and hostile peers on the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import stat
+
+import pytest
+from aioquic.asyncio import QuicConnectionProtocol, serve
+from aioquic.asyncio import connect as raw_connect
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated
+from tslt_transports import ClientTls, ConnectError, LinkClosed, LinkError, LinkOptions, ServerTls, connect, listen
+from tslt_transports.control import ControlType, PeerLimits, encode_greeting, encode_varint
+from tslt_transports.devcert import main as devcert
+from tslt_transports.devcert import make_dev_certificates
+from tslt_transports.framing import encode_control, encode_frame
+from tslt_transports.link import MIB
+from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES
+
+HELLO = encode_control(encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions())))
+SMALL = LinkOptions(max_frame_bytes=1000, queue_frames=4, connect_timeout_s=1.0)
+
+
+class RawDevice(QuicConnectionProtocol):
+    """Says what the test wants, and remembers how it ended."""
+
+    ended: ConnectionTerminated | None = None
+
+    def quic_event_received(self, event):
+        if isinstance(event, ConnectionTerminated):
+            self.ended = event
+
+    async def end(self) -> ConnectionTerminated:
+        await asyncio.wait_for(self.wait_closed(), 20)
+        assert self.ended is not None
+        return self.ended
+
+    def say(self, data: bytes, *, stream: int = 0, fin: bool = False) -> None:
+        self._quic.send_stream_data(stream, data, end_stream=fin)
+        self.transmit()
+
+
+@contextlib.asynccontextmanager
+async def raw_device(harness, listener, alpn=("tslt/1",)):
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=list(alpn) if alpn else None)
+    configuration.load_verify_locations(harness.certificates.ca_file)
+    host, port = listener.address.split(":")
+    async with raw_connect(host, int(port), configuration=configuration, create_protocol=RawDevice) as device:
+        yield device
+
+
+@contextlib.asynccontextmanager
+async def listening_with_witness(harness, options=SMALL):
+    """A listener, and a check afterwards that it still serves well-behaved devices."""
+    listener = await harness.listen(options)
+    device = await harness.connect(listener)
+    edge = await listener.accept()
+    yield listener
+    await device.send(b"unharmed")
+    assert await edge.receive() == b"unharmed"
+    await device.close()
+    await listener.close()
+
+
+def test_another_authority_is_refused(quic_harness, run, tmp_path):
+    other = make_dev_certificates(tmp_path)
+
+    async def main():
+        listener = await quic_harness.listen()
+        with pytest.raises(ConnectError, match="certificate") as caught:
+            await connect("quic", listener.address, tls=ClientTls(ca_file=other.ca_file))
+        assert "ca_file" in caught.value.hint
+        with pytest.raises(ConnectError, match="certificate"):
+            await connect("quic", listener.address)  # the public authorities did not sign it either
+        await listener.close()
+
+    run(main())
+
+
+def test_another_name_is_refused(quic_harness, run):
+    async def main():
+        listener = await quic_harness.listen()
+        tls = ClientTls(ca_file=quic_harness.certificates.ca_file, server_name="elsewhere.example")
+        with pytest.raises(ConnectError, match="certificate"):
+            await connect("quic", listener.address, tls=tls)
+        await listener.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("content", [None, b"no PEM"])
+def test_unusable_authority_file(run, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+
+    async def main():
+        with pytest.raises(ConnectError, match="CA file"):
+            await connect("quic", "127.0.0.1:1", tls=ClientTls(ca_file=path))
+
+    run(main())
+
+
+def test_unusable_edge_certificate(quic_harness, run, tmp_path):
+    files = quic_harness.certificates
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_bytes(b"no PEM")
+
+    async def main():
+        for cert_file, key_file in ((wrong, files.key_file), (files.cert_file, wrong), (tmp_path / "none", wrong)):
+            with pytest.raises(LinkError, match="cannot use"):
+                await listen("quic", "127.0.0.1:0", tls=ServerTls(cert_file=cert_file, key_file=key_file))
+        with pytest.raises(ValueError, match="devcert"):
+            await listen("quic", "127.0.0.1:0")
+
+    run(main())
+
+
+@pytest.mark.parametrize("alpn", [("h3",), ("tslt/2", "h3")])
+def test_device_of_another_protocol_is_refused(quic_harness, run, alpn):
+    async def main():
+        async with listening_with_witness(quic_harness) as listener:
+            with pytest.raises(ConnectionError):
+                async with raw_device(quic_harness, listener, alpn):
+                    pass
+
+    run(main())
+
+
+def test_device_without_protocol_is_refused(quic_harness, run):
+    async def main():
+        async with listening_with_witness(quic_harness) as listener:
+            with contextlib.suppress(ConnectionError):
+                async with raw_device(quic_harness, listener, None) as device:
+                    device.say(HELLO)
+                    await device.end()
+
+    run(main())
+
+
+def test_edge_of_another_protocol_is_refused(quic_harness, run):
+    files = quic_harness.certificates
+
+    async def main():
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=["h3"])
+        configuration.load_cert_chain(files.cert_file, files.key_file)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = await serve("127.0.0.1", port, configuration=configuration)
+        with pytest.raises(ConnectError, match="ALPN"):
+            await connect("quic", f"127.0.0.1:{port}", tls=quic_harness.client_tls)
+        server.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (encode_frame(b"too early"), "before the greeting"),
+        (encode_control(b"\x04"), "no greeting"),
+        (encode_control(b"\x63"), "unknown control"),
+        (HELLO + encode_varint(1001), "1001"),
+        (HELLO + b"\xff\xff\xff\xff", "4 bytes"),
+        (HELLO + encode_control(b"\x05\x01"), "CONSUMED"),
+        (HELLO + encode_frame(b"x") * 5, "window"),
+        (HELLO + HELLO, "HELLO"),
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_is_told(quic_harness, run, data, reason):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(data)
+            assert reason in (await device.end()).reason_phrase
+
+    run(main())
+
+
+def test_half_a_frame_is_no_clean_end(quic_harness, run):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(HELLO + encode_frame(b"whole") + encode_frame(b"broken")[:-1], fin=True)
+            edge = await listener.accept()
+            assert await edge.receive() == b"whole"
+            with pytest.raises(LinkClosed, match="inside a frame") as caught:
+                await edge.receive()
+            assert not caught.value.clean
+
+    run(main())
+
+
+def test_a_second_stream_is_refused(quic_harness, run):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(HELLO)
+            edge = await listener.accept()
+            device.say(b"x", stream=4)  # aioquic holds it back: the edge allows one stream
+            device.say(encode_frame(b"on the first"))
+            assert await edge.receive() == b"on the first"
+            assert device._quic._streams[4].is_blocked
+            await edge.close()
+
+    run(main())
+
+
+def test_no_greeting_in_time(quic_harness, run):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            assert len(listener.half_open) == 1
+            assert "in time" in (await device.end()).reason_phrase
+            assert not listener.half_open
+
+    run(main())
+
+
+def test_connection_closed_without_an_end_is_a_loss(quic_harness, run):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(HELLO)
+            edge = await listener.accept()
+            device.close(0, reason_phrase="forged\nline")
+            with pytest.raises(LinkClosed) as caught:
+                await edge.receive()
+            assert not caught.value.clean
+            assert "\n" not in str(caught.value)
+
+    run(main())
+
+
+def test_udp_garbage(quic_harness, run):
+    async def main():
+        async with listening_with_witness(quic_harness) as listener:
+            host, port = listener.address.split(":")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for data in (b"", b"\x00", b"\xff" * 1200, bytes(1200), b"\xc0\x00\x00\x00\x01" + b"\x08" * 1195):
+                    sender.sendto(data, (host, int(port)))
+            await asyncio.sleep(0.1)
+
+    run(main())
+
+
+def test_the_window_stays_fixed(quic_harness, run):
+    """aioquic alone would double it with every second half that arrives; see `quic_bounds`."""
+
+    async def main():
+        async with quic_harness.linked() as (device, edge):
+            stream = edge._endpoint._quic._streams[0]
+            for _ in range(3):
+                sending = asyncio.create_task(device.send(bytes(MIB)))
+                await edge.receive()
+                await sending
+                assert stream.max_stream_data_local <= stream.receiver.starting_offset() + REORDER_WINDOW_BYTES
+            assert stream.receiver.starting_offset() > 3 * MIB
+
+    run(main())
+
+
+def test_devcert_command(tmp_path, capsys):
+    assert devcert(["--out", str(tmp_path / "new"), "--host", "edge.example", "--days", "1"]) == 0
+    assert "ClientTls" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["ca.pem", "cert.pem", "key.pem"]
+    assert stat.S_IMODE((tmp_path / "new" / "key.pem").stat().st_mode) == 0o600
+    with pytest.raises(SystemExit):
+        devcert(["--out", str(tmp_path), "--days", "0"])

@@ -1,0 +1,273 @@
+"""What only ZeroMQ can get wrong: hostile raw peers, and answers that are no edge's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+import zmq
+import zmq.asyncio
+from tslt_transports import ClientTls, ConnectError, LinkClosed, LinkError, LinkOptions, ServerTls, connect, listen
+from tslt_transports.control import (
+    Control,
+    ControlType,
+    PeerLimits,
+    decode_control,
+    encode_consumed,
+    encode_greeting,
+    encode_ping,
+)
+
+HELLO = encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions()))
+QUICK = LinkOptions(max_frame_bytes=1000, queue_frames=4, heartbeat_s=0.2, peer_timeout_s=2.0, connect_timeout_s=1.0)
+
+
+@contextlib.contextmanager
+def raw_dealer(address: str, routing_id: bytes = b""):
+    """A DEALER that says what the test wants."""
+    with zmq.asyncio.Context() as context:
+        dealer = context.socket(zmq.DEALER)
+        dealer.linger = 0
+        if routing_id:
+            dealer.routing_id = routing_id
+        dealer.connect(address)
+        yield dealer
+        dealer.close()
+
+
+async def answer(dealer) -> Control:
+    """The next control message that is no ping."""
+    while True:
+        parts = await asyncio.wait_for(dealer.recv_multipart(), 20)
+        assert len(parts) == 2
+        assert parts[0] == b""
+        control = decode_control(parts[1])
+        if control.type is not ControlType.PING:
+            return control
+
+
+async def end_of(link) -> LinkClosed:
+    """Receive to the end."""
+    while True:
+        try:
+            await link.receive()
+        except LinkClosed as closed:
+            return closed
+
+
+@contextlib.asynccontextmanager
+async def listening_with_witness(options=QUICK):
+    """A listener, and a check afterwards that a well-behaved link on it is unharmed."""
+    listener = await listen("zmq", "127.0.0.1:0", options=options)
+    device = await connect("zmq", listener.address)
+    edge = await listener.accept()
+    yield listener
+    await device.send(b"unharmed")
+    assert await edge.receive() == b"unharmed"
+    late = await connect("zmq", listener.address)
+    await late.send(b"welcome")
+    assert await (await listener.accept()).receive() == b"welcome"
+    await device.close()
+    await late.close()
+    await listener.close()
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n", b"\xff" + bytes(200), bytes(range(256)) * 40]
+)
+def test_plain_tcp_garbage(run, garbage):
+    async def main():
+        async with listening_with_witness() as listener:
+            host, port = listener.address.removeprefix("tcp://").split(":")
+            for _ in range(5):
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.write(garbage)
+                with contextlib.suppress(ConnectionError):
+                    await writer.drain()
+                writer.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "reason"),
+    [
+        ([b"a frame before the greeting"], ControlType.LOST, "no link"),
+        ([b"", encode_ping()], ControlType.LOST, "no link"),
+        ([b"", b""], ControlType.REFUSE, "malformed"),
+        ([b"", HELLO[:3]], ControlType.REFUSE, "cut short"),
+        ([b"", b"\x01\x07"], ControlType.REFUSE, "version 7"),
+        ([b"1", b"2", b"3"], ControlType.LOST, "no link"),
+    ],
+)
+def test_strangers_are_told(run, message, kind, reason):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address) as dealer:
+                await dealer.send_multipart(message)
+                control = await answer(dealer)
+                assert control.type is kind
+                assert reason in control.reason
+
+    run(main())
+
+
+def test_an_end_without_a_link_is_not_answered(run):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address) as dealer:
+                await dealer.send(b"")
+                await dealer.send_multipart([b"", HELLO])
+                assert (await answer(dealer)).type is ControlType.WELCOME
+                await listener.accept()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([[b"x"]] * 5, "window"),
+        ([[b"", b"\x63"]], "unknown control"),
+        ([[b"", encode_consumed(1)]], "CONSUMED"),
+        ([[b"", HELLO]], "HELLO"),
+        ([[b"a", b"b"]], "2 parts"),
+        ([[b"a", b"b", b"c"]], "3 parts"),
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_loses_its_link_and_is_told(run, messages, reason):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address) as dealer:
+                await dealer.send_multipart([b"", HELLO])
+                assert (await answer(dealer)).type is ControlType.WELCOME
+                edge = await listener.accept()
+                for message in messages:
+                    await dealer.send_multipart(message)
+                control = await answer(dealer)
+                assert control.type is ControlType.LOST
+                assert reason in control.reason
+                closed = await end_of(edge)
+                assert reason in str(closed)
+                assert not closed.clean
+
+    run(main())
+
+
+def test_oversized_frame_of_a_raw_peer(run):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address) as dealer:
+                await dealer.send_multipart([b"", HELLO])
+                assert (await answer(dealer)).type is ControlType.WELCOME
+                edge = await listener.accept()
+                await dealer.send(bytes(1001))  # libzmq cuts the connection (MAXMSGSIZE)
+                with pytest.raises(LinkClosed) as caught:
+                    await edge.receive()
+                assert not caught.value.clean
+
+    run(main())
+
+
+def test_a_stolen_routing_id_takes_over_nothing(run):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address, b"me") as owner:
+                await owner.send_multipart([b"", HELLO])
+                assert (await answer(owner)).type is ControlType.WELCOME
+                edge = await listener.accept()
+                with raw_dealer(listener.address, b"me") as thief:
+                    await thief.send_multipart([b"", HELLO])
+                    await thief.send(b"from the thief")
+                    await asyncio.sleep(0.2)
+                    await owner.send(b"from the owner")
+                    assert await edge.receive() == b"from the owner"
+                    await edge.send(b"for the owner")
+                    parts = [b"", b""]
+                    while len(parts) != 1:  # past the pings
+                        parts = await owner.recv_multipart()
+                        await owner.send_multipart([b"", encode_ping()])
+                    assert parts == [b"for the owner"]
+                    assert not await thief.poll(100)
+
+    run(main())
+
+
+def test_a_peer_that_never_reads_is_lost_and_stalls_nobody(run):
+    async def main():
+        async with listening_with_witness() as listener:
+            with raw_dealer(listener.address) as dealer:
+                await dealer.send_multipart([b"", HELLO])
+                edge = await listener.accept()
+                for _ in range(4):
+                    await edge.send(b"unread")
+                with pytest.raises(LinkClosed):  # the window is full, and a silent peer is a lost one
+                    await edge.send(b"never sent")
+
+    run(main())
+
+
+@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", None])
+def test_what_answers_is_no_edge(run, reply):
+    async def main():
+        async def serve(reader, writer):
+            if reply is None:
+                writer.close()
+                return
+            writer.write(reply)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(ConnectError, match=address):
+            await connect("zmq", address, options=LinkOptions(connect_timeout_s=1.0))
+        server.close()
+
+    run(main())
+
+
+def test_a_router_that_says_nothing(run):
+    async def main():
+        with zmq.asyncio.Context() as context:
+            router = context.socket(zmq.ROUTER)
+            router.linger = 0
+            port = router.bind_to_random_port("tcp://127.0.0.1")
+            with pytest.raises(ConnectError, match="connect_timeout_s"):
+                await connect("zmq", f"tcp://127.0.0.1:{port}", options=LinkOptions(connect_timeout_s=0.5))
+            router.close()
+
+    run(main())
+
+
+def test_misuse(run):
+    async def main():
+        listener = await listen("zmq", "tcp://127.0.0.1:0")
+        with pytest.raises(LinkError, match="in use"):
+            await listen("zmq", listener.address)
+        await listener.close()
+        with pytest.raises(ValueError, match="no TLS"):
+            await connect("zmq", "127.0.0.1:1", tls=ClientTls())
+        with pytest.raises(ValueError, match="no TLS"):
+            await listen("zmq", "127.0.0.1:0", tls=ServerTls(cert_file="c", key_file="k"))
+        with pytest.raises(ValueError, match="carrier-pigeon"):
+            await connect("carrier-pigeon", "127.0.0.1:1")
+
+    run(main())
+
+
+def test_ipv6(run):
+    async def main():
+        try:
+            listener = await listen("zmq", "tcp://[::1]:0")
+        except LinkError:
+            pytest.skip("no IPv6 here")
+        device = await connect("zmq", listener.address)
+        await device.send(b"x")
+        assert await (await listener.accept()).receive() == b"x"
+        await device.close()
+        await listener.close()
+
+    run(main())
