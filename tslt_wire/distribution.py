@@ -172,7 +172,9 @@ def sparsify(
     else:
         probs = np.exp(shifted)
         ids = keep(probs / probs.sum(), truncation).astype(np.int32)
-    codes = quantise(precision, shifted[ids])
+    kept = shifted[ids]
+    # Gaps too small for exp() make ties, and the kept one of a tie need not be the top: codes are relative to the kept.
+    codes = quantise(precision, kept - kept.max())
     sampled = weights_of(precision, codes) > 0
     return SparseDistribution(len(values), precision, ids[sampled], codes[sampled])
 

@@ -112,7 +112,7 @@ def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
     Log profiles round to the nearest step and saturate at ``max_code + 1``, whose weight is 0.
     """
     if precision.is_log:
-        steps = np.floor(-shifted * _LOG2_E * precision.steps_per_octave + 0.5)
+        steps = np.floor(np.minimum(-shifted, 64.0) * _LOG2_E * precision.steps_per_octave + 0.5)
         return np.asarray(np.minimum(steps, precision.max_code + 1), dtype=np.uint32)
     if precision is Precision.F16:
         with np.errstate(over="ignore"):
