@@ -5,10 +5,13 @@ python -m examples.demo [arguments of examples.device]
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from examples.command_line import PAIR
 
 
 @contextmanager
@@ -27,10 +30,16 @@ def edge_process(*arguments: str) -> Iterator[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Start an edge, run a device against it, and return the device's exit status."""
-    arguments = sys.argv[1:] if argv is None else argv
-    with edge_process() as address:
-        device = [sys.executable, "-m", "examples.device", "--edge", address, *arguments]
-        return subprocess.run(device, check=False).returncode
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__, add_help=False)
+    parser.add_argument("--target", default=str(PAIR / "target"), metavar="PATH", help="target model (%(default)s)")
+    args, arguments = parser.parse_known_args(argv)
+    try:
+        with edge_process("--model", args.target) as address:
+            device = [sys.executable, "-m", "examples.device", "--edge", address, *arguments]
+            return subprocess.run(device, check=False).returncode
+    except RuntimeError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

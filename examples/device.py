@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_tokenizer, set_up
 
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
@@ -44,7 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument("--draft-temperature", type=float, metavar="T", help="(the target's)")
     draft.add_argument("--k", type=int, default=32, metavar="K", help="tokens a list (%(default)s)")
     draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
-    draft.add_argument("--precision", default="log2/2", metavar="P", help="f32 f16 bf16 log2/0..log2/4 (%(default)s)")
+    draft.add_argument("--precision", default="log2/2", choices=[p.value for p in tw.Precision])
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
     if args.tokens < 1:
@@ -60,7 +61,6 @@ async def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from tslt_transports.link import ClientTls, connect
 
-    import tslt_wire as tw
     from examples.device_loop import Device
     from examples.fingerprint import vocabulary_of
     from examples.llama_draft import DraftModel
@@ -108,7 +108,6 @@ async def run(args: argparse.Namespace) -> None:
 
 def draft_settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN201  (imported late)
     """How to draft, from the command line; greedy targets are drafted for greedily."""
-    import tslt_wire as tw
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
@@ -136,7 +135,6 @@ def main(argv: list[str] | None = None) -> int:
     set_up(args)
     from tslt_transports.link import LinkError
 
-    import tslt_wire as tw
     from examples.device_loop import EdgeError
     from examples.fingerprint import VocabularyMismatch
     from examples.llama_model import ModelError

@@ -68,20 +68,16 @@ class DraftSession(TextSession):
         parents: list[int] = []
         lists: dict[int, tw.SparseDistribution] = {}
         level = [-1]
-        try:
-            for depth, count in enumerate(expansion):
-                logits = self._root_pass(pending) if depth == 0 else self._level_pass(tokens, parents, first=level[0])
-                first = len(tokens)
-                for parent, row in zip(level, logits, strict=True):
-                    q = tw.sparsify(row, temperature=temperature, truncation=truncation, precision=precision)
-                    lists[parent] = q
-                    children = tw.sample_children(q, count, rng, replacement=replacement)
-                    tokens.extend(children)
-                    parents.extend([parent] * len(children))
-                level = list(range(first, len(tokens)))
-        except BaseException:
-            self._rewind(self._settled)
-            raise
+        for depth, count in enumerate(expansion):
+            logits = self._root_pass(pending) if depth == 0 else self._level_pass(tokens, parents, first=level[0])
+            first = len(tokens)
+            for parent, row in zip(level, logits, strict=True):
+                q = tw.sparsify(row, temperature=temperature, truncation=truncation, precision=precision)
+                lists[parent] = q
+                children = tw.sample_children(q, count, rng, replacement=replacement)
+                tokens.extend(children)
+                parents.extend([parent] * len(children))
+            level = list(range(first, len(tokens)))
         if expansion:
             self._run = level[0]
             # The root's row is cached, but its logits are not kept: without a commit it has to run again.
@@ -90,8 +86,7 @@ class DraftSession(TextSession):
         return self._tree, lists
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        """Append the tokens of the accepted ``path`` (nodes of the drafted tree, top down) and then ``token`` to the
-        prefix.
+        """Append the accepted tokens to the prefix: those of ``path``, nodes of the drafted tree top down, and ``token``.
 
         Keeps the cache rows of the accepted nodes that have any.  Without a drafted tree only the empty path will do.
         Raises ValueError for anything that is no path from the root, or a foreign token; the session is then
@@ -101,7 +96,7 @@ class DraftSession(TextSession):
         require_path(path, () if tree is None else tree.parents)
         self._model.require_tokens([token])
         if tree is not None:
-            if self._cache.length > self._settled:
+            if len(tree):
                 # Row 0 behind the settled ones is the root.  Breadth-first order: nodes without rows end the path.
                 kept = [0, *(1 + node for node in path if node < self._run)]
                 self._cache.gather(self._settled, kept)

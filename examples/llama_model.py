@@ -118,8 +118,7 @@ class LlamaModel:
         return TreeCache(self._layers)
 
     def prefill(self, tokens: Sequence[int], cache: TreeCache) -> None:
-        """Append the rows of ``tokens`` (plain text behind what ``cache`` holds) in one pass that computes no
-        logits."""
+        """Append the rows of ``tokens``, plain text behind what ``cache`` holds, in one pass without logits."""
         with self._lock, torch.inference_mode():
             positions = torch.arange(cache.length, cache.length + len(tokens), device=self.device)
             self._body(
@@ -127,8 +126,7 @@ class LlamaModel:
             )
 
     def forward(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> NDArray[np.float32]:
-        """Append one row per token to ``cache`` and return the logits of the last ``keep``, float32 (keep,
-        vocab_size)."""
+        """Append a row per token to ``cache`` and return the last ``keep`` rows of logits, float32 (keep, V)."""
         with self._lock, torch.inference_mode():
             columns = rows.visible.shape[1]
             mask = None
@@ -153,8 +151,7 @@ class LlamaModel:
         return logits
 
     def require_tokens(self, tokens: Sequence[int]) -> None:
-        """Raise ValueError unless every token is an id of the vocabulary (a GPU would abort the whole process
-        instead)."""
+        """Raise ValueError unless every token is in the vocabulary (a GPU would abort the whole process instead)."""
         for token in tokens:
             if not 0 <= token < self.vocab_size:
                 raise ValueError(f"token {token} is outside the vocabulary of {self.vocab_size}")
@@ -209,9 +206,9 @@ class TextSession:
         Ends the round under way.  Raises ValueError for no tokens or foreign ids, and ContextFull; the session is
         then as it was before.
         """
-        if not tokens:
-            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
         fresh = [int(token) for token in tokens]
+        if not fresh:
+            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
         self._model.require_tokens(fresh)
         self._model.require_room(len(fresh))
         self._end_round()
@@ -232,6 +229,7 @@ class TextSession:
         if not self._prefix:
             raise ValueError("no prefix yet: call set_prefix first")
         self._end_round()
+        # Also after a pass that was interrupted: layers that ran before hold rows that the others lack.
         self._rewind(self._settled)
         # This far behind: commits without a pass in between, or a set_prefix that was interrupted.
         if len(self._prefix) - self._settled > PREFILL_CHUNK:
@@ -252,11 +250,7 @@ class TextSession:
         end = len(self._prefix) - 1
         while self._settled < end:
             chunk = self._prefix[self._settled : min(self._settled + PREFILL_CHUNK, end)]
-            try:
-                self._model.prefill(chunk, self._cache)
-            except BaseException:
-                self._rewind(self._settled)  # layers that ran before the interruption hold rows the others lack
-                raise
+            self._model.prefill(chunk, self._cache)
             self._settled += len(chunk)
 
 

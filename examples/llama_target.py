@@ -49,18 +49,13 @@ class TargetSession(TextSession):
         self._model.require_room(len(self._prefix) + max(tree.depths, default=0))
         pending = self._begin_round()
         rows = tree_rows(tree.parents, past=self._settled, chain=len(pending))
-        try:
-            logits = self._model.forward([*pending, *tree.tokens], rows, self._cache, keep=1 + len(tree))
-        except BaseException:
-            self._rewind(self._settled)  # layers that ran before the interruption hold rows the others lack
-            raise
+        logits = self._model.forward([*pending, *tree.tokens], rows, self._cache, keep=1 + len(tree))
         self._settled += len(pending) - 1
         self._tree = tree
         return logits
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        """Append the tokens of the accepted ``path`` (nodes of the scored tree, top down) and then ``token`` to the
-        prefix.
+        """Append the accepted tokens to the prefix: those of ``path``, nodes of the scored tree top down, and ``token``.
 
         Keeps the cache rows of the path and drops those of every other branch: nothing is computed.  Without a scored
         tree only the empty path will do.  Raises ValueError for anything that is no path from the root, or a foreign

@@ -175,7 +175,7 @@ class ChunkedHead(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0917, D102
+    def forward(  # noqa: D102
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: Any, mix: float
     ) -> torch.Tensor:
         d_h, d_w = torch.empty_like(hidden), torch.zeros_like(weight)

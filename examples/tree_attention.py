@@ -71,10 +71,10 @@ def tree_rows(parents: Sequence[int], *, past: int, chain: int = 1) -> TreeRows:
 
 
 def level_rows(parents: Sequence[int], *, first: int, past: int) -> TreeRows:
-    """Describe a pass over nodes ``first`` and up, when the ``past`` rows of the prefix and nodes before ``first``
-    are cached.
+    """Describe a pass over nodes ``first`` and up, when the prefix and the nodes before ``first`` are cached.
 
-    ``past`` counts the whole prefix, its last token included.  Raises ValueError if the order is not topological.
+    ``past`` counts the rows of the whole prefix, its last token included.  Raises ValueError if the
+    order is not topological.
     """
     depths = node_depths(parents)
     return TreeRows(past - 1 + depths[first:], ancestry(parents, first=first))

@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all of their own set-up from a bare checkout: Python 3.11 or newer is all they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types pytest vectors bytes clean
+
+demo: $(READY)
+	@$(BIN)/python -m examples.demo
+
+test: lint types pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
+pytest: $(READY)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+
+vectors: $(READY)
+	$(BIN)/python spec/make_vectors.py
+
+bytes: $(READY)
+	$(BIN)/python -m benchmarks.bytes_per_token
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

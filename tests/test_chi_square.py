@@ -1,0 +1,125 @@
+"""Statistical proof through real sessions: next-token frequencies against the target's distribution.
+
+At least 20,000 draws at a fixed prefix, each a whole round through encode, decode, verification and both sessions, with
+models that are real (tiny) Llamas.  Their forward passes are remembered by path, because at a fixed prefix the same few
+paths come again and again; nothing else is short-cut.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from loop_harness import FINGERPRINT, tiny_pair
+
+import tslt_wire as tw
+from tslt_wire.tree import expansion_parents
+from tslt_wire.verify import RandomChoices, verify_with
+
+DRAWS = 20_000
+PROMPT = [5, 9, 2, 7]
+V = 64
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Functions path -> raw logits (V,) of the target and of the draft."""
+    target, draft = tiny_pair(vocab_size=V)
+
+    def logits_after(model, path):
+        session = model.session()
+        session.set_prefix([*PROMPT, *path])
+        return session.score(tw.TokenTree([], []))[0]
+
+    from examples.llama_target import TargetModel
+
+    draft_as_scorer = TargetModel(draft._module, model_id="draft")
+    return (
+        cache(lambda path: logits_after(target, path)),
+        cache(lambda path: logits_after(draft_as_scorer, path)),
+    )
+
+
+def chi_square_p(counts, probs):
+    """Upper tail probability of Pearson's statistic, bins of fewer than 5 expected draws pooled."""
+    expected = probs * counts.sum()
+    assert counts[probs == 0].sum() == 0
+    small = expected < 5
+    observed = np.append(counts[~small], counts[small].sum())
+    wanted = np.append(expected[~small], expected[small].sum())
+    keep = wanted > 0
+    statistic = float(((observed - wanted)[keep] ** 2 / wanted[keep]).sum())
+    freedom = int(keep.sum()) - 1
+    # Wilson-Hilferty: the cube root of a chi-square is nearly normal.
+    z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def draft_tree(draft_logits, expansion, truncation, replacement, rng):
+    """A token tree and its lists, sampled from what will be sent."""
+    parents, tokens, lists, paths = expansion_parents(expansion), [], {}, {-1: ()}
+    for parent in sorted(set(parents)):
+        lists[parent] = tw.sparsify(draft_logits(paths[parent]), truncation=truncation)
+        children = [node for node, p in enumerate(parents) if p == parent]
+        for node, token in zip(
+            children, tw.sample_children(lists[parent], len(children), rng, replacement=replacement), strict=True
+        ):
+            tokens.append(token)
+            paths[node] = (*paths[parent], token)
+    return tw.TokenTree(tokens, parents), lists, paths
+
+
+def frequencies(models, expansion, truncation, replacement, sampling, seed, verify=tw.verify):
+    """Counts of first tokens, and of second tokens after the most frequent first one."""
+    target_logits, draft_logits = models
+    device = tw.DeviceSession(tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=sampling))
+    edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT))
+    device_rng, edge_rng = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    edge.receive_data(device.data_to_send())
+    device.receive_data(edge.data_to_send())
+    target_probs = cache(lambda path: edge.sampling.probs(target_logits(path)))
+    first, pairs = np.zeros(V, int), np.zeros((V, V), int)
+    for _ in range(DRAWS):
+        device.send_prompt(PROMPT)
+        edge.receive_data(device.data_to_send())
+        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, device_rng)
+        device.send_draft(tree, tw.ListEvidence(lists, replacement))
+        (event,) = edge.receive_data(device.data_to_send())
+        rows = np.stack([target_probs(paths[node]) for node in range(-1, len(tree))])
+        edge.send_verdict(verify(event.draft, rows, edge_rng))
+        (answer,) = device.receive_data(edge.data_to_send())
+        first[answer.tokens[0]] += 1
+        if len(answer.tokens) > 1:
+            pairs[answer.tokens[0], answer.tokens[1]] += 1
+    best = int(pairs.sum(axis=1).argmax())
+    return first, target_probs(()), pairs[best], target_probs((best,))
+
+
+CASES = {
+    "chain": ((1, 1), tw.TopK(8), True, tw.Sampling()),
+    "tree": ((2, 2), tw.TopK(8), True, tw.Sampling()),
+    "tree without replacement": ((3,), tw.TopK(8), False, tw.Sampling(temperature=0.7, top_p=0.9)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_next_tokens_are_distributed_as_the_targets(name, models):
+    first, first_probs, second, second_probs = frequencies(models, *CASES[name], seed=20)
+    assert first.sum() == DRAWS
+    assert chi_square_p(first, first_probs) > 1e-3
+    if second.sum():
+        assert chi_square_p(second, second_probs) > 1e-3
+
+
+def test_the_test_notices_a_wrong_acceptance_test(models):
+    class Wrong(RandomChoices):
+        def accept(self, probability):
+            return super().accept(1.0 if probability == 1.0 else 1.0 - probability)
+
+    def verify(draft, probs, rng):
+        return verify_with(draft, probs, Wrong(rng))
+
+    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify)
+    assert chi_square_p(first, probs) < 1e-9
