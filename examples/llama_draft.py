@@ -86,7 +86,7 @@ class DraftSession(TextSession):
         return self._tree, lists
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        """Append the accepted tokens to the prefix: those of ``path``, nodes of the drafted tree top down, and ``token``.
+        """Append the accepted tokens: those of ``path``, nodes of the drafted tree top down, and ``token``.
 
         Keeps the cache rows of the accepted nodes that have any.  Without a drafted tree only the empty path will do.
         Raises ValueError for anything that is no path from the root, or a foreign token; the session is then

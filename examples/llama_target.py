@@ -55,7 +55,7 @@ class TargetSession(TextSession):
         return logits
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        """Append the accepted tokens to the prefix: those of ``path``, nodes of the scored tree top down, and ``token``.
+        """Append the accepted tokens: those of ``path``, nodes of the scored tree top down, and ``token``.
 
         Keeps the cache rows of the path and drops those of every other branch: nothing is computed.  Without a scored
         tree only the empty path will do.  Raises ValueError for anything that is no path from the root, or a foreign

@@ -6,8 +6,8 @@ Every rule keeps a prefix of the tokens in descending order of probability, ties
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +15,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-class Truncation(Protocol):
-    """A rule that says how many of the most probable tokens are kept."""
+class Truncation(abc.ABC):
+    """A rule that says how many of the most probable tokens are kept; ``a & b`` keeps what both keep."""
 
-    def count(self, probs: Floats) -> int:
-        """Number of tokens to keep, at least 1; ``probs``: float64 (V,) in descending order, sum 1."""
-        ...
-
-
-class _Combinable:
     __slots__ = ()
 
-    def __and__(self: Truncation, other: Truncation) -> Both:
+    @abc.abstractmethod
+    def count(self, probs: Floats) -> int:
+        """Number of tokens to keep, at least 1; ``probs``: float64 (V,) in descending order, sum 1."""
+
+    def __and__(self, other: Truncation) -> Both:
+        """Keep what both rules keep; each sees the whole distribution."""
         return Both(self, other)
 
 
 @dataclass(frozen=True, slots=True)
-class TopK(_Combinable):
+class TopK(Truncation):
     """Keep the ``k`` most probable tokens (paper eq. 13)."""
 
     k: int
@@ -46,7 +45,7 @@ class TopK(_Combinable):
 
 
 @dataclass(frozen=True, slots=True)
-class TopP(_Combinable):
+class TopP(Truncation):
     """Keep the smallest set of most probable tokens whose mass reaches ``p`` (paper eq. 14, corrected)."""
 
     p: float
@@ -63,7 +62,7 @@ class TopP(_Combinable):
 
 
 @dataclass(frozen=True, slots=True)
-class MinProb(_Combinable):
+class MinProb(Truncation):
     """Keep the tokens of probability at least ``tau``, and always the most probable one."""
 
     tau: float
@@ -78,7 +77,7 @@ class MinProb(_Combinable):
 
 
 @dataclass(frozen=True, slots=True)
-class Both(_Combinable):
+class Both(Truncation):
     """Keep what both rules keep; written ``TopK(32) & MinProb(0.01)``.  Each sees the whole distribution."""
 
     first: Truncation
