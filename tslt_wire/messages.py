@@ -25,12 +25,14 @@ SPEC_VERSION = 1
 """The version of spec/tslt-wire.md this package implements."""
 
 
-def prefix_hash(tokens: Sequence[int], start: int = 0) -> int:
-    """32-bit running hash of a prefix: CRC-32 of its ids as little-endian uint32; ``start`` continues an earlier hash.
-
-    Drafts carry its low 16 bits (spec section 6.1).
-    """
+def prefix_crc(tokens: Sequence[int], start: int = 0) -> int:
+    """CRC-32 of token ids as little-endian uint32; ``start`` is the CRC of the tokens before them."""
     return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+
+
+def prefix_hash(tokens: Sequence[int]) -> int:
+    """The hash of a prefix that drafts carry: the low 16 bits of ``prefix_crc`` (spec section 6.1)."""
+    return prefix_crc(tokens) & 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Draft:
     prefix_length: int
     """Tokens in the prefix this draft continues; below 2**32."""
     prefix_hash: int
-    """Low 16 bits of ``prefix_hash(prefix)``."""
+    """``prefix_hash(prefix)``, 16 bits."""
     tree: TokenTree
     evidence: ListEvidence
     extensions: tuple[Extension, ...] = ()

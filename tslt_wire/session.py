@@ -12,7 +12,7 @@ from tslt_wire.codec import HANDSHAKE_PROFILE, Kind, decode, encode, kind_of
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, PeerClosed, PeerFailed
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages import Bye, Error, Message, Verdict, prefix_hash
+from tslt_wire.messages import Bye, Error, Message, Verdict, prefix_crc
 from tslt_wire.profile import Profile
 from tslt_wire.session_states import Role, State, next_state
 
@@ -133,8 +133,8 @@ class Session:
 
     def _set_prefix(self, keep: int, tokens: tuple[int, ...]) -> None:
         self.prefix = [*self.prefix[:keep], *tokens]
-        self._hash = prefix_hash(self.prefix)
+        self._hash = prefix_crc(self.prefix)
 
     def _grow_prefix(self, tokens: tuple[int, ...]) -> None:
         self.prefix += tokens
-        self._hash = prefix_hash(tokens, self._hash)
+        self._hash = prefix_crc(tokens, self._hash)
