@@ -1,0 +1,211 @@
+"""The test vectors of spec/vectors against the codec: values, bytes, errors; and what damage does to valid frames."""
+
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tslt_wire as tw
+from tslt_wire import precision as precision_module
+from tslt_wire.verify import RandomChoices, verify_with
+
+ROOT = Path(__file__).resolve().parent.parent
+VECTORS = ROOT / "spec" / "vectors"
+MESSAGES = {cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Error, tw.Bye)}
+
+
+def load(name: str) -> list[Any]:
+    file = json.loads((VECTORS / name).read_text())
+    assert file["spec_version"] == tw.SPEC_VERSION
+    return [pytest.param(group, test, id=test["id"]) for group in file["groups"] for test in group["tests"]]
+
+
+LISTS, FRAMES = load("lists.json"), load("frames.json")
+WEIGHTS, VERIFY = load("weights.json"), load("verify.json")
+
+
+def profile_of(group: dict) -> tw.Profile:
+    return tw.Profile(**group["profile"])
+
+
+def limits_of(group: dict) -> tw.DecodeLimits:
+    return tw.DecodeLimits(**group["limits"])
+
+
+# ------------------------------------------------------------------------------------------------- values to messages
+
+
+def expand(value: dict, name: str) -> list[int]:
+    if f"{name}s" in value:
+        return value[f"{name}s"]
+    return [item for item, count in value[f"{name}_runs"] for _ in range(count)]
+
+
+def list_from(value: dict, vocab_size: int, precision: str) -> tw.SparseDistribution:
+    ids = range(vocab_size) if value["ids"] == "all" else value["ids"]
+    q = tw.SparseDistribution(
+        vocab_size, tw.Precision(precision), np.array(ids, np.int32), np.array(expand(value, "code"), np.uint32)
+    )
+    assert q.weights.tolist() == expand(value, "weight")
+    return q
+
+
+def control_from(value: Any) -> Any:
+    if isinstance(value, list):
+        return [control_from(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tags = {"$binary": bytes.fromhex, "$number": float, "$integer": int}
+    for tag, read in tags.items():
+        if set(value) == {tag}:
+            return read(value[tag])
+    return {key: control_from(item) for key, item in value.items()}
+
+
+def message_from(value: dict, vocab_size: int) -> tw.Message:
+    value = dict(value)
+    kind = value.pop("kind")
+    value["extensions"] = tuple(tw.Extension(item["type"], bytes.fromhex(item["data"])) for item in value["extensions"])
+    if kind == "draft_list":
+        precision, lists = value.pop("precision"), value.pop("lists")
+        tree = tw.TokenTree(value.pop("tokens"), value.pop("parents"))
+        found = {item["parent"]: list_from(item, vocab_size, precision) for item in lists}
+        evidence = tw.ListEvidence(found, not value.pop("without_replacement"))
+        return tw.Draft(tree=tree, evidence=evidence, **value)
+    for name in ("tokenizer", "transcript", "resume"):
+        if name in value:
+            value[name] = bytes.fromhex(value[name])
+    if "limits" in value:
+        value["limits"] = tw.DecodeLimits(**value["limits"])
+    if "sampling" in value:
+        value["sampling"] = tw.Sampling(**value["sampling"])
+    if "extra" in value:
+        value["extra"] = control_from(value["extra"])
+    for name, item in value.items():
+        if isinstance(item, list):
+            value[name] = tuple(item)
+    return MESSAGES[kind](**value)
+
+
+# ----------------------------------------------------------------------------------------------------------- the files
+
+
+@pytest.mark.parametrize(("group", "test"), LISTS)
+def test_list(group, test):
+    profile, limits, data = profile_of(group), limits_of(group), bytes.fromhex(test["hex"])
+    if test["result"] == "invalid":
+        with pytest.raises(tw.DecodeError) as caught:
+            tw.decode_list(data, profile, limits=limits)
+        assert caught.value.code.name.lower() == test["error"]
+        return
+    q = list_from(test["value"], profile.vocab_size, profile.precision)
+    assert tw.decode_list(data, profile, limits=limits) == q
+    assert tw.encode_list(q, profile) == data
+
+
+@pytest.mark.parametrize(("group", "test"), FRAMES)
+def test_frame(group, test):
+    profile, limits, data = profile_of(group), limits_of(group), bytes.fromhex(test["hex"])
+    if test["result"] == "invalid":
+        with pytest.raises(tw.DecodeError) as caught:
+            tw.decode(data, profile, limits=limits)
+        assert caught.value.code.name.lower() == test["error"]
+        return
+    message = message_from(test["value"], profile.vocab_size)
+    assert tw.decode(data, profile, limits=limits) == message
+    assert tw.encode(message, profile) == data
+
+
+@pytest.mark.parametrize(("group", "test"), WEIGHTS)
+def test_weights(group, test):
+    weights = precision_module.weights_of(tw.Precision(group["precision"]), np.array(test["codes"], np.uint32))
+    assert weights.tolist() == test["weights"]
+
+
+class Scripted:
+    def __init__(self, uniforms):
+        self.left = list(uniforms)
+
+    def random(self):
+        return self.left.pop(0)
+
+
+@pytest.mark.parametrize(("group", "test"), VERIFY)
+def test_verify(group, test):
+    draft = tw.decode(bytes.fromhex(test["hex"]), profile_of(group))
+    uniforms = Scripted(test["uniforms"])
+    verdict = verify_with(draft, test["target_probs"], RandomChoices(uniforms))
+    assert {"round": verdict.round, "node": verdict.node, "token": verdict.token} == test["verdict"]
+    assert not uniforms.left
+
+
+def test_every_decoder_error_has_a_vector():
+    given = {param.values[1].get("error") for param in LISTS + FRAMES}
+    assert {code.name.lower() for code in tw.ErrorCode if code < 32} <= given
+
+
+def test_generator_agrees():
+    command = [sys.executable, str(ROOT / "spec" / "make_vectors.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+VALID = [
+    (tw.Profile(**group["profile"]), bytes.fromhex(test["hex"]))
+    for group, test in (param.values for param in FRAMES)
+    if test["result"] == "valid"
+]
+FLIPS_PER_FRAME = 1000
+REPAIRED_PER_FRAME = 60
+
+
+def every(count: int, most: int) -> range:
+    """All of 0..count-1, or at most ``most`` of them at a stride that is odd, so that all bit positions are met."""
+    return range(0, count, max(1, -(-count // most)) | 1)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+def sealed(content: bytes) -> bytes:
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def test_truncated_frames_are_refused():
+    for profile, data in VALID:
+        for size in every(len(data), FLIPS_PER_FRAME):
+            with pytest.raises(tw.DecodeError):
+                tw.decode(data[:size], profile)
+
+
+def test_frames_with_a_flipped_bit_are_refused():
+    for profile, data in VALID:
+        for bit in every(8 * len(data), FLIPS_PER_FRAME):
+            with pytest.raises(tw.DecodeError):
+                tw.decode(flipped(data, bit), profile)
+
+
+def test_truncated_content_with_its_checksum_is_refused():
+    for profile, data in VALID:
+        for size in every(len(data) - 4, REPAIRED_PER_FRAME):
+            with pytest.raises(tw.DecodeError):
+                tw.decode(sealed(data[:size]), profile)
+
+
+def test_flipped_content_with_its_checksum_is_refused_or_canonical():
+    for profile, data in VALID:
+        for bit in every(8 * (len(data) - 4), REPAIRED_PER_FRAME):
+            other = sealed(flipped(data[:-4], bit))
+            try:
+                message = tw.decode(other, profile)
+            except tw.DecodeError:
+                continue
+            assert tw.encode(message, profile) == other
