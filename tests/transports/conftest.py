@@ -27,7 +27,9 @@ from tslt_transports import (
 from tslt_transports.devcert import DevCertificates, make_dev_certificates
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2] / "transports"
-DEADLINE_S = 45.0  # of one test; far above what any takes, since the machine may be busy
+DEADLINE_S = 120.0  # of one test: only against hanging, since the machine may be busy
+# On a busy machine a handshake or a last acknowledgement may take seconds; no test but those of time-outs minds.
+PATIENT = LinkOptions(connect_timeout_s=60.0, peer_timeout_s=60.0, linger_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,19 @@ class Harness:
         return ServerTls(cert_file=self.certificates.cert_file, key_file=self.certificates.key_file)
 
     async def listen(self, options: LinkOptions | None = None) -> Listener:
-        options = options or LinkOptions()
+        options = options or PATIENT
         if self.name == "inproc":
             return InProcessListener(options)
         return await listen(self.name, "127.0.0.1:0", options=options, tls=self.server_tls)
 
     async def connect(self, listener: Listener, options: LinkOptions | None = None) -> Link:
-        options = options or LinkOptions()
+        options = options or PATIENT
         if isinstance(listener, InProcessListener):
             return await listener.connect(options=options)
         return await self.dial(listener.address, options)
 
     async def dial(self, address: str, options: LinkOptions | None = None) -> Link:
-        return await connect(self.name, address, options=options or LinkOptions(), tls=self.client_tls)
+        return await connect(self.name, address, options=options or PATIENT, tls=self.client_tls)
 
     @contextlib.asynccontextmanager
     async def linked(

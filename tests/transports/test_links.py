@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from tslt_transports import ConnectError, FrameTooLarge, Link, LinkClosed, LinkOptions, Listener, pair
 
-QUICK = LinkOptions(heartbeat_s=0.25, peer_timeout_s=2.0)
-SOON_S = 20.0  # "soon" on a machine that is busy with other things
+PATIENT = LinkOptions(connect_timeout_s=60.0, peer_timeout_s=60.0, linger_s=30.0)  # as in conftest
+QUICK = replace(PATIENT, heartbeat_s=0.25, peer_timeout_s=3.0)
+SOON_S = 40.0  # "soon" on a machine that is busy with other things
 
 EDGE_PROGRAM = """
 import asyncio, sys
 from tslt_transports import LinkOptions, ServerTls, listen
 async def main(kind, cert, key):
     tls = ServerTls(cert_file=cert, key_file=key) if kind == "quic" else None
-    listener = await listen(kind, "127.0.0.1:0", tls=tls, options=LinkOptions(heartbeat_s=0.25, peer_timeout_s=2.0))
+    listener = await listen(kind, "127.0.0.1:0", tls=tls, options=LinkOptions(heartbeat_s=0.25, peer_timeout_s=3.0))
     print(listener.address, flush=True)
     link = await listener.accept()
     while True:
@@ -27,9 +29,11 @@ asyncio.run(main(*sys.argv[1:]))
 
 DEVICE_PROGRAM = """
 import asyncio, sys
-from tslt_transports import ClientTls, connect
+from tslt_transports import ClientTls, LinkOptions, connect
 async def main(kind, address, ca):
-    link = await connect(kind, address, tls=ClientTls(ca_file=ca) if kind == "quic" else None)
+    tls = ClientTls(ca_file=ca) if kind == "quic" else None
+    patient = LinkOptions(connect_timeout_s=60.0, linger_s=30.0)
+    link = await connect(kind, address, tls=tls, options=patient)
     await link.send(b"here")
     await link.receive()
 asyncio.run(main(*sys.argv[1:]))
@@ -37,9 +41,11 @@ asyncio.run(main(*sys.argv[1:]))
 
 PARTING_PROGRAM = """
 import asyncio, sys
-from tslt_transports import ClientTls, connect
+from tslt_transports import ClientTls, LinkOptions, connect
 async def main(kind, address, ca):
-    link = await connect(kind, address, tls=ClientTls(ca_file=ca) if kind == "quic" else None)
+    tls = ClientTls(ca_file=ca) if kind == "quic" else None
+    patient = LinkOptions(connect_timeout_s=60.0, linger_s=30.0)
+    link = await connect(kind, address, tls=tls, options=patient)
     for index in range(100):
         await link.send(index.to_bytes(4, "little") + bytes(5000))
     await link.close()
@@ -135,7 +141,7 @@ def test_what_is_no_frame(harness, run):
 
 def test_own_frame_too_large(harness, run):
     async def main():
-        async with harness.linked(LinkOptions(max_frame_bytes=1000)) as (device, edge):
+        async with harness.linked(replace(PATIENT, max_frame_bytes=1000)) as (device, edge):
             for one, two in ((device, edge), (edge, device)):
                 with pytest.raises(FrameTooLarge, match=r"1001.*1000") as caught:
                     await one.send(bytes(1001))
@@ -147,10 +153,10 @@ def test_own_frame_too_large(harness, run):
 
 
 def test_smaller_limit_of_the_peer_counts(harness, run):
-    small = LinkOptions(max_frame_bytes=1000, queue_frames=2, queue_bytes=1500)
+    small = replace(PATIENT, max_frame_bytes=1000, queue_frames=2, queue_bytes=1500)
 
     async def main():
-        for edge_options, device_options in ((small, LinkOptions()), (LinkOptions(), small)):
+        for edge_options, device_options in ((small, PATIENT), (PATIENT, small)):
             async with harness.linked(edge_options, device_options) as (device, edge):
                 for one, two in ((device, edge), (edge, device)):
                     with pytest.raises(FrameTooLarge):
@@ -173,7 +179,7 @@ async def send_numbered(link: Link, count: int, size: int) -> None:
 
 @pytest.mark.parametrize("limits", [{"queue_frames": 8}, {"queue_bytes": 8000}, {"queue_frames": 1}])
 def test_slow_consumer_holds_the_sender_and_loses_nothing(harness, run, limits):
-    options = LinkOptions(**limits)
+    options = replace(PATIENT, **limits)
     count = 40
 
     async def main():
@@ -196,7 +202,7 @@ def test_slow_consumer_holds_the_sender_and_loses_nothing(harness, run, limits):
 
 def test_frames_larger_than_the_window(harness, run):
     async def main():
-        async with harness.linked(LinkOptions(queue_bytes=1)) as (device, edge):
+        async with harness.linked(replace(PATIENT, queue_bytes=1)) as (device, edge):
             sending = asyncio.create_task(send_numbered(device, 10, 100_000))
             assert [await edge.receive() for _ in range(10)] == [numbered(i, 100_000) for i in range(10)]
             await sending
@@ -206,7 +212,7 @@ def test_frames_larger_than_the_window(harness, run):
 
 def test_a_slow_peer_does_not_stall_others(harness, run):
     async def main():
-        listener = await harness.listen(LinkOptions(queue_frames=8))
+        listener = await harness.listen(replace(PATIENT, queue_frames=8))
         slow = await harness.connect(listener)
         slow_edge = await listener.accept()
         quick = await harness.connect(listener)
@@ -255,7 +261,7 @@ def test_many_devices_at_once(harness, run):
 
 def test_concurrent_senders_keep_their_order(harness, run):
     async def main():
-        async with harness.linked(LinkOptions(queue_frames=4)) as (device, edge):
+        async with harness.linked(replace(PATIENT, queue_frames=4)) as (device, edge):
 
             async def send(name: str):
                 for index in range(50):
@@ -333,7 +339,7 @@ def test_listener_close_ends_its_links_cleanly(harness, run):
 
 def test_close_while_receiving_and_sending(harness, run):
     async def main():
-        async with harness.linked(LinkOptions(queue_frames=2)) as (device, _edge):
+        async with harness.linked(replace(PATIENT, queue_frames=2)) as (device, _edge):
             receiving = asyncio.create_task(device.receive())
             sending = asyncio.create_task(send_numbered(device, 10, 100))
             await asyncio.sleep(0.1)
@@ -349,7 +355,7 @@ def test_close_while_receiving_and_sending(harness, run):
 
 def test_cancelling_loses_nothing(harness, run):
     async def main():
-        async with harness.linked(LinkOptions(queue_frames=2)) as (device, edge):
+        async with harness.linked(replace(PATIENT, queue_frames=2)) as (device, edge):
             for index in range(20):
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(edge.receive(), 0.001)
@@ -368,7 +374,7 @@ def test_cancelling_loses_nothing(harness, run):
 
 def test_full_edge_refuses_with_a_reason(harness, run):
     async def main():
-        listener = await harness.listen(LinkOptions(max_links=2))
+        listener = await harness.listen(replace(PATIENT, max_links=2))
         devices = [await harness.connect(listener) for _ in range(2)]
         edges = [await listener.accept() for _ in range(2)]
         with pytest.raises(ConnectError, match="max_links"):
@@ -387,8 +393,8 @@ def test_full_edge_refuses_with_a_reason(harness, run):
 
 def test_an_idle_link_stays(network, run):
     async def main():
-        async with network.linked(QUICK, LinkOptions()) as (device, edge):
-            await asyncio.sleep(2.5)
+        async with network.linked(QUICK, PATIENT) as (device, edge):
+            await asyncio.sleep(4.0)
             await device.send(b"still")
             await edge.send(b"here")
             assert (await edge.receive(), await device.receive()) == (b"still", b"here")

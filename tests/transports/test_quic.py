@@ -21,7 +21,7 @@ from tslt_transports.link import MIB
 from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES
 
 HELLO = encode_control(encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions())))
-SMALL = LinkOptions(max_frame_bytes=1000, queue_frames=4, connect_timeout_s=1.0)
+SMALL = LinkOptions(max_frame_bytes=1000, queue_frames=4, connect_timeout_s=2.0)
 
 
 class RawDevice(QuicConnectionProtocol):

@@ -20,7 +20,7 @@ from tslt_transports.control import (
 )
 
 HELLO = encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions()))
-QUICK = LinkOptions(max_frame_bytes=1000, queue_frames=4, heartbeat_s=0.2, peer_timeout_s=2.0, connect_timeout_s=1.0)
+QUICK = LinkOptions(max_frame_bytes=1000, queue_frames=4, heartbeat_s=0.2, peer_timeout_s=3.0, connect_timeout_s=5.0)
 
 
 @contextlib.contextmanager
