@@ -18,6 +18,7 @@ from tslt_transports.link import Link, LinkClosed
 import tslt_wire as tw
 from examples.llama_draft import DraftSession
 from examples.timing import verify_seconds
+from tslt_wire.negotiation import context_of
 from tslt_wire.truncation import Truncation
 
 
@@ -95,6 +96,7 @@ class Device:
         event = await self._exchange()
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
+        self._welcome = event.welcome
         return event.welcome
 
     async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
@@ -124,8 +126,7 @@ class Device:
         await self._link.close()
 
     def _target_room(self) -> int:
-        context = self.session.welcome.context if self.session.welcome else 0
-        return context - len(self.session.prefix) if context else 1 << 30
+        return context_of(self._welcome) - len(self.session.prefix)
 
     async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
         started = time.perf_counter()

@@ -269,13 +269,31 @@ def test_a_verdict_on_something_else_is_refused(verdict):
     assert device.prefix == [1, 2, 3]
 
 
+def test_a_device_that_takes_no_welcome_is_told():
+    edge = tw.EdgeSession(settings())
+    frame = tw.encode(hello(limits=tw.DecodeLimits(max_frame_bytes=1)), tw.Profile(vocab_size=1))
+    with pytest.raises(tw.RemoteProtocolError) as caught:
+        edge.receive_data(frame)
+    assert caught.value.code == tw.ErrorCode.UNSUPPORTED
+    assert edge.state is tw.State.FAILED
+
+
+def test_a_precision_that_was_not_agreed_on_is_refused_by_the_edge():
+    device, edge = prompted(edge_settings=settings(precisions=("f16",)), device_hello=hello(precisions=("f16",)))
+    device.welcome = replace(device.welcome, precisions=("bf16",))
+    device.send_draft(tw.TokenTree.chain([3]), tw.ListEvidence({-1: a_list(3, precision="bf16")}))
+    with pytest.raises(tw.RemoteProtocolError) as caught:
+        edge.receive_data(device.data_to_send())
+    assert caught.value.code == tw.ErrorCode.UNSUPPORTED
+
+
 def test_context_is_bounded_at_both_ends():
     device, edge = prompted(edge_settings=settings(context=5))
     with pytest.raises(ValueError, match="holds 5 tokens"):
         device.send_prompt(range(6))
     with pytest.raises(tw.LocalProtocolError, match="holds 5 tokens"):
         device.send_draft(*chain(10, 11, 12))
-    device.welcome = replace(device.welcome, context=0)
+    device.welcome = replace(device.welcome, context=100)
     device.send_draft(*chain(10, 11, 12))
     with pytest.raises(tw.RemoteProtocolError) as caught:
         edge.receive_data(device.data_to_send())

@@ -7,7 +7,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 from tslt_wire.codec import decode, encode
 from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution, sample_children, sparsify
-from tslt_wire.edge_session import EdgeSession, EdgeSettings
+from tslt_wire.edge_session import EdgeSession
 from tslt_wire.errors import (
     DecodeError,
     ErrorCode,
@@ -42,6 +42,7 @@ from tslt_wire.messages import (
     Welcome,
     prefix_hash,
 )
+from tslt_wire.negotiation import EdgeSettings
 from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, VerdictReceived, Welcomed
 from tslt_wire.messages import Draft, Hello, ListEvidence, Message, Prompt, Verdict, Welcome
+from tslt_wire.negotiation import check_vocabulary, context_of
 from tslt_wire.profile import ENTROPY_IDS, Profile
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
@@ -87,8 +88,8 @@ class DeviceSession(Session):
             raise ValueError(
                 f"the edge takes prompts of {welcome.limits.max_prompt_tokens} tokens, got {len(prompt.tokens)}"
             )
-        if welcome.context and size > welcome.context:
-            raise ValueError(f"the target holds {welcome.context} tokens, the prompt makes {size}")
+        if size > context_of(welcome):
+            raise ValueError(f"the target holds {context_of(welcome)} tokens, the prompt makes {size}")
 
     def _check_draft(self, draft: Draft, welcome: Welcome) -> None:
         limits, depth = welcome.limits, max(draft.tree.depths, default=0)
@@ -101,9 +102,9 @@ class DeviceSession(Session):
             )
         if sum(map(len, draft.evidence.lists.values())) > limits.max_entries:
             raise ValueError(f"the edge takes {limits.max_entries} listed tokens a draft")
-        if welcome.context and len(self.prefix) + depth > welcome.context:
+        if len(self.prefix) + depth > context_of(welcome):
             raise LocalProtocolError(
-                f"the target holds {welcome.context} tokens; the prefix has {len(self.prefix)}, the draft {depth}"
+                f"the target holds {context_of(welcome)} tokens; the prefix has {len(self.prefix)}, the draft {depth}"
             )
 
     # ----------------------------------------------------------------------------------------------------- receiving
@@ -161,16 +162,3 @@ class DeviceSession(Session):
         self._grow_prefix(tokens)
         self.open_draft = None
         return [VerdictReceived(draft, verdict, tokens)]
-
-
-def check_vocabulary(hello: Hello, edge: Welcome) -> None:
-    """Refuse two ends whose vocabularies differ; RemoteProtocolError names both."""
-    both = (
-        f"the device ({hello.model or 'unnamed model'}) has {hello.vocab_size} tokens, fingerprint "
-        f"{hello.tokenizer[:8].hex()}; the edge ({edge.model or 'unnamed model'}) has {edge.vocab_size} tokens, "
-        f"fingerprint {edge.tokenizer[:8].hex()}"
-    )
-    if hello.vocab_size != edge.vocab_size:
-        raise RemoteProtocolError(ErrorCode.VOCABULARY_MISMATCH, both)
-    if hello.tokenizer != edge.tokenizer:
-        raise RemoteProtocolError(ErrorCode.TOKENIZER_MISMATCH, both)

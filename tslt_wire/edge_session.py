@@ -9,41 +9,17 @@ Spec section 7.  Usage::
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tslt_wire.codec import KIND_MASK, Kind
-from tslt_wire.device_session import check_vocabulary
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
-from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
-from tslt_wire.precision import Precision
-from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.negotiation import OUR_EVIDENCE, EdgeSettings, check_vocabulary, common, context_of
+from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
-
-OUR_EVIDENCE = ("list",)
-"""Evidence modes this version has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EdgeSettings:
-    """What an edge offers to every device."""
-
-    vocab_size: int
-    """Rows of the target's output layer."""
-    tokenizer: bytes
-    """Fingerprint of the target's tokenizer, 32 bytes."""
-    model: str = ""
-    """Name of the target model, for people."""
-    eos_tokens: tuple[int, ...] = ()
-    """Tokens that end a text."""
-    context: int = 0
-    """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
-    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
-    entropy: tuple[str, ...] = tuple(ENTROPY_IDS)
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
 class EdgeSession(Session):
@@ -61,6 +37,7 @@ class EdgeSession(Session):
         self.round = 0
         """Number of the next draft."""
         self._transcript = bytes(8)
+        self._precisions: tuple[str, ...] = ()
         self._answered: tuple[bytes, bytes] = (b"", b"")
 
     # ------------------------------------------------------------------------------------------------------- sending
@@ -119,23 +96,27 @@ class EdgeSession(Session):
                 ErrorCode.VERSION_MISMATCH,
                 f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
             )
+        check_vocabulary(hello, settings)
         welcome = Welcome(
             version=SPEC_VERSION,
             vocab_size=settings.vocab_size,
             tokenizer=settings.tokenizer,
             transcript=hashlib.sha256(data).digest()[:16],
             model=settings.model,
-            evidence=_common("evidence", hello.evidence, OUR_EVIDENCE),
-            precisions=_common("precision", hello.precisions, settings.precisions),
-            entropy=_common("entropy coder", hello.entropy, settings.entropy)[0],
+            evidence=common("evidence", hello.evidence, OUR_EVIDENCE),
+            precisions=common("precision", hello.precisions, settings.precisions),
+            entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
             limits=settings.limits,
             context=settings.context,
             eos_tokens=settings.eos_tokens,
         )
-        check_vocabulary(hello, welcome)
         self.sampling = hello.sampling
         self._max_frame_bytes = hello.limits.max_frame_bytes
-        frame = self._send(welcome)
+        try:
+            frame = self._send(welcome)
+        except ValueError as error:
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"WELCOME does not fit: {error}") from error
+        self._precisions = welcome.precisions
         self._transcript = hashlib.sha256(data + frame).digest()[:8]
         self.profile = Profile(vocab_size=settings.vocab_size, precision=welcome.precisions[0], entropy=welcome.entropy)
         return [SessionOpened(hello)]
@@ -165,24 +146,19 @@ class EdgeSession(Session):
                 f"{len(self.prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
             )
         self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
+        if draft.precision and draft.precision not in self._precisions:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"precision {draft.precision} was not agreed on, only {list(self._precisions)}"
+            )
         self.round += 1
         self.open_draft = draft
         self._answered = (data, b"")
         return [DraftReceived(draft)]
 
     def _check_context(self, size: int) -> None:
-        context = self.settings.context or self.settings.limits.max_prompt_tokens
+        context = context_of(self.settings)
         if size > context:
             raise RemoteProtocolError(ErrorCode.CONTEXT_FULL, f"{size} tokens where the target holds {context}")
-
-
-def _common(name: str, offered: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
-    both = tuple(item for item in offered if item in ours)
-    if not both:
-        raise RemoteProtocolError(
-            ErrorCode.UNSUPPORTED, f"no {name} in common: the device offers {list(offered)}, the edge has {list(ours)}"
-        )
-    return both
 
 
 def stop_at_end(verdict: Verdict, draft: Draft, eos_tokens: tuple[int, ...]) -> Verdict:

@@ -1,0 +1,79 @@
+"""The pair that ships: it loads, fits its size, and through real sessions gives exactly the target's greedy text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from loop_harness import edge_on, generate, greedy_reference
+from transformers import AutoTokenizer
+
+import tslt_wire as tw
+from examples.command_line import PAIR
+from examples.device_loop import DraftSettings
+from examples.fingerprint import vocabulary_of
+from examples.llama_draft import DraftModel
+from examples.llama_target import TargetModel
+
+PROMPTS = (Path(__file__).parents[2] / "benchmarks" / "data" / "prompts.txt").read_text(encoding="utf-8").split("\n")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch.set_num_threads(1)
+    return TargetModel.load(PAIR / "target"), DraftModel.load(PAIR / "draft")
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    tokenizer = AutoTokenizer.from_pretrained(PAIR / "target")
+    texts = [line for line in PROMPTS if line.strip() and not line.startswith("#")][:20]
+    assert len(texts) == 20
+    return [tokenizer(text)["input_ids"] for text in texts]
+
+
+def test_all_of_it_is_at_most_64_megabytes():
+    assert sum(path.stat().st_size for path in PAIR.rglob("*") if path.is_file()) <= 64_000_000
+
+
+def test_both_have_one_vocabulary_of_32000():
+    vocabularies = [
+        vocabulary_of(AutoTokenizer.from_pretrained(PAIR / name), vocab_size=32_000) for name in ("target", "draft")
+    ]
+    assert vocabularies[0] == vocabularies[1]
+
+
+def test_the_card_says_what_was_measured():
+    figures = json.loads((PAIR / "figures.json").read_text(encoding="utf-8"))
+    card = (PAIR / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for name in ("target_loss", "draft_loss", "acceptance_t1.0", "acceptance_t0.7"):
+        assert f"{figures[name]:.3f}" in card, name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DraftSettings(temperature=0.0, truncation=None),
+        DraftSettings(expansion=(2, 2, 2), truncation=tw.TopK(2), replacement=False),
+    ],
+    ids=["chain", "tree"],
+)
+def test_greedy_text_is_the_targets_own(settings, pair, prompts, tmp_path):
+    # The reference must run on the same kernels: packed layers round differently in the last bits.
+    target, draft = pair
+
+    async def run():
+        async with edge_on("zmq", target, tmp_path) as dial:
+            accepted = 0
+            for prompt in prompts:
+                tokens, rounds = await generate(
+                    await dial(), draft, prompt, 64, settings=settings, sampling=tw.Sampling(temperature=0.0)
+                )
+                assert tokens == greedy_reference(target._module, prompt, 64)
+                accepted += sum(len(r.accepted) for r in rounds)
+            return accepted
+
+    assert asyncio.run(run()) > 200

@@ -1,0 +1,64 @@
+"""How two ends find out whether they fit.
+
+Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else what both have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tslt_wire.errors import ErrorCode, RemoteProtocolError
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.messages import Hello, Welcome
+from tslt_wire.precision import Precision
+from tslt_wire.profile import ENTROPY_IDS
+
+OUR_EVIDENCE = ("list",)
+"""Evidence modes this version has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """What an edge offers to every device."""
+
+    vocab_size: int
+    """Rows of the target's output layer."""
+    tokenizer: bytes
+    """Fingerprint of the target's tokenizer, 32 bytes."""
+    model: str = ""
+    """Name of the target model, for people."""
+    eos_tokens: tuple[int, ...] = ()
+    """Tokens that end a text."""
+    context: int = 0
+    """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
+    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
+    entropy: tuple[str, ...] = tuple(ENTROPY_IDS)
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+
+def context_of(edge: Welcome | EdgeSettings) -> int:
+    """Most tokens a prefix may have; an edge that does not say takes no more than one prompt's worth."""
+    return edge.context or edge.limits.max_prompt_tokens
+
+
+def check_vocabulary(hello: Hello, edge: Welcome | EdgeSettings) -> None:
+    """Refuse two ends whose vocabularies differ; RemoteProtocolError names both."""
+    both = (
+        f"the device ({hello.model or 'unnamed model'}) has {hello.vocab_size} tokens, fingerprint "
+        f"{hello.tokenizer[:8].hex()}; the edge ({edge.model or 'unnamed model'}) has {edge.vocab_size} tokens, "
+        f"fingerprint {edge.tokenizer[:8].hex()}"
+    )
+    if hello.vocab_size != edge.vocab_size:
+        raise RemoteProtocolError(ErrorCode.VOCABULARY_MISMATCH, both)
+    if hello.tokenizer != edge.tokenizer:
+        raise RemoteProtocolError(ErrorCode.TOKENIZER_MISMATCH, both)
+
+
+def common(name: str, offered: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+    """What both ends have, in the order of the device; RemoteProtocolError if that is nothing."""
+    both = tuple(item for item in offered if item in ours)
+    if not both:
+        raise RemoteProtocolError(
+            ErrorCode.UNSUPPORTED, f"no {name} in common: the device offers {list(offered)}, the edge has {list(ours)}"
+        )
+    return both
