@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from link_helpers import PATIENT
 from tslt_transports import (
     ClientTls,
     InProcessListener,
@@ -28,8 +29,6 @@ from tslt_transports.devcert import DevCertificates, make_dev_certificates
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2] / "transports"
 DEADLINE_S = 120.0  # of one test: only against hanging, since the machine may be busy
-# On a busy machine a handshake or a last acknowledgement may take seconds; no test but those of time-outs minds.
-PATIENT = LinkOptions(connect_timeout_s=60.0, peer_timeout_s=60.0, linger_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)
