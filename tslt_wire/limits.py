@@ -25,8 +25,8 @@ class DecodeLimits:
     """Listed tokens of one frame, all lists together; 16 bytes of memory each."""
     max_prompt_tokens: int = 1 << 18
     """Tokens of one PROMPT."""
-    max_control_bytes: int = 1 << 16
-    """Bytes of a control map."""
+    max_control_bytes: int = 1 << 13
+    """Bytes of a control map; a handshake has about 400, and a map of nothing but small items is slow to read."""
     max_extensions: int = 16
     """Extensions of one frame."""
 

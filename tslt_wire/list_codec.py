@@ -76,6 +76,7 @@ def decode_list(
 ) -> SparseDistribution:
     """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for anything but exactly one list."""
     limits = limits or DecodeLimits()
+    data = memoryview(data).cast("B")
     if len(data) > limits.max_frame_bytes:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{len(data)} bytes where {limits.max_frame_bytes} are allowed")
     reader = BitReader(data)

@@ -170,6 +170,8 @@ class Hello:
 
     def __post_init__(self) -> None:
         _check_identity(self.vocab_size, self.tokenizer)
+        for name in ("evidence", "precisions", "entropy"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 1 <= self.min_version <= self.max_version <= 255:
             raise ValueError(
                 f"versions must satisfy 1 <= min <= max <= 255, got {self.min_version}, {self.max_version}"
@@ -200,6 +202,8 @@ class Welcome:
 
     def __post_init__(self) -> None:
         _check_identity(self.vocab_size, self.tokenizer)
+        for name in ("evidence", "precisions", "eos_tokens"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 1 <= self.version <= 255:
             raise ValueError(f"version must be in 1..255, got {self.version}")
         if len(self.transcript) != 16:

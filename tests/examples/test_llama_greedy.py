@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 import tslt_wire as tw
 from examples.llama_draft import DraftModel, DraftSession
@@ -43,22 +45,35 @@ def greedy(
     return list(target.prefix[len(prompt) : len(prompt) + NEW_TOKENS]), rounds
 
 
+def target_module(attention: str, kv_heads: int) -> LlamaForCausalLM:
+    """Return a new copy of the target: equal arguments, equal weights (packing changes a module in place)."""
+    return soften(tiny_llama(vocab_size=300, layers=3, kv_heads=kv_heads, attention=attention), layers=1, scale=0.1)
+
+
+@functools.cache
+def generated(attention: str, kv_heads: int) -> list[tuple[list[int], list[int]]]:
+    """Return 20 prompts and what the target's own ``generate()`` makes of each."""
+    rng = np.random.default_rng(0)
+    module = target_module(attention, kv_heads)
+    texts = []
+    for _ in range(20):
+        prompt = rng.integers(0, 300, int(rng.integers(1, 24))).tolist()
+        ids = torch.tensor([prompt])
+        output = module.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS)
+        texts.append((prompt, output[0, len(prompt) :].tolist()))
+    return texts
+
+
 @pytest.mark.parametrize(("attention", "kv_heads", "packed"), [("sdpa", 2, True), ("eager", 4, False)])
 @pytest.mark.parametrize("expansion", [(1, 1, 1, 1), (2, 2, 2)], ids=["chain", "tree"])
 def test_output_is_the_targets_own(attention: str, kv_heads: int, packed: bool, expansion: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(0)
-    module = soften(tiny_llama(vocab_size=300, layers=3, kv_heads=kv_heads, attention=attention), layers=1, scale=0.1)
-    prompts = [rng.integers(0, 300, int(rng.integers(1, 24))).tolist() for _ in range(20)]
-    expected = []
-    for prompt in prompts:
-        ids = torch.tensor([prompt])
-        output = module.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS)
-        expected.append(output[0, len(prompt) :].tolist())
+    rng = np.random.default_rng(1)
+    module = target_module(attention, kv_heads)
     draft_module = tiny_draft(module)
     target = TargetModel(module, model_id="target", packed=packed).session()
     draft = DraftModel(draft_module, model_id="draft", packed=packed).session()
     total = 0
-    for prompt, wanted in zip(prompts, expected, strict=True):
+    for prompt, wanted in generated(attention, kv_heads):
         tokens, rounds = greedy(target, draft, prompt, expansion, rng)
         assert tokens == wanted
         total += rounds

@@ -1,0 +1,129 @@
+"""Sample frames of every kind and form, and tools to break them; what the codec's suites share."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from tslt_wire import (
+    Bye,
+    DecodeError,
+    DecodeLimits,
+    Draft,
+    Error,
+    ErrorCode,
+    Extension,
+    Hello,
+    ListEvidence,
+    Profile,
+    Prompt,
+    TokenTree,
+    TopK,
+    Verdict,
+    Welcome,
+    decode,
+    encode,
+    sparsify,
+)
+from tslt_wire.bits import BitWriter
+
+settings.register_profile(
+    "wire",
+    deadline=None,
+    derandomize=True,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+thorough = settings(settings.get_profile("wire"), max_examples=150)
+usual = settings.get_profile("wire")
+few = settings(settings.get_profile("wire"), max_examples=15)
+
+
+def framed(content: bytes) -> bytes:
+    """Content with the checksum that makes it a frame."""
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def accepted(data: bytes, profile: Profile, limits: DecodeLimits | None = None) -> bool:
+    """Whether ``data`` is a frame; if so its message is written as exactly ``data``.  Only DecodeError may escape."""
+    try:
+        message = decode(data, profile, limits=limits)
+    except DecodeError:
+        return False
+    assert encode(message, profile) == data
+    return True
+
+
+# Sample frames: every kind of message and every form of tree, small.
+
+V = 12
+PROFILE = Profile(vocab_size=V)
+TOP_3 = TopK(3)
+
+
+def sample_draft(parents, *, precision="log2/2", replacement=True, extensions=(), truncation=TOP_3):
+    rng = np.random.default_rng(len(parents))
+    evidence = {
+        parent: sparsify(rng.normal(size=V) * 2, precision=precision, truncation=truncation)
+        for parent in sorted(set(parents))
+    }
+    seen: dict[int, int] = {}
+    tokens = []
+    for parent in parents:
+        seen[parent] = seen.get(parent, -1) + 1
+        tokens.append(int(evidence[parent].ids[seen[parent] % len(evidence[parent])]))
+    return Draft(
+        round=300,
+        prefix_length=1000,
+        prefix_hash=0xBEEF,
+        tree=TokenTree(tokens, parents),
+        evidence=ListEvidence(evidence, replacement),
+        extensions=extensions,
+    )
+
+
+SAMPLES = {
+    "hello": Hello(vocab_size=V, tokenizer=bytes(range(32)), model="a draft", extra={"colour": [1, None, "x"]}),
+    "welcome": Welcome(version=1, vocab_size=V, tokenizer=bytes(32), transcript=bytes(16), eos_tokens=(2,)),
+    "prompt": Prompt(tokens=(1, 2, 11), keep=200),
+    "error": Error(code=3, message="expected one thing, found another"),
+    "bye": Bye(),
+    "bye-extended": Bye(extensions=(Extension(0, b""), Extension(6, b"abc"))),
+    "verdict": Verdict(round=70000, node=3, token=11),
+    "verdict-end": Verdict(round=0, node=-1, token=0, end=True),
+    "draft-empty": sample_draft(()),
+    "draft-chain": sample_draft((-1, 0, 1), precision="log2/4"),
+    "draft-expansion": sample_draft((-1, -1, 0, 0, 1, 1), precision="f16"),
+    "draft-levels": sample_draft((-1, -1, -1, 0, 2, 2), replacement=False),
+    "draft-parents": sample_draft((-1, 0, -1, 1, 0), precision="bf16", extensions=(Extension(2, b"!"),)),
+    "draft-dense": sample_draft((-1, 0), precision="f32", truncation=None),
+}
+FRAMES = {name: encode(message, PROFILE) for name, message in SAMPLES.items()}
+
+
+def code_of(content: bytes, profile: Profile = PROFILE, limits: DecodeLimits | None = None) -> ErrorCode:
+    with pytest.raises(DecodeError) as caught:
+        decode(framed(content), profile, limits=limits)
+    return caught.value.code
+
+
+def draft_body(*fields: tuple[str, int, int] | tuple[str, int]) -> bytes:
+    """A DRAFT frame's content from ("varint", n) and ("bits", n, width)."""
+    out = BitWriter()
+    out.bits(0x10, 8)
+    for field in fields:
+        getattr(out, field[0])(*field[1:])
+    return out.finish()
+
+
+HEAD = (("varint", 0), ("varint", 0), ("bits", 0, 16))
+LOG2_2 = ("bits", 5, 8)
+ONE = (*HEAD, LOG2_2, ("varint", 1 << 2))
+"""A draft of one node, up to its list."""
+
+
+KIND_BYTES = st.sampled_from([1, 2, 3, 4, 5, 8, 0x10, 0x10, 0x50, 0x48, 0x44, 0x43, 0x90])
