@@ -60,25 +60,11 @@ def vocabulary_of(tokenizer: HasVocabulary, *, vocab_size: int) -> Vocabulary:
     """Return the facts of a model with ``vocab_size`` logits and its tokenizer.
 
     Raises VocabularyMismatch if the tokenizer knows an id the model has no logit for.  The converse, logits without a
-    token, is the usual padding of embeddings and is fine: such an id is a token like any other on the wire.
+    token, is the usual padding of embeddings and is fine: such an id is a token like any other on the wire.  Two models
+    padded to different widths do not fit, and the handshake refuses them: resize the draft's embeddings to the target's.
     """
     fingerprint = tokenizer_fingerprint(tokenizer)
     highest = max(tokenizer.get_vocab().values())
     if highest >= vocab_size:
         raise VocabularyMismatch(f"the tokenizer has id {highest}, but the model's vocabulary size is {vocab_size}")
     return Vocabulary(vocab_size=vocab_size, fingerprint=fingerprint)
-
-
-def require_same_vocabulary(device: Vocabulary, edge: Vocabulary) -> None:
-    """Raise VocabularyMismatch unless both ends number the same tokens alike *and* have logits of the same width.
-
-    Different padding is refused too: ids past the narrower model would have no draft probability on one side or no row
-    to verify against on the other, and cutting the wider model's logits would change the distribution it stands for.
-    Resize the draft's embeddings to the target's width instead.
-    """
-    if device.fingerprint != edge.fingerprint:
-        raise VocabularyMismatch("the tokenizers of device and edge have different vocabularies")
-    if device.vocab_size != edge.vocab_size:
-        raise VocabularyMismatch(
-            f"same tokenizer, but the device's model has {device.vocab_size} logits and the edge's {edge.vocab_size}"
-        )
