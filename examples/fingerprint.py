@@ -61,7 +61,7 @@ def vocabulary_of(tokenizer: HasVocabulary, *, vocab_size: int) -> Vocabulary:
 
     Raises VocabularyMismatch if the tokenizer knows an id the model has no logit for.  The converse, logits without a
     token, is the usual padding of embeddings and is fine: such an id is a token like any other on the wire.  Two models
-    padded to different widths do not fit, and the handshake refuses them: resize the draft's embeddings to the target's.
+    padded to different widths do not fit, and the handshake refuses them: resize the draft's embeddings.
     """
     fingerprint = tokenizer_fingerprint(tokenizer)
     highest = max(tokenizer.get_vocab().values())
