@@ -112,4 +112,4 @@ def plot_bytes(figures: Sequence[Figure], path: Path) -> None:
             )
             label = f"{' / '.join(names)}   {points[ks[-1]]:,.0f}"
             axes.text(_LABELS_AT, at, label, va="center", fontsize=9, color=colour, transform=axes.transAxes)
-        canvas.savefig(path)
+        canvas.savefig(path, bbox_inches="tight", pad_inches=0.2)
