@@ -88,7 +88,10 @@ async def run(args: argparse.Namespace) -> None:
     console, tally = Console(), Tally()
     try:
         welcome = await device.open()
-        console.print(f"[dim]draft model "{model.model_id}" here, target model "{welcome.model}" at {link.peer}[/dim]", highlight=False)
+        console.print(
+            f"[dim]draft model: {model.model_id}, here; target model: {welcome.model}, at {link.peer}[/dim]",
+            highlight=False,
+        )
         console.print(legend())
         await device.prompt(prompt)
         handshake = link.bytes_sent + link.bytes_received
