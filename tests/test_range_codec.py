@@ -105,3 +105,30 @@ def test_every_flip_and_truncation_of_a_frame_is_an_error():
     for size in range(len(frame)):
         with pytest.raises(tw.DecodeError):
             tw.decode(frame[:size], profile)
+
+
+@pytest.mark.parametrize("count", [4096, 4097, 4999, 5000])
+@pytest.mark.parametrize("precision", ["log2/0", "log2/4", "bf16"])
+def test_long_lists(count, precision):
+    logits = np.random.default_rng(count).normal(size=5000) * 2
+    q = tw.sparsify(logits, truncation=tw.TopK(count), precision=precision)
+    profile = list_profile(q)
+    assert tw.decode_list(tw.encode_list(q, profile), profile) == q
+
+
+def test_a_frame_forgets_when_it_has_seen_too_much():
+    rng = np.random.default_rng(5)
+    sizes = (2040, 1, 16, 2049, 3, 2048, 2048)
+    lists = {
+        parent: tw.sparsify(rng.normal(size=6000), truncation=tw.TopK(size), precision="log2/0")
+        for parent, size in enumerate(sizes, -1)
+    }
+    draft = tw.Draft(
+        round=0,
+        prefix_length=1,
+        prefix_hash=0,
+        tree=tw.TokenTree.chain([int(q.ids[0]) for q in lists.values()]),
+        evidence=tw.ListEvidence(lists),
+    )
+    profile = tw.Profile(vocab_size=6000, entropy="range")
+    assert tw.decode(tw.encode(draft, profile), profile) == draft

@@ -6,8 +6,8 @@ Spec sections 6.1 and, under the range coder, 5.4.
 from __future__ import annotations
 
 from tslt_wire.bits import BitReader, BitWriter
-from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.distribution import SparseDistribution
+from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_codec import read_list, write_list

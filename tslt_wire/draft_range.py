@@ -38,7 +38,7 @@ def read_range_body(
     replacement: bool,
     limits: DecodeLimits,
 ) -> tuple[dict[int, SparseDistribution], list[int]]:
-    """Read the lists by parent, and the tokens of the nodes; DecodeError for bytes that ``range_body`` does not write."""
+    """Read the lists by parent, and the nodes' tokens; DecodeError for bytes that ``range_body`` does not write."""
     coder = Reader(data)
     model = ListModel(coder, vocab_size, precision)
     lists: dict[int, SparseDistribution] = {}

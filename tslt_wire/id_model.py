@@ -1,8 +1,8 @@
 """Sets of token ids under the range coder: halving the id range, with a density prior that a list corrects by itself.
 
-Spec section 5.4.  Ids of BPE vocabularies are in merge order, so small ids are listed far more often.  How many of the n
-ids of an interval lie in its lower part has a beta-binomial distribution whose expectation is the prior's and whose
-urn is small near the root: there the list's own ids soon outweigh the prior, whatever the tokenizer.
+Spec section 5.4.  Ids of BPE vocabularies are in merge order, so small ids are listed far more often.  How many of
+the n ids of an interval lie in its lower part has a beta-binomial distribution whose expectation is the prior's and
+whose urn is small between octaves: there the list's own ids soon outweigh the prior, whatever the tokenizer.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ OCTAVE_MASSES: tuple[tuple[int, ...], ...] = (
     (25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25),
 )
 """Expected part of a list's ids below 2**8, then in each octave above; by bitlen of the list's size."""
+_REMEMBERED = 64
+"""Splits of at most this many ids are kept in a cache."""
 _PEAK = 1 << 40
 _SPARE_BITS = 16
 
 
-@lru_cache(maxsize=1 << 12)
 def split_weights(n: int, left: int, right: int, urn_left: int, urn_right: int) -> tuple[int, tuple[int, ...], int]:
     """Weights of the numbers of ids in the left part; (first number with a weight, weights, their sum).
 
-    ``n`` ids in an interval with ``left`` free ids in one part and ``right`` in the other.  The weight of k + 1 over that
-    of k is (n - k) * (urn_left + 16 k) * (left - k) * right over
+    ``n`` ids in an interval with ``left`` free ids in one part and ``right`` in the other.  The weight of k + 1 over
+    that of k is (n - k) * (urn_left + 16 k) * (left - k) * right over
     (k + 1) * (urn_right + 16 (n - k - 1)) * (right - n + k + 1) * left.
     """
     first, last = max(0, n - right), min(n, left)
@@ -74,9 +75,10 @@ def split_weights(n: int, left: int, right: int, urn_left: int, urn_right: int) 
     return first, weights, sum(weights)
 
 
-def code_ids(
-    coder: Coder, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()
-) -> list[int]:
+_remembered = lru_cache(maxsize=1 << 12)(split_weights)
+
+
+def code_ids(coder: Coder, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()) -> list[int]:
     """Code ``count`` ids, ascending, below ``vocab_size`` and not in ``excluded`` (ascending); return them.
 
     There must be that many free ids.  A reader looks at nothing in ``ids``.
@@ -107,12 +109,10 @@ def code_ids(
             waiting.append((low, middle, n, at))
             continue
         left = middle - low - (bisect_left(excluded, middle) - skipped if excluded else 0)
-        if octaves:
-            urns = _octave_urns(high.bit_length() - 1, vocab_size, count)
-        else:
-            urns = _flat_urns(left, free - left)
+        urns = _octave_urns(high.bit_length() - 1, vocab_size, count) if octaves else _flat_urns(left, free - left)
         k = 0 if coder.reads else bisect_left(ids, middle, at, at + n) - at
-        first, weights, total = split_weights(n, left, free - left, *urns)
+        weigh = _remembered if n <= _REMEMBERED else split_weights
+        first, weights, total = weigh(n, left, free - left, *urns)
         k = first + coder.choose(k - first, weights, total)
         waiting.append((middle, high, n - k, at + k))
         waiting.append((low, middle, k, at))

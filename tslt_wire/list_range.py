@@ -1,13 +1,13 @@
 """Truncated lists under the range coder: size, ids, how many entries each code has, which entry has which code.
 
-Spec section 5.4.  ``ListModel`` holds what the earlier lists of a frame say about the next one; a list alone has a fresh
-one.  Everything is described once, for both directions (``range_coder.Coder``), in integers.
+Spec section 5.4.  ``ListModel`` holds what earlier lists of a frame say about the next; a lone list has a fresh one.
+Everything is described once, for both directions (``range_coder.Coder``), in integers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -30,6 +30,23 @@ AFFINITY: tuple[tuple[int, ...], ...] = (
     (8, 8, 13, 17, 22, 27),
 )
 """Weights of an entry's rank class (rows) at the octave class of its id (columns)."""
+LARGE = 4096
+"""Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
+HIT_PRIOR = (
+    ((4, 3, 3), (10, 10, 9)),
+    ((5, 4, 3), (15, 13, 10)),
+    ((7, 4, 3), (14, 15, 15)),
+    ((13, 5, 4), (21, 23, 20)),
+)
+"""How often of ``HIT_PRIOR_LOOKS`` a token of earlier lists is listed again: by how many had it (1, 2, 3, more),
+whether the last one had it, and its class there: 0 for the first eighth of the entries, 1 for the first half, 2."""
+MAX_SEEN = 2048
+"""Most tokens that a frame remembers: what a list costs in time must not grow with the lists before it."""
+HIT_PRIOR_LOOKS = 32
+HIT_STEP = 8
+"""What one look counts."""
+HIT_LOOKS = 256
+"""Above this many looks both counts are halved."""
 
 
 class ListModel:
@@ -41,15 +58,16 @@ class ListModel:
         self._precision = precision
         self._size = 0
         self._lists = 0
-        self._seen: dict[int, list[int]] = {}
-        self._hits: dict[tuple[int, ...], list[int]] = {}
+        self._seen: dict[int, tuple[int, int, int]] = {}
+        """Token: how many lists had it, the number of the last of them, its best class."""
+        self._hits: dict[tuple[int, int, int, int], list[int]] = {}
 
     def code(self, q: SparseDistribution | None, max_entries: int) -> SparseDistribution:
         """Code one list; a writer is given it, a reader None.  DecodeError if the bytes hold none."""
         coder, vocab_size = self._coder, self._vocab_size
         size = self._code_size(len(q) if q is not None else 0)
         if size > max_entries:
-            raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens where {max_entries} are left to allow")
+            raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
         ids = self._code_ids(q.ids.tolist() if q is not None else [], size)
         values = q.codes.tolist() if q is not None else []
         if self._precision.is_log:
@@ -107,51 +125,35 @@ class ListModel:
             if wanted >= fresh + len(seen) - i:
                 old += seen[i:]
                 break
-            ones, total = self._hit_counts(token)
-            if coder.chance(int(token in listed), ones, total):
+            count = self._count(token)
+            hit = coder.chance(int(token in listed), *count)
+            if hit:
                 old.append(token)
-                hit = 1
-            else:
-                hit = 0
-            self._count_hit(token, hit)
+            count[0] += HIT_STEP * hit
+            count[1] += HIT_STEP
+            if count[1] > HIT_LOOKS:
+                count[0], count[1] = (count[0] + 1) >> 1, (count[1] >> 1) + 1
         new = code_ids(coder, sorted(listed.difference(seen)), size - len(old), vocab_size, seen)
         return sorted(old + new)
 
-    def _context(self, token: int) -> tuple[int, ...]:
+    def _count(self, token: int) -> list[int]:
+        """Hits and looks of the kind of token that ``token`` is."""
         times, last, rank = self._seen[token]
-        return (min(times, 4), int(last == self._lists), rank, min(self._lists, 3))
-
-    def _hit_counts(self, token: int) -> tuple[int, int]:
-        ones, total = self._hits.get(self._context(token)) or self._prior(token)
-        return ones, total
-
-    def _prior(self, token: int) -> tuple[int, int]:
-        times, last, rank = self._seen[token]
-        ones = HIT_PRIOR[min(times, 4) - 1][rank]
-        return ones, 32
-
-    def _count_hit(self, token: int, hit: int) -> None:
-        context = self._context(token)
-        ones, total = self._hits.get(context) or self._prior(token)
-        ones, total = ones + 4 * hit, total + 4
-        if total > 256:
-            ones, total = (ones + 1) >> 1, (total >> 1) + 1
-        self._hits[context] = [min(max(ones, 1), total - 1), total]
+        key = (min(times, 4), int(last == self._lists), rank, min(self._lists, 3))
+        return self._hits.setdefault(key, [HIT_PRIOR[key[0] - 1][key[1]][rank], HIT_PRIOR_LOOKS])
 
     def _learn(self, ids: Sequence[int], codes: Sequence[int]) -> None:
         self._lists += 1
         order = sorted(codes)
-        third, half = order[len(order) // 8], order[len(order) // 2]
+        if len(self._seen) + len(ids) > MAX_SEEN:
+            self._seen.clear()
+        if len(ids) > MAX_SEEN:
+            return
+        eighth, half = order[len(order) // 8], order[len(order) // 2]
         for token, code in zip(ids, codes, strict=True):
-            rank = 0 if code <= third else 1 if code <= half else 2
-            entry = self._seen.setdefault(token, [0, 0, 0])
-            entry[0] += 1
-            entry[1] = self._lists
-            entry[2] = min(rank, entry[2]) if entry[0] > 1 else rank
-
-
-HIT_PRIOR = ((20, 13, 7), (23, 17, 11), (25, 20, 15), (26, 22, 18))
-"""Of 32: chance that a token is listed again, by how many lists had it (rows) and how high it was (columns)."""
+            rank = 0 if code <= eighth else 1 if code <= half else 2
+            times, _, best = self._seen.get(token, (0, 0, 2))
+            self._seen[token] = (times + 1, self._lists, min(rank, best))
 
 
 # ---------------------------------------------------------------------------------------------------------------- codes
@@ -166,6 +168,8 @@ def code_levels(
     levels = [code for code, count in enumerate(counts) if count]
     if len(levels) == 1:
         return [0] * size
+    if size > LARGE:
+        return _large(coder, codes, size, levels, [counts[code] for code in levels])
     left = [counts[code] for code in levels]
     index = {code: i for i, code in enumerate(levels)}
     classes = rank_classes(left)
@@ -177,6 +181,16 @@ def code_levels(
         left[k] -= 1
         found.append(levels[k])
     return found
+
+
+def _large(coder: Coder, codes: Sequence[int], size: int, levels: list[int], counts: list[int]) -> list[int]:
+    """Codes of a list so long that frequencies that stay as they are cost nothing."""
+    starts = [0, *accumulate(counts)]
+    index = {code: i for i, code in enumerate(levels)}
+    found = [coder.locate(index[codes[i]] if codes else 0, starts) for i in range(size)]
+    if np.bincount(found, minlength=len(levels)).tolist() != counts:
+        raise DecodeError(ErrorCode.NON_CANONICAL, "the list has not the numbers of codes that it starts with")
+    return [levels[i] for i in found]
 
 
 def rank_classes(counts: Sequence[int]) -> list[int]:
@@ -202,15 +216,13 @@ def _code_counts(coder: Coder, codes: Sequence[int], size: int, precision: Preci
     for code in codes:
         given[code] += 1
     done, level = 0, 0
-    stays, steps = 0, 0
     while True:
         n = 0
         while done < size:
-            if level == 0 and n == 0 or level == precision.max_code:
+            if (level == 0 and n == 0) or level == precision.max_code:
                 more = 1
             else:
-                stay, step = walk_odds(done, level, n, scale, size)
-                more = coder.chance(int(given[level] > n), stay, stay + step)
+                more = coder.chance(int(given[level] > n), done + 1, done + 1 + 2 * scale)
             if not more:
                 break
             n += 1
@@ -219,8 +231,3 @@ def _code_counts(coder: Coder, codes: Sequence[int], size: int, precision: Preci
         if done == size:
             return counts
         level += 1
-
-
-def walk_odds(done: int, level: int, n: int, scale: int, size: int) -> tuple[int, int]:
-    """Odds of another entry at this level against going one level up."""
-    return 16 * done + 1, 32 * scale

@@ -23,7 +23,7 @@ class Profile:
     precision: Precision | str = Precision.LOG2_2
     """Precision of ``encode_list`` / ``decode_list``.  A draft frame names the precision of its lists itself."""
     entropy: str = "none"
-    """Entropy coder: ``"none"`` packs bits, ``"range"`` codes lists and drafted tokens in about a third of the bytes."""
+    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:

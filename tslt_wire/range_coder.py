@@ -1,8 +1,8 @@
 """An integer range coder with 64 bits of range, carries, and one shortest ending.
 
-Spec section 5.3.  The encoder narrows an interval, one symbol after another; the bytes are the shortest string of digits
-(base 256) in the last interval.  A decoder can tell whether bytes are that string, so one sequence of symbols has one
-encoding.  A symbol is a part ``[start, start + size)`` of ``total`` equal parts, total at most 2**52.
+Spec section 5.3.  The encoder narrows an interval, one symbol after another; the bytes are the shortest string of
+digits (base 256) in the last interval.  A decoder can tell whether bytes are that string, so one sequence of symbols
+has one encoding.  A symbol is a part ``[start, start + size)`` of ``total`` equal parts, total at most 2**52.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Coder:
         raise NotImplementedError
 
     def locate(self, value: int, starts: Sequence[int]) -> int:
-        """Code an index by running sums: index i is the part from ``starts[i]`` to ``starts[i + 1]`` of ``starts[-1]``."""
+        """Code an index by running sums: i is the part from ``starts[i]`` to ``starts[i + 1]`` of ``starts[-1]``."""
         raise NotImplementedError
 
 
@@ -170,15 +170,12 @@ class Writer(Coder):
 
     def choose(self, value: int, weights: Sequence[int], total: int) -> int:
         """See Coder.choose."""
-        if weights[value] < total:
-            self.encoder.put(sum(weights[:value]), weights[value], total)
+        self.encoder.put(sum(weights[:value]), weights[value], total)
         return value
 
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""
-        size = starts[value + 1] - starts[value]
-        if size < starts[-1]:
-            self.encoder.put(starts[value], size, starts[-1])
+        self.encoder.put(starts[value], starts[value + 1] - starts[value], starts[-1])
         return value
 
 
@@ -209,8 +206,7 @@ class Reader(Coder):
         start = 0
         for found, weight in enumerate(weights):
             if part < start + weight:
-                if weight < total:
-                    self.decoder.take(start, weight)
+                self.decoder.take(start, weight)
                 return found
             start += weight
         raise AssertionError("the weights do not sum to their total")
@@ -218,7 +214,5 @@ class Reader(Coder):
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""
         found = bisect_right(starts, self.decoder.peek(starts[-1])) - 1
-        size = starts[found + 1] - starts[found]
-        if size < starts[-1]:
-            self.decoder.take(starts[found], size)
+        self.decoder.take(starts[found], starts[found + 1] - starts[found])
         return found
