@@ -71,7 +71,7 @@ class ListModel:
         ids = self._code_ids(q.ids.tolist() if q is not None else [], size)
         values = q.codes.tolist() if q is not None else []
         if self._precision.is_log:
-            codes = code_levels(coder, values, ids, self._precision, vocab_size)
+            codes = code_levels(coder, values, ids, self._precision)
         else:
             total = 1 << self._precision.code_bits
             codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
@@ -159,9 +159,7 @@ class ListModel:
 # ---------------------------------------------------------------------------------------------------------------- codes
 
 
-def code_levels(
-    coder: Coder, codes: Sequence[int], ids: Sequence[int], precision: Precision, vocab_size: int
-) -> list[int]:
+def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precision: Precision) -> list[int]:
     """Code one log-domain code for each of ``ids``; at least one is 0."""
     size = len(ids)
     counts = _code_counts(coder, codes, size, precision)
@@ -175,7 +173,7 @@ def code_levels(
     classes = rank_classes(left)
     found: list[int] = []
     for i, token in enumerate(ids):
-        column = octave_class(token, vocab_size)
+        column = octave_class(token)
         weights = [n * AFFINITY[c][column] for n, c in zip(left, classes, strict=True)]
         k = coder.choose(index[codes[i]] if codes else 0, weights, sum(weights))
         left[k] -= 1
@@ -202,7 +200,7 @@ def rank_classes(counts: Sequence[int]) -> list[int]:
     return classes
 
 
-def octave_class(token: int, vocab_size: int) -> int:
+def octave_class(token: int) -> int:
     """Class of an id: 0 for ids below 256, then by octaves."""
     bits = token.bit_length()
     return min(max(bits - 8, 0), 5)
