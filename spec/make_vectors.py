@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, lists, verification, weights
+from spec.vectorgen import frames, lists, ranged, verification, weights
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -27,8 +27,18 @@ def contents() -> dict[str, dict[str, Any]]:
     """All files: name to value."""
     head = {"spec": "tslt-wire", "spec_version": SPEC_VERSION, "licence": "CC0-1.0"}
     return {
-        "lists.json": {"schema": "tslt-wire-lists-1", **head, "notes": lists.NOTES, "groups": lists.build()},
-        "frames.json": {"schema": "tslt-wire-frames-1", **head, "notes": frames.NOTES, "groups": frames.build()},
+        "lists.json": {
+            "schema": "tslt-wire-lists-1",
+            **head,
+            "notes": lists.NOTES,
+            "groups": lists.build() + ranged.build_lists(),
+        },
+        "frames.json": {
+            "schema": "tslt-wire-frames-1",
+            **head,
+            "notes": frames.NOTES,
+            "groups": frames.build() + ranged.build_frames(),
+        },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
             **head,

@@ -30,6 +30,10 @@ class BitWriter:
     def __init__(self) -> None:
         self._parts: list[Bits] = []
 
+    def align(self) -> None:
+        """Append zero bits up to the next whole byte."""
+        self.array(np.zeros(-sum(map(len, self._parts)) % 8, np.uint8), 1)
+
     def bits(self, value: int, width: int) -> None:
         """Append ``value`` (0 <= value < 2**width) in ``width`` bits."""
         self.array(np.array([value]), width)
@@ -121,6 +125,11 @@ class BitReader:
             return int(zeros[0])
         self._take(limit)
         return limit
+
+    def align(self) -> None:
+        """Go to the next whole byte; RESERVED_BITS if a bit on the way is 1."""
+        if self._take(-self._at % 8).any():
+            raise DecodeError(ErrorCode.RESERVED_BITS, "padding bits must be 0")
 
     def finish(self) -> None:
         """Check that only zero padding, less than a byte of it, is left."""

@@ -1,12 +1,13 @@
 """Drafts as bits: round, prefix, format byte, tree shape, one list a parent, drafted tokens as ranks in those lists.
 
-Spec section 6.1.
+Spec sections 6.1 and, under the range coder, 5.4.
 """
 
 from __future__ import annotations
 
 from tslt_wire.bits import BitReader, BitWriter
 from tslt_wire.distribution import SparseDistribution
+from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_codec import read_list, write_list
@@ -35,6 +36,10 @@ def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
     replacement = 0 if draft.evidence.replacement else _WITHOUT_REPLACEMENT
     out.bits(precision | ENTROPY_IDS[profile.entropy] << _ENTROPY_SHIFT | replacement, 8)
     write_shape(out, draft.tree)
+    if profile.entropy == "range":
+        out.align()
+        out.raw(range_body(draft, profile.vocab_size))
+        return
     for q in lists.values():
         write_list(out, q)
     for token, parent in zip(draft.tree.tokens, draft.tree.parents, strict=True):
@@ -46,19 +51,14 @@ def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensio
     round_, prefix_length, prefix_hash = data.varint(), data.varint(), data.bits(16)
     precision, replacement = _read_format(data, profile)
     parents = read_shape(data, limits)
-    lists: dict[int, SparseDistribution] = {}
-    left = limits.max_entries
-    for parent in sorted(set(parents)):
-        lists[parent] = read_list(data, profile.vocab_size, precision, left)
-        left -= len(lists[parent])
-    if not lists and precision.wire_id:
+    if not parents and precision.wire_id:
         raise DecodeError(ErrorCode.NON_CANONICAL, "a draft without lists has precision 0")
-    tokens = []
-    for parent in parents:
-        rank = data.bits(_rank_bits(lists[parent]))
-        if rank >= len(lists[parent]):
-            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"rank {rank} in a list of {len(lists[parent])} tokens")
-        tokens.append(int(lists[parent].ids[rank]))
+    if profile.entropy == "range":
+        data.align()
+        body = data.raw(data.left // 8)
+        lists, tokens = read_range_body(body, parents, profile.vocab_size, precision, replacement, limits)
+    else:
+        lists, tokens = _read_lists(data, parents, profile.vocab_size, precision, limits)
     try:
         return Draft(
             round=round_,
@@ -70,6 +70,23 @@ def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensio
         )
     except ValueError as error:
         raise DecodeError(ErrorCode.BAD_TREE, str(error)) from error
+
+
+def _read_lists(
+    data: BitReader, parents: tuple[int, ...], vocab_size: int, precision: Precision, limits: DecodeLimits
+) -> tuple[dict[int, SparseDistribution], list[int]]:
+    lists: dict[int, SparseDistribution] = {}
+    left = limits.max_entries
+    for parent in sorted(set(parents)):
+        lists[parent] = read_list(data, vocab_size, precision, left)
+        left -= len(lists[parent])
+    tokens = []
+    for parent in parents:
+        rank = data.bits(_rank_bits(lists[parent]))
+        if rank >= len(lists[parent]):
+            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"rank {rank} in a list of {len(lists[parent])} tokens")
+        tokens.append(int(lists[parent].ids[rank]))
+    return lists, tokens
 
 
 def _rank_bits(q: SparseDistribution) -> int:

@@ -12,8 +12,10 @@ from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
+from tslt_wire.list_range import ListModel
 from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
+from tslt_wire.range_coder import Reader, Writer
 
 CODE_WIDTH_BITS = 4
 """Bits of the field that says how wide log-domain codes are: the widest has 9 bits (log2/4)."""
@@ -57,7 +59,7 @@ def read_list(data: BitReader, vocab_size: int, precision: Precision, max_entrie
 
 
 def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
-    """One list without a frame: no checksum, no precision, padded to whole bytes (spec section 5.1).
+    """One list without a frame: no checksum, no precision (spec sections 5.1 and 5.4).
 
     Raises ValueError if ``q`` has another vocabulary size or precision than ``profile``.
     """
@@ -66,6 +68,10 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
             f"the profile is for V = {profile.vocab_size} at {profile.precision}, "
             f"the list has V = {q.vocab_size} at {q.precision}"
         )
+    if profile.entropy == "range":
+        coder = Writer()
+        ListModel(coder, q.vocab_size, q.precision).code(q, len(q))
+        return coder.encoder.finish()
     out = BitWriter()
     write_list(out, q)
     return out.finish()
@@ -79,7 +85,13 @@ def decode_list(
     data = memoryview(data).cast("B")
     if len(data) > limits.max_frame_bytes:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{len(data)} bytes where {limits.max_frame_bytes} are allowed")
+    precision = Precision(profile.precision)
+    if profile.entropy == "range":
+        coder = Reader(data)
+        q = ListModel(coder, profile.vocab_size, precision).code(None, limits.max_entries)
+        coder.decoder.finish()
+        return q
     reader = BitReader(data)
-    q = read_list(reader, profile.vocab_size, Precision(profile.precision), limits.max_entries)
+    q = read_list(reader, profile.vocab_size, precision, limits.max_entries)
     reader.finish()
     return q

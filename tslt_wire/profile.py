@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.precision import Precision
 
-ENTROPY_IDS = {"none": 0}
+ENTROPY_IDS = {"none": 0, "range": 1}
 """Entropy coders this version has, and their number in a draft's format byte (spec/registry.md)."""
 
 
@@ -23,7 +23,7 @@ class Profile:
     precision: Precision | str = Precision.LOG2_2
     """Precision of ``encode_list`` / ``decode_list``.  A draft frame names the precision of its lists itself."""
     entropy: str = "none"
-    """Entropy coder; this version has ``"none"``."""
+    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:

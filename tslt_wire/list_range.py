@@ -1,0 +1,231 @@
+"""Truncated lists under the range coder: size, ids, how many entries each code has, which entry has which code.
+
+Spec section 5.4.  ``ListModel`` holds what earlier lists of a frame say about the next; a lone list has a fresh one.
+Everything is described once, for both directions (``range_coder.Coder``), in integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from tslt_wire.distribution import SparseDistribution
+from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.id_model import code_ids
+from tslt_wire.precision import Precision
+from tslt_wire.range_coder import Coder
+
+SIZE_WEIGHTS = (6, 6, 8, 12, 24, 24, 24, 8, 6, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+"""Weights of bitlen(K) - 1."""
+AFFINITY: tuple[tuple[int, ...], ...] = (
+    (47, 26, 13, 5, 4, 4),
+    (34, 24, 18, 9, 7, 4),
+    (27, 25, 21, 11, 8, 4),
+    (24, 22, 21, 15, 9, 5),
+    (19, 22, 20, 18, 11, 7),
+    (15, 18, 17, 18, 17, 11),
+    (12, 14, 17, 19, 19, 16),
+    (8, 8, 13, 17, 22, 27),
+)
+"""Weights of an entry's rank class (rows) at the octave class of its id (columns)."""
+LARGE = 4096
+"""Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
+HIT_PRIOR = (
+    ((4, 3, 3), (10, 10, 9)),
+    ((5, 4, 3), (15, 13, 10)),
+    ((7, 4, 3), (14, 15, 15)),
+    ((13, 5, 4), (21, 23, 20)),
+)
+"""How often of ``HIT_PRIOR_LOOKS`` a token of earlier lists is listed again: by how many had it (1, 2, 3, more),
+whether the last one had it, and its class there: 0 for the first eighth of the entries, 1 for the first half, 2."""
+MAX_SEEN = 2048
+"""Most tokens that a frame remembers: what a list costs in time must not grow with the lists before it."""
+HIT_PRIOR_LOOKS = 32
+HIT_STEP = 8
+"""What one look counts."""
+HIT_LOOKS = 256
+"""Above this many looks both counts are halved."""
+
+
+class ListModel:
+    """Codes lists one after another; later ones lean on earlier ones."""
+
+    def __init__(self, coder: Coder, vocab_size: int, precision: Precision) -> None:
+        self._coder = coder
+        self._vocab_size = vocab_size
+        self._precision = precision
+        self._size = 0
+        self._lists = 0
+        self._seen: dict[int, tuple[int, int, int]] = {}
+        """Token: how many lists had it, the number of the last of them, its best class."""
+        self._hits: dict[tuple[int, int, int, int], list[int]] = {}
+
+    def code(self, q: SparseDistribution | None, max_entries: int) -> SparseDistribution:
+        """Code one list; a writer is given it, a reader None.  DecodeError if the bytes hold none."""
+        coder, vocab_size = self._coder, self._vocab_size
+        size = self._code_size(len(q) if q is not None else 0)
+        if size > max_entries:
+            raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
+        ids = self._code_ids(q.ids.tolist() if q is not None else [], size)
+        values = q.codes.tolist() if q is not None else []
+        if self._precision.is_log:
+            codes = code_levels(coder, values, ids, self._precision)
+        else:
+            total = 1 << self._precision.code_bits
+            codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
+        if q is None:
+            try:
+                q = SparseDistribution(
+                    vocab_size, self._precision, np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
+                )
+            except ValueError as error:
+                raise DecodeError(ErrorCode.BAD_LIST, str(error)) from error
+        self._learn(ids, codes)
+        return q
+
+    # ------------------------------------------------------------------------------------------------------------ size
+
+    def _code_size(self, size: int) -> int:
+        coder, vocab_size = self._coder, self._vocab_size
+        if self._lists and coder.chance(int(size != self._size), 1, 8) == 0:
+            return self._size
+        top = vocab_size.bit_length()
+        weights = SIZE_WEIGHTS[:top]
+        bits = coder.choose(size.bit_length() - 1, weights, sum(weights))
+        low, high = 1 << bits, min(vocab_size, (2 << bits) - 1)
+        if low < high and coder.chance(int(size != low), 1, 2) == 0:
+            size = low
+        elif low < high:
+            size = low + 1 + coder.uniform(size - low - 1, high - low)
+        else:
+            size = low
+        if self._lists and size == self._size:
+            raise DecodeError(ErrorCode.NON_CANONICAL, "a size that is the same must be said to be the same")
+        self._size = size
+        return size
+
+    # ------------------------------------------------------------------------------------------------------------- ids
+
+    def _code_ids(self, ids: list[int], size: int) -> list[int]:
+        coder, vocab_size = self._coder, self._vocab_size
+        if size == vocab_size:
+            return list(range(vocab_size))
+        if not self._seen:
+            return code_ids(coder, ids, size, vocab_size)
+        seen = sorted(self._seen)
+        listed = set(ids)
+        old: list[int] = []
+        fresh = vocab_size - len(seen)
+        for i, token in enumerate(seen):
+            wanted = size - len(old)
+            if wanted == 0:
+                break
+            if wanted >= fresh + len(seen) - i:
+                old += seen[i:]
+                break
+            count = self._count(token)
+            hit = coder.chance(int(token in listed), *count)
+            if hit:
+                old.append(token)
+            count[0] += HIT_STEP * hit
+            count[1] += HIT_STEP
+            if count[1] > HIT_LOOKS:
+                count[0], count[1] = (count[0] + 1) >> 1, (count[1] >> 1) + 1
+        new = code_ids(coder, sorted(listed.difference(seen)), size - len(old), vocab_size, seen)
+        return sorted(old + new)
+
+    def _count(self, token: int) -> list[int]:
+        """Hits and looks of the kind of token that ``token`` is."""
+        times, last, rank = self._seen[token]
+        key = (min(times, 4), int(last == self._lists), rank, min(self._lists, 3))
+        return self._hits.setdefault(key, [HIT_PRIOR[key[0] - 1][key[1]][rank], HIT_PRIOR_LOOKS])
+
+    def _learn(self, ids: Sequence[int], codes: Sequence[int]) -> None:
+        self._lists += 1
+        order = sorted(codes)
+        if len(self._seen) + len(ids) > MAX_SEEN:
+            self._seen.clear()
+        if len(ids) > MAX_SEEN:
+            return
+        eighth, half = order[len(order) // 8], order[len(order) // 2]
+        for token, code in zip(ids, codes, strict=True):
+            rank = 0 if code <= eighth else 1 if code <= half else 2
+            times, _, best = self._seen.get(token, (0, 0, 2))
+            self._seen[token] = (times + 1, self._lists, min(rank, best))
+
+
+# ---------------------------------------------------------------------------------------------------------------- codes
+
+
+def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precision: Precision) -> list[int]:
+    """Code one log-domain code for each of ``ids``; at least one is 0."""
+    size = len(ids)
+    counts = _code_counts(coder, codes, size, precision)
+    levels = [code for code, count in enumerate(counts) if count]
+    if len(levels) == 1:
+        return [0] * size
+    if size > LARGE:
+        return _large(coder, codes, size, levels, [counts[code] for code in levels])
+    left = [counts[code] for code in levels]
+    index = {code: i for i, code in enumerate(levels)}
+    classes = rank_classes(left)
+    found: list[int] = []
+    for i, token in enumerate(ids):
+        column = octave_class(token)
+        weights = [n * AFFINITY[c][column] for n, c in zip(left, classes, strict=True)]
+        k = coder.choose(index[codes[i]] if codes else 0, weights, sum(weights))
+        left[k] -= 1
+        found.append(levels[k])
+    return found
+
+
+def _large(coder: Coder, codes: Sequence[int], size: int, levels: list[int], counts: list[int]) -> list[int]:
+    """Codes of a list so long that frequencies that stay as they are cost nothing."""
+    starts = [0, *accumulate(counts)]
+    index = {code: i for i, code in enumerate(levels)}
+    found = [coder.locate(index[codes[i]] if codes else 0, starts) for i in range(size)]
+    if np.bincount(found, minlength=len(levels)).tolist() != counts:
+        raise DecodeError(ErrorCode.NON_CANONICAL, "the list has not the numbers of codes that it starts with")
+    return [levels[i] for i in found]
+
+
+def rank_classes(counts: Sequence[int]) -> list[int]:
+    """Class of each level: bit length of the rank its middle entry has, at most 7."""
+    classes, before = [], 0
+    for count in counts:
+        classes.append(min((before + count // 2).bit_length(), 7))
+        before += count
+    return classes
+
+
+def octave_class(token: int) -> int:
+    """Class of an id: 0 for ids below 256, then by octaves."""
+    bits = token.bit_length()
+    return min(max(bits - 8, 0), 5)
+
+
+def _code_counts(coder: Coder, codes: Sequence[int], size: int, precision: Precision) -> list[int]:
+    """How many entries each code has: walk up, one step for each entry and each level."""
+    scale = precision.steps_per_octave
+    counts = [0] * (precision.max_code + 1)
+    given = list(counts)
+    for code in codes:
+        given[code] += 1
+    done, level = 0, 0
+    while True:
+        n = 0
+        while done < size:
+            if (level == 0 and n == 0) or level == precision.max_code:
+                more = 1
+            else:
+                more = coder.chance(int(given[level] > n), done + 1, done + 1 + 2 * scale)
+            if not more:
+                break
+            n += 1
+            done += 1
+        counts[level] = n
+        if done == size:
+            return counts
+        level += 1
