@@ -17,6 +17,7 @@ F, M = table("F, eight rows"), table("Masses M")
 
 class Coder:
     def __init__(self, data):
+        self.least = 0
         self.data, self.at, self.range = data, 8, 2**64 - 1
         self.code = int.from_bytes((data + bytes(8))[:8], "big")
 
@@ -62,8 +63,9 @@ class Coder:
             v = -(-low // u) * u
             if v < low + self.range:
                 break
-        assert len(self.data) - (self.at - 8) == count
+        assert len(self.data) == max(self.at - 8 + count, self.least)
         assert v == w
+        assert not any(self.data[self.at :])
 
 
 def weights(n, left, right, a, c):
@@ -112,6 +114,8 @@ def read_list(data, size, precision):
     count = a
     if a < b and coder.chance(1, 2):
         count = a + 1 + coder.uniform(b - a)
+    coder.least = -(-max(0, count - 256) // 8)
+    assert len(data) >= coder.least
     span = 2 ** max(8, (size - 1).bit_length())
     ids = list(range(size)) if count == size else some_ids(coder, 0, span, count, count, size)
     if not precision.startswith("log2/"):

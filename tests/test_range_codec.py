@@ -132,3 +132,30 @@ def test_a_frame_forgets_when_it_has_seen_too_much():
     )
     profile = tw.Profile(vocab_size=6000, entropy="range")
     assert tw.decode(tw.encode(draft, profile), profile) == draft
+
+
+def test_few_bytes_cannot_say_many_entries():
+    """A list or a draft of E entries has at least (E - 256) / 8 bytes, so decoding is linear in what arrives."""
+    profile = tw.Profile(vocab_size=32000, precision="log2/0", entropy="range")
+    everything = tw.SparseDistribution(
+        32000, tw.Precision.LOG2_0, np.arange(32000, dtype=np.int32), np.zeros(32000, np.uint32)
+    )
+    data = tw.encode_list(everything, profile)
+    assert len(data) == (32000 - 256) // 8
+    assert tw.decode_list(data, profile) == everything
+    for bad, code in (
+        (data[:-1], tw.ErrorCode.TRUNCATED),
+        (data[:8], tw.ErrorCode.TRUNCATED),
+        (data + b"\0", tw.ErrorCode.TRAILING_BYTES),
+        (data[:-1] + b"\1", tw.ErrorCode.NON_CANONICAL),
+    ):
+        with pytest.raises(tw.DecodeError) as caught:
+            tw.decode_list(bad, profile)
+        assert caught.value.code == code
+    tree = tw.TokenTree.chain([5, 6])
+    draft = tw.Draft(
+        round=0, prefix_length=1, prefix_hash=0, tree=tree, evidence=tw.ListEvidence({-1: everything, 0: everything})
+    )
+    frame = tw.encode(draft, profile)
+    assert len(frame) >= (64000 - 256) // 8
+    assert tw.decode(frame, profile) == draft

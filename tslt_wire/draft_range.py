@@ -27,7 +27,7 @@ def range_body(draft: Draft, vocab_size: int) -> bytes:
         for q in lists.values():
             model.code(q, len(q))
         _code_tokens(coder, lists, draft.tree.parents, draft.tree.tokens, draft.evidence.replacement)
-    return coder.encoder.finish()
+    return coder.finish()
 
 
 def read_range_body(
@@ -47,7 +47,7 @@ def read_range_body(
         lists[parent] = model.code(None, left)
         left -= len(lists[parent])
     tokens = _code_tokens(coder, lists, parents, None, replacement)
-    coder.decoder.finish()
+    coder.finish()
     return lists, tokens
 
 

@@ -71,7 +71,7 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     if profile.entropy == "range":
         coder = Writer()
         ListModel(coder, q.vocab_size, q.precision).code(q, len(q))
-        return coder.encoder.finish()
+        return coder.finish()
     out = BitWriter()
     write_list(out, q)
     return out.finish()
@@ -89,7 +89,7 @@ def decode_list(
     if profile.entropy == "range":
         coder = Reader(data)
         q = ListModel(coder, profile.vocab_size, precision).code(None, limits.max_entries)
-        coder.decoder.finish()
+        coder.finish()
         return q
     reader = BitReader(data)
     q = read_list(reader, profile.vocab_size, precision, limits.max_entries)

@@ -30,6 +30,10 @@ AFFINITY: tuple[tuple[int, ...], ...] = (
     (8, 8, 13, 17, 22, 27),
 )
 """Weights of an entry's rank class (rows) at the octave class of its id (columns)."""
+FREE_ENTRIES = 256
+ENTRIES_A_BYTE = 8
+"""Entries beyond FREE_ENTRIES need a byte for every so many.  Real lists have 1 to 3; without this rule a few bytes
+could say "everything, all equal" and keep a decoder busy for seconds."""
 LARGE = 4096
 """Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
 HIT_PRIOR = (
@@ -57,6 +61,7 @@ class ListModel:
         self._vocab_size = vocab_size
         self._precision = precision
         self._size = 0
+        self._entries = 0
         self._lists = 0
         self._seen: dict[int, tuple[int, int, int]] = {}
         """Token: how many lists had it, the number of the last of them, its best class."""
@@ -68,6 +73,8 @@ class ListModel:
         size = self._code_size(len(q) if q is not None else 0)
         if size > max_entries:
             raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
+        self._entries += size
+        coder.promise(-(-max(0, self._entries - FREE_ENTRIES) // ENTRIES_A_BYTE))
         ids = self._code_ids(q.ids.tolist() if q is not None else [], size)
         values = q.codes.tolist() if q is not None else []
         if self._precision.is_log:

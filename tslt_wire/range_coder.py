@@ -62,12 +62,12 @@ class RangeEncoder:
             at -= 1
         self._out[at] += 1
 
-    def finish(self) -> bytes:
-        """Everything, in the fewest bytes."""
+    def finish(self, least: int = 0) -> bytes:
+        """Everything, in the fewest bytes that are at least ``least``; zero bytes at the end change nothing."""
         count, value = ending(self._low, self._range)
         if value > _MASK:
             self._carry()
-        return bytes(self._out) + (value & _MASK).to_bytes(WINDOW_BYTES, "big")[:count]
+        return (bytes(self._out) + (value & _MASK).to_bytes(WINDOW_BYTES, "big")[:count]).ljust(least, b"\0")
 
 
 class RangeDecoder:
@@ -110,13 +110,17 @@ class RangeDecoder:
         self.take(value, 1)
         return value
 
-    def finish(self) -> None:
-        """Check that the bytes are the one encoding of the symbols that were read."""
+    def __len__(self) -> int:
+        """Bytes there are."""
+        return len(self._data)
+
+    def finish(self, least: int = 0) -> None:
+        """Check that the bytes are the one encoding, of at least ``least`` bytes, of the symbols that were read."""
         count, value = ending(self._window - self._code, self._range)
-        left = len(self._data) - (self._at - WINDOW_BYTES)
-        if left > count:
-            raise DecodeError(ErrorCode.TRAILING_BYTES, f"{left - count} bytes follow the last symbol")
-        if left < count or value != self._window:
+        size = max(self._at - WINDOW_BYTES + count, least)
+        if len(self._data) > size:
+            raise DecodeError(ErrorCode.TRAILING_BYTES, f"{len(self._data) - size} bytes follow the last symbol")
+        if len(self._data) < size or value != self._window or any(self._data[self._at :]):
             raise DecodeError(ErrorCode.NON_CANONICAL, "these symbols have another encoding")
 
 
@@ -145,6 +149,10 @@ class Coder:
         """Code an index by running sums: i is the part from ``starts[i]`` to ``starts[i + 1]`` of ``starts[-1]``."""
         raise NotImplementedError
 
+    def promise(self, least: int) -> None:
+        """Say that there will be at least ``least`` bytes; a reader refuses at once if there are fewer."""
+        raise NotImplementedError
+
 
 class Writer(Coder):
     """Codes into a ``RangeEncoder``."""
@@ -153,6 +161,15 @@ class Writer(Coder):
 
     def __init__(self) -> None:
         self.encoder = RangeEncoder()
+        self._least = 0
+
+    def promise(self, least: int) -> None:
+        """See Coder.promise."""
+        self._least = max(self._least, least)
+
+    def finish(self) -> bytes:
+        """Everything, and as many bytes as were promised."""
+        return self.encoder.finish(self._least)
 
     def uniform(self, value: int, total: int) -> int:
         """See Coder.uniform."""
@@ -186,6 +203,17 @@ class Reader(Coder):
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.decoder = RangeDecoder(data)
+        self._least = 0
+
+    def promise(self, least: int) -> None:
+        """See Coder.promise."""
+        if least > len(self.decoder):
+            raise DecodeError(ErrorCode.TRUNCATED, f"{least} bytes are needed and there are {len(self.decoder)}")
+        self._least = max(self._least, least)
+
+    def finish(self) -> None:
+        """Check that the bytes are the one encoding of what was read."""
+        self.decoder.finish(self._least)
 
     def uniform(self, value: int, total: int) -> int:
         """See Coder.uniform."""

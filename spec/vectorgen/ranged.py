@@ -68,6 +68,17 @@ def build_lists() -> list[Json]:
                 id_ = f"range/list/{vocab_size}/{precision.replace('/', '-')}/k{count}"
                 data = tw.encode_list(q, group.profile)
                 group.add(Case(id_, f"{count} tokens", data, list_value(q), None, ("full",) * (count == vocab_size)))
+    flat = _group(2000, "log2/1")
+    for count in (257, 264, 265, 2000):
+        q = tw.SparseDistribution(
+            2000, tw.Precision.LOG2_1, np.arange(count, dtype=np.int32), np.zeros(count, np.uint32)
+        )
+        data = tw.encode_list(q, flat.profile)
+        id_ = f"range/list/2000/log2-1/flat-{count}"
+        flat.add(
+            Case(id_, f"the first {count} tokens, all equal: zero bytes at the end", data, list_value(q), None, ())
+        )
+    groups.append(flat)
     groups += _bad_lists()
     return [group.to_json() for group in groups]
 
@@ -90,9 +101,18 @@ def _bad_lists() -> list[Group]:
     group.refuse("range/list/32000/log2-1/short", "9 bytes are missing", good[:-9], "truncated")
     group.refuse("range/list/32000/log2-1/half", "half of the bytes", good[: len(good) // 2], "truncated")
     group.refuse("range/list/32000/log2-1/gap", "a number between two symbols", b"\xff" * 8, "non_canonical")
+    flat = _group(2000, "log2/1")
+    q = tw.SparseDistribution(2000, tw.Precision.LOG2_1, np.arange(2000, dtype=np.int32), np.zeros(2000, np.uint32))
+    full = tw.encode_list(q, flat.profile)
+    for label, note, data, error in (
+        ("few", "218 bytes needed, 217 there", full[:-1], "truncated"),
+        ("many", "218 bytes needed, 219 there", full + b"\0", "trailing_bytes"),
+        ("padding", "a byte at the end that is not 0", full[:-1] + b"\x01", "non_canonical"),
+    ):
+        flat.refuse(f"range/list/2000/log2-1/flat-{label}", note, data, error)
     limited = _group(32000, "log2/1", max_entries=31)
     limited.refuse("range/list/32000/log2-1/limit", "32 entries of 31", good, "limit_exceeded")
-    groups = [group, limited]
+    groups = [group, flat, limited]
     for precision, bad in (("f32", 0x80000000), ("f16", 0xFC00), ("bf16", 1)):
         floats = _group(10, precision)
         bits = 32 if precision == "f32" else 16
