@@ -45,7 +45,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument("--draft-temperature", type=float, metavar="T", help="(the target's)")
     draft.add_argument("--k", type=int, default=32, metavar="K", help="tokens a list (%(default)s)")
     draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
-    draft.add_argument("--precision", default="log2/2", choices=[p.value for p in tw.Precision])
+    draft.add_argument("--precision", default="log2/1", choices=[p.value for p in tw.Precision])
+    draft.add_argument(
+        "--entropy", default="range", choices=["range", "none"], help="entropy coder of the lists (%(default)s)"
+    )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
     if args.tokens < 1:
@@ -81,6 +84,7 @@ async def run(args: argparse.Namespace) -> None:
         tokenizer=vocabulary.fingerprint,
         model=model.model_id,
         sampling=sampling,
+        entropy=tuple(dict.fromkeys((args.entropy, "none"))),
         extra=WANTED,
     )
     rng = np.random.default_rng(args.seed)

@@ -120,7 +120,8 @@ class EdgeDevice:
     async def _step(self, frame: bytes) -> None:
         started = time.perf_counter()
         try:
-            for event in self._session.receive_data(frame):
+            # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
+            for event in await asyncio.to_thread(self._session.receive_data, frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             log.warning("%s: refused: %s", self._link.peer, error)
