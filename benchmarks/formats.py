@@ -83,6 +83,9 @@ class Meter(Coder):
         self.bits += math.log2(total / weights[value])
         return value
 
+    def promise(self, least: int) -> None:
+        """See Coder.promise: costs nothing by itself."""
+
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""
         self.bits += math.log2(starts[-1] / (starts[value + 1] - starts[value]))

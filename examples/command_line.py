@@ -24,7 +24,7 @@ def add_common(parser: argparse.ArgumentParser, model: str) -> None:
     group.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
     link = parser.add_argument_group("link")
     link.add_argument("--transport", default="zmq", choices=["zmq", "quic"])
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of this end's random numbers (%(default)s)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
 
@@ -36,6 +36,8 @@ def set_up(args: argparse.Namespace) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s")
+    if not args.verbose:
+        logging.getLogger("quic").setLevel(logging.CRITICAL)  # what it says is said again, better, by the error itself
     import torch
     from transformers.utils import logging as transformers_logging
 

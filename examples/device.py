@@ -60,7 +60,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 async def run(args: argparse.Namespace) -> None:
     """Load the draft, connect, generate, report."""
-    import numpy as np
     from rich.console import Console
     from tslt_transports.link import ClientTls, connect
 
@@ -68,7 +67,9 @@ async def run(args: argparse.Namespace) -> None:
     from examples.fingerprint import vocabulary_of
     from examples.llama_draft import DraftModel
     from examples.report import Stream, Tally, last_line, legend, table
+    from examples.seeds import device_rng
     from examples.timing import WANTED
+    from examples.untrusted import printable
 
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)
@@ -87,14 +88,15 @@ async def run(args: argparse.Namespace) -> None:
         entropy=tuple(dict.fromkeys((args.entropy, "none"))),
         extra=WANTED,
     )
-    rng = np.random.default_rng(args.seed)
-    device = Device(link, model.session(), hello, rng=rng, reply_timeout_s=args.timeout)
+    device = Device(link, model.session(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout)
     console, tally = Console(), Tally()
     try:
         welcome = await device.open()
         console.print(
-            f"[dim]draft model: {model.model_id}, here; target model: {welcome.model}, at {link.peer}[/dim]",
+            f"draft model: {model.model_id}, here; target model: {printable(welcome.model)}, at {link.peer}",
+            style="dim",
             highlight=False,
+            markup=False,
         )
         console.print(legend())
         await device.prompt(prompt)
@@ -106,6 +108,9 @@ async def run(args: argparse.Namespace) -> None:
             tally.rounds.append(round_)
             tally.wall_s = time.perf_counter() - started
             stream.add(round_)
+        stream.finish()
+        if tally.tokens < args.tokens and device.session.state is tw.State.IDLE:
+            console.print("\n(stopped: the context window is full)", style="dim", end="")
     finally:
         console.print()
         await device.close()

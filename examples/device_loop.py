@@ -18,6 +18,7 @@ from tslt_transports.link import Link, LinkClosed
 import tslt_wire as tw
 from examples.llama_draft import DraftSession
 from examples.timing import verify_seconds
+from examples.untrusted import printable
 from tslt_wire.negotiation import context_of
 from tslt_wire.truncation import Truncation
 
@@ -108,6 +109,7 @@ class Device:
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
         """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window."""
+        self._check_expansion(settings.expansion)
         left = max_tokens
         while left > 0 and self.session.state is tw.State.IDLE:
             room = min(self._text.room, self._target_room())
@@ -124,6 +126,14 @@ class Device:
         with suppress(EdgeError):  # if it went first, there is nobody left to say goodbye to
             await self._flush()
         await self._link.close()
+
+    def _check_expansion(self, expansion: tuple[int, ...]) -> None:
+        limit, width, nodes = self._welcome.limits.max_nodes, 1, 0
+        for k in expansion:
+            width *= k
+            nodes += width
+            if nodes > limit:
+                raise ValueError(f"the edge takes trees of {limit} nodes, {expansion} has more")
 
     def _target_room(self) -> int:
         return context_of(self._welcome) - len(self.session.prefix)
@@ -154,7 +164,8 @@ class Device:
             token=verdict.token,
             end=verdict.end,
             drafted=len(expansion),
-            tried=len(path) + bool(tree.children(verdict.node)),
+            # A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
+            tried=len(path) + bool(tree.children(verdict.node) and not verdict.end),
             lists=len(lists),
             nodes=len(tree),
             uplink_bytes=self._link.bytes_sent - sent,
@@ -180,11 +191,13 @@ class Device:
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             await self._flush()
-            raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {error}") from error
+            raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
 
     def _no_failure(self, event: tw.Event) -> tw.Event:
         if isinstance(event, tw.PeerFailed):
-            raise EdgeError(f"the edge at {self._link.peer} refused: {event.error.message or event.error.name}")
+            raise EdgeError(
+                f"the edge at {self._link.peer} refused: {printable(event.error.message) or event.error.name}"
+            )
         if isinstance(event, tw.PeerClosed):
             raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
         return event

@@ -18,9 +18,18 @@ from tslt_transports.link import Link, LinkClosed, Listener
 import tslt_wire as tw
 from examples.llama_model import ContextFull
 from examples.llama_target import TargetModel, TargetSession
+from examples.seeds import edge_rng
 from examples.timing import with_verify_time
+from examples.untrusted import printable
 
 log = logging.getLogger("tslt.edge")
+
+HELLO_TIMEOUT_S = 10.0
+"""Seconds a new link has to say HELLO: several round trips over a bad link."""
+IDLE_TIMEOUT_S = 300.0
+"""Seconds a session may be silent: a user who reads before typing on, not one who left."""
+SCORE_BYTES = 1 << 26
+"""Bytes of one float64 (1 + nodes, V) array: bounds the largest tree an edge offers to verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,9 @@ def edge_settings(model: TargetModel, fingerprint: bytes) -> tw.EdgeSettings:
         model=model.model_id,
         eos_tokens=model.eos_token_ids,
         context=model.context_limit,
+        limits=tw.DecodeLimits(
+            max_nodes=max(16, min(1024, SCORE_BYTES // (8 * model.vocab_size))), max_entries=1 << 18
+        ),
     )
 
 
@@ -52,13 +64,16 @@ async def serve(
     model: TargetModel,
     settings: tw.EdgeSettings,
     *,
-    seed: int,
+    seed: int | None,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
     on_round: Callable[[EdgeRound], None] = lambda _: None,
 ) -> None:
     """Serve devices until the listener is closed or the task is cancelled.
 
-    ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers.
+    ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers; None draws them
+    from the operating system.  A device that says nothing for ``idle_timeout_s`` seconds loses its place.
     """
+    turn = asyncio.Semaphore(1)
     tasks: set[asyncio.Task[None]] = set()
     number = 0
     try:
@@ -67,7 +82,15 @@ async def serve(
                 link = await listener.accept()
             except LinkClosed:
                 return
-            device = EdgeDevice(link, model, settings, rng=np.random.default_rng([seed, number]), on_round=on_round)
+            device = EdgeDevice(
+                link,
+                model,
+                settings,
+                rng=edge_rng(seed, number),
+                turn=turn,
+                idle_timeout_s=idle_timeout_s,
+                on_round=on_round,
+            )
             number += 1
             task = asyncio.create_task(device.run())
             tasks.add(task)
@@ -88,12 +111,16 @@ class EdgeDevice:
         settings: tw.EdgeSettings,
         *,
         rng: np.random.Generator,
+        turn: asyncio.Semaphore,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
         on_round: Callable[[EdgeRound], None] = lambda _: None,
     ) -> None:
         self._link = link
         self._session = tw.EdgeSession(settings)
         self._text: TargetSession = model.session()
         self._rng = rng
+        self._turn = turn
+        self._idle_timeout_s = idle_timeout_s
         self._on_round = on_round
         self._timing = False
 
@@ -102,7 +129,11 @@ class EdgeDevice:
         log.info("%s: connected", self._link.peer)
         try:
             while self._session.state not in (tw.State.CLOSED, tw.State.FAILED):
-                await self._step(await self._link.receive())
+                await self._step(await self._next_frame())
+        except TimeoutError:
+            log.info("%s: said nothing for too long", self._link.peer)
+            self._session.fail(tw.ErrorCode.OVERLOADED, "idle for too long; connect again to go on")
+            await self._flush()
         except LinkClosed as closed:
             log.info("%s", closed)
         except asyncio.CancelledError:
@@ -117,6 +148,14 @@ class EdgeDevice:
         finally:
             await self._link.close()
 
+    async def _next_frame(self) -> bytes:
+        # An open link costs its place: who has not said HELLO yet gets seconds, everybody else minutes.
+        patience = self._idle_timeout_s
+        if self._session.state is tw.State.START:
+            patience = min(patience, HELLO_TIMEOUT_S)
+        async with asyncio.timeout(patience):
+            return await self._link.receive()
+
     async def _step(self, frame: bytes) -> None:
         started = time.perf_counter()
         try:
@@ -124,7 +163,7 @@ class EdgeDevice:
             for event in await asyncio.to_thread(self._session.receive_data, frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            log.warning("%s: refused: %s", self._link.peer, error)
+            log.warning("%s: refused: %s", self._link.peer, printable(str(error)))
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         await self._flush()
@@ -133,18 +172,20 @@ class EdgeDevice:
         match event:
             case tw.SessionOpened(hello):
                 self._timing = hello.extra.get("timing") is True
-                log.info("%s: %s, %s", self._link.peer, hello.model or "unnamed draft model", hello.sampling)
+                log.info("%s: %s, %s", self._link.peer, printable(hello.model) or "unnamed draft model", hello.sampling)
             case tw.PromptReceived():
                 await asyncio.to_thread(self._text.set_prefix, list(self._session.prefix))
             case tw.DraftReceived(draft):
                 await self._verify(draft, started)
             case tw.PeerFailed(error):
-                log.warning("%s: gave up: %s: %s", self._link.peer, error.name, error.message)
+                log.warning("%s: gave up: %s: %s", self._link.peer, error.name, printable(error.message))
             case _:
                 pass
 
     async def _verify(self, draft: tw.Draft, started: float) -> None:
-        verdict = await asyncio.to_thread(self._decide, draft)
+        # One at a time: each holds (1 + nodes) * V floats a few times over.
+        async with self._turn:
+            verdict = await asyncio.to_thread(self._decide, draft)
         seconds = time.perf_counter() - started
         if self._timing:
             verdict = with_verify_time(verdict, seconds)

@@ -93,6 +93,10 @@ class Stream:
         new, self._shown = text[len(self._shown) :], text
         return new
 
+    def finish(self) -> None:
+        """Show what is left of a character that never became whole."""
+        self._console.print(self._text()[len(self._shown) :], end="", highlight=False, markup=False)
+
     def add(self, round_: Round) -> None:
         """Show what a round added."""
         accepted, own = self._grow(round_.accepted), self._grow([] if round_.end else [round_.token])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-import numpy as np
 from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, listen
 from tslt_transports.devcert import make_dev_certificates
 
@@ -14,6 +13,7 @@ from examples.device_loop import Device, DraftSettings
 from examples.edge_loop import edge_settings, serve
 from examples.llama_draft import DraftModel
 from examples.llama_target import TargetModel
+from examples.seeds import device_rng
 from examples.tiny_llama import soften, tiny_draft, tiny_llama
 
 FINGERPRINT = bytes(range(32))
@@ -61,7 +61,7 @@ async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=
         link,
         text or draft.session(),
         tw.Hello(**settings, sampling=sampling or tw.Sampling()),
-        rng=np.random.default_rng(seed),
+        rng=device_rng(seed),
         reply_timeout_s=timeout,
     )
     await device.open()

@@ -15,6 +15,7 @@ import pytest
 from loop_harness import FINGERPRINT, tiny_pair
 
 import tslt_wire as tw
+from examples.seeds import device_rng, edge_rng
 from tslt_wire.tree import expansion_parents
 from tslt_wire.verify import RandomChoices, verify_with
 
@@ -76,7 +77,8 @@ def frequencies(models, expansion, truncation, replacement, sampling, seed, veri
     target_logits, draft_logits = models
     device = tw.DeviceSession(tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=sampling))
     edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT))
-    device_rng, edge_rng = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    # As the loops make them, and with one seed for both ends: that must not make them depend on each other.
+    ours, theirs = device_rng(seed), edge_rng(seed, 0)
     edge.receive_data(device.data_to_send())
     device.receive_data(edge.data_to_send())
     target_probs = cache(lambda path: edge.sampling.probs(target_logits(path)))
@@ -84,11 +86,11 @@ def frequencies(models, expansion, truncation, replacement, sampling, seed, veri
     for _ in range(DRAWS):
         device.send_prompt(PROMPT)
         edge.receive_data(device.data_to_send())
-        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, device_rng)
+        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, ours)
         device.send_draft(tree, tw.ListEvidence(lists, replacement))
         (event,) = edge.receive_data(device.data_to_send())
         rows = np.stack([target_probs(paths[node]) for node in range(-1, len(tree))])
-        edge.send_verdict(verify(event.draft, rows, edge_rng))
+        edge.send_verdict(verify(event.draft, rows, theirs))
         (answer,) = device.receive_data(edge.data_to_send())
         first[answer.tokens[0]] += 1
         if len(answer.tokens) > 1:
@@ -111,6 +113,25 @@ def test_next_tokens_are_distributed_as_the_targets(name, models):
     assert chi_square_p(first, first_probs) > 1e-3
     if second.sum():
         assert chi_square_p(second, second_probs) > 1e-3
+
+
+def first_tokens_over_seeds(models, edge_stream):
+    """P value of first tokens, each with fresh generators of both ends: as many short sessions would have."""
+    target_logits, draft_logits = models
+    counts, probs = np.zeros(V, int), tw.Sampling().probs(target_logits(()))
+    for seed in range(DRAWS // 4):
+        tree, lists, _ = draft_tree(draft_logits, (1,), tw.TopK(8), True, device_rng(seed))
+        draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists))
+        counts[tw.verify(draft, np.stack([probs, probs]), edge_stream(seed)).tokens(tree)[0]] += 1
+    return chi_square_p(counts, probs)
+
+
+def test_equal_seeds_of_both_ends_are_independent(models):
+    assert first_tokens_over_seeds(models, lambda seed: edge_rng(seed, 0)) > 1e-3
+
+
+def test_the_test_notices_ends_that_share_their_random_numbers(models):
+    assert first_tokens_over_seeds(models, device_rng) < 1e-3
 
 
 def test_the_test_notices_a_wrong_acceptance_test(models):

@@ -61,6 +61,8 @@ def encode(message: Message, profile: Profile) -> bytes:
 
     Raises ValueError if the message does not fit the profile (a token outside the vocabulary, lists of another one).
     """
+    if type(message) not in _KIND_OF:
+        raise TypeError(f"expected a message, got {type(message).__name__}")
     out = BitWriter()
     extensions = message.extensions
     out.bits(kind_of(message) | (_HAS_EXTENSIONS if extensions else 0), 8)

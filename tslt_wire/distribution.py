@@ -153,7 +153,10 @@ def sparsify(
     probable than the most probable one has weight 0 and is left out.  Raises ValueError for NaN, +inf, all -inf or
     a bad shape.
     """
-    values = np.asarray(logits, dtype=np.float64)
+    values = np.asarray(logits)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"logits must be real numbers, got dtype {values.dtype}")
+    values = values.astype(np.float64)
     if values.ndim != 1 or not 1 <= len(values) <= MAX_VOCAB_SIZE:
         raise ValueError(f"logits must have shape (V,) with 1 <= V <= {MAX_VOCAB_SIZE}, got {values.shape}")
     top = values.max()

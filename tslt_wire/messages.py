@@ -27,7 +27,10 @@ SPEC_VERSION = 1
 
 def prefix_crc(tokens: Sequence[int], start: int = 0) -> int:
     """CRC-32 of token ids as little-endian uint32; ``start`` is the CRC of the tokens before them."""
-    return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+    try:
+        return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+    except struct.error as error:
+        raise ValueError(f"token ids must be integers in 0..2**32-1: {error}") from error
 
 
 def prefix_hash(tokens: Sequence[int]) -> int:

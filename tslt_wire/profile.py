@@ -26,6 +26,8 @@ class Profile:
     """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.vocab_size, int) or isinstance(self.vocab_size, bool):
+            raise ValueError(f"vocab_size must be an integer, got {self.vocab_size!r}")
         if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:
             raise ValueError(f"vocab_size must be in 1..{MAX_VOCAB_SIZE}, got {self.vocab_size}")
         object.__setattr__(self, "precision", Precision(self.precision))

@@ -12,9 +12,12 @@ import pytest
 from loop_harness import FINGERPRINT, edge_on, generate, greedy_reference, open_device, tiny_pair
 
 import tslt_wire as tw
+from examples import edge_loop
 from examples.device_loop import DraftSettings, EdgeError
 from examples.edge_loop import edge_settings
+from examples.seeds import device_rng, edge_rng
 from examples.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
+from examples.untrusted import printable
 
 TRANSPORTS = ["inprocess", "zmq", "quic"]
 PROMPT = [5, 9, 2, 7]
@@ -303,3 +306,39 @@ def test_only_devices_that_ask_pay_for_timing(wanted, pair, tmp_path):
     _, rounds = asyncio.run(run())
     assert all((r.verify_s > 0) == wanted for r in rounds)
     assert all((r.downlink_bytes > 12) == wanted for r in rounds)
+
+
+def test_seeds_of_the_two_ends_never_meet():
+    for seed in (0, 1, 5):
+        streams = [device_rng(seed), edge_rng(seed, 0), edge_rng(seed, 1), np.random.default_rng(seed)]
+        assert len({tuple(rng.random(3)) for rng in streams}) == 4
+        assert device_rng(seed).random() == device_rng(seed).random()
+    assert device_rng(None).random() != device_rng(None).random()
+
+
+def test_a_link_that_says_nothing_loses_its_place(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(edge_loop, "HELLO_TIMEOUT_S", 0.2)
+
+    async def run():
+        async with edge_on("zmq", pair[0], tmp_path) as dial:
+            link = await dial()
+            answer = tw.decode(await link.receive(), tw.Profile(vocab_size=1))
+            assert answer.code == tw.ErrorCode.OVERLOADED
+
+    asyncio.run(run())
+
+
+def test_a_tree_the_edge_would_refuse_is_refused_before_it_is_drafted(pair, tmp_path):
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path) as dial:
+            device = await open_device(await dial(), pair[1])
+            await device.prompt(PROMPT)
+            with pytest.raises(ValueError, match="1024 nodes"):
+                async for _ in device.generate(100, DraftSettings(expansion=(100, 100, 100))):
+                    pass
+
+    asyncio.run(run())
+
+
+def test_text_of_a_peer_cannot_move_the_cursor():
+    assert printable("red\x1b[31m\nforged [b]") == "red?[31m?forged [b]"
