@@ -43,6 +43,7 @@ from benchmarks.rate_grid import (
 )
 from benchmarks.rate_rules import (
     BUDGET,
+    VERDICTS,
     WITHIN,
     Holds,
     Recommended,
@@ -204,13 +205,13 @@ def sentences(results: Sequence[Result]) -> list[str]:
     """Say where the rule of 16 bytes holds; one sentence a target temperature."""
     found = []
     for result in results:
-        by = {v: [h.group for h in result.holds if h.verdict == v] for v in ("holds", "undecided", "does not")}
+        by = {v: [h.group for h in result.holds if h.verdict == v] for v in VERDICTS}
         text = "; ".join(f"{verdict}: {', '.join(names) or 'nowhere'}" for verdict, names in by.items())
         full, best = whole(result.references), best_whole(result.references)
         other = f" ({best.alpha:.3f} with the draft at {best.draft_temperature:g} T)" if best is not full else ""
         found.append(
             f"Target temperature {result.temperature:g}, whole distribution {full.alpha:.3f}{other}: "
-            f"as much in {BUDGET:g} B {text}."
+            f"as much in {BUDGET:g} B: {text}."
         )
     return found
 
@@ -371,7 +372,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for result in results:
         for table in tables(result):
             # A table that is cut to a narrow terminal or a pipe says nothing.
-            Console(width=max(console.width, 160)).print(table)
+            Console(width=max(console.width, 180)).print(table)
     for sentence in sentences(results):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     if args.json:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import tslt_wire as tw
 from benchmarks.drafts import Logits
-from benchmarks.format_base import Decoded, Floats
+from benchmarks.format_base import Decoded, Floats, FormatError
 from tslt_wire.precision import quantise, weights_of
 from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
 
@@ -27,6 +27,8 @@ _CODED_ENTRIES = 160
 """About so many entries of a setting are range coded in the first pass,"""
 _CODED_LISTS = (1, 6)
 """but at least and at most so many lists."""
+_READ_BACK = 2
+"""At so many positions of the second pass every list is decoded and compared."""
 _ALPHA_SLACK = 0.006
 """A setting is clearly beaten by one of at most its bytes that accepts so much more,"""
 _BYTES_SLACK = 0.85
@@ -183,8 +185,8 @@ class Sample:
 class _Writer:
     """Sizes and overlaps of the lists of one position, each computed once."""
 
-    def __init__(self, draft: Tempered, target: Floats) -> None:
-        self._draft, self._target = draft, target
+    def __init__(self, draft: Tempered, target: Floats, *, read_back: bool = False) -> None:
+        self._draft, self._target, self._read_back = draft, target, read_back
         self._lists: dict[tuple[int, tw.Precision], tuple[tw.SparseDistribution, float]] = {}
         self._sizes: dict[tuple[int, tw.Precision, str], int] = {}
 
@@ -197,12 +199,15 @@ class _Writer:
         return self._lists[key]
 
     def size(self, count: int, precision: tw.Precision, entropy: str) -> int:
-        """Bytes of the list."""
+        """Bytes of the list; FormatError if it is to be read back and does not."""
         key = (count, precision, entropy)
         if key not in self._sizes:
             q = self.made(count, precision)[0]
             profile = tw.Profile(vocab_size=q.vocab_size, precision=precision, entropy=entropy)
-            self._sizes[key] = len(tw.encode_list(q, profile))
+            data = tw.encode_list(q, profile)
+            if self._read_back and tw.decode_list(data, profile) != q:
+                raise FormatError(f"a list of {len(q)} entries at {precision.value}, {entropy} did not read back")
+            self._sizes[key] = len(data)
         return self._sizes[key]
 
 
@@ -266,7 +271,7 @@ def remeasure(sample: Sample, settings: Sequence[Setting], step: Step) -> list[P
     shape = (len(settings), len(sample))
     alphas, sizes, entries = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for i, draft, target in sample.tempered(settings[0].draft_temperature, step):
-        writer = _Writer(draft, target)
+        writer = _Writer(draft, target, read_back=i < _READ_BACK)
         kept = {rule: draft.count(rule) for rule in {s.truncation for s in settings}}
         for n, setting in enumerate(settings):
             count = kept[setting.truncation]

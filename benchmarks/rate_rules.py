@@ -20,6 +20,8 @@ REFERENCE_KS = (8, 16, 32, 64, 320)
 _ENTROPY_CUTS = (2.0, 4.0)
 """Bits; classes of the draft's entropy, which a device knows."""
 _MIN_GROUP = 8
+"""Nothing is said of fewer positions."""
+VERDICTS = ("holds", "undecided", "does not", "too few")
 
 Mask = npt.NDArray[np.bool_]
 
@@ -142,7 +144,9 @@ class Holds:
 
     @property
     def verdict(self) -> str:
-        """``holds`` or ``does not``; ``undecided`` within two standard errors."""
+        """``holds`` or ``does not``; ``undecided`` within two standard errors, ``too few`` positions."""
+        if self.positions < _MIN_GROUP:
+            return "too few"
         if self.setting is None:
             return "does not"
         if abs(self.gain) < 2 * self.gain_se:
@@ -165,13 +169,13 @@ def groups(sample: Sample) -> list[tuple[str, Mask]]:
     found = [
         ("all positions", np.ones(len(sample), np.bool_)),
         ("target sharper than draft", p < q),
-        ("target far sharper (half the draft's entropy)", p < q / 2),
+        ("target sharper by half or more", p < q / 2),
         ("target not sharper", p >= q),
         (f"draft entropy below {low:g} bit", q < low),
         (f"draft entropy {low:g} to {high:g} bit", (q >= low) & (q < high)),
         (f"draft entropy {high:g} bit or more", q >= high),
     ]
-    return [(name, mask) for name, mask in found if mask.sum() >= _MIN_GROUP or mask.all()]
+    return [(name, mask) for name, mask in found if mask.any()]
 
 
 def where_it_holds(sample: Sample, points: Sequence[Point], full: Reference) -> list[Holds]:

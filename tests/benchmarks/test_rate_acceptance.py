@@ -10,6 +10,7 @@ import pytest
 import tslt_wire as tw
 from benchmarks import rate_acceptance
 from benchmarks.drafts import Drafts, Positions, save_drafts
+from benchmarks.format_base import FormatError
 from benchmarks.rate_grid import (
     ENTROPIES,
     PRECISIONS,
@@ -27,6 +28,7 @@ from benchmarks.rate_grid import (
     truncations,
 )
 from benchmarks.rate_rules import (
+    VERDICTS,
     Reference,
     best_in_budget,
     entropy_bits,
@@ -114,6 +116,14 @@ def test_first_pass_agrees_with_the_second_and_leaves_long_lists_out():
         np.testing.assert_array_equal(one.alphas, other.alphas)
         # Six lists at most are range coded in the first pass, and here there are six.
         assert one.bytes == pytest.approx(other.bytes)
+
+
+def test_a_list_that_does_not_read_back_is_an_error(monkeypatch):
+    sample, *_ = sample_of(2)
+    other = tw.sparsify(np.zeros(VOCAB), truncation=tw.TopK(3))
+    monkeypatch.setattr(tw, "decode_list", lambda *_: other)
+    with pytest.raises(FormatError, match="did not read back"):
+        remeasure(sample, [Setting(0.8, 1.0, tw.TopK(4), tw.Precision.LOG2_1, "range")], lambda: None)
 
 
 def test_pareto_front_of_known_points():
@@ -223,7 +233,7 @@ def test_program(tmp_path, capsys):
         (t, rule, entropy) for t in (1.0, 0.7) for rule in ("within", "budget") for entropy in ("any", "none")
     }
     assert all(c["bytes"] <= 16 for c in result["recommended"] if c["rule"] == "budget")
-    assert {h["verdict"] for h in result["holds"]} <= {"holds", "undecided", "does not"}
+    assert {h["verdict"] for h in result["holds"]} <= set(VERDICTS)
     assert {r["name"] for r in result["references"]} == {"whole", "ksqs", "paper"}
 
     rate_acceptance.main([*argv, "--json", str(tmp_path / "again.json")])
