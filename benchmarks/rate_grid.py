@@ -1,0 +1,305 @@
+"""Every setting of a list, measured: mean bytes of ``encode_list`` and mean acceptance, on positions of a real pair.
+
+Two passes.  All settings are screened on few positions, and ``entropy="range"`` there on fewer still (its bytes are
+estimated as those of ``"none"`` times the ratio of the two).  What is not clearly beaten is then measured on other
+positions, every list coded.  A position is sorted once, and settings that keep the same number of tokens share their
+list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+import tslt_wire as tw
+from benchmarks.drafts import Logits
+from benchmarks.format_base import Decoded, Floats, FormatError
+from tslt_wire.precision import quantise, weights_of
+from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
+
+ENTROPIES = ("none", "range")
+PRECISIONS = tuple(tw.Precision(name) for name in ("log2/0", "log2/1", "log2/2", "log2/3", "log2/4", "f16", "bf16"))
+DRAFT_TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+_CODED_ENTRIES = 160
+"""About so many entries of a setting are range coded in the first pass,"""
+_CODED_LISTS = (1, 6)
+"""but at least and at most so many lists."""
+_READ_BACK = 2
+"""At so many positions of the second pass every list is decoded and compared."""
+_ALPHA_SLACK = 0.006
+"""A setting is clearly beaten by one of at most its bytes that accepts so much more,"""
+_BYTES_SLACK = 0.85
+"""or by one that accepts as much in this fraction of its bytes."""
+
+Step = Callable[[], None]
+Indices = npt.NDArray[np.int64]
+
+
+def truncations() -> list[Truncation]:
+    """The rules that are compared."""
+    return [
+        *(TopK(k) for k in (4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 320)),
+        *(TopP(p) for p in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
+        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001)),
+        *(TopK(k) & MinProb(tau) for k, tau in ((8, 0.03), (16, 0.01), (32, 0.01), (64, 0.003))),
+        *(TopK(k) & TopP(p) for k, p in ((8, 0.8), (16, 0.9), (32, 0.9), (64, 0.95), (320, 0.95))),
+        TopP(0.9) & MinProb(0.01),
+    ]
+
+
+def describe(rule: Truncation) -> str:
+    """How ``rule`` is written in Python, without names of arguments."""
+    if isinstance(rule, Both):
+        return f"{describe(rule.first)} & {describe(rule.second)}"
+    (value,) = (getattr(rule, name) for name in rule.__dataclass_fields__)  # type: ignore[attr-defined]
+    return f"{type(rule).__name__}({value:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way to make and write a list."""
+
+    temperature: float
+    """The target's."""
+    draft_temperature: float
+    """The draft's, as a multiple of the target's."""
+    truncation: Truncation
+    precision: tw.Precision
+    entropy: str
+
+    @property
+    def text(self) -> str:
+        """For tables and labels."""
+        return f"{self.draft_temperature:g} T, {describe(self.truncation)}, {self.precision.value}, {self.entropy}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A setting and what it gave."""
+
+    setting: Setting
+    entries: float
+    """Mean entries of a list."""
+    sizes: Floats
+    """Bytes of each list; of the first pass and ``"range"``: estimates that are right in the mean only."""
+    alphas: Floats
+    """1 - TV(target, list) at each position."""
+
+    @property
+    def bytes(self) -> float:
+        """Mean bytes of a list."""
+        return float(self.sizes.mean())
+
+    @property
+    def alpha(self) -> float:
+        """Mean acceptance."""
+        return float(self.alphas.mean())
+
+    @property
+    def alpha_se(self) -> float:
+        """Standard error of ``alpha``, positions taken as independent."""
+        return standard_error(self.alphas)
+
+
+def standard_error(values: Floats) -> float:
+    """Standard error of the mean of ``values``; 0 of a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
+    """Acceptance 1 - TV of ``q`` against a whole distribution (V,), from the listed tokens alone."""
+    return float(np.minimum(target[q.ids], q.probs).sum())
+
+
+# ------------------------------------------------------------------------------------------------------------ positions
+
+
+class Ordered:
+    """A draft model's logits at one position, sorted once for all temperatures and truncations."""
+
+    def __init__(self, logits: Logits) -> None:
+        values = np.asarray(logits, np.float64)
+        self.order = np.argsort(-values, kind="stable")
+        self.gaps = values - values[self.order[0]]
+
+
+class Tempered:
+    """The same at one temperature: ``sparsify`` for many truncations and precisions."""
+
+    def __init__(self, position: Ordered, temperature: float) -> None:
+        self._order = position.order
+        self._shifted = position.gaps / temperature
+        probs = np.exp(self._shifted)
+        self._dense = probs / probs.sum()
+        self._probs = self._dense[position.order]
+        self._sorted: dict[int, tuple[Indices, Indices]] = {}
+
+    @property
+    def dense(self) -> Floats:
+        """The whole distribution (V,)."""
+        return np.asarray(self._dense)
+
+    def count(self, rule: Truncation) -> int:
+        """How many tokens ``rule`` keeps."""
+        return rule.count(self._probs)
+
+    def list(self, count: int, precision: tw.Precision) -> tw.SparseDistribution:
+        """What ``sparsify`` returns for a rule that keeps ``count`` tokens."""
+        if count not in self._sorted:
+            kept = self._order[:count]
+            self._sorted[count] = kept, np.sort(kept)
+        ids = self._sorted[count][1]
+        codes = quantise(precision, self._shifted[ids])
+        sampled = weights_of(precision, codes) > 0
+        return tw.SparseDistribution(len(self._order), precision, ids[sampled].astype(np.int32), codes[sampled])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Positions: the draft's logits, and the target's distribution at its temperature."""
+
+    temperature: float
+    drafts: Sequence[Ordered]
+    targets: Floats
+    """(N, V)."""
+
+    @classmethod
+    def of(cls, temperature: float, drafts: Sequence[Ordered], target: Logits) -> Sample:
+        """``drafts`` and the target's logits (N, V) beside them."""
+        return cls(temperature, drafts, tw.Sampling(temperature=temperature).probs(target))
+
+    def __len__(self) -> int:
+        """Return the number of positions."""
+        return len(self.drafts)
+
+    def tempered(self, factor: float, step: Step) -> Iterable[tuple[int, Tempered, Floats]]:
+        """Each position at ``factor`` times the target's temperature: (number, draft, target (V,))."""
+        for i, (draft, target) in enumerate(zip(self.drafts, self.targets, strict=True)):
+            yield i, Tempered(draft, factor * self.temperature), target
+            step()
+
+
+class _Writer:
+    """Sizes and overlaps of the lists of one position, each computed once."""
+
+    def __init__(self, draft: Tempered, target: Floats, *, read_back: bool = False) -> None:
+        self._draft, self._target, self._read_back = draft, target, read_back
+        self._lists: dict[tuple[int, tw.Precision], tuple[tw.SparseDistribution, float]] = {}
+        self._sizes: dict[tuple[int, tw.Precision, str], int] = {}
+
+    def made(self, count: int, precision: tw.Precision) -> tuple[tw.SparseDistribution, float]:
+        """Return the list and its overlap with the target."""
+        key = (count, precision)
+        if key not in self._lists:
+            q = self._draft.list(count, precision)
+            self._lists[key] = q, overlap(q, self._target)
+        return self._lists[key]
+
+    def size(self, count: int, precision: tw.Precision, entropy: str) -> int:
+        """Bytes of the list; FormatError if it is to be read back and does not."""
+        key = (count, precision, entropy)
+        if key not in self._sizes:
+            q = self.made(count, precision)[0]
+            profile = tw.Profile(vocab_size=q.vocab_size, precision=precision, entropy=entropy)
+            data = tw.encode_list(q, profile)
+            if self._read_back and tw.decode_list(data, profile) != q:
+                raise FormatError(f"a list of {len(q)} entries at {precision.value}, {entropy} did not read back")
+            self._sizes[key] = len(data)
+        return self._sizes[key]
+
+
+# -------------------------------------------------------------------------------------------------------------- passes
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """The first pass over one target temperature and one draft temperature."""
+
+    points: list[Point]
+    left_out: list[tuple[Truncation, float]]
+    """Rules whose lists are too long, and the mean of their entries."""
+
+
+def screen(
+    sample: Sample,
+    factor: float,
+    *,
+    rules: Sequence[Truncation],
+    precisions: Sequence[tw.Precision],
+    max_entries: int,
+    step: Step,
+) -> Screened:
+    """Measure all ``rules`` x ``precisions`` x entropy settings at draft temperature ``factor`` * target's.
+
+    Rules with a mean of more than ``max_entries`` entries are left out.  ``step`` is called once a position.
+    """
+    drafts = list(sample.tempered(factor, lambda: None))
+    counts = np.array([[draft.count(rule) for rule in rules] for _, draft, _ in drafts])
+    means = counts.mean(axis=0)
+    used = [r for r in range(len(rules)) if means[r] <= max_entries]
+    shape = (len(rules), len(precisions), len(sample))
+    alphas, plain, coded = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    wanted = np.clip(_CODED_ENTRIES // np.maximum(means, 1), *_CODED_LISTS)
+    for i, draft, target in drafts:
+        writer = _Writer(draft, target)
+        for r in used:
+            for p, precision in enumerate(precisions):
+                count = int(counts[i, r])
+                alphas[r, p, i] = writer.made(count, precision)[1]
+                plain[r, p, i] = writer.size(count, precision, "none")
+                if i < wanted[r]:
+                    coded[r, p, i] = writer.size(count, precision, "range")
+        step()
+    points = []
+    for r in used:
+        first = int(min(wanted[r], len(sample)))
+        for p, precision in enumerate(precisions):
+            ratio = coded[r, p, :first].sum() / plain[r, p, :first].sum()
+            for entropy, sizes in zip(ENTROPIES, (plain[r, p], plain[r, p] * ratio), strict=True):
+                setting = Setting(sample.temperature, factor, rules[r], precision, entropy)
+                points.append(Point(setting, float(means[r]), sizes, alphas[r, p]))
+    return Screened(points, [(rules[r], float(means[r])) for r in range(len(rules)) if r not in used])
+
+
+def remeasure(sample: Sample, settings: Sequence[Setting], step: Step) -> list[Point]:
+    """Measure ``settings`` (of one draft temperature) with every list coded; ``step`` is called once a position."""
+    if not settings:
+        return []
+    shape = (len(settings), len(sample))
+    alphas, sizes, entries = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for i, draft, target in sample.tempered(settings[0].draft_temperature, step):
+        writer = _Writer(draft, target, read_back=i < _READ_BACK)
+        kept = {rule: draft.count(rule) for rule in {s.truncation for s in settings}}
+        for n, setting in enumerate(settings):
+            count = kept[setting.truncation]
+            q, alphas[n, i] = writer.made(count, setting.precision)
+            sizes[n, i] = writer.size(count, setting.precision, setting.entropy)
+            entries[n, i] = len(q)
+    return [Point(s, float(entries[n].mean()), sizes[n], alphas[n]) for n, s in enumerate(settings)]
+
+
+def contenders(points: Sequence[Point]) -> list[Point]:
+    """Those of ``points`` that are not clearly beaten: the rest is hardly on the Pareto front of other positions."""
+    if not points:
+        return []
+    order = sorted(points, key=lambda point: (point.bytes, -point.alpha))
+    sizes = np.array([point.bytes for point in order])
+    best = np.maximum.accumulate([point.alpha for point in order])
+    found = []
+    for point, here in zip(order, best, strict=True):
+        cheaper = int(np.searchsorted(sizes, point.bytes * _BYTES_SLACK, side="right"))
+        if point.alpha >= here - _ALPHA_SLACK and (cheaper == 0 or point.alpha > best[cheaper - 1]):
+            found.append(point)
+    return found
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """Points that no other beats in bytes and alpha at once, by ascending bytes (and so by ascending alpha)."""
+    found: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.bytes, -point.alpha)):
+        if not found or point.alpha > found[-1].alpha:
+            found.append(point)
+    return found

@@ -1,0 +1,201 @@
+"""What is concluded from measured settings: references beside them, recommended defaults, and where a rule holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.baselines import KSqs, Paper
+from benchmarks.format_base import Floats
+from benchmarks.rate_grid import Ordered, Point, Sample, Tempered, overlap, pareto_front, standard_error
+
+WITHIN = 0.01
+"""The first rule: the cheapest setting that accepts at most so much less than the best one."""
+BUDGET = 16.0
+"""The second rule: the setting of at most so many bytes, in the mean, that accepts most."""
+REFERENCE_KS = (8, 16, 32, 64, 320)
+_ENTROPY_CUTS = (2.0, 4.0)
+"""Bits; classes of the draft's entropy, which a device knows."""
+_MIN_GROUP = 8
+"""Nothing is said of fewer positions."""
+VERDICTS = ("holds", "undecided", "does not", "too few")
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Something that the settings are compared with."""
+
+    name: str
+    """``whole``, ``ksqs`` or ``paper``."""
+    label: str
+    temperature: float
+    draft_temperature: float
+    """As a multiple of the target's."""
+    k: int | None
+    bytes: float
+    """Mean; of a whole distribution: float16 for each token."""
+    alphas: Floats
+
+    @property
+    def alpha(self) -> float:
+        """Mean acceptance."""
+        return float(self.alphas.mean())
+
+
+def references(sample: Sample, positions: npt.NDArray[np.floating], factors: Sequence[float]) -> list[Reference]:
+    """Measure the whole distribution at each of ``factors`` and at 1, then K-SQS and the paper's list at 1.
+
+    ``positions``: the draft's logits (N, V) of ``sample``.
+    """
+    vocab_size, t = sample.targets.shape[1], sample.temperature
+    found = []
+    for factor in sorted({1.0, *factors}):
+        alphas = [float(np.minimum(d.dense, p).sum()) for _, d, p in sample.tempered(factor, lambda: None)]
+        label = "whole distribution" + ("" if factor == 1 else f", draft at {factor:g} T")
+        found.append(Reference("whole", label, t, factor, None, 2.0 * vocab_size, np.array(alphas)))
+    for row, label in ((KSqs(vocab_size), "K-SQS formula"), (Paper(vocab_size), "the paper's list")):
+        for k in sorted({min(k, vocab_size) for k in REFERENCE_KS}):
+            items = [row.prepare(logits, k=k, temperature=t) for logits in positions]
+            alphas = [overlap(row.lists(item)[0], p) for item, p in zip(items, sample.targets, strict=True)]  # type: ignore[arg-type]
+            sizes = [row.size(item) for item in items]  # type: ignore[arg-type]
+            found.append(Reference(row.name, f"{label}, K = {k}", t, 1.0, k, float(np.mean(sizes)), np.array(alphas)))
+    return found
+
+
+def whole(found: Sequence[Reference]) -> Reference:
+    """Return the whole distribution at the target's temperature: vanilla speculative decoding."""
+    return next(r for r in found if r.name == "whole" and r.draft_temperature == 1)
+
+
+def best_whole(found: Sequence[Reference]) -> Reference:
+    """Return the whole distribution at the draft temperature that accepts most."""
+    return max((r for r in found if r.name == "whole"), key=lambda r: r.alpha)
+
+
+# --------------------------------------------------------------------------------------------------------------- rules
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What a rule chose for one target temperature."""
+
+    rule: str
+    """``within`` or ``budget``."""
+    entropy: str
+    """``any`` or ``none``: the entropy settings it chose from."""
+    point: Point
+    gain: float
+    """Its acceptance less that of the whole distribution."""
+    gain_se: float
+    """Standard error of ``gain``, by pairs."""
+
+
+def within_of_best(front: Sequence[Point], margin: float = WITHIN) -> Point:
+    """Return the cheapest of a Pareto front that is within ``margin`` of its best acceptance."""
+    return next(p for p in front if p.alpha >= front[-1].alpha - margin)
+
+
+def best_in_budget(front: Sequence[Point], budget: float = BUDGET) -> Point | None:
+    """Return the most accepting of a Pareto front in at most ``budget`` bytes, None if none is that small."""
+    return next((p for p in reversed(front) if p.bytes <= budget), None)
+
+
+def recommend(points: Sequence[Point], full: Reference) -> list[Recommended]:
+    """Apply both rules to all of ``points`` and to those without entropy coding (one target temperature)."""
+    found = []
+    for entropy, chosen in (("any", points), ("none", [p for p in points if p.setting.entropy == "none"])):
+        front = pareto_front(chosen)
+        if not front:
+            continue
+        for rule, point in (("within", within_of_best(front)), ("budget", best_in_budget(front))):
+            if point is not None:
+                found.append(Recommended(rule, entropy, point, *_gain(point.alphas, full.alphas)))
+    return found
+
+
+def _gain(alphas: Floats, full: Floats) -> tuple[float, float]:
+    differences = alphas - full
+    return float(differences.mean()), standard_error(differences)
+
+
+# --------------------------------------------------------------------------------------------------------------- where
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Whether at most 16 bytes accept as much as the whole distribution, for a kind of positions."""
+
+    temperature: float
+    group: str
+    positions: int
+    whole: float
+    """Acceptance of the whole distribution there."""
+    setting: str | None
+    """Of at most 16 bytes there, the one that accepts most; None if there is none."""
+    bytes: float
+    alpha: float
+    gain: float
+    gain_se: float
+
+    @property
+    def verdict(self) -> str:
+        """``holds`` or ``does not``; ``undecided`` within two standard errors, ``too few`` positions."""
+        if self.positions < _MIN_GROUP:
+            return "too few"
+        if self.setting is None:
+            return "does not"
+        if abs(self.gain) < 2 * self.gain_se:
+            return "undecided"
+        return "holds" if self.gain >= 0 else "does not"
+
+
+def entropy_bits(probs: Floats) -> Floats:
+    """Entropy of each row of ``probs`` (N, V), in bits."""
+    logs = np.log2(probs, out=np.zeros_like(probs), where=probs > 0)
+    return np.asarray(-(probs * logs).sum(axis=-1))
+
+
+def groups(sample: Sample) -> list[tuple[str, Mask]]:
+    """Kinds of positions: by which of the two is sharper, and by the draft's entropy at the target's temperature."""
+    drafts: Sequence[Ordered] = sample.drafts
+    q = np.array([entropy_bits(Tempered(d, sample.temperature).dense) for d in drafts])
+    p = entropy_bits(sample.targets)
+    low, high = _ENTROPY_CUTS
+    found = [
+        ("all positions", np.ones(len(sample), np.bool_)),
+        ("target sharper than draft", p < q),
+        ("target sharper by half or more", p < q / 2),
+        ("target not sharper", p >= q),
+        (f"draft entropy below {low:g} bit", q < low),
+        (f"draft entropy {low:g} to {high:g} bit", (q >= low) & (q < high)),
+        (f"draft entropy {high:g} bit or more", q >= high),
+    ]
+    return [(name, mask) for name, mask in found if mask.any()]
+
+
+def where_it_holds(sample: Sample, points: Sequence[Point], full: Reference) -> list[Holds]:
+    """For each kind of positions, the best of ``points`` in 16 bytes there against the whole distribution there."""
+    found = []
+    for name, mask in groups(sample):
+        fitting = [p for p in points if p.sizes[mask].mean() <= BUDGET]
+        best = max(fitting, key=lambda p: float(p.alphas[mask].mean()), default=None)
+        gain, error = _gain(best.alphas[mask], full.alphas[mask]) if best else (float("-inf"), 0.0)
+        found.append(
+            Holds(
+                temperature=sample.temperature,
+                group=name,
+                positions=int(mask.sum()),
+                whole=float(full.alphas[mask].mean()),
+                setting=best.setting.text if best else None,
+                bytes=float(best.sizes[mask].mean()) if best else 0.0,
+                alpha=float(best.alphas[mask].mean()) if best else 0.0,
+                gain=gain if best else -float(full.alphas[mask].mean()),
+                gain_se=error,
+            )
+        )
+    return found
