@@ -7,6 +7,7 @@ in ``baselines``, what a format is in ``format_base``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from benchmarks.baselines import (
 )
 from benchmarks.drafts import EXPANSION, Drafts, Logits, Round
 from benchmarks.format_base import Bitstream, Decoded, Format, FormatError
+from tslt_wire.list_range import ListModel
+from tslt_wire.range_coder import Coder
 
 ROUND = 20
 """Round number of every frame: a session of a few seconds, one byte."""
@@ -55,6 +58,60 @@ class TsltList(Bitstream[Logits, tw.SparseDistribution]):
     def decode(self, data: bytes) -> tw.SparseDistribution:
         """See Bitstream.decode."""
         return tw.decode_list(data, self.profile)
+
+
+class Meter(Coder):
+    """Adds up what the symbols of a model cost an ideal coder."""
+
+    reads = False
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def uniform(self, value: int, total: int) -> int:
+        """See Coder.uniform."""
+        self.bits += math.log2(total)
+        return value
+
+    def chance(self, value: int, ones: int, total: int) -> int:
+        """See Coder.chance."""
+        self.bits += math.log2(total / (ones if value else total - ones))
+        return value
+
+    def choose(self, value: int, weights: Sequence[int], total: int) -> int:
+        """See Coder.choose."""
+        self.bits += math.log2(total / weights[value])
+        return value
+
+    def locate(self, value: int, starts: Sequence[int]) -> int:
+        """See Coder.locate."""
+        self.bits += math.log2(starts[-1] / (starts[value + 1] - starts[value]))
+        return value
+
+
+class TsltIdeal(Format[Logits, tw.SparseDistribution]):
+    """What an ideal coder would need with the model of ``entropy="range"``: the distance to it is the coder's."""
+
+    group = "formula"
+
+    def __init__(self, vocab_size: int, precision: tw.Precision) -> None:
+        self.vocab_size, self.precision = vocab_size, precision
+        self.name = f"ideal_{precision.name.lower()}"
+        self.title = f"tslt {precision.value}, ideal coder"
+
+    def prepare(self, source: Logits, *, k: int, temperature: float) -> tw.SparseDistribution:
+        """See Format.prepare."""
+        return tw.sparsify(source, temperature=temperature, truncation=tw.TopK(k), precision=self.precision)
+
+    def lists(self, item: tw.SparseDistribution) -> list[Decoded]:
+        """See Format.lists."""
+        return [Decoded(item.ids, item.probs)]
+
+    def size(self, item: tw.SparseDistribution) -> float:
+        """The code length / 8."""
+        meter = Meter()
+        ListModel(meter, self.vocab_size, self.precision).code(item, len(item))
+        return meter.bits / 8
 
 
 class TsltFrame(Bitstream[Round, tw.Draft]):
@@ -131,6 +188,7 @@ LIST_PRECISIONS = (
     tw.Precision.LOG2_3,
     tw.Precision.LOG2_4,
 )
+RANGE_PRECISIONS = (tw.Precision.LOG2_0, tw.Precision.LOG2_1, tw.Precision.LOG2_2)
 FRAME_PRECISIONS = (tw.Precision.F16, tw.Precision.LOG2_0, tw.Precision.LOG2_2)
 
 
@@ -150,12 +208,19 @@ def list_formats(token_bytes: Sequence[bytes]) -> list[Format[Logits, Any]]:
         Dense(size, "fp32"),
         DenseMsgpack(size),
         *(TsltList(size, precision) for precision in LIST_PRECISIONS),
+        *(TsltList(size, precision, "range") for precision in RANGE_PRECISIONS),
+        *(TsltIdeal(size, precision) for precision in RANGE_PRECISIONS),
     ]
 
 
 def frame_formats(vocab_size: int) -> list[TsltFrame]:
     """Every format of a whole draft frame."""
-    return [TsltFrame(vocab_size, precision, shape) for shape in ("chain", "tree") for precision in FRAME_PRECISIONS]
+    return [
+        TsltFrame(vocab_size, precision, shape, entropy)
+        for shape in ("chain", "tree")
+        for entropy, precisions in (("none", FRAME_PRECISIONS), ("range", RANGE_PRECISIONS))
+        for precision in precisions
+    ]
 
 
 def formats(token_bytes: Sequence[bytes]) -> list[Format[Any, Any]]:

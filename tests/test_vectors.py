@@ -193,11 +193,17 @@ def test_frames_with_a_flipped_bit_are_refused():
                 tw.decode(flipped(data, bit), profile)
 
 
-def test_truncated_content_with_its_checksum_is_refused():
+def test_truncated_content_with_its_checksum_is_refused_or_canonical():
     for profile, data in VALID:
         for size in every(len(data) - 4, REPAIRED_PER_FRAME):
-            with pytest.raises(tw.DecodeError):
-                tw.decode(sealed(data[:size]), profile)
+            other = sealed(data[:size])
+            try:
+                message = tw.decode(other, profile)
+            except tw.DecodeError:
+                continue
+            # The first bytes of range-coded lists may be other, shorter lists; nothing else ends early.
+            assert profile.entropy == "range"
+            assert tw.encode(message, profile) == other
 
 
 def test_flipped_content_with_its_checksum_is_refused_or_canonical():

@@ -63,16 +63,20 @@ def split_weights(n: int, left: int, right: int, urn_left: int, urn_right: int) 
     weight, above = _PEAK, [_PEAK]
     for k in range(mode, last):
         up, down = ratio(k)
-        weight = max(1, min(weight * up // down, _PEAK << 4))
+        weight = min(weight * up // down, _PEAK << 4)
+        if weight >> _SPARE_BITS == 0:
+            break
         above.append(weight)
     weight, below = _PEAK, []
     for k in range(mode - 1, first - 1, -1):
         up, down = ratio(k)
-        weight = max(1, min(weight * down // up, _PEAK << 4))
+        weight = min(weight * down // up, _PEAK << 4)
+        if weight >> _SPARE_BITS == 0:
+            break
         below.append(weight)
-    weights = (*reversed(below), *above)
-    weights = tuple(max(1, w >> _SPARE_BITS) for w in weights)
-    return first, weights, sum(weights)
+    near = tuple(w >> _SPARE_BITS for w in (*reversed(below), *above))
+    before, after = mode - first - len(below), last - mode + 1 - len(above)
+    return first, (1,) * before + near + (1,) * after, sum(near) + before + after
 
 
 _remembered = lru_cache(maxsize=1 << 12)(split_weights)

@@ -95,7 +95,8 @@ def test_what_is_decoded_is_near_the_truncated_softmax(row):
     dense = np.zeros(VOCAB)
     dense[decoded.ids] = decoded.probs
     coarse = {"tslt_log2_0": 0.2, "tslt_log2_1": 0.1, "tslt_log2_2": 0.06, "tslt_log2_3": 0.03, "tslt_log2_4": 0.02}
-    tolerance = {"ksqs": 0.05, **coarse}.get(row.name, 0.005)
+    name = row.name.removesuffix("_range").replace("ideal", "tslt")
+    tolerance = {"ksqs": 0.05, **coarse}.get(name, 0.005)
     assert 0.5 * np.abs(dense - exact).sum() < tolerance
 
 
@@ -201,12 +202,14 @@ def test_frames_cost_their_lists_and_little_more(drafts):
     for row in formats(drafts.token_bytes):
         if not isinstance(row, TsltFrame):
             continue
-        single = TsltList(VOCAB, row.precision)
+        single = TsltList(VOCAB, row.precision, row.profile.entropy)
         for source in row.rounds(drafts):
             item = row.prepare(source, k=16, temperature=1.0)
             assert row.tokens(item) == (4 if row.shape == "chain" else 14)
             lists = sum(single.size(q) for q in item.evidence.lists.values())
-            assert lists < row.size(item) < lists + 24
+            assert row.size(item) < lists + 24
+            # Range-coded lists of a frame lean on each other.
+            assert row.profile.entropy == "range" or lists < row.size(item)
 
 
 def test_frames_at_low_temperature_replace_tokens_that_no_list_can_hold(drafts):
