@@ -610,12 +610,16 @@ def split_weights(n: int, lower: int, upper: int, prior_low: int, prior_high: in
         return (k + 1) * (prior_high + 16 * (n - k - 1)) * (upper - n + k + 1) * lower
 
     middle = min(max(n * prior_low // (prior_low + prior_high), first), last)
-    x = {middle: 1 << 40}
-    for k in range(middle, last):
-        x[k + 1] = max(1, min(x[k] * up(k) // down(k), 1 << 44))
-    for k in range(middle - 1, first - 1, -1):
-        x[k] = max(1, min(x[k + 1] * down(k) // up(k), 1 << 44))
-    return [max(1, x[k] >> 16) for k in range(first, last + 1)]
+    weights = [1] * (last - first + 1)
+    for way, end in ((1, last), (-1, first)):
+        x, k = 1 << 40, middle
+        while x >> 16 > 0:
+            weights[k - first] = x >> 16
+            if k == end:
+                break
+            x = min(x * up(k) // down(k) if way == 1 else x * down(k - 1) // up(k - 1), 1 << 44)
+            k += way
+    return weights
 
 
 # ----------------------------------------------------------------------------------------------------- 6.1: drafts
