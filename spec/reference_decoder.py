@@ -588,7 +588,7 @@ class RangeLists:
         """[RLIST-8]"""
         self.lists += 1
         self.last_size = size = len(ids)
-        if len(self.seen.keys() | ids) > SEEN_LIMIT:
+        if len(self.seen) + size > SEEN_LIMIT:
             self.seen = {}
         if size > SEEN_LIMIT:
             return
