@@ -1,7 +1,8 @@
 """Reference decoder of tslt-wire: bytes to plain values, written from tslt-wire.md alone and in its order.
 
-Made to be read and to test other decoders against, not for speed.  Values have the JSON form of the test vectors; what
-is not a message raises ``DecodeError``.  Tags such as ``[BIT-5]`` are the requirements a function implements.
+Made to be read and to test other decoders against, not for speed; one file, however long, so that it can be copied.
+Values have the JSON form of the test vectors; what is not a message raises ``DecodeError``.  Tags such as ``[BIT-5]``
+are the requirements a function implements.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Bits:
         return 8 * len(self.content) - self.at
 
     def need(self, bits: int) -> None:
-        """[BIT-5]"""
+        """[BIT-5], [LIMIT-3]"""
         refuse_if(bits > self.left(), "truncated")
 
     def field(self, bits: int) -> int:

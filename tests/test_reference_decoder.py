@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import strategies
 from hypothesis import given, settings
@@ -304,6 +305,30 @@ def test_any_symbols(vocab_size):
         )
         same_frame(sealed(content[: rng.randrange(6, len(content) + 1)]), profile, {})
     assert None in found
+
+
+@pytest.mark.parametrize("pools", [[1500, 548, 700, 5], [1500, 549, 700, 700], [2048, 900, 30], [30, 2049, 900, 30]])
+def test_what_a_draft_forgets(pools):
+    """[RLIST-8] adds the tokens of ``seen`` and of the list, those in both counted twice."""
+    rng, start, lists = np.random.default_rng(1), 0, {}
+    for index, count in enumerate(pools):
+        start = 1500 if count in (548, 549) else 0  # else they overlap
+        logits = np.full(3000, -np.inf)
+        logits[start : start + count] = rng.normal(size=count)
+        lists[index - 1] = tw.sparsify(logits, precision="log2/1")
+    parents = list(range(-1, len(pools) - 1))
+    tree = tw.TokenTree([int(found.ids[0]) for found in lists.values()], parents)
+    draft = tw.Draft(round=0, prefix_length=1, prefix_hash=2, tree=tree, evidence=tw.ListEvidence(lists))
+    profile = {"vocab_size": 3000, "entropy": "range"}
+    assert same_frame(tw.encode(draft, tw.Profile(**profile)), profile, {})[1] is None
+
+
+@pytest.mark.parametrize("count", [4096, 4097, 16383, 16384])
+def test_long_lists(count):
+    logits = np.random.default_rng(count).normal(size=40000) * 2
+    q = tw.sparsify(logits, truncation=tw.TopK(count), precision="log2/1")
+    profile = {"vocab_size": 40000, "precision": "log2/1", "entropy": "range"}
+    assert same_list(tw.encode_list(q, tw.Profile(**profile)), profile, {})[1] is None
 
 
 def test_weights_of_splits_add_up():
