@@ -1,0 +1,963 @@
+"""Reference decoder of tslt-wire: bytes to plain values, written from tslt-wire.md alone and in its order.
+
+Made to be read and to test other decoders against, not for speed; one file, however long, so that it can be copied.
+Values have the JSON form of the test vectors; what is not a message raises ``DecodeError``.  Tags such as ``[BIT-5]``
+are the requirements a function implements.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import struct
+import sys
+import zlib
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Any
+
+Json = dict[str, Any]
+Profile = Mapping[str, Any]  # 3.1: vocab_size, entropy ("none" unless given) and, for lone lists, precision
+Limits = Mapping[str, int]
+
+DEFAULT_LIMITS = {  # section 8
+    "max_frame_bytes": 4194304,
+    "max_nodes": 1024,
+    "max_depth": 256,
+    "max_entries": 2097152,
+    "max_prompt_tokens": 262144,
+    "max_control_bytes": 65536,
+    "max_extensions": 16,
+}
+U32 = (1 << 32) - 1
+MAX_VOCAB = 1 << 20  # [LIMIT-2]
+RUNS_ABOVE = 200  # lists with more ids are shown as runs (vectors/README.md)
+
+
+class DecodeError(ValueError):
+    """The bytes are not a message; ``code`` is a name of section 9, in lower case."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def refuse_if(condition: bool, code: str) -> None:
+    """Raise DecodeError(code) if ``condition`` holds."""
+    if condition:
+        raise DecodeError(code)
+
+
+# ---------------------------------------------------------------------------------------------- 3.2, 3.3: bits, varints
+
+
+class Bits:
+    """Content and the position of the next bit in it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.at = 0
+
+    def left(self) -> int:
+        """Bits that have not been read."""
+        return 8 * len(self.content) - self.at
+
+    def need(self, bits: int) -> None:
+        """[BIT-5], [LIMIT-3]"""
+        refuse_if(bits > self.left(), "truncated")
+
+    def field(self, bits: int) -> int:
+        """[BIT-1], [BIT-2]: an unsigned integer of 0 to 32 bits."""
+        self.need(bits)
+        first, shift = divmod(self.at, 8)
+        self.at += bits
+        return int.from_bytes(self.content[first : first + 5], "little") >> shift & (1 << bits) - 1
+
+    def fields(self, count: int, bits: int) -> list[int]:
+        """``count`` fields of the same size; none is looked at if one is missing."""
+        self.need(count * bits)
+        return [self.field(bits) for _ in range(count)]
+
+    def octets(self, count: int) -> bytes:
+        """[BIT-3]"""
+        return bytes(self.fields(count, 8))
+
+    def rest(self) -> bytes:
+        """All bytes that are left; the position is on a byte boundary."""
+        return self.octets(self.left() // 8)
+
+    def varint(self) -> int:
+        """[VARINT-1], [VARINT-2]"""
+        value = 0
+        for group in range(5):
+            octet = self.field(8)
+            value |= (octet & 127) << 7 * group
+            if octet < 128:
+                refuse_if(octet == 0 and group > 0, "non_canonical")
+                refuse_if(value > U32, "out_of_range")
+                return value
+        raise DecodeError("out_of_range")
+
+    def align(self) -> None:
+        """The bits up to the next whole byte are 0."""
+        refuse_if(self.field(-self.at % 8) != 0, "reserved_bits")
+
+    def end(self) -> None:
+        """[BIT-4]"""
+        refuse_if(self.left() >= 8, "trailing_bytes")
+        self.align()
+
+
+# ------------------------------------------------------------------------------------------------------- 3.4: frames
+
+
+def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) -> Json:
+    """[FRAME-2], [FRAME-3]: the message in a frame; DecodeError."""
+    limits = {**DEFAULT_LIMITS, **(limits or {})}
+    refuse_if(len(data) > limits["max_frame_bytes"], "limit_exceeded")
+    refuse_if(len(data) < 5, "truncated")
+    refuse_if(zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"), "bad_checksum")
+    bits = Bits(data[:-4])
+    kind, has_extensions, reserved = bits.field(6), bits.field(1), bits.field(1)
+    refuse_if(reserved == 1, "reserved_bits")
+    bodies: dict[int, tuple[str, Callable[[Bits, Profile, Limits], Json]]] = {
+        0x01: ("hello", hello),
+        0x02: ("welcome", welcome),
+        0x03: ("prompt", prompt),
+        0x04: ("error", error),
+        0x05: ("bye", bye),
+        0x08: ("verdict", verdict),
+        0x10: ("draft_list", draft_list),
+    }
+    refuse_if(kind not in bodies, "unknown_kind")
+    name, body = bodies[kind]
+    found = extensions(bits, limits) if has_extensions else []
+    value = {"kind": name, **body(bits, profile, limits), "extensions": found}
+    bits.end()
+    return value
+
+
+def extensions(bits: Bits, limits: Limits) -> list[Json]:
+    """[EXT-1], [EXT-2], [EXT-3]: version 1 knows no type, so every odd one is refused."""
+    count, found, before = bits.varint(), [], -1
+    refuse_if(count > limits["max_extensions"], "limit_exceeded")
+    refuse_if(count == 0, "non_canonical")
+    for _ in range(count):
+        type_, length = bits.varint(), bits.varint()
+        refuse_if(type_ % 2 == 1, "unknown_critical_extension")
+        refuse_if(type_ <= before, "non_canonical")
+        found.append({"type": type_, "data": bits.octets(length).hex()})
+        before = type_
+    return found
+
+
+# ------------------------------------------------------------------------------------------------- 4: distributions
+
+PRECISIONS = ("f32", "f16", "bf16", "log2/0", "log2/1", "log2/2", "log2/3", "log2/4")
+FLOATS = {  # 4.1, [PREC-4]: bits of a code, the first and last code of a negative finite number but -0.0
+    "f32": (32, 0x80000001, 0xFF7FFFFF),
+    "f16": (16, 0x8001, 0xFBFF),
+    "bf16": (16, 0x8001, 0xFF7F),
+}
+
+
+def steps(precision: str) -> int:
+    """s of log2/s."""
+    return int(precision[-1])
+
+
+def table(entries: int, one: int, root: int) -> list[int]:
+    """Appendix A: floor(one * 2^(-i / 2^root)) for i = 0, 1, ...; the digests there say that 192 bits are enough."""
+    found: list[int] = []
+    ratio, power = 1 << 191, 1 << 192  # 1/2 and 1
+    for _ in range(root):
+        ratio = math.isqrt(ratio << 192)
+    for _ in range(entries):
+        found.append(one * power >> 192)
+        power = power * ratio >> 192
+    return found
+
+
+T, A, B = table(16, 1 << 30, 4), table(256, 1 << 31, 8), table(256, 1 << 31, 16)
+
+
+def weight(precision: str, code: int) -> int:
+    """[PREC-1], [PREC-3]: what a code stands for; 0 for codes that [DIST-3] refuses."""
+    if precision not in FLOATS:
+        s = steps(precision)
+        return T[code % (1 << s) << 4 - s] >> (code >> s)
+    octets = struct.pack("<H", code) if precision == "f16" else struct.pack("<I", code << 16 * (precision == "bf16"))
+    x: float = struct.unpack("<e" if precision == "f16" else "<f", octets)[0]
+    y = min(-x, 64.0) * 1.4426950408889634
+    n = math.floor(y * 65536 + 0.5)
+    return A[n >> 8 & 255] * B[n & 255] >> min((n >> 16) + 32, 63)
+
+
+def make_list(precision: str, vocab_size: int, ids: list[int], codes: list[int]) -> Json:
+    """[DIST-4]: a list after the checks of [DIST-2], [DIST-3], [PREC-2] and [PREC-4]; it has 1 to V ids and codes."""
+    refuse_if(any(later <= sooner for sooner, later in pairwise(ids)), "bad_list")
+    refuse_if(ids[-1] >= vocab_size or 0 not in codes, "bad_list")
+    if precision in FLOATS:
+        _, low, high = FLOATS[precision]
+        refuse_if(any(code != 0 and not low <= code <= high for code in codes), "bad_list")
+    known = {code: weight(precision, code) for code in set(codes)}
+    refuse_if(0 in known.values(), "bad_list")
+    return {"ids": ids, "codes": codes, "weights": [known[code] for code in codes]}
+
+
+# ---------------------------------------------------------------------------------------------------- 5.1: lists
+
+
+def plain_list(bits: Bits, precision: str, vocab_size: int, room: int) -> Json:
+    """[LIST-1], [LIST-2], [LIST-3]: a list under the entropy coder none; ``room`` is how many entries it may have."""
+    count = bits.varint() + 1
+    refuse_if(count > vocab_size, "bad_list")
+    refuse_if(count > room, "limit_exceeded")
+    ids = list(range(count)) if count == vocab_size else bits.fields(count, (vocab_size - 1).bit_length())
+    if precision in FLOATS:
+        codes = bits.fields(count, FLOATS[precision][0])
+    else:
+        width = bits.field(4)
+        refuse_if(width > 5 + steps(precision), "out_of_range")
+        codes = bits.fields(count, width)
+        refuse_if(width != max(codes).bit_length(), "non_canonical")
+    return make_list(precision, vocab_size, ids, codes)
+
+
+def decode_list(data: bytes, profile: Profile, limits: Limits | None = None) -> Json:
+    """5.1, 5.4: a lone list; DecodeError."""
+    limits = {**DEFAULT_LIMITS, **(limits or {})}
+    refuse_if(len(data) > limits["max_frame_bytes"], "limit_exceeded")
+    vocab_size, precision, room = profile["vocab_size"], profile["precision"], limits["max_entries"]
+    if profile.get("entropy", "none") == "range":
+        coder = RangeDecoder(data)
+        found = RangeLists(coder, precision, vocab_size).read(room)
+        coder.end()
+    else:
+        bits = Bits(data)
+        found = plain_list(bits, precision, vocab_size, room)
+        bits.end()
+    return show_list(found, vocab_size)
+
+
+def show_list(found: Json, vocab_size: int) -> Json:
+    """The form of a list in vectors/README.md."""
+    shown: Json = {"ids": "all" if len(found["ids"]) == vocab_size else found["ids"]}
+    for name in ("code", "weight"):
+        values = found[name + "s"]
+        if len(values) <= RUNS_ABOVE:
+            shown[name + "s"] = values
+            continue
+        runs: list[list[int]] = []
+        for value in values:
+            if runs and runs[-1][0] == value:
+                runs[-1][1] += 1
+            else:
+                runs.append([value, 1])
+        shown[name + "_runs"] = runs
+    return shown
+
+
+# ----------------------------------------------------------------------------------------------- 5.2: tree shapes
+
+
+def shape(bits: Bits, limits: Limits) -> list[int]:
+    """[TREE-1], [TREE-3]: the parent of each node."""
+    size, form = divmod(bits.varint(), 4)
+    if form == EXPANSION:
+        parents = read_expansion(bits, size, limits)
+    else:
+        refuse_if(size > limits["max_nodes"], "limit_exceeded")
+        if form == LEVELS:
+            parents = read_levels(bits, size)
+        elif form == PARENTS:
+            parents = read_parents(bits, size)
+        else:
+            parents = list(range(-1, size - 1))
+    refuse_if(form != first_form(parents), "non_canonical")
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(1 + (depths[parent] if parent >= 0 else 0))
+    refuse_if(max(depths, default=0) > limits["max_depth"], "limit_exceeded")
+    return parents
+
+
+CHAIN, EXPANSION, LEVELS, PARENTS = range(4)
+
+
+def read_expansion(bits: Bits, layers: int, limits: Limits) -> list[int]:
+    """[TREE-2], [TREE-3]"""
+    refuse_if(layers > limits["max_depth"], "limit_exceeded")
+    degrees, layer, nodes = [], 1, 0
+    for _ in range(layers):
+        degrees.append(bits.varint())
+        refuse_if(degrees[-1] == 0, "bad_tree")
+        layer *= degrees[-1]
+        nodes += layer
+        refuse_if(nodes > limits["max_nodes"], "limit_exceeded")
+    return expand(degrees)
+
+
+def expand(degrees: Sequence[int]) -> list[int]:
+    """[TREE-2]: the parents of an EXPANSION."""
+    parents: list[int] = []
+    layer = range(-1, 0)
+    for degree in degrees:
+        parents += [parent for parent in layer for _ in range(degree)]
+        layer = range(layer.stop, layer.stop + len(layer) * degree)
+    return parents
+
+
+def read_levels(bits: Bits, size: int) -> list[int]:
+    """[TREE-3]: unary degrees; the last one ends with the last node."""
+    parents: list[int] = []
+    parent = -1
+    while len(parents) < size:
+        if bits.field(1) == 1:
+            parents.append(parent)
+        else:
+            parent += 1
+            refuse_if(parent >= len(parents), "bad_tree")
+    return parents
+
+
+def read_parents(bits: Bits, size: int) -> list[int]:
+    """[TREE-3]"""
+    parents = []
+    for node in range(size):
+        parents.append(bits.field(node.bit_length()) - 1)
+        refuse_if(parents[-1] >= node, "bad_tree")
+    return parents
+
+
+def first_form(parents: list[int]) -> int:
+    """[TREE-1]: the first form that can express the tree."""
+    if parents == list(range(-1, len(parents) - 1)):
+        return CHAIN
+    degrees, node, layer = [], -1, 1  # what an EXPANSION would need, by the first node of each layer
+    while node < len(parents) and (degree := parents.count(node)) > 0:
+        degrees.append(degree)
+        node, layer = node + layer, layer * degree
+    if sum(math.prod(degrees[: i + 1]) for i in range(len(degrees))) == len(parents) and parents == expand(degrees):
+        return EXPANSION
+    return LEVELS if parents == sorted(parents) else PARENTS
+
+
+# ----------------------------------------------------------------------------------------------- 5.3: range coder
+
+
+class RangeDecoder:
+    """[RANGE-4]: symbols from bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.code = int.from_bytes(self.window(0), "big")
+        self.range = 2**64 - 1
+        self.read = 8  # bytes, with those behind the end
+
+    def window(self, first: int) -> bytes:
+        """8 bytes from ``first`` on, which may be behind the end."""
+        return self.data[first : first + 8].ljust(8, b"\0")
+
+    def number(self, total: int) -> int:
+        """f, which tells the symbol."""
+        found = self.code // (self.range // total)
+        refuse_if(found >= total, "non_canonical")
+        return found
+
+    def take(self, start: int, size: int, total: int) -> None:
+        """Step over the symbol."""
+        part = self.range // total
+        self.code -= part * start
+        self.range = part * size
+        while self.range < 2**56:
+            refuse_if(self.read - len(self.data) >= 8, "truncated")
+            self.code = self.code * 256 + (self.data[self.read] if self.read < len(self.data) else 0)
+            self.range *= 256
+            self.read += 1
+
+    def end(self) -> None:
+        """[RANGE-3], [RANGE-5]: there are no other bytes than the encoder would have written."""
+        last = int.from_bytes(self.window(self.read - 8), "big")
+        low, left = last - self.code, len(self.data) - (self.read - 8)
+        for count in range(9):
+            unit = 2 ** (64 - 8 * count)
+            value = -(-low // unit) * unit
+            if value < low + self.range:
+                break
+        refuse_if(left > count, "trailing_bytes")
+        refuse_if(left < count or value != last, "non_canonical")
+
+    def uniform(self, total: int) -> int:
+        """UNIFORM: which of ``total``."""
+        if total == 1:
+            return 0
+        found = self.number(total)
+        self.take(found, 1, total)
+        return found
+
+    def chance(self, part: int, total: int) -> bool:
+        """CHANCE: true with ``part`` of ``total``."""
+        found = self.number(total) >= total - part
+        self.take(total - part if found else 0, part if found else total - part, total)
+        return found
+
+    def choose(self, weights: Sequence[int]) -> int:
+        """CHOOSE: an index of ``weights``."""
+        ends = list(accumulate(weights))
+        found = bisect_right(ends, self.number(ends[-1]))
+        self.take(ends[found] - weights[found], weights[found], ends[-1])
+        return found
+
+
+# --------------------------------------------------------------------------------- 5.4: lists under the range coder
+
+S = (6, 6, 8, 12, 24, 24, 24, 8, 6, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+H = (  # a row for times = 1, 2, 3, more; classes of tokens that were not in the last list, then of those that were
+    ((4, 3, 3), (10, 10, 9)),
+    ((5, 4, 3), (15, 13, 10)),
+    ((7, 4, 3), (14, 15, 15)),
+    ((13, 5, 4), (21, 23, 20)),
+)
+F = (
+    (47, 26, 13, 5, 4, 4),
+    (34, 24, 18, 9, 7, 4),
+    (27, 25, 21, 11, 8, 4),
+    (24, 22, 21, 15, 9, 5),
+    (19, 22, 20, 18, 11, 7),
+    (15, 18, 17, 18, 17, 11),
+    (12, 14, 17, 19, 19, 16),
+    (8, 8, 13, 17, 22, 27),
+)
+MASSES = (
+    (288, 562, 125, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25),
+    (231, 544, 194, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25),
+    (175, 525, 256, 34, 25, 25, 25, 25, 25, 25, 25, 25, 25),
+    (133, 506, 284, 64, 25, 25, 25, 25, 25, 25, 25, 25, 25),
+    (95, 490, 293, 97, 25, 25, 25, 25, 25, 25, 25, 25, 25),
+    (67, 439, 290, 146, 48, 25, 25, 25, 25, 25, 25, 25, 25),
+    (52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25),
+    (42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25),
+    (29, 181, 263, 236, 178, 89, 25, 25, 25, 25, 25, 25, 25),
+    (25, 105, 222, 250, 207, 133, 55, 25, 25, 25, 25, 25, 25),
+    (25, 60, 164, 236, 229, 170, 94, 33, 25, 25, 25, 25, 25),
+    (25, 34, 112, 200, 232, 199, 132, 64, 25, 25, 25, 25, 25),
+    (25, 25, 73, 156, 216, 216, 166, 98, 42, 25, 25, 25, 25),
+    (25, 25, 46, 114, 186, 216, 191, 132, 70, 27, 25, 25, 25),
+    (25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25),
+)
+
+SEEN_LIMIT = 2048
+
+
+class RangeLists:
+    """The lists of one draft, and what they have in common: ``lists``, ``seen`` and the counts of [RLIST-5]."""
+
+    def __init__(self, coder: RangeDecoder, precision: str, vocab_size: int) -> None:
+        self.coder, self.precision, self.vocab_size = coder, precision, vocab_size
+        self.lists = 0
+        self.last_size = 0
+        self.seen: dict[int, tuple[int, int, int]] = {}  # token: times, last, class
+        self.counts: dict[tuple[int, bool, int, int], tuple[int, int]] = {}
+        self.ordered: list[int] = []  # the tokens of seen, ascending
+
+    def read(self, room: int) -> Json:
+        """[RLIST-10]: the next list, of at most ``room`` entries."""
+        size = self.size()
+        refuse_if(size > room, "limit_exceeded")
+        self.ordered = sorted(self.seen)
+        ids = list(range(size)) if size == self.vocab_size else self.ids(size)
+        codes = self.float_codes(size) if self.precision in FLOATS else self.log_codes(ids)
+        found = make_list(self.precision, self.vocab_size, ids, codes)
+        self.remember(ids, codes)
+        return found
+
+    def size(self) -> int:
+        """[RLIST-1]"""
+        coder = self.coder
+        if self.lists > 0 and not coder.chance(1, 8):
+            return self.last_size
+        lowest = 1 << coder.choose(S[: self.vocab_size.bit_length()])
+        highest = min(self.vocab_size, 2 * lowest - 1)
+        size = lowest
+        if lowest < highest and coder.chance(1, 2):
+            size += 1 + coder.uniform(highest - lowest)
+        refuse_if(self.lists > 0 and size == self.last_size, "non_canonical")
+        return size
+
+    def ids(self, size: int) -> list[int]:
+        """[RLIST-2]"""
+        old = self.old_ids(size)
+        high = 1 << max(8, (self.vocab_size - 1).bit_length())
+        return sorted(old + self.set(0, high, size - len(old), size - len(old)))
+
+    def free(self, low: int, high: int) -> int:
+        """How many ids in [low, high) are free."""
+        return min(high, self.vocab_size) - low - (bisect_left(self.ordered, high) - bisect_left(self.ordered, low))
+
+    def set(self, low: int, high: int, n: int, total: int) -> list[int]:
+        """[RLIST-3]: n free ids in [low, high), ascending."""
+        free = self.free(low, high)
+        if n == 0:
+            return []
+        if n == free:
+            return [id_ for id_ in range(low, min(high, self.vocab_size)) if id_ not in self.seen]
+        top = low == 0 and high > 256
+        if n == 1 and not top:
+            return [self.nth_free(low, self.coder.uniform(free))]
+        mid = (low + high) // 2
+        if mid >= self.vocab_size:
+            return self.set(low, mid, n, total)
+        lower = self.free(low, mid)
+        upper = free - lower
+        if top:
+            j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 15) - 1]
+            left, balls = sum(row[:j]), 96
+            right = row[j] * (min(self.vocab_size, high) - mid) // mid + 1
+        else:
+            left, right, balls = lower, upper, 320
+        prior_low, prior_high = (max(1, balls * part // (left + right)) for part in (left, right))
+        k = max(0, n - upper) + self.coder.choose(split_weights(n, lower, upper, prior_low, prior_high))
+        return self.set(low, mid, k, total) + self.set(mid, high, n - k, total)
+
+    def nth_free(self, low: int, n: int) -> int:
+        """The free id in [low, V) with n free ids between ``low`` and it."""
+        found = low + n
+        for token in self.ordered[bisect_left(self.ordered, low) :]:
+            if token > found:
+                break
+            found += 1
+        return found
+
+    def old_ids(self, size: int) -> list[int]:
+        """[RLIST-5]"""
+        found: list[int] = []
+        free = self.vocab_size - len(self.seen)
+        for index, token in enumerate(self.ordered):
+            to_come = size - len(found)
+            if to_come == 0:
+                break
+            if to_come >= free + len(self.ordered) - index:
+                return found + self.ordered[index:]
+            times, last, class_ = self.seen[token]
+            times, recent = min(times, 4), last == self.lists
+            context = (times, recent, class_, min(self.lists, 3))
+            hits, total = self.counts.get(context, (H[times - 1][recent][class_], 32))
+            if self.coder.chance(hits, total):
+                found.append(token)
+                hits += 8
+            total += 8
+            self.counts[context] = (hits, total) if total <= 256 else ((hits + 1) // 2, total // 2 + 1)
+        return found
+
+    def float_codes(self, size: int) -> list[int]:
+        """[RLIST-6]"""
+        return [self.coder.uniform(1 << FLOATS[self.precision][0]) for _ in range(size)]
+
+    def log_codes(self, ids: list[int]) -> list[int]:
+        """[RLIST-7]"""
+        s, size = steps(self.precision), len(ids)
+        numbers = [0] * (30 * 2**s + 1)
+        level = 0
+        for done in range(size):
+            while done > 0 and level < 30 * 2**s and not self.coder.chance(done + 1, done + 1 + 2 * 2**s):
+                level += 1
+            numbers[level] += 1
+        levels = [level for level, number in enumerate(numbers) if number > 0]
+        left = [numbers[level] for level in levels]
+        if levels == [0]:
+            return [0] * size
+        if size > 4096:
+            codes = [levels[self.coder.choose(left)] for _ in ids]
+            refuse_if(Counter(codes) != dict(zip(levels, left, strict=True)), "non_canonical")
+            return codes
+        before = accumulate(left, initial=0)
+        rows = [F[min((b + u // 2).bit_length(), 7)] for b, u in zip(before, left, strict=False)]
+        codes = []
+        for id_ in ids:
+            column = min(max(id_.bit_length() - 8, 0), 5)
+            i = self.coder.choose([u * row[column] for u, row in zip(left, rows, strict=True)])
+            left[i] -= 1
+            codes.append(levels[i])
+        return codes
+
+    def remember(self, ids: list[int], codes: list[int]) -> None:
+        """[RLIST-8]"""
+        self.lists += 1
+        self.last_size = size = len(ids)
+        if len(self.seen) + size > SEEN_LIMIT:
+            self.seen = {}
+        if size > SEEN_LIMIT:
+            return
+        z = sorted(codes)
+        for id_, code in zip(ids, codes, strict=True):
+            times, _, class_ = self.seen.get(id_, (0, 0, 2))
+            now = 0 if code <= z[size // 8] else 1 if code <= z[size // 2] else 2
+            self.seen[id_] = (times + 1, self.lists, min(class_, now))
+
+
+def split_weights(n: int, lower: int, upper: int, prior_low: int, prior_high: int) -> list[int]:
+    """[RLIST-4]: weights of k = max(0, n - R), ..., min(n, L); L, R, A and C are the arguments after n."""
+    first, last = max(0, n - upper), min(n, lower)
+
+    def up(k: int) -> int:
+        return (n - k) * (prior_low + 16 * k) * (lower - k) * upper
+
+    def down(k: int) -> int:
+        return (k + 1) * (prior_high + 16 * (n - k - 1)) * (upper - n + k + 1) * lower
+
+    middle = min(max(n * prior_low // (prior_low + prior_high), first), last)
+    weights = [1] * (last - first + 1)
+    for way, end in ((1, last), (-1, first)):
+        x, k = 1 << 40, middle
+        while x >> 16 > 0:
+            weights[k - first] = x >> 16
+            if k == end:
+                break
+            x = min(x * up(k) // down(k) if way == 1 else x * down(k - 1) // up(k - 1), 1 << 44)
+            k += way
+    return weights
+
+
+# ----------------------------------------------------------------------------------------------------- 6.1: drafts
+
+
+def draft_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[DRAFT-1], [DRAFT-4]: the lists belong to the parents, the tokens to the nodes."""
+    vocab_size, coder = profile["vocab_size"], profile.get("entropy", "none")
+    round_, prefix_length, prefix_hash = bits.varint(), bits.varint(), bits.field(16)
+    precision, entropy, reserved, without = bits.field(4), bits.field(2), bits.field(1), bits.field(1)
+    refuse_if(reserved == 1, "reserved_bits")
+    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range").index(coder), "out_of_range")
+    parents = shape(bits, limits)
+    owners, name = sorted(set(parents)), PRECISIONS[precision]
+    range_coder = None
+    if coder == "range":
+        bits.align()
+        range_coder = RangeDecoder(bits.rest() if parents else b"")
+        source = RangeLists(range_coder, name, vocab_size)
+    lists: dict[int, Json] = {}
+    room = limits["max_entries"]
+    for owner in owners:
+        lists[owner] = source.read(room) if range_coder else plain_list(bits, name, vocab_size, room)
+        room -= len(lists[owner]["ids"])
+    refuse_if(not lists and precision != 0, "non_canonical")
+    tokens = range_tokens(range_coder, parents, lists, without) if range_coder else plain_tokens(bits, parents, lists)
+    siblings = set(zip(parents, tokens, strict=True))
+    refuse_if(without == 1 and len(siblings) < len(tokens), "bad_tree")
+    return {
+        "round": round_,
+        "prefix_length": prefix_length,
+        "prefix_hash": prefix_hash,
+        "precision": name if lists else None,
+        "without_replacement": without == 1,
+        "parents": parents,
+        "tokens": tokens,
+        "lists": [{"parent": owner, **show_list(found, vocab_size)} for owner, found in lists.items()],
+    }
+
+
+def plain_tokens(bits: Bits, parents: list[int], lists: Mapping[int, Json]) -> list[int]:
+    """[DRAFT-4]: ranks under the entropy coder none."""
+    tokens = []
+    for parent in parents:
+        ids = lists[parent]["ids"]
+        rank = bits.field((len(ids) - 1).bit_length())
+        refuse_if(rank >= len(ids), "out_of_range")
+        tokens.append(ids[rank])
+    return tokens
+
+
+def range_tokens(coder: RangeDecoder, parents: list[int], lists: Mapping[int, Json], without: int) -> list[int]:
+    """[RLIST-9]"""
+    tokens = []
+    weights = {owner: list(found["weights"]) for owner, found in lists.items()}
+    for parent in parents:
+        refuse_if(not any(weights[parent]), "bad_tree")
+        rank = coder.choose(weights[parent])
+        if without == 1:
+            weights[parent][rank] = 0
+        tokens.append(lists[parent]["ids"][rank])
+    if parents:
+        coder.end()
+    return tokens
+
+
+# ---------------------------------------------------------------------------------------------------- 6.2: verdicts
+
+
+def verdict(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[VERDICT-2]"""
+    vocab_size = profile["vocab_size"]
+    round_, node, token = bits.varint(), bits.varint() - 1, bits.field((vocab_size - 1).bit_length())
+    refuse_if(token >= vocab_size, "out_of_range")
+    return {"round": round_, "node": node, "token": token, "end": bits.field(1) == 1}
+
+
+# ------------------------------------------------------------------------------------------------ 6.3: verification
+
+
+def verify(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Sequence[float]) -> Json:
+    """[VERIFY-1] to [VERIFY-5]: the verdict on a draft_list, in exact arithmetic.
+
+    ``target_probs`` has a row for the prefix and one for each node, ``uniforms`` one number for each u of 6.3, in turn.
+    """
+    left, at = [Fraction(u) for u in uniforms], -1
+    lists = {found["parent"]: found for found in draft["lists"]}
+    while True:
+        r = [Fraction(p) for p in target_probs[at + 1]]
+        w = [Fraction(0)] * len(r)
+        if at in lists:
+            ids = range(len(r)) if lists[at]["ids"] == "all" else lists[at]["ids"]
+            for id_, weight_ in zip(ids, expand_runs(lists[at], "weight"), strict=True):
+                w[id_] = Fraction(weight_)
+        accepted = None
+        for child in [node for node, parent in enumerate(draft["parents"]) if parent == at]:
+            x, q = draft["tokens"][child], [weight_ / sum(w) for weight_ in w]
+            if left.pop(0) < min(Fraction(1), r[x] / q[x]):
+                accepted = child
+                break
+            residual = [max(Fraction(0), a - b) for a, b in zip(r, q, strict=True)]
+            if sum(residual) > 0:
+                r = [p / sum(residual) for p in residual]
+            if draft["without_replacement"]:
+                w[x] = Fraction(0)
+        if accepted is None:
+            token = bisect_right(list(accumulate(r)), left.pop(0) * sum(r))
+            return {"round": draft["round"], "node": at, "token": token}
+        at = accepted
+
+
+def expand_runs(shown: Json, name: str) -> list[int]:
+    """Codes or weights of a list in the form of ``show_list``."""
+    if name + "s" in shown:
+        return list(shown[name + "s"])
+    return [value for value, count in shown[name + "_runs"] for _ in range(count)]
+
+
+# ------------------------------------------------------------------------------------------------ 7.1: control maps
+
+
+UNSIGNED = {  # first byte: bytes of the integer or length that follows, the least that has no shorter form
+    **{0xCC: (1, 128), 0xCD: (2, 1 << 8), 0xCE: (4, 1 << 16), 0xCF: (8, 1 << 32)},  # integer
+    **{0xC4: (1, 0), 0xC5: (2, 1 << 8), 0xC6: (4, 1 << 16)},  # binary
+    **{0xD9: (1, 32), 0xDA: (2, 1 << 8), 0xDB: (4, 1 << 16)},  # string
+    **{0xDC: (2, 16), 0xDD: (4, 1 << 16), 0xDE: (2, 16), 0xDF: (4, 1 << 16)},  # array, map
+}
+
+
+class Control:
+    """[CTRL-1], [CTRL-2], [CTRL-3]: a control map; what is only wrong in its form is kept until all is read."""
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        refuse_if(len(data) > limits["max_control_bytes"], "limit_exceeded")
+        self.data, self.at = data, 0
+        self.not_finite = self.not_shortest = False
+        value = self.value(0)
+        refuse_if(self.at < len(data), "trailing_bytes")
+        refuse_if(not isinstance(value, dict) or self.not_finite, "bad_control")
+        refuse_if(self.not_shortest, "non_canonical")
+        self.map: Json = value
+
+    def octets(self, count: int) -> bytes:
+        """The next bytes."""
+        refuse_if(count > len(self.data) - self.at, "truncated")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def unsigned(self, head: int) -> int:
+        """The integer or length that follows the first byte ``head``."""
+        size, lowest = UNSIGNED[head]
+        value = int.from_bytes(self.octets(size), "big")
+        self.not_shortest |= value < lowest
+        return value
+
+    def value(self, depth: int) -> Any:
+        """The next value."""
+        refuse_if(depth > 4, "bad_control")
+        head = self.octets(1)[0]
+        if head < 0x80 or head >= 0xE0:
+            return head if head < 0x80 else head - 256
+        if head in (0xC0, 0xC2, 0xC3):
+            return (None, None, False, True)[head - 0xC0]
+        if 0xCC <= head <= 0xCF:
+            return self.unsigned(head)
+        if 0xD0 <= head <= 0xD3:
+            size = 1 << head - 0xD0
+            integer = int.from_bytes(self.octets(size), "big", signed=True)
+            self.not_shortest |= integer >= (-32 if size == 1 else -(1 << 4 * size - 1))
+            return integer
+        if head == 0xCB:
+            (number,) = struct.unpack(">d", self.octets(8))
+            self.not_finite |= not math.isfinite(number)
+            self.not_shortest |= number == 0 and math.copysign(1, number) < 0
+            return number
+        if is_string(head):
+            return self.string(head)
+        if 0xC4 <= head <= 0xC6:
+            return self.octets(self.unsigned(head))
+        if head >> 4 == 0x9 or head in (0xDC, 0xDD):
+            count = head & 15 if head >> 4 == 0x9 else self.unsigned(head)
+            refuse_if(count > len(self.data) - self.at, "truncated")
+            return [self.value(depth + 1) for _ in range(count)]
+        if head >> 4 == 0x8 or head in (0xDE, 0xDF):
+            count = head & 15 if head >> 4 == 0x8 else self.unsigned(head)
+            refuse_if(count > len(self.data) - self.at, "truncated")
+            return self.pairs(count, depth)
+        raise DecodeError("bad_control")
+
+    def string(self, head: int) -> str:
+        """A string without its first byte."""
+        try:
+            return self.octets(head & 31 if head < 0xC0 else self.unsigned(head)).decode()
+        except UnicodeDecodeError:
+            raise DecodeError("bad_control") from None
+
+    def pairs(self, count: int, depth: int) -> Json:
+        """The inside of a map."""
+        found: Json = {}
+        before = b""
+        for index in range(count):
+            head = self.octets(1)[0]
+            refuse_if(not is_string(head), "bad_control")
+            key = self.string(head)
+            self.not_shortest |= index > 0 and key.encode() <= before
+            before = key.encode()
+            found[key] = self.value(depth + 1)
+        return found
+
+
+def is_string(head: int) -> bool:
+    """Whether a value that starts with ``head`` is a string."""
+    return head >> 5 == 0b101 or 0xD9 <= head <= 0xDB
+
+
+def tagged(value: Any) -> Any:
+    """The JSON form of a control value (vectors/README.md)."""
+    if isinstance(value, dict):
+        return {key: tagged(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [tagged(item) for item in value]
+    if isinstance(value, bytes):
+        return {"$binary": value.hex()}
+    if isinstance(value, float):
+        return {"$number": repr(value)}
+    if isinstance(value, int) and abs(value) >= 1 << 53:
+        return {"$integer": str(value)}
+    return value
+
+
+def fields(found: Json, types: Mapping[str, Any], *, others: bool) -> Json:
+    """[CTRL-4], [CTRL-5]: the named fields, checked in turn, and as ``extra`` the others, if they may be there."""
+    for name, wanted in types.items():
+        refuse_if(name not in found, "bad_control")
+        value = found[name]
+        if isinstance(wanted, list):
+            refuse_if(type(value) is not list or any(type(item) is not wanted[0] for item in value), "bad_control")
+        elif wanted in (SAMPLING, LIMITS):
+            inner_map(value, wanted)
+        else:
+            refuse_if(type(value) is not wanted, "bad_control")
+    extra = {name: value for name, value in found.items() if name not in types}
+    refuse_if(bool(extra) and not others, "bad_control")
+    named: Json = {name: found[name].hex() if wanted is bytes else found[name] for name, wanted in types.items()}
+    return {**named, "extra": tagged(extra)} if others else named
+
+
+SAMPLING: Mapping[str, type] = {"temperature": float, "top_k": int, "top_p": float}
+LIMITS: Mapping[str, type] = dict.fromkeys(DEFAULT_LIMITS, int)
+
+
+def inner_map(value: Any, types: Mapping[str, type]) -> None:
+    """[HELLO-2]: ``sampling`` or ``limits``."""
+    refuse_if(type(value) is not dict or value.keys() != types.keys(), "bad_control")
+    refuse_if(any(type(value[name]) is not wanted for name, wanted in types.items()), "bad_control")
+    if types is SAMPLING:
+        refuse_if(value["temperature"] < 0 or value["top_k"] < 0 or not 0 < value["top_p"] <= 1, "out_of_range")
+    else:
+        refuse_if(min(value.values()) < 1, "out_of_range")
+
+
+# ------------------------------------------------------------------------------------------- 7.2 to 7.6: control frames
+
+
+def control_body(bits: Bits, versions: int) -> tuple[bytes, bytes]:
+    """[HELLO-1], [WELCOME-1]: the version bytes and the map."""
+    bits.need(8 * (4 + versions))
+    refuse_if(bits.octets(4) != b"TSLT", "not_tslt")
+    return bits.octets(versions), bits.rest()
+
+
+def hello(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[HELLO-1], [HELLO-2]"""
+    (low, high), data = control_body(bits, 2)
+    types = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": SAMPLING}
+    types |= {"evidence": [str], "precisions": [str], "entropy": [str], "limits": LIMITS, "resume": bytes}
+    found = fields(Control(data, limits).map, types, others=True)
+    refuse_if(not 1 <= low <= high, "out_of_range")
+    refuse_if(not 1 <= found["vocab_size"] <= MAX_VOCAB or len(found["tokenizer"]) != 64, "out_of_range")
+    return {"min_version": low, "max_version": high, **found}
+
+
+def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[WELCOME-1]"""
+    (version,), data = control_body(bits, 1)
+    types = {"vocab_size": int, "tokenizer": bytes, "transcript": bytes, "model": str, "evidence": [str]}
+    types |= {"precisions": [str], "entropy": str, "limits": LIMITS, "context": int, "eos_tokens": [int]}
+    found = fields(Control(data, limits).map, types, others=True)
+    refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
+    refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
+    refuse_if(not 0 <= found["context"] <= U32, "out_of_range")
+    refuse_if(any(not 0 <= token < found["vocab_size"] for token in found["eos_tokens"]), "out_of_range")
+    return {"version": version, **found}
+
+
+def prompt(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[PROMPT-2]"""
+    transcript, keep, count = bits.octets(8), bits.varint(), bits.varint()
+    refuse_if(count > limits["max_prompt_tokens"], "limit_exceeded")
+    tokens = bits.fields(count, (profile["vocab_size"] - 1).bit_length())
+    refuse_if(max(tokens, default=0) >= profile["vocab_size"], "out_of_range")
+    return {"transcript": transcript.hex(), "keep": keep, "tokens": tokens}
+
+
+def error(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[ERROR-1]"""
+    found = fields(Control(bits.rest(), limits).map, {"code": int, "message": str}, others=False)
+    refuse_if(not 0 <= found["code"] <= 65535, "out_of_range")
+    return found
+
+
+def bye(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """7.6: the body is empty."""
+    return {}
+
+
+# ---------------------------------------------------------------------------------------------------- command line
+
+
+def main() -> int:
+    """Print the JSON of a frame or of a lone list, or the name of the error (exit status 1)."""
+    parser = argparse.ArgumentParser(description="Decode a tslt-wire frame, or a lone list, to JSON.")
+    parser.add_argument("--profile-vocab", type=int, default=32000, help="vocab_size of the profile")
+    parser.add_argument("--entropy", choices=("none", "range"), default="none")
+    parser.add_argument("--list", action="store_true", help="a lone list instead of a frame")
+    parser.add_argument("--precision", choices=PRECISIONS, default="log2/2", help="of a lone list")
+    parser.add_argument("hex")
+    given = parser.parse_args()
+    profile = {"vocab_size": given.profile_vocab, "entropy": given.entropy, "precision": given.precision}
+    try:
+        value = (decode_list if given.list else decode_frame)(bytes.fromhex(given.hex), profile)
+    except DecodeError as refused:
+        print(refused.code)
+        return 1
+    print(json.dumps(value))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

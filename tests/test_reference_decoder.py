@@ -1,0 +1,342 @@
+"""spec/reference_decoder.py, which was written from the specification alone, against the vectors and the library."""
+
+import ast
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import zlib
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import strategies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tslt_wire as tw
+from spec import reference_decoder as ref
+from spec.vectorgen.tools import list_value, message_value
+from tslt_wire.verify import RandomChoices, verify_with
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "spec" / "reference_decoder.py"
+
+
+def load(name: str) -> list[tuple[dict, dict]]:
+    file = json.loads((ROOT / "spec" / "vectors" / name).read_text())
+    return [(group, test) for group in file["groups"] for test in group["tests"]]
+
+
+LISTS, FRAMES, WEIGHTS, VERIFY = map(load, ("lists.json", "frames.json", "weights.json", "verify.json"))
+
+
+def cases(tests: list[tuple[dict, dict]]) -> Any:
+    return pytest.mark.parametrize(("group", "test"), [pytest.param(*found, id=found[1]["id"]) for found in tests])
+
+
+def outcome(decode: Any, *arguments: Any) -> tuple[Any, str | None]:
+    """Value and error, one of which is None; the types of numbers count."""
+    try:
+        return json.dumps(decode(*arguments), sort_keys=True), None
+    except ref.DecodeError as refused:
+        return None, refused.code
+
+
+def library_outcome(decode: Any, show: Any, data: bytes, profile: dict, limits: dict) -> tuple[Any, str | None]:
+    try:
+        value = decode(data, tw.Profile(**profile), limits=tw.DecodeLimits(**limits))
+    except tw.DecodeError as refused:
+        return None, refused.code.name.lower()
+    return json.dumps(show(value), sort_keys=True), None
+
+
+def same_frame(data: bytes, profile: dict, limits: dict) -> tuple[Any, str | None]:
+    found = outcome(ref.decode_frame, data, profile, limits)
+    assert found == library_outcome(tw.decode, message_value, data, profile, limits), data.hex()
+    return found
+
+
+def same_list(data: bytes, profile: dict, limits: dict) -> tuple[Any, str | None]:
+    found = outcome(ref.decode_list, data, profile, limits)
+    assert found == library_outcome(tw.decode_list, list_value, data, profile, limits), data.hex()
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------- source
+
+
+def test_only_the_standard_library_is_imported():
+    for node in ast.walk(ast.parse(SOURCE.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert all(name.split(".")[0] in sys.stdlib_module_names for name in names), names
+        assert not (isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval"))
+
+
+# ------------------------------------------------------------------------------------------------------------- vectors
+
+
+@cases(LISTS)
+def test_list(group, test):
+    found = outcome(ref.decode_list, bytes.fromhex(test["hex"]), group["profile"], group["limits"])
+    expected = None if test["result"] == "invalid" else json.dumps(test["value"], sort_keys=True)
+    assert found == (expected, test.get("error"))
+
+
+@cases(FRAMES)
+def test_frame(group, test):
+    found = outcome(ref.decode_frame, bytes.fromhex(test["hex"]), group["profile"], group["limits"])
+    expected = None if test["result"] == "invalid" else json.dumps(test["value"], sort_keys=True)
+    assert found == (expected, test.get("error"))
+
+
+@cases(WEIGHTS)
+def test_weights(group, test):
+    assert [ref.weight(group["precision"], code) for code in test["codes"]] == test["weights"]
+
+
+def test_tables():
+    digests = json.loads((ROOT / "spec" / "vectors" / "weights.json").read_text())["tables_sha256"]
+    for name, table in {"T": ref.T, "A": ref.A, "B": ref.B}.items():
+        assert hashlib.sha256(b"".join(entry.to_bytes(4, "little") for entry in table)).hexdigest() == digests[name]
+
+
+@cases(VERIFY)
+def test_verify(group, test):
+    draft = ref.decode_frame(bytes.fromhex(test["hex"]), group["profile"])
+    uniforms = list(test["uniforms"])
+    assert ref.verify(draft, test["target_probs"], uniforms) == test["verdict"]
+    with pytest.raises(IndexError):
+        ref.verify(draft, test["target_probs"], uniforms[:-1])
+
+
+class Scripted:
+    def __init__(self, uniforms: list[float]) -> None:
+        self.uniforms = uniforms
+        self.used = 0
+
+    def random(self) -> float:
+        self.used += 1
+        return self.uniforms[self.used - 1]
+
+
+@cases(VERIFY)
+def test_verify_with_any_numbers(group, test):
+    rng, data = random.Random(test["id"]), bytes.fromhex(test["hex"])
+    draft, message = ref.decode_frame(data, group["profile"]), tw.decode(data, tw.Profile(**group["profile"]))
+    for _ in range(5):
+        rows = [[rng.random() ** rng.choice([1, 9]) for _ in row] for row in test["target_probs"]]
+        target = [[p / sum(row) for p in row] for row in rows]
+        script = Scripted([rng.random() for _ in range(2 * len(target))])
+        found = verify_with(message, target, RandomChoices(script))
+        wanted = {"round": found.round, "node": found.node, "token": found.token}
+        assert ref.verify(draft, target, script.uniforms[: script.used]) == wanted
+
+
+@pytest.mark.parametrize("test", ["0802", "05021b68a2"])
+def test_command_line(test):
+    command = [sys.executable, str(SOURCE), "--profile-vocab", "10", test]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if test == "0802":
+        assert (done.returncode, done.stdout) == (1, "truncated\n")
+    else:
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"kind": "bye", "extensions": []})
+
+
+def test_command_line_of_lists():
+    group, test = next(found for found in LISTS if found[1]["result"] == "valid")
+    options = ["--profile-vocab", str(group["profile"]["vocab_size"]), "--precision", group["profile"]["precision"]]
+    command = [sys.executable, str(SOURCE), "--list", "--entropy", group["profile"]["entropy"], *options, test["hex"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == test["value"]
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+def core(tests: list[tuple[dict, dict]], longest: int) -> list[tuple[bytes, dict, dict]]:
+    """The first few valid and short vectors of each group, with a limit that keeps short what they may turn into."""
+    taken: dict[int, int] = {}
+    found = []
+    for group, test in tests:
+        if test["result"] == "valid" and 0 < len(test["hex"]) <= 2 * longest and taken.get(id(group), 0) < 8:
+            taken[id(group)] = taken.get(id(group), 0) + 1
+            found.append((bytes.fromhex(test["hex"]), group["profile"], {"max_entries": 1000, **group["limits"]}))
+    return found
+
+
+def every(count: int, most: int) -> range:
+    """All of 0..count-1, or at most ``most`` of them at an odd stride."""
+    return range(0, count, max(1, -(-count // most)) | 1)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+def sealed(content: bytes) -> bytes:
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def test_damaged_frames():
+    for data, profile, limits in core(FRAMES, 100):
+        for size in every(len(data), 50):
+            assert same_frame(data[:size], profile, limits)[1]
+        for bit in every(8 * len(data), 60):
+            assert same_frame(flipped(data, bit), profile, limits)[1] == "bad_checksum"
+
+
+def test_damaged_content():
+    for data, profile, limits in core(FRAMES, 150):
+        for size in every(len(data) - 4, 12):
+            assert same_frame(sealed(data[:size]), profile, limits)[1] or profile["entropy"] == "range"
+        for bit in every(8 * (len(data) - 4), 24):
+            same_frame(sealed(flipped(data[:-4], bit)), profile, limits)
+        same_frame(sealed(data[:-4] + b"\0"), profile, limits)
+
+
+def test_damaged_lists():
+    for data, profile, limits in core(LISTS, 100):
+        for size in every(len(data), 15):
+            assert same_list(data[:size], profile, limits)[1] or profile["entropy"] == "range"
+        for bit in every(8 * len(data), 30):
+            same_list(flipped(data, bit), profile, limits)
+        assert same_list(data + b"\0", profile, limits)[1]
+
+
+# ---------------------------------------------------------------------------------------------- messages of the library
+
+
+@settings(deadline=None)
+@given(strategies.messages(), st.sampled_from(["none", "range"]))
+def test_messages(message_and_size, entropy):
+    message, vocab_size = message_and_size
+    profile = tw.Profile(vocab_size=vocab_size, entropy=entropy)
+    found = outcome(ref.decode_frame, tw.encode(message, profile), {"vocab_size": vocab_size, "entropy": entropy})
+    assert found == (json.dumps(message_value(message), sort_keys=True), None)
+
+
+@settings(deadline=None)
+@given(strategies.lists(), st.sampled_from(["none", "range"]))
+def test_lists(q, entropy):
+    profile = {"vocab_size": q.vocab_size, "precision": str(q.precision), "entropy": entropy}
+    data = tw.encode_list(q, tw.Profile(**profile))
+    assert outcome(ref.decode_list, data, profile) == (json.dumps(list_value(q), sort_keys=True), None)
+
+
+# ------------------------------------------------------------- any symbols: an encoder that draws what the decoder asks
+
+
+class Chooser:
+    """[RANGE-1] to [RANGE-3], in exact arithmetic: answers at random where a decoder reads, and encodes the answer."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng, self.low, self.range, self.written = rng, 0, 2**64 - 1, 0
+
+    def take(self, start: int, size: int, total: int) -> None:
+        part = self.range // total
+        self.low, self.range = self.low + part * start, part * size
+        while self.range < 2**56:
+            self.low, self.range, self.written = self.low * 256, self.range * 256, self.written + 1
+
+    def uniform(self, total: int) -> int:
+        found = self.rng.choice([0, total // 2 + 1, total - 1, self.rng.randrange(total)]) % total
+        if total > 2**15 and self.rng.random() < 0.95:  # a code: mostly one that a list can have
+            found = self.rng.choice([0, {16: 0xBF80, 32: 0xBF800000}[total.bit_length() - 1] + self.rng.randrange(99)])
+        if total > 1:
+            self.take(found, 1, total)
+        return found
+
+    def chance(self, part: int, total: int) -> bool:
+        found = self.rng.random() < self.rng.choice([0.5, part / total])
+        self.take(total - part if found else 0, part if found else total - part, total)
+        return found
+
+    def choose(self, weights: Any) -> int:
+        possible = [i for i, weight in enumerate(weights) if weight > 0]
+        found = self.rng.choice([self.rng.choice(possible), *self.rng.choices(range(len(weights)), weights)])
+        self.take(sum(weights[:found]), weights[found], sum(weights))
+        return found
+
+    def end(self) -> bytes:
+        for count in range(9):
+            unit = 2 ** (64 - 8 * count)
+            value = -(-self.low // unit) * unit
+            if value < self.low + self.range:
+                break
+        return value.to_bytes(self.written + 8, "big")[: self.written + count]
+
+
+def make_draft(rng: random.Random, profile: dict, precision: int, parents: list[int]) -> bytes:
+    """The content of a draft with the symbols of a chooser, up to the first that is an error."""
+    without, vocab_size = rng.randrange(2), profile["vocab_size"]
+    first = len(parents) * 4 if parents == list(range(-1, len(parents) - 1)) else (1 << 2) + 1
+    shape = [first] if first % 4 == 0 else [first, len(parents)]
+    chooser = Chooser(rng)
+    source = ref.RangeLists(chooser, ref.PRECISIONS[precision], vocab_size)  # type: ignore[arg-type]
+    try:
+        lists = {parent: source.read(1 << 21) for parent in sorted(set(parents))}
+        weights = {parent: list(found["weights"]) for parent, found in lists.items()}
+        for parent in parents:
+            rank = chooser.choose(weights[parent])
+            weights[parent][rank] *= 1 - without
+            if not any(weights[parent]):
+                break
+    except (ref.DecodeError, ValueError):
+        pass
+    return bytes([0x10, 1, 2, 3, 0, precision | 1 << 4 | without << 7, *shape]) + chooser.end()
+
+
+@pytest.mark.parametrize("vocab_size", [1, 2, 9, 300, 1000, 5000])
+def test_any_symbols(vocab_size):
+    rng, profile = random.Random(vocab_size), {"vocab_size": vocab_size, "entropy": "range"}
+    found: set[str | None] = set()
+    for _ in range(60 if vocab_size < 5000 else 12):
+        parents = rng.choice([list(range(-1, rng.randrange(1, 6))), [-1] * rng.randrange(2, 6)])
+        content = make_draft(rng, profile, rng.randrange(8), parents)
+        limits = {} if rng.random() < 0.8 else {"max_entries": rng.randrange(1, 2 * vocab_size + 1)}
+        found.add(same_frame(sealed(content), profile, limits)[1])
+        same_frame(
+            sealed(flipped(content, rng.randrange(56, 8 * len(content)) if len(content) > 7 else 0)), profile, {}
+        )
+        same_frame(sealed(content[: rng.randrange(6, len(content) + 1)]), profile, {})
+    assert None in found
+
+
+@pytest.mark.parametrize("pools", [[1500, 548, 700, 5], [1500, 549, 700, 700], [2048, 900, 30], [30, 2049, 900, 30]])
+def test_what_a_draft_forgets(pools):
+    """[RLIST-8] adds the tokens of ``seen`` and of the list, those in both counted twice."""
+    rng, start, lists = np.random.default_rng(1), 0, {}
+    for index, count in enumerate(pools):
+        start = 1500 if count in (548, 549) else 0  # else they overlap
+        logits = np.full(3000, -np.inf)
+        logits[start : start + count] = rng.normal(size=count)
+        lists[index - 1] = tw.sparsify(logits, precision="log2/1")
+    parents = list(range(-1, len(pools) - 1))
+    tree = tw.TokenTree([int(found.ids[0]) for found in lists.values()], parents)
+    draft = tw.Draft(round=0, prefix_length=1, prefix_hash=2, tree=tree, evidence=tw.ListEvidence(lists))
+    profile = {"vocab_size": 3000, "entropy": "range"}
+    assert same_frame(tw.encode(draft, tw.Profile(**profile)), profile, {})[1] is None
+
+
+@pytest.mark.parametrize("count", [4096, 4097, 16383, 16384])
+def test_long_lists(count):
+    logits = np.random.default_rng(count).normal(size=40000) * 2
+    q = tw.sparsify(logits, truncation=tw.TopK(count), precision="log2/1")
+    profile = {"vocab_size": 40000, "precision": "log2/1", "entropy": "range"}
+    assert same_list(tw.encode_list(q, tw.Profile(**profile)), profile, {})[1] is None
+
+
+def test_weights_of_splits_add_up():
+    rng = random.Random(1)
+    for _ in range(200):
+        lower, upper = rng.randrange(1, 400), rng.randrange(1, 400)
+        n = rng.randrange(1, lower + upper)
+        weights = ref.split_weights(n, lower, upper, rng.randrange(1, 300), rng.randrange(1, 300))
+        assert len(weights) == min(n, lower) - max(0, n - upper) + 1
+        assert min(weights) >= 1
+        assert list(accumulate(weights))[-1] <= 2**52
