@@ -30,7 +30,7 @@ DEFAULT_LIMITS = {  # section 8
     "max_depth": 256,
     "max_entries": 2097152,
     "max_prompt_tokens": 262144,
-    "max_control_bytes": 65536,
+    "max_control_bytes": 8192,
     "max_extensions": 16,
 }
 U32 = (1 << 32) - 1
@@ -358,6 +358,7 @@ class RangeDecoder:
         self.code = int.from_bytes(self.window(0), "big")
         self.range = 2**64 - 1
         self.read = 8  # bytes, with those behind the end
+        self.least = 0
 
     def window(self, first: int) -> bytes:
         """8 bytes from ``first`` on, which may be behind the end."""
@@ -380,17 +381,23 @@ class RangeDecoder:
             self.range *= 256
             self.read += 1
 
+    def entries(self, total: int) -> None:
+        """[RLIST-11]: there are enough bytes for ``total`` entries."""
+        self.least = -(-max(0, total - 256) // 8)
+        refuse_if(self.least > len(self.data), "truncated")
+
     def end(self) -> None:
-        """[RANGE-3], [RANGE-5]: there are no other bytes than the encoder would have written."""
+        """[RANGE-3], [RANGE-5], [RLIST-11]: there are no other bytes than the encoder would have written."""
         last = int.from_bytes(self.window(self.read - 8), "big")
-        low, left = last - self.code, len(self.data) - (self.read - 8)
+        low = last - self.code
         for count in range(9):
             unit = 2 ** (64 - 8 * count)
             value = -(-low // unit) * unit
             if value < low + self.range:
                 break
-        refuse_if(left > count, "trailing_bytes")
-        refuse_if(left < count or value != last, "non_canonical")
+        size = max(self.read - 8 + count, self.least)
+        refuse_if(len(self.data) > size, "trailing_bytes")
+        refuse_if(len(self.data) < size or value != last or any(self.data[self.read :]), "non_canonical")
 
     def uniform(self, total: int) -> int:
         """UNIFORM: which of ``total``."""
@@ -460,6 +467,7 @@ class RangeLists:
     def __init__(self, coder: RangeDecoder, precision: str, vocab_size: int) -> None:
         self.coder, self.precision, self.vocab_size = coder, precision, vocab_size
         self.lists = 0
+        self.entries = 0
         self.last_size = 0
         self.seen: dict[int, tuple[int, int, int]] = {}  # token: times, last, class
         self.counts: dict[tuple[int, bool, int, int], tuple[int, int]] = {}
@@ -469,6 +477,8 @@ class RangeLists:
         """[RLIST-10]: the next list, of at most ``room`` entries."""
         size = self.size()
         refuse_if(size > room, "limit_exceeded")
+        self.entries += size
+        self.coder.entries(self.entries)
         self.ordered = sorted(self.seen)
         ids = list(range(size)) if size == self.vocab_size else self.ids(size)
         codes = self.float_codes(size) if self.precision in FLOATS else self.log_codes(ids)

@@ -236,6 +236,11 @@ class Chooser:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng, self.low, self.range, self.written = rng, 0, 2**64 - 1, 0
+        self.least = 0
+
+    def entries(self, total: int) -> None:
+        """[RLIST-11]"""
+        self.least = -(-max(0, total - 256) // 8)
 
     def take(self, start: int, size: int, total: int) -> None:
         part = self.range // total
@@ -268,7 +273,7 @@ class Chooser:
             value = -(-self.low // unit) * unit
             if value < self.low + self.range:
                 break
-        return value.to_bytes(self.written + 8, "big")[: self.written + count]
+        return value.to_bytes(self.written + 8, "big")[: self.written + count].ljust(self.least, b"\0")
 
 
 def make_draft(rng: random.Random, profile: dict, precision: int, parents: list[int]) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import range_oracle
 
 import tslt_wire as tw
 from tslt_wire import precision as precision_module
@@ -216,17 +215,3 @@ def test_flipped_content_with_its_checksum_is_refused_or_canonical():
             except tw.DecodeError:
                 continue
             assert tw.encode(message, profile) == other
-
-
-def test_range_coded_lists_can_be_read_from_the_specification_alone():
-    read = 0
-    for group, test in (param.values for param in LISTS):
-        settings = group["profile"]
-        if settings["entropy"] != "range" or test["result"] == "invalid" or settings["precision"] == "f32":
-            continue
-        ids, codes = range_oracle.read_list(bytes.fromhex(test["hex"]), settings["vocab_size"], settings["precision"])
-        value = test["value"]
-        assert ids == (list(range(settings["vocab_size"])) if value["ids"] == "all" else value["ids"])
-        assert codes == expand(value, "code")
-        read += 1
-    assert read > 50
