@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 PAIR = Path(__file__).parent / "pair"
 """The default pair that ships with the project (see its MODEL_CARD.md)."""
@@ -45,8 +46,8 @@ def set_up(args: argparse.Namespace) -> None:
     transformers_logging.disable_progress_bar()
 
 
-def load_tokenizer(model: str):  # type: ignore[no-untyped-def]  # noqa: ANN201  (transformers has no public type for it)
-    """The tokenizer of a model folder or hub id."""
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer of a model folder or hub id; transformers has no public type for it."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model)

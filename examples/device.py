@@ -12,9 +12,13 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_tokenizer, set_up
+
+if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
+    from examples.device_loop import DraftSettings
 
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
@@ -118,7 +122,7 @@ async def run(args: argparse.Namespace) -> None:
     print(last_line(tally), flush=True)
 
 
-def draft_settings(args: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN201  (imported late)
+def draft_settings(args: argparse.Namespace) -> DraftSettings:
     """How to draft, from the command line; greedy targets are drafted for greedily."""
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation

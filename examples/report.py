@@ -6,7 +6,7 @@ its first rejection).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -73,7 +73,7 @@ def legend() -> Text:
 class Stream:
     """Prints tokens as they come; colour tells accepted ones from the target's."""
 
-    def __init__(self, console: Console, decode: object, prompt: Sequence[int]) -> None:
+    def __init__(self, console: Console, decode: Callable[[list[int]], str], prompt: Sequence[int]) -> None:
         """``decode`` turns a list of token ids into text."""
         self._console = console
         self._decode = decode
@@ -81,8 +81,7 @@ class Stream:
         self._shown = self._text()
 
     def _text(self) -> str:
-        text: str = self._decode(self._tokens)  # type: ignore[operator]
-        return text
+        return self._decode(self._tokens)
 
     def _grow(self, tokens: Sequence[int]) -> str:
         self._tokens += tokens

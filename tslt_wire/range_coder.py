@@ -50,11 +50,6 @@ class RangeEncoder:
             span <<= 8
         self._low, self._range = low, span
 
-    def uniform(self, value: int, total: int) -> None:
-        """Append ``value``, one of ``total`` equally likely ones."""
-        if total > 1:
-            self.put(value, 1, total)
-
     def _carry(self) -> None:
         at = len(self._out) - 1
         while self._out[at] == 0xFF:

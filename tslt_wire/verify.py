@@ -87,19 +87,18 @@ def verify_children(
     ids, weights = q.ids, q.weights.astype(np.float64)
     residual = target
     for i, token in enumerate(tokens):
-        weight = weights[q.rank(token)]
-        draft_probs = weights / weights.sum()
-        proposal = weight / weights.sum()
+        rank, total_weight = q.rank(token), weights.sum()
+        proposal = weights[rank] / total_weight
         mass = float(residual[token])
         if choices.accept(min(1.0, mass / proposal)):
             return i, residual
         rest = residual.copy()
-        rest[ids] = np.maximum(0.0, rest[ids] - draft_probs)
+        rest[ids] = np.maximum(0.0, rest[ids] - weights / total_weight)
         total = rest.sum()
         # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.
         residual = rest / total if total > 0 else residual
         if not replacement:
-            weights[q.rank(token)] = 0.0
+            weights[rank] = 0.0
     return None, residual
 
 
