@@ -8,7 +8,7 @@ in ``baselines``, what a format is in ``format_base``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tslt_wire as tw
@@ -91,6 +91,11 @@ class Meter(Coder):
         self.bits += math.log2(starts[-1] / (starts[value + 1] - starts[value]))
         return value
 
+    def pick(self, value: int, total: int, part: Callable[[int], tuple[int, int]], find: Callable[[int], int]) -> int:
+        """See Coder.pick."""
+        self.bits += math.log2(total / part(value)[1])
+        return value
+
 
 class TsltIdeal(Format[Logits, tw.SparseDistribution]):
     """What an ideal coder would need with the model of ``entropy="range"``: the distance to it is the coder's."""
@@ -98,7 +103,7 @@ class TsltIdeal(Format[Logits, tw.SparseDistribution]):
     group = "formula"
 
     def __init__(self, vocab_size: int, precision: tw.Precision) -> None:
-        self.vocab_size, self.precision = vocab_size, precision
+        self.profile, self.precision = tw.Profile(vocab_size=vocab_size, entropy="range"), precision
         self.name = f"ideal_{precision.name.lower()}"
         self.title = f"tslt {precision.value}, ideal coder"
 
@@ -113,7 +118,7 @@ class TsltIdeal(Format[Logits, tw.SparseDistribution]):
     def size(self, item: tw.SparseDistribution) -> float:
         """The code length / 8."""
         meter = Meter()
-        ListModel(meter, self.vocab_size, self.precision).code(item, len(item))
+        ListModel(meter, self.profile, self.precision).code(item, len(item))
         return meter.bits / 8
 
 

@@ -6,7 +6,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 
 from tslt_wire.codec import decode, encode
 from tslt_wire.device_session import DeviceSession
-from tslt_wire.distribution import SparseDistribution, sample_children, sparsify
+from tslt_wire.distribution import SparseDistribution, sparsify
 from tslt_wire.edge_session import EdgeSession
 from tslt_wire.errors import (
     DecodeError,
@@ -44,9 +44,11 @@ from tslt_wire.messages import (
 )
 from tslt_wire.negotiation import EdgeSettings
 from tslt_wire.precision import Precision
+from tslt_wire.prior import Prior, table_from_bytes, train_table
 from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling
 from tslt_wire.session_states import State
+from tslt_wire.siblings import sample_children
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import MinProb, TopK, TopP
 from tslt_wire.verify import verify
@@ -75,6 +77,7 @@ __all__ = [
     "PeerClosed",
     "PeerFailed",
     "Precision",
+    "Prior",
     "Profile",
     "Prompt",
     "PromptReceived",
@@ -99,5 +102,7 @@ __all__ = [
     "prefix_hash",
     "sample_children",
     "sparsify",
+    "table_from_bytes",
+    "train_table",
     "verify",
 ]

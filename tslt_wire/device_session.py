@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, VerdictReceived, Welcomed
 from tslt_wire.messages import Draft, Hello, ListEvidence, Message, Prompt, Verdict, Welcome
-from tslt_wire.negotiation import check_vocabulary, context_of
-from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.negotiation import agreed_profile, check_vocabulary, context_of, prior_names
+from tslt_wire.prior import Prior
+from tslt_wire.profile import ENTROPY_IDS
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
 from tslt_wire.tree import TokenTree
@@ -27,8 +28,11 @@ class DeviceSession(Session):
 
     role = Role.DEVICE
 
-    def __init__(self, hello: Hello) -> None:
+    def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
+        """``tables``: the trained tables that ``hello.priors`` names."""
         super().__init__(hello.limits)
+        prior_names(hello.priors, tables)
+        self._tables = tuple(tables)
         unknown = set(hello.entropy) - set(ENTROPY_IDS)
         if unknown:
             raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
@@ -138,6 +142,7 @@ class DeviceSession(Session):
             ("evidence", welcome.evidence, hello.evidence),
             ("precision", welcome.precisions, hello.precisions),
             ("entropy coder", (welcome.entropy,), hello.entropy),
+            ("prior", (welcome.prior,), hello.priors),
         ):
             if not chosen or not set(chosen) <= set(offered):
                 raise RemoteProtocolError(
@@ -145,7 +150,7 @@ class DeviceSession(Session):
                 )
         self.welcome = welcome
         self._max_frame_bytes = welcome.limits.max_frame_bytes
-        self.profile = Profile(vocab_size=welcome.vocab_size, precision=welcome.precisions[0], entropy=welcome.entropy)
+        self.profile = agreed_profile(welcome, self._tables)
         self._transcript = hashlib.sha256(self._hello_frame + data).digest()[:8]
         return [Welcomed(welcome)]
 

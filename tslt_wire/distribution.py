@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.precision import Codes, Precision, Weights, quantise, weights_of
+from tslt_wire.prior import Prior
 from tslt_wire.truncation import Truncation, keep
 
 if TYPE_CHECKING:
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.int32]
 
+TAIL_PARTS = 32
+"""A list's tail is a number of 32nds."""
+LEAST_TAIL = 0.25
+"""``sparsify`` gives no tail to a list that leaves out less than this."""
+TAIL_SCALE = 0.75
+"""Part of the probability left out that ``sparsify`` gives to the tail: the unlisted tokens that matter are few, and a
+prior does not know them (benchmarks/constructions.md)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseDistribution:
-    """A distribution over ``vocab_size`` tokens that is zero outside ``ids`` (the paper's ``Q^``).
+    """A distribution over ``vocab_size`` tokens: listed ones, and a tail of all others (the paper's ``Q^`` has none).
 
-    Equal when vocabulary size, precision, ids and codes are.  Raises ValueError for anything no encoder can send: ids
-    unsorted or outside the vocabulary, a largest weight other than 2**30, a weight of 0.
+    The listed tokens have ``(32 - tail) / 32`` of the probability, in proportion to ``weights``; the others
+    ``tail / 32``, in proportion to ``prior.weights``.  Equal when vocabulary size, precision, ids, codes, tail and prior
+    are.  Raises ValueError for anything no encoder can send: ids unsorted or outside the vocabulary, a largest weight
+    other than 2**30, a weight of 0, a tail without a prior or without unlisted tokens.
     """
 
     vocab_size: int
@@ -39,15 +50,19 @@ class SparseDistribution:
     """Token ids, int32 (K,), strictly ascending."""
     codes: Codes
     """What travels: log-domain steps or the bits of a shifted logit, uint32 (K,)."""
+    tail: int = 0
+    """Probability of all unlisted tokens together, in 32nds, 0 to 31."""
+    prior: Prior | None = None
+    """How the tail is spread; None if there is none."""
     weights: Weights = field(init=False)
-    """Integer weights, int64 (K,): the probability of ids[i] is weights[i] / sum(weights)."""
+    """Integer weights, int64 (K,): ids[i] has weights[i] / sum(weights) of what is not the tail's."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:
             raise ValueError(f"vocab_size must be 1..{MAX_VOCAB_SIZE}, got {self.vocab_size}")
         ids = _frozen(self.ids, np.int32)
         codes = _frozen(self.codes, np.uint32)
-        problem = _list_problem(self.vocab_size, self.precision, ids, codes)
+        problem = _list_problem(self.vocab_size, self.precision, ids, codes) or self._tail_problem(len(ids))
         if problem:
             raise ValueError(problem)
         object.__setattr__(self, "ids", ids)
@@ -56,10 +71,21 @@ class SparseDistribution:
         if self.weights.max() != 1 << 30 or self.weights.min() < 1:
             raise ValueError("the largest weight of a list must be 2**30 and the smallest at least 1")
 
+    def _tail_problem(self, size: int) -> str | None:
+        if not 0 <= self.tail < TAIL_PARTS:
+            return f"a tail has 0..{TAIL_PARTS - 1} 32nds, got {self.tail}"
+        if (self.tail > 0) != (self.prior is not None):
+            return "a list has a tail and a prior, or neither"
+        if self.tail and size == self.vocab_size:
+            return "a list of all tokens can have no tail"
+        if self.prior is not None and self.prior.vocab_size != self.vocab_size:
+            return f"the prior is for V = {self.prior.vocab_size}, the list for V = {self.vocab_size}"
+        return None
+
     @property
     def probs(self) -> npt.NDArray[np.float64]:
-        """Probabilities of ``ids``, float64 (K,); sum 1 up to rounding."""
-        return self.weights / self.total
+        """Probabilities of ``ids``, float64 (K,); they and the tail sum to 1 up to rounding."""
+        return self.weights / self.total * (1 - self.tail / TAIL_PARTS)
 
     @property
     def total(self) -> int:
@@ -79,11 +105,12 @@ class SparseDistribution:
             and self.precision is other.precision
             and np.array_equal(self.ids, other.ids)
             and np.array_equal(self.codes, other.codes)
+            and (self.tail, self.prior) == (other.tail, other.prior)
         )
 
     def __hash__(self) -> int:
         """Hash over what equality compares."""
-        return hash((self.vocab_size, self.precision, self.ids.tobytes(), self.codes.tobytes()))
+        return hash((self.vocab_size, self.precision, self.ids.tobytes(), self.codes.tobytes(), self.tail))
 
     def rank(self, token: int) -> int:
         """Position of ``token`` in ``ids``, or -1 if it is not listed."""
@@ -91,13 +118,24 @@ class SparseDistribution:
         return i if i < len(self.ids) and int(self.ids[i]) == token else -1
 
     def prob_of(self, token: int) -> float:
-        """Probability of ``token`` (0.0 for one that is not listed)."""
+        """Probability of ``token``; 0.0 for one that is not listed, if there is no tail."""
         i = self.rank(token)
-        return int(self.weights[i]) / self.total if i >= 0 else 0.0
+        if i >= 0:
+            return float(self.weights[i] / self.total * (1 - self.tail / TAIL_PARTS))
+        if self.prior is None or not 0 <= token < self.vocab_size:
+            return 0.0
+        return float(self.prior.weights[token] / self._outside() * (self.tail / TAIL_PARTS))
+
+    def _outside(self) -> int:
+        """Sum of the prior's weights of unlisted tokens."""
+        return self.prior.outside(self.ids.tolist()).total if self.prior is not None else 0
 
     def dense(self) -> npt.NDArray[np.float64]:
         """The whole distribution, float64 (V,)."""
-        out = np.zeros(self.vocab_size)
+        if self.prior is None:
+            out = np.zeros(self.vocab_size)
+        else:
+            out = np.asarray(self.prior.weights * (self.tail / TAIL_PARTS / self._outside()))
         out[self.ids] = self.probs
         return out
 
@@ -106,6 +144,13 @@ class SparseDistribution:
         cumulative = np.cumsum(self.weights)
         draws = rng.integers(0, int(cumulative[-1]), size=size)
         picked = self.ids[np.searchsorted(cumulative, draws, side="right")]
+        if self.prior is not None:
+            outside = self.prior.weights.copy()
+            outside[self.ids] = 0
+            cumulative = np.cumsum(outside)
+            draws = rng.integers(0, int(cumulative[-1]), size=size)
+            others = np.searchsorted(cumulative, draws, side="right").astype(np.int32)
+            picked = np.where(rng.integers(0, TAIL_PARTS, size=size) < self.tail, others, picked)
         return int(picked) if size is None else picked
 
 
@@ -145,13 +190,18 @@ def sparsify(
     temperature: float = 1.0,
     truncation: Truncation | None = None,
     precision: Precision | str = Precision.LOG2_2,
+    prior: Prior | None = None,
+    tail_scale: float = TAIL_SCALE,
 ) -> SparseDistribution:
     """Truncate and quantise a draft model's logits: temperature, truncation, precision, in this order.
 
     Paper section 3.2 (TSLT), spec section 4.  ``logits``: real (V,), -inf for impossible tokens.  ``temperature`` 0
     keeps the most probable token alone.  ``truncation`` None keeps all.  A token more than 30 octaves (20.8 nat) less
-    probable than the most probable one has weight 0 and is left out.  Raises ValueError for NaN, +inf, all -inf or
-    a bad shape.
+    probable than the most probable one has weight 0 and is left out.
+
+    With a ``prior`` a list that leaves out at least ``LEAST_TAIL`` of the probability gets ``tail_scale`` (0 to 1) of
+    that as its tail; 0 gives no tails, which is better where the target is much sharper than the draft (``TailScale``
+    finds out).  Raises ValueError for NaN, +inf, all -inf or a bad shape.
     """
     values = np.asarray(logits)
     if values.dtype.kind not in "fiu":
@@ -164,47 +214,40 @@ def sparsify(
         raise ValueError("logits must be real numbers, or -inf, with at least one finite and none NaN or +inf")
     if not (np.isfinite(temperature) and temperature >= 0):
         raise ValueError(f"temperature must be a finite number >= 0, got {temperature!r}")
+    if not 0 <= tail_scale <= 1:
+        raise ValueError(f"tail_scale must be in 0..1, got {tail_scale!r}")
     precision = Precision(precision)
     if temperature == 0:
         ids = np.array([values.argmax()], dtype=np.int32)
         return SparseDistribution(len(values), precision, ids, np.zeros(1, np.uint32))
     with np.errstate(over="ignore"):
         shifted = (values - top) / temperature
+    outside = 0.0
     if truncation is None:
         ids = np.arange(len(values), dtype=np.int32)
     else:
         probs = np.exp(shifted)
-        ids = keep(probs / probs.sum(), truncation).astype(np.int32)
+        probs /= probs.sum()
+        ids = keep(probs, truncation).astype(np.int32)
+        outside = max(0.0, 1 - float(probs[ids].sum()))
     kept = shifted[ids]
     # Gaps too small for exp() make ties, and the kept one of a tie need not be the top: codes are relative to the kept.
     codes = quantise(precision, kept - kept.max())
     sampled = weights_of(precision, codes) > 0
-    return SparseDistribution(len(values), precision, ids[sampled], codes[sampled])
-
-
-def sample_children(
-    q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool = True
-) -> list[int]:
-    """Sample the children of one node from its truncated distribution, in sibling order (paper Algorithm 4).
-
-    With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier
-    ones left of ``q``, so at most ``len(q)`` children come back.
-    """
-    if replacement:
-        return [int(token) for token in q.sample(rng, count)]
-    weights = q.weights.copy()
-    children: list[int] = []
-    for _ in range(min(count, len(q))):
-        cumulative = np.cumsum(weights)
-        i = int(np.searchsorted(cumulative, rng.integers(0, int(cumulative[-1])), side="right"))
-        children.append(int(q.ids[i]))
-        weights[i] = 0
-    return children
+    tail = 0
+    if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(values):
+        tail = min(int(outside * tail_scale * TAIL_PARTS + 0.5), TAIL_PARTS - 1)
+    return SparseDistribution(
+        len(values), precision, ids[sampled], codes[sampled], tail=tail, prior=prior if tail else None
+    )
 
 
 def check_lists(lists: Sequence[SparseDistribution]) -> tuple[int, Precision]:
     """Return the vocabulary size and precision that all ``lists`` share; ValueError if they do not."""
     kinds = {(q.vocab_size, q.precision) for q in lists}
+    priors = {q.prior for q in lists if q.prior is not None}
+    if len(priors) > 1:
+        raise ValueError(f"the lists of a draft must share one prior, got {sorted(prior.name for prior in priors)}")
     if len(kinds) != 1:
         raise ValueError(
             f"the lists of a draft must share one vocabulary size and precision, got {sorted(map(str, kinds))}"

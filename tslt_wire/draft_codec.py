@@ -5,7 +5,7 @@ Spec sections 6.1 and, under the range coder, 5.4.
 
 from __future__ import annotations
 
-from tslt_wire.bits import BitReader, BitWriter
+from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.errors import DecodeError, ErrorCode
@@ -27,8 +27,8 @@ _WITHOUT_REPLACEMENT = 0x80
 def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
     """Append the body of a DRAFT frame; ValueError if its lists have another vocabulary than ``profile``."""
     lists = draft.evidence.lists
-    if any(q.vocab_size != profile.vocab_size for q in lists.values()):
-        raise ValueError(f"the profile is for V = {profile.vocab_size}, the draft's lists are not")
+    for q in lists.values():
+        profile.check(q)
     out.varint(draft.round)
     out.varint(draft.prefix_length)
     out.bits(draft.prefix_hash, 16)
@@ -38,12 +38,18 @@ def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
     write_shape(out, draft.tree)
     if profile.entropy == "range":
         out.align()
-        out.raw(range_body(draft, profile.vocab_size))
+        out.raw(range_body(draft, profile))
         return
     for q in lists.values():
-        write_list(out, q)
+        write_list(out, q, profile)
     for token, parent in zip(draft.tree.tokens, draft.tree.parents, strict=True):
-        out.bits(lists[parent].rank(token), _rank_bits(lists[parent]))
+        rank = lists[parent].rank(token)
+        if lists[parent].tail:
+            out.bits(int(rank < 0), 1)
+        if rank < 0:
+            out.bits(token, id_bits(profile.vocab_size))
+        else:
+            out.bits(rank, _rank_bits(lists[parent]))
 
 
 def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Draft:
@@ -56,9 +62,9 @@ def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensio
     if profile.entropy == "range":
         data.align()
         body = data.raw(data.left // 8)
-        lists, tokens = read_range_body(body, parents, profile.vocab_size, precision, replacement, limits)
+        lists, tokens = read_range_body(body, parents, profile, precision, replacement, limits)
     else:
-        lists, tokens = _read_lists(data, parents, profile.vocab_size, precision, limits)
+        lists, tokens = _read_lists(data, parents, profile, precision, limits)
     try:
         return Draft(
             round=round_,
@@ -73,20 +79,27 @@ def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensio
 
 
 def _read_lists(
-    data: BitReader, parents: tuple[int, ...], vocab_size: int, precision: Precision, limits: DecodeLimits
+    data: BitReader, parents: tuple[int, ...], profile: Profile, precision: Precision, limits: DecodeLimits
 ) -> tuple[dict[int, SparseDistribution], list[int]]:
     lists: dict[int, SparseDistribution] = {}
     left = limits.max_entries
     for parent in sorted(set(parents)):
-        lists[parent] = read_list(data, vocab_size, precision, left)
+        lists[parent] = read_list(data, profile, precision, left)
         left -= len(lists[parent])
-    tokens = []
-    for parent in parents:
-        rank = data.bits(_rank_bits(lists[parent]))
-        if rank >= len(lists[parent]):
-            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"rank {rank} in a list of {len(lists[parent])} tokens")
-        tokens.append(int(lists[parent].ids[rank]))
+    tokens = [_read_token(data, lists[parent]) for parent in parents]
     return lists, tokens
+
+
+def _read_token(data: BitReader, q: SparseDistribution) -> int:
+    if q.tail and data.bits(1):
+        token = data.bits(id_bits(q.vocab_size))
+        if token >= q.vocab_size or q.rank(token) >= 0:
+            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {token} is not in the tail of its list")
+        return token
+    rank = data.bits(_rank_bits(q))
+    if rank >= len(q):
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"rank {rank} in a list of {len(q)} tokens")
+    return int(q.ids[rank])
 
 
 def _rank_bits(q: SparseDistribution) -> int:

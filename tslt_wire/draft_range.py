@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from tslt_wire.distribution import SparseDistribution
+from tslt_wire.distribution import TAIL_PARTS, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_range import ListModel
 from tslt_wire.messages import Draft
 from tslt_wire.precision import Precision
+from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Coder, Reader, Writer
+from tslt_wire.siblings import Siblings
+from tslt_wire.weighed_ids import code_one
 
 
-def range_body(draft: Draft, vocab_size: int) -> bytes:
+def range_body(draft: Draft, profile: Profile) -> bytes:
     """Everything of ``draft`` that follows its shape; no bytes for an empty draft."""
     lists = draft.evidence.lists
     coder = Writer()
     if draft.precision is not None:
-        model = ListModel(coder, vocab_size, draft.precision)
+        model = ListModel(coder, profile, draft.precision)
         for q in lists.values():
             model.code(q, len(q))
         _code_tokens(coder, lists, draft.tree.parents, draft.tree.tokens, draft.evidence.replacement)
@@ -33,14 +36,14 @@ def range_body(draft: Draft, vocab_size: int) -> bytes:
 def read_range_body(
     data: bytes,
     parents: Sequence[int],
-    vocab_size: int,
+    profile: Profile,
     precision: Precision,
     replacement: bool,
     limits: DecodeLimits,
 ) -> tuple[dict[int, SparseDistribution], list[int]]:
     """Read the lists by parent, and the nodes' tokens; DecodeError for bytes that ``range_body`` does not write."""
     coder = Reader(data)
-    model = ListModel(coder, vocab_size, precision)
+    model = ListModel(coder, profile, precision)
     lists: dict[int, SparseDistribution] = {}
     left = limits.max_entries
     for parent in sorted(set(parents)):
@@ -58,18 +61,19 @@ def _code_tokens(
     tokens: Sequence[int] | None,
     replacement: bool,
 ) -> list[int]:
-    left = {parent: q.weights.tolist() for parent, q in lists.items()}
-    sums = {parent: [0, *accumulate(weights)] for parent, weights in left.items()}
+    siblings = {parent: Siblings(q, replacement=replacement) for parent, q in lists.items()}
     found: list[int] = []
     for node, parent in enumerate(parents):
-        starts, weights = sums[parent], left[parent]
-        total = starts[-1]
-        if total == 0:
+        rest, q = siblings[parent], lists[parent]
+        if rest.empty:
             raise DecodeError(ErrorCode.BAD_TREE, f"node {parent} has more children than its list has tokens")
-        rank = lists[parent].rank(tokens[node]) if tokens is not None else 0
-        rank = coder.locate(rank, starts)
-        found.append(int(lists[parent].ids[rank]))
-        if not replacement:
-            weights[rank] = 0
-            sums[parent] = [0, *accumulate(weights)]
+        token = tokens[node] if tokens is not None else 0
+        rank, tail = q.rank(token), rest.tail
+        outside = coder.chance(int(rank < 0), tail, TAIL_PARTS) if 0 < tail < TAIL_PARTS else tail // TAIL_PARTS
+        if outside:
+            token = code_one(coder, rest.outside, 0, q.vocab_size, token)
+        else:
+            token = int(q.ids[coder.locate(rank, [0, *accumulate(rest.weights.tolist())])])
+        rest.take(token)
+        found.append(token)
     return found

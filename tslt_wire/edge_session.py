@@ -15,8 +15,15 @@ from tslt_wire.codec import KIND_MASK, Kind
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
 from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
-from tslt_wire.negotiation import OUR_EVIDENCE, EdgeSettings, check_vocabulary, common, context_of
-from tslt_wire.profile import Profile
+from tslt_wire.negotiation import (
+    OUR_EVIDENCE,
+    EdgeSettings,
+    agreed_profile,
+    check_vocabulary,
+    common,
+    context_of,
+    prior_names,
+)
 from tslt_wire.sampling import Sampling
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
@@ -106,6 +113,7 @@ class EdgeSession(Session):
             evidence=common("evidence", hello.evidence, OUR_EVIDENCE),
             precisions=common("precision", hello.precisions, settings.precisions),
             entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
+            prior=common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0],
             limits=settings.limits,
             context=settings.context,
             eos_tokens=settings.eos_tokens,
@@ -118,7 +126,7 @@ class EdgeSession(Session):
             raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"WELCOME does not fit: {error}") from error
         self._precisions = welcome.precisions
         self._transcript = hashlib.sha256(data + frame).digest()[:8]
-        self.profile = Profile(vocab_size=settings.vocab_size, precision=welcome.precisions[0], entropy=welcome.entropy)
+        self.profile = agreed_profile(welcome, settings.tables)
         return [SessionOpened(hello)]
 
     def _handle_prompt(self, prompt: Prompt) -> list[Event]:

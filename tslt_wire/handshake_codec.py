@@ -26,6 +26,7 @@ _HELLO_FIELDS = {
     "evidence": list,
     "precisions": list,
     "entropy": list,
+    "priors": list,
     "limits": dict,
     "resume": bytes,
 }
@@ -37,6 +38,7 @@ _WELCOME_FIELDS = {
     "evidence": list,
     "precisions": list,
     "entropy": str,
+    "prior": str,
     "limits": dict,
     "context": int,
     "eos_tokens": list,

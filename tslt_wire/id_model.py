@@ -1,8 +1,8 @@
-"""Sets of token ids under the range coder: halving the id range, with a density prior that a list corrects by itself.
+"""Sets of token ids under the range coder: halving the id range, with a prior that a list corrects by itself.
 
-Spec section 5.4.  Ids of BPE vocabularies are in merge order, so small ids are listed far more often.  How many of
-the n ids of an interval lie in its lower part has a beta-binomial distribution whose expectation is the prior's and
-whose urn is small between octaves: there the list's own ids soon outweigh the prior, whatever the tokenizer.
+Spec section 5.4.  How many of the n ids of an interval lie in its lower part has a beta-binomial distribution, the
+urn's, whose expectation is the prior's.  The urn is small, so the list's own ids soon outweigh the prior, whatever the
+tokenizer.  Everything is a table look-up or a number that needs no model; this is what a native kernel is made of.
 """
 
 from __future__ import annotations
@@ -10,17 +10,26 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
+from math import comb
 
 from tslt_wire.range_coder import Coder
+from tslt_wire.weighed_ids import WeighedIds, code_one
 
 BASE_BITS = 8
 """Ids below 2**8 are halved with a flat prior: byte tokens and special tokens, in an order that says little."""
-_UNIT = 16
-"""One ball of the urn; the urn's own balls are counted in sixteenths."""
-ROOT_URN = 96
-"""The prior's balls at a split between octaves, in sixteenths: six."""
-FLAT_URN = 320
-"""The prior's balls at a split inside an octave, in sixteenths."""
+ROOT_BALLS = 6
+"""The prior's balls in the urn of a split between octaves."""
+INNER_BALLS = 20
+"""The prior's balls in the urn of a split inside an octave."""
+MAX_URN = 32
+"""Most draws from an urn; of more ids only the part of 33 that the number is in has an urn, and the rest is uniform."""
+LEAF = 32
+"""Sets among at most so many free ids are one uniform number: which of all such sets."""
+SHARE_BITS = 12
+"""The lower part's share of the prior is rounded to one of 76 numbers of 12 bits."""
+URN_BITS = 16
+"""The weights of an urn's outcomes sum to 2**16."""
 OCTAVE_MASSES: tuple[tuple[int, ...], ...] = (
     (288, 562, 125, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25),
     (231, 544, 194, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25),
@@ -39,121 +48,159 @@ OCTAVE_MASSES: tuple[tuple[int, ...], ...] = (
     (25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25),
 )
 """Expected part of a list's ids below 2**8, then in each octave above; by bitlen of the list's size."""
-_REMEMBERED = 64
-"""Splits of at most this many ids are kept in a cache."""
-_PEAK = 1 << 40
-_SPARE_BITS = 16
+_SHARES = 1 << SHARE_BITS
 
 
-def split_weights(n: int, left: int, right: int, urn_left: int, urn_right: int) -> tuple[int, tuple[int, ...], int]:
-    """Weights of the numbers of ids in the left part; (first number with a weight, weights, their sum).
+class FreeIds:
+    """The ids that a set can have: those below ``vocab_size`` without ``excluded`` (ascending)."""
 
-    ``n`` ids in an interval with ``left`` free ids in one part and ``right`` in the other.  The weight of k + 1 over
-    that of k is (n - k) * (urn_left + 16 k) * (left - k) * right over
-    (k + 1) * (urn_right + 16 (n - k - 1)) * (right - n + k + 1) * left.
+    def __init__(self, vocab_size: int, excluded: Sequence[int] = ()) -> None:
+        self.vocab_size = vocab_size
+        self._excluded = excluded
+
+    def count(self, low: int, high: int) -> int:
+        """Free ids in ``[low, high)``."""
+        high = min(high, self.vocab_size)
+        if not self._excluded:
+            return high - low
+        return high - low - bisect_left(self._excluded, high) + bisect_left(self._excluded, low)
+
+    def all(self, low: int, high: int) -> list[int]:
+        """Return these ids, ascending."""
+        high = min(high, self.vocab_size)
+        skipped = set(self._excluded[bisect_left(self._excluded, low) : bisect_left(self._excluded, high)])
+        return [token for token in range(low, high) if token not in skipped]
+
+    def nth(self, low: int, rank: int) -> int:
+        """Return the free id that has ``rank`` free ids of ``low`` and above before it."""
+        token = low + rank
+        for other in self._excluded[bisect_left(self._excluded, low) :]:
+            if other > token:
+                break
+            token += 1
+        return token
+
+
+def share(left: int, right: int) -> int:
+    """The lower part's share of ``left + right``, in 4096ths, rounded to one of 76 values; 0 < share < 4096."""
+    if left + right == 0:
+        return _SHARES >> 1
+    exact = (left << SHARE_BITS) // (left + right)
+    smaller = min(exact, _SHARES - 1 - exact)
+    if smaller >= 64:
+        return exact & ~63 | 32
+    rounded = 3 << smaller.bit_length() >> 2 if smaller > 1 else 1
+    return rounded if smaller == exact else _SHARES - rounded
+
+
+@lru_cache(maxsize=1 << 13)
+def urn_starts(n: int, balls: int, part: int) -> tuple[int, ...]:
+    """Running sums (n + 2 of them, 0 to 2**16) of the weights of 0 to n draws of a kind, ``n`` at most 32.
+
+    The urn starts with ``balls``, ``part`` 4096ths of them of that kind; every ball that is drawn comes back with
+    another of its kind.  Weights follow from the likeliest number outwards, in integers.
     """
-    first, last = max(0, n - right), min(n, left)
-    mode = min(max(n * urn_left // (urn_left + urn_right), first), last)
-
-    def ratio(k: int) -> tuple[int, int]:
-        up = (n - k) * (urn_left + _UNIT * k) * (left - k) * right
-        down = (k + 1) * (urn_right + _UNIT * (n - k - 1)) * (right - n + k + 1) * left
-        return up, down
-
-    weight, above = _PEAK, [_PEAK]
-    for k in range(mode, last):
-        up, down = ratio(k)
-        weight = min(weight * up // down, _PEAK << 4)
-        if weight >> _SPARE_BITS == 0:
-            break
-        above.append(weight)
-    weight, below = _PEAK, []
-    for k in range(mode - 1, first - 1, -1):
-        up, down = ratio(k)
-        weight = min(weight * down // up, _PEAK << 4)
-        if weight >> _SPARE_BITS == 0:
-            break
-        below.append(weight)
-    near = tuple(w >> _SPARE_BITS for w in (*reversed(below), *above))
-    before, after = mode - first - len(below), last - mode + 1 - len(above)
-    return first, (1,) * before + near + (1,) * after, sum(near) + before + after
+    kind, other = balls * part, balls * (_SHARES - part)
+    mode = n * part >> SHARE_BITS
+    weights = [0] * (n + 1)
+    weights[mode] = 1 << 32
+    for k in range(mode, n):
+        up, down = (n - k) * (kind + (k << SHARE_BITS)), (k + 1) * (other + (n - k - 1 << SHARE_BITS))
+        weights[k + 1] = weights[k] * up // down
+    for k in range(mode - 1, -1, -1):
+        up, down = (n - k) * (kind + (k << SHARE_BITS)), (k + 1) * (other + (n - k - 1 << SHARE_BITS))
+        weights[k] = weights[k + 1] * down // up
+    total = sum(weights)
+    scaled = [max(1, (weight << URN_BITS) // total) for weight in weights]
+    scaled[mode] += (1 << URN_BITS) - sum(scaled)
+    return (0, *accumulate(scaled))
 
 
-_remembered = lru_cache(maxsize=1 << 12)(split_weights)
-
-
-def code_ids(coder: Coder, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()) -> list[int]:
+def code_ids(
+    coder: Coder,
+    ids: Sequence[int],
+    count: int,
+    vocab_size: int,
+    excluded: Sequence[int] = (),
+    weighed: WeighedIds | None = None,
+) -> list[int]:
     """Code ``count`` ids, ascending, below ``vocab_size`` and not in ``excluded`` (ascending); return them.
 
-    There must be that many free ids.  A reader looks at nothing in ``ids``.
+    There must be that many free ids.  A reader looks at nothing in ``ids``.  ``weighed``: what a trained table
+    expects of lists of this size, without ``excluded``; None if there is no table.
     """
+    free = FreeIds(vocab_size, excluded)
+    masses = OCTAVE_MASSES[min(count.bit_length(), len(OCTAVE_MASSES)) - 1] if count else ()
     found: list[int] = []
-    top = max(BASE_BITS, (vocab_size - 1).bit_length())
     # Intervals that wait, the lowest last: low, high, number of ids, position of the first of them in ``ids``.
-    waiting = [(0, 1 << top, count, 0)]
+    waiting = [(0, 1 << max(BASE_BITS, (vocab_size - 1).bit_length()), count, 0)]
     while waiting:
         low, high, n, at = waiting.pop()
+        size = free.count(low, high)
         if n == 0:
             continue
-        end = min(high, vocab_size)
-        skipped = bisect_left(excluded, low) if excluded else 0
-        free = end - low - (bisect_left(excluded, end) - skipped if excluded else 0)
-        if n == free:
-            found += _free_ids(low, end, excluded)
+        if n == size:
+            found += free.all(low, high)
             continue
-        octaves = low == 0 and high > 1 << BASE_BITS
-        if n == 1 and not octaves:
-            rank = 0
-            if not coder.reads:
-                rank = ids[at] - low - (bisect_left(excluded, ids[at]) - skipped if excluded else 0)
-            found.append(_free_id(low, coder.uniform(rank, free), excluded, skipped))
+        root = low == 0 and high > 1 << BASE_BITS
+        if weighed is not None and n == 1:
+            found.append(code_one(coder, weighed, low, min(high, vocab_size), ids[at] if ids else 0))
+            continue
+        if weighed is None and not root and (n == 1 or size <= LEAF):
+            found += _leaf(coder, free, low, size, n, ids[at : at + n])
             continue
         middle = (low + high) >> 1
-        if middle >= end:
+        if middle >= vocab_size:
             waiting.append((low, middle, n, at))
             continue
-        left = middle - low - (bisect_left(excluded, middle) - skipped if excluded else 0)
-        urns = _octave_urns(high.bit_length() - 1, vocab_size, count) if octaves else _flat_urns(left, free - left)
+        left = free.count(low, middle)
+        if weighed is not None:
+            border = weighed.below(middle)
+            part = share(border - weighed.below(low), weighed.below(min(high, vocab_size)) - border)
+        elif root:
+            octave = high.bit_length() - 2 - BASE_BITS
+            inside = min(high, vocab_size) - middle
+            part = share(sum(masses[: octave + 1]), masses[octave + 1] * inside // middle + 1)
+        else:
+            part = share(left, size - left)
         k = 0 if coder.reads else bisect_left(ids, middle, at, at + n) - at
-        weigh = _remembered if n <= _REMEMBERED else split_weights
-        first, weights, total = weigh(n, left, free - left, *urns)
-        k = first + coder.choose(k - first, weights, total)
+        k = _split(coder, k, n, left, size - left, ROOT_BALLS if root else INNER_BALLS, part)
         waiting.append((middle, high, n - k, at + k))
         waiting.append((low, middle, k, at))
     return found
 
 
-@lru_cache(maxsize=1 << 10)
-def _octave_urns(bits: int, vocab_size: int, count: int) -> tuple[int, int]:
-    """Urns of the split of [0, 2**bits) in two, where the whole set has ``count`` ids."""
-    masses = OCTAVE_MASSES[min(count.bit_length(), len(OCTAVE_MASSES)) - 1]
-    half = 1 << (bits - 1)
-    lower = sum(masses[: bits - BASE_BITS])
-    upper = masses[bits - BASE_BITS] * (min(vocab_size, 1 << bits) - half) // half + 1
-    return _urn(ROOT_URN, lower, upper), _urn(ROOT_URN, upper, lower)
+def _split(coder: Coder, k: int, n: int, left: int, right: int, balls: int, part: int) -> int:
+    """Code how many of ``n`` ids are in the lower part, which has ``left`` free ids, the upper ``right``."""
+    if 2 * n > left + right:
+        # More than half of the ids are listed: those that are not are fewer, and spread evenly.
+        return left - _split(coder, left - k, left + right - n, left, right, balls, share(left, right))
+    if n > min(left, right):
+        first = max(0, n - right)
+        return first + coder.uniform(k - first, min(n, left) - first + 1)
+    if n <= MAX_URN:
+        return coder.locate(k, urn_starts(n, balls, part))
+    # The k of bucket b are those with floor(k * 33 / (n + 1)) = b.
+    buckets = MAX_URN + 1
+    b = coder.locate(k * buckets // (n + 1), urn_starts(MAX_URN, balls, part))
+    first, end = -(-b * (n + 1) // buckets), -(-(b + 1) * (n + 1) // buckets)
+    return first + coder.uniform(k - first, end - first)
 
 
-def _urn(balls: int, mass: int, other: int) -> int:
-    return max(1, balls * mass // (mass + other))
-
-
-@lru_cache(maxsize=1 << 12)
-def _flat_urns(left: int, right: int) -> tuple[int, int]:
-    return _urn(FLAT_URN, left, right), _urn(FLAT_URN, right, left)
-
-
-def _free_id(low: int, rank: int, excluded: Sequence[int], skipped: int) -> int:
-    """The free id that has ``rank`` free ids of ``low`` and above before it."""
-    token = low + rank
-    for i in range(skipped, len(excluded)):
-        if excluded[i] > token:
-            break
-        token += 1
-    return token
-
-
-def _free_ids(low: int, end: int, excluded: Sequence[int]) -> list[int]:
-    if not excluded:
-        return list(range(low, end))
-    out = set(excluded[bisect_left(excluded, low) : bisect_left(excluded, end)])
-    return [token for token in range(low, end) if token not in out]
+def _leaf(coder: Coder, free: FreeIds, low: int, size: int, n: int, ids: Sequence[int]) -> list[int]:
+    """Code ``n`` of the ``size`` free ids from ``low`` on: the number of the set, sorted by its largest ids."""
+    ranks = [free.count(low, token) for token in ids]
+    number = coder.uniform(sum(comb(rank, i) for i, rank in enumerate(ranks, 1)), comb(size, n))
+    if coder.reads:
+        ranks = []
+        rank = size - 1
+        for i in range(n, 0, -1):
+            # With one id left its rank is the number itself; there can be many free ids then.
+            rank = number if i == 1 else rank
+            while comb(rank, i) > number:
+                rank -= 1
+            number -= comb(rank, i)
+            ranks.append(rank)
+            rank -= 1
+        ranks.reverse()
+    return [free.nth(low, rank) for rank in ranks]

@@ -1,7 +1,7 @@
 """Truncated lists as bits.
 
-Spec section 5.1.  ``count - 1`` as a varint, the ids (left out if all tokens are listed), the code width of a log
-profile, the codes.
+Spec section 5.1.  ``count - 1`` as a varint, the tail (if there is a prior), the ids (left out if all tokens are
+listed), the code width of a log profile, the codes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Reader, Writer
 
+TAIL_BITS = 5
+"""Bits of a list's tail: 0 to 31 32nds."""
 CODE_WIDTH_BITS = 4
 """Bits of the field that says how wide log-domain codes are: the widest has 9 bits (log2/4)."""
 
 
-def write_list(out: BitWriter, q: SparseDistribution) -> None:
+def write_list(out: BitWriter, q: SparseDistribution, profile: Profile) -> None:
     """Append one list."""
     out.varint(len(q) - 1)
     if len(q) < q.vocab_size:
+        if profile.prior is not None:
+            out.bits(q.tail, TAIL_BITS)
         out.array(q.ids, id_bits(q.vocab_size))
     width = q.precision.code_bits
     if q.precision.is_log:
@@ -33,8 +37,9 @@ def write_list(out: BitWriter, q: SparseDistribution) -> None:
     out.array(q.codes, width)
 
 
-def read_list(data: BitReader, vocab_size: int, precision: Precision, max_entries: int) -> SparseDistribution:
+def read_list(data: BitReader, profile: Profile, precision: Precision, max_entries: int) -> SparseDistribution:
     """Read one list of at most ``max_entries`` tokens; DecodeError if it is none."""
+    vocab_size, tail = profile.vocab_size, 0
     count = data.varint() + 1
     if count > vocab_size:
         raise DecodeError(ErrorCode.BAD_LIST, f"a list of {count} tokens does not fit a vocabulary of {vocab_size}")
@@ -43,6 +48,7 @@ def read_list(data: BitReader, vocab_size: int, precision: Precision, max_entrie
     if count == vocab_size:
         ids = np.arange(vocab_size, dtype=np.int32)
     else:
+        tail = data.bits(TAIL_BITS) if profile.prior is not None else 0
         ids = data.array(count, id_bits(vocab_size)).astype(np.int32)
     width = data.bits(CODE_WIDTH_BITS) if precision.is_log else precision.code_bits
     if width > precision.code_bits:
@@ -53,7 +59,7 @@ def read_list(data: BitReader, vocab_size: int, precision: Precision, max_entrie
     if precision.is_log and int(codes.max()).bit_length() != width:
         raise DecodeError(ErrorCode.NON_CANONICAL, "codes must be as narrow as their largest allows")
     try:
-        return SparseDistribution(vocab_size, precision, ids, codes)
+        return SparseDistribution(vocab_size, precision, ids, codes, tail, profile.prior if tail else None)
     except ValueError as error:
         raise DecodeError(ErrorCode.BAD_LIST, str(error)) from error
 
@@ -61,19 +67,17 @@ def read_list(data: BitReader, vocab_size: int, precision: Precision, max_entrie
 def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     """One list without a frame: no checksum, no precision (spec sections 5.1 and 5.4).
 
-    Raises ValueError if ``q`` has another vocabulary size or precision than ``profile``.
+    Raises ValueError if ``q`` has another vocabulary size, precision or prior than ``profile``.
     """
-    if (q.vocab_size, q.precision) != (profile.vocab_size, profile.precision):
-        raise ValueError(
-            f"the profile is for V = {profile.vocab_size} at {profile.precision}, "
-            f"the list has V = {q.vocab_size} at {q.precision}"
-        )
+    profile.check(q)
+    if q.precision != profile.precision:
+        raise ValueError(f"the profile's precision is {profile.precision}, the list's {q.precision}")
     if profile.entropy == "range":
         coder = Writer()
-        ListModel(coder, q.vocab_size, q.precision).code(q, len(q))
+        ListModel(coder, profile, q.precision).code(q, len(q))
         return coder.finish()
     out = BitWriter()
-    write_list(out, q)
+    write_list(out, q, profile)
     return out.finish()
 
 
@@ -88,10 +92,10 @@ def decode_list(
     precision = Precision(profile.precision)
     if profile.entropy == "range":
         coder = Reader(data)
-        q = ListModel(coder, profile.vocab_size, precision).code(None, limits.max_entries)
+        q = ListModel(coder, profile, precision).code(None, limits.max_entries)
         coder.finish()
         return q
     reader = BitReader(data)
-    q = read_list(reader, profile.vocab_size, precision, limits.max_entries)
+    q = read_list(reader, profile, precision, limits.max_entries)
     reader.finish()
     return q

@@ -11,11 +11,13 @@ from itertools import accumulate
 
 import numpy as np
 
-from tslt_wire.distribution import SparseDistribution
+from tslt_wire.distribution import TAIL_PARTS, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.id_model import code_ids
 from tslt_wire.precision import Precision
+from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Coder
+from tslt_wire.weighed_ids import WeighedIds
 
 SIZE_WEIGHTS = (6, 6, 8, 12, 24, 24, 24, 8, 6, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
 """Weights of bitlen(K) - 1."""
@@ -34,7 +36,7 @@ FREE_ENTRIES = 256
 ENTRIES_A_BYTE = 8
 """Entries beyond FREE_ENTRIES need a byte for every so many.  Real lists have 1 to 3; without this rule a few bytes
 could say "everything, all equal" and keep a decoder busy for seconds."""
-LARGE = 4096
+LARGE = 1024
 """Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
 HIT_PRIOR = (
     ((4, 3, 3), (10, 10, 9)),
@@ -44,6 +46,10 @@ HIT_PRIOR = (
 )
 """How often of ``HIT_PRIOR_LOOKS`` a token of earlier lists is listed again: by how many had it (1, 2, 3, more),
 whether the last one had it, and its class there: 0 for the first eighth of the entries, 1 for the first half, 2."""
+TAIL_NEAR = (12, 10, 8, 6, 5, 4, 3, 2)
+"""Weights of a tail by its distance to that of the list before, if neither is 0."""
+TAIL_NONE = (160, 30)
+"""Weight of no tail, after a list that had none and after one that had one."""
 MAX_SEEN = 2048
 """Most tokens that a frame remembers: what a list costs in time must not grow with the lists before it."""
 HIT_PRIOR_LOOKS = 32
@@ -56,9 +62,11 @@ HIT_LOOKS = 256
 class ListModel:
     """Codes lists one after another; later ones lean on earlier ones."""
 
-    def __init__(self, coder: Coder, vocab_size: int, precision: Precision) -> None:
+    def __init__(self, coder: Coder, profile: Profile, precision: Precision) -> None:
         self._coder = coder
-        self._vocab_size = vocab_size
+        self._vocab_size = profile.vocab_size
+        self._prior = profile.prior
+        self._tail = 0
         self._precision = precision
         self._size = 0
         self._entries = 0
@@ -82,10 +90,16 @@ class ListModel:
         else:
             total = 1 << self._precision.code_bits
             codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
+        tail = self._code_tail(q.tail if q is not None else 0) if self._prior and size < vocab_size else 0
         if q is None:
             try:
                 q = SparseDistribution(
-                    vocab_size, self._precision, np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
+                    vocab_size,
+                    self._precision,
+                    np.array(ids, dtype=np.int32),
+                    np.array(codes, dtype=np.uint32),
+                    tail,
+                    self._prior if tail else None,
                 )
             except ValueError as error:
                 raise DecodeError(ErrorCode.BAD_LIST, str(error)) from error
@@ -120,7 +134,7 @@ class ListModel:
         if size == vocab_size:
             return list(range(vocab_size))
         if not self._seen:
-            return code_ids(coder, ids, size, vocab_size)
+            return code_ids(coder, ids, size, vocab_size, (), self._expected(size, ()))
         seen = sorted(self._seen)
         listed = set(ids)
         old: list[int] = []
@@ -140,14 +154,30 @@ class ListModel:
             count[1] += HIT_STEP
             if count[1] > HIT_LOOKS:
                 count[0], count[1] = (count[0] + 1) >> 1, (count[1] >> 1) + 1
-        new = code_ids(coder, sorted(listed.difference(seen)), size - len(old), vocab_size, seen)
+        new = code_ids(
+            coder, sorted(listed.difference(seen)), size - len(old), vocab_size, seen, self._expected(size, seen)
+        )
         return sorted(old + new)
+
+    def _expected(self, size: int, excluded: Sequence[int]) -> WeighedIds | None:
+        return self._prior.expected(size, excluded) if self._prior is not None else None
 
     def _count(self, token: int) -> list[int]:
         """Hits and looks of the kind of token that ``token`` is."""
         times, last, rank = self._seen[token]
         key = (min(times, 4), int(last == self._lists), rank, min(self._lists, 3))
         return self._hits.setdefault(key, [HIT_PRIOR[key[0] - 1][key[1]][rank], HIT_PRIOR_LOOKS])
+
+    def _code_tail(self, tail: int) -> int:
+        """Code a tail, which is likely to be near that of the list before."""
+        last, coder = self._tail, self._coder
+        if not self._lists:
+            self._tail = coder.uniform(tail - 1, TAIL_PARTS - 1) + 1 if coder.chance(int(tail > 0), 1, 2) else 0
+        else:
+            weights = [TAIL_NEAR[min(abs(other - last), len(TAIL_NEAR) - 1)] for other in range(TAIL_PARTS)]
+            weights[0] = TAIL_NONE[int(last > 0)]
+            self._tail = coder.choose(tail, weights, sum(weights))
+        return self._tail
 
     def _learn(self, ids: Sequence[int], codes: Sequence[int]) -> None:
         self._lists += 1

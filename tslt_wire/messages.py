@@ -114,7 +114,7 @@ class Draft:
     def _check_children(self, parent: int, q: SparseDistribution) -> None:
         tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
         for token in tokens:
-            if q.rank(token) < 0:
+            if q.prob_of(token) == 0:
                 raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
         if not self.evidence.replacement and len(set(tokens)) < len(tokens):
             raise ValueError(f"children of node {parent} repeat a token, but were sampled without replacement")
@@ -161,6 +161,8 @@ class Hello:
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = ("none",)
+    priors: tuple[str, ...] = ("none",)
+    """Names of priors, best first: ``none``, ``uniform``, ``density``, or those of tables."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What the device accepts."""
     resume: bytes = b""
@@ -173,7 +175,7 @@ class Hello:
 
     def __post_init__(self) -> None:
         _check_identity(self.vocab_size, self.tokenizer)
-        for name in ("evidence", "precisions", "entropy"):
+        for name in ("evidence", "precisions", "entropy", "priors"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 1 <= self.min_version <= self.max_version <= 255:
             raise ValueError(
@@ -194,6 +196,7 @@ class Welcome:
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: str = "none"
+    prior: str = "none"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What the edge accepts."""
     context: int = 0

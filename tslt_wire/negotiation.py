@@ -5,13 +5,15 @@ Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.errors import ErrorCode, RemoteProtocolError
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import Hello, Welcome
 from tslt_wire.precision import Precision
-from tslt_wire.profile import ENTROPY_IDS
+from tslt_wire.prior import PLAIN_PRIORS, Prior, plain_prior
+from tslt_wire.profile import ENTROPY_IDS, Profile
 
 OUR_EVIDENCE = ("list",)
 """Evidence modes this version has."""
@@ -33,7 +35,37 @@ class EdgeSettings:
     """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = tuple(ENTROPY_IDS)
+    priors: tuple[str, ...] = PLAIN_PRIORS
+    """Priors it accepts for tails, besides its ``tables``."""
+    tables: tuple[Prior, ...] = ()
+    """Trained tables it has; a device that has one of them too can name it."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+    def __post_init__(self) -> None:
+        prior_names(self.priors, self.tables)
+        for table in self.tables:
+            if table.vocab_size != self.vocab_size:
+                raise ValueError(f"the table {table.name} is for V = {table.vocab_size}, not {self.vocab_size}")
+
+
+def prior_names(names: Sequence[str], tables: Sequence[Prior]) -> tuple[str, ...]:
+    """Names of ``tables``, then ``names``: what an end has, best first; ValueError for what is neither."""
+    known = {table.name for table in tables}
+    wrong = [name for name in names if name not in PLAIN_PRIORS and name not in known]
+    if wrong:
+        raise ValueError(f"expected priors among {[*PLAIN_PRIORS, *known]}, got {wrong}")
+    return tuple(dict.fromkeys((*(table.name for table in tables), *names)))
+
+
+def agreed_profile(welcome: Welcome, tables: Sequence[Prior]) -> Profile:
+    """Return the profile that WELCOME fixes; ``tables``: those this end has."""
+    table = next((table for table in tables if table.name == welcome.prior), None)
+    return Profile(
+        vocab_size=welcome.vocab_size,
+        precision=welcome.precisions[0],
+        entropy=welcome.entropy,
+        prior=table if table is not None else plain_prior(welcome.prior, welcome.vocab_size),
+    )
 
 
 def context_of(edge: Welcome | EdgeSettings) -> int:

@@ -8,7 +8,7 @@ has one encoding.  A symbol is a part ``[start, start + size)`` of ``total`` equ
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tslt_wire.errors import DecodeError, ErrorCode
 
@@ -144,6 +144,10 @@ class Coder:
         """Code an index by running sums: i is the part from ``starts[i]`` to ``starts[i + 1]`` of ``starts[-1]``."""
         raise NotImplementedError
 
+    def pick(self, value: int, total: int, part: Callable[[int], tuple[int, int]], find: Callable[[int], int]) -> int:
+        """Code a value that is ``part(value)``, start and size, of ``total``; ``find`` says which one a part is in."""
+        raise NotImplementedError
+
     def promise(self, least: int) -> None:
         """Say that there will be at least ``least`` bytes; a reader refuses at once if there are fewer."""
         raise NotImplementedError
@@ -188,6 +192,11 @@ class Writer(Coder):
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""
         self.encoder.put(starts[value], starts[value + 1] - starts[value], starts[-1])
+        return value
+
+    def pick(self, value: int, total: int, part: Callable[[int], tuple[int, int]], find: Callable[[int], int]) -> int:
+        """See Coder.pick."""
+        self.encoder.put(*part(value), total)
         return value
 
 
@@ -238,4 +247,10 @@ class Reader(Coder):
         """See Coder.locate."""
         found = bisect_right(starts, self.decoder.peek(starts[-1])) - 1
         self.decoder.take(starts[found], starts[found + 1] - starts[found])
+        return found
+
+    def pick(self, value: int, total: int, part: Callable[[int], tuple[int, int]], find: Callable[[int], int]) -> int:
+        """See Coder.pick."""
+        found = find(self.decoder.peek(total))
+        self.decoder.take(*part(found))
         return found

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.messages import Draft, Verdict
+from tslt_wire.siblings import Siblings
 from tslt_wire.tree import PREFIX
 
 Floats = npt.NDArray[np.float64]
@@ -84,21 +85,16 @@ def verify_children(
     Returns (index of the accepted child, unused) or (None, the residual the next token must be drawn from; float64
     (V,), not normalised).  Without replacement each rejected token is removed from q and the rest renormalised.
     """
-    ids, weights = q.ids, q.weights.astype(np.float64)
+    siblings = Siblings(q, replacement=replacement)
     residual = target
     for i, token in enumerate(tokens):
-        rank, total_weight = q.rank(token), weights.sum()
-        proposal = weights[rank] / total_weight
-        mass = float(residual[token])
-        if choices.accept(min(1.0, mass / proposal)):
+        if choices.accept(min(1.0, float(residual[token]) / siblings.prob_of(token))):
             return i, residual
-        rest = residual.copy()
-        rest[ids] = np.maximum(0.0, rest[ids] - weights / total_weight)
+        rest = np.maximum(0.0, residual - siblings.dense())
         total = rest.sum()
         # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.
         residual = rest / total if total > 0 else residual
-        if not replacement:
-            weights[rank] = 0.0
+        siblings.take(token)
     return None, residual
 
 
