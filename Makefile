@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest vectors bytes clean
+.PHONY: demo test lint types pytest vectors compat bytes clean
 
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
@@ -24,6 +24,10 @@ pytest: $(READY)
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
+
+# The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
+compat: $(READY)
+	$(BIN)/python tests/compat/run.py $(COMPAT)
 
 bytes: $(READY)
 	$(BIN)/python -m benchmarks.bytes_per_token

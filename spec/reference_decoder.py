@@ -247,6 +247,8 @@ def decode_list(data: bytes, profile: Profile, limits: Limits | None = None) -> 
 def show_list(found: Json, vocab_size: int) -> Json:
     """The form of a list in vectors/README.md."""
     shown: Json = {"ids": "all" if len(found["ids"]) == vocab_size else found["ids"]}
+    if RUNS_ABOVE < len(found["ids"]) < vocab_size:
+        shown = {"id_runs": id_runs(found["ids"])}
     for name in ("code", "weight"):
         values = found[name + "s"]
         if len(values) <= RUNS_ABOVE:
@@ -260,6 +262,12 @@ def show_list(found: Json, vocab_size: int) -> Json:
                 runs.append([value, 1])
         shown[name + "_runs"] = runs
     return shown
+
+
+def id_runs(ids: list[int]) -> list[list[int]]:
+    """The first id of each run of ids without a gap, and how many they are."""
+    starts = [i for i, id_ in enumerate(ids) if i == 0 or id_ != ids[i - 1] + 1]
+    return [[ids[start], end - start] for start, end in pairwise([*starts, len(ids)])]
 
 
 # ----------------------------------------------------------------------------------------------- 5.2: tree shapes
@@ -722,8 +730,7 @@ def verify(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Seque
         r = [Fraction(p) for p in target_probs[at + 1]]
         w = [Fraction(0)] * len(r)
         if at in lists:
-            ids = range(len(r)) if lists[at]["ids"] == "all" else lists[at]["ids"]
-            for id_, weight_ in zip(ids, expand_runs(lists[at], "weight"), strict=True):
+            for id_, weight_ in zip(expand_ids(lists[at], len(r)), expand_runs(lists[at], "weight"), strict=True):
                 w[id_] = Fraction(weight_)
         accepted = None
         for child in [node for node, parent in enumerate(draft["parents"]) if parent == at]:
@@ -740,6 +747,13 @@ def verify(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Seque
             token = bisect_right(list(accumulate(r)), left.pop(0) * sum(r))
             return {"round": draft["round"], "node": at, "token": token}
         at = accepted
+
+
+def expand_ids(shown: Json, vocab_size: int) -> list[int]:
+    """Ids of a list in the form of ``show_list``."""
+    if "id_runs" in shown:
+        return [first + i for first, count in shown["id_runs"] for i in range(count)]
+    return list(range(vocab_size)) if shown["ids"] == "all" else list(shown["ids"])
 
 
 def expand_runs(shown: Json, name: str) -> list[int]:

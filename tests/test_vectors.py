@@ -47,7 +47,10 @@ def expand(value: dict, name: str) -> list[int]:
 
 
 def list_from(value: dict, vocab_size: int, precision: str) -> tw.SparseDistribution:
-    ids = range(vocab_size) if value["ids"] == "all" else value["ids"]
+    if "id_runs" in value:
+        ids = [first + i for first, count in value["id_runs"] for i in range(count)]
+    else:
+        ids = range(vocab_size) if value["ids"] == "all" else value["ids"]
     q = tw.SparseDistribution(
         vocab_size, tw.Precision(precision), np.array(ids, np.int32), np.array(expand(value, "code"), np.uint32)
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from tslt_wire.codec import KIND_MASK, Kind
+from tslt_wire.codec import Kind
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
 from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
@@ -69,14 +69,11 @@ class EdgeSession(Session):
 
     # ----------------------------------------------------------------------------------------------------- receiving
 
-    def receive_data(self, data: bytes) -> list[Event]:
-        """See Session.receive_data; a prompt or draft before any HELLO is UNKNOWN_SESSION: this edge was restarted."""
-        if self.state is State.START and data and data[0] & KIND_MASK in (Kind.PROMPT, Kind.DRAFT_LIST):
-            # Without the handshake's profile such a frame cannot be read, so the kind byte has to do.
+    def _refuse_unread(self, kind: Kind) -> None:
+        if self.state is State.START and kind in (Kind.PROMPT, Kind.DRAFT_LIST):
             text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
-            self._fail(ErrorCode.UNKNOWN_SESSION, text)
             raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
-        return super().receive_data(data)
+        super()._refuse_unread(kind)
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         if isinstance(message, Draft) and message.round < self.round:
@@ -153,11 +150,11 @@ class EdgeSession(Session):
                 f"the device continues {draft.prefix_length} tokens with hash {draft.prefix_hash:04x}, the edge has "
                 f"{len(self.prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
             )
-        self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
         if draft.precision and draft.precision not in self._precisions:
             raise RemoteProtocolError(
                 ErrorCode.UNSUPPORTED, f"precision {draft.precision} was not agreed on, only {list(self._precisions)}"
             )
+        self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
         self.round += 1
         self.open_draft = draft
         self._answered = (data, b"")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from tslt_wire.codec import HANDSHAKE_PROFILE, Kind, decode, encode, kind_of
+from tslt_wire.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, decode, encode, kind_of
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, PeerClosed, PeerFailed
 from tslt_wire.limits import DecodeLimits
@@ -18,6 +18,8 @@ from tslt_wire.session_states import Role, State, next_state
 
 MAX_ERROR_TEXT = 1000
 """Characters of an error message that are sent: enough to say it, too few to echo a hostile frame."""
+NEED_PROFILE = frozenset({Kind.PROMPT, Kind.DRAFT_LIST, Kind.VERDICT})
+"""Frames that cannot be read before WELCOME has said the profile."""
 
 
 class Session:
@@ -51,12 +53,18 @@ class Session:
         if not data or self.state in (State.CLOSED, State.FAILED):
             return []
         try:
+            if self.state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
+                self._refuse_unread(Kind(data[0] & KIND_MASK))
             message = decode(data, self.profile, limits=self._limits)
             self.received[kind_of(message)] += len(data)
             return self._receive(message, data)
         except (DecodeError, RemoteProtocolError) as error:
             self._fail(error.code, str(error))
             raise
+
+    def _refuse_unread(self, kind: Kind) -> None:
+        """Refuse a frame that came before the profile it is read with."""
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"a {kind.name} came before the handshake was done")
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         kind = kind_of(message)

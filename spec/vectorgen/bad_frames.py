@@ -246,6 +246,9 @@ def _shapes(refuse: Refuse) -> None:
     bad("bad_tree", "levels-orphan", shape(2, 2).put(0b0, 1), "the prefix has no child")
     bad("bad_tree", "levels-stuck", shape(3, 2).put(0b0001, 4), "a node that nobody can be the parent of")
     bad("bad_tree", "parents-self", shape(3, 3).put(1, 1).put(3, 2), "node 2 is its own parent")
+    short = Bits().put(1, 1).put(3, 2)
+    bad("bad_tree", "parents-self-short", shape(9, 3).raw(short.done()), "and parents of 4 nodes of 9", "order")
+    bad("bad_tree", "levels-stuck-short", shape(99, 2).put(0b0001, 4), "and bits of 95 more are missing", "order")
     bad(
         "truncated",
         "levels-short",
@@ -308,6 +311,8 @@ def _control(refuse: Refuse) -> None:
     bad("bad_control", "utf8-overlong", b"\x81\xa2\xc0\xaf\x01", "an overlong form in UTF-8")
     nested = b"\x81" + _text("z") + b"\x91\x91\x91\x91\x01"
     bad("bad_control", "deep", nested, "a value at depth 5")
+    nested = b"\x81" + _text("z") + b"\x91\x91\x91\x81\xa2k"
+    bad("truncated", "deep-key", nested, "a value at depth 5, but its key is cut short", "order")
     bad("bad_control", "nan", code(b"\xcb\x7f\xf8" + bytes(6)), "not a number")
     bad("bad_control", "infinity", code(b"\xcb\xff\xf0" + bytes(6)), "minus infinity")
     bad("non_canonical", "minus-zero", code(b"\xcb\x80" + bytes(7)), "-0.0")
@@ -360,6 +365,8 @@ def _control(refuse: Refuse) -> None:
     bad(
         "bad_control", "extra", _map({"code": b"\x01", "message": _text("m"), "more": b"\x01"}), "a field ERROR has not"
     )
+    both = _map({"code": b"\xff", "message": _text("m"), "more": b"\x01"})
+    bad("bad_control", "extra-and-range", both, "a field ERROR has not, and code -1", "order")
     bad("out_of_range", "code-65536", code(b"\xce\x00\x01\x00\x00"), "code 65536")
     bad("out_of_range", "code-negative", code(b"\xff"), "code -1")
 
@@ -406,6 +413,7 @@ def _handshake(refuse: Refuse) -> None:
     bad("out_of_range", "version-0", "min_version 0", head=b"TSLT\x00\x01")
     bad("out_of_range", "version-order", "min_version 3, max_version 2", head=b"TSLT\x03\x02")
     bad("bad_control", "version-and-field", "min_version 0, and no resume", "order", head=b"TSLT\x00\x01", resume=None)
+    bad("bad_control", "vocab-and-field", "a vocabulary of 0, and no resume", "order", vocab_size=b"\x00", resume=None)
     for name in _HELLO:
         bad("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
         bad("bad_control", f"nil-{name}", f"{name} is nil", **{name: b"\xc0"})

@@ -115,6 +115,17 @@ def _invalid_shape(lists: Lists) -> None:
     lists.refuse(
         (v, p), Bits().varint(2).each([0, 1, 2], 4).put(7, 4).done(), "truncated", "no-codes", "ends after the width"
     )
+    wide = Bits().varint(2).each([0, 1, 2], 4).put(8, 4).done()
+    lists.refuse((v, p), wide, "out_of_range", "too-wide-no-codes", "8 bits in log2/2; the codes are missing", "order")
+    lists.refuse(
+        (v, p),
+        Bits().varint(2).done(),
+        "limit_exceeded",
+        "limit-no-ids",
+        "3 entries of 2, none there",
+        "order",
+        limit=2,
+    )
     lists.refuse(
         (v, p), Bits().varint(10).done(), "bad_list", "eleven", "11 tokens of 10; the ids are missing, too", "order"
     )

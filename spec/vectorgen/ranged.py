@@ -12,6 +12,7 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.tools import Case, Group, Json, list_value, make_list, message_value
 from tslt_wire.id_model import code_ids
+from tslt_wire.list_range import MAX_SEEN
 from tslt_wire.range_coder import Writer
 
 FLOATS = {"f32": 0xC0200000, "f16": 0xC100, "bf16": 0xC020}
@@ -79,8 +80,32 @@ def build_lists() -> list[Json]:
             Case(id_, f"the first {count} tokens, all equal: zero bytes at the end", data, list_value(q), None, ())
         )
     groups.append(flat)
-    groups += _bad_lists()
+    groups += [_huge_list(), _read_to_the_end(), *_bad_lists()]
     return [group.to_json() for group in groups]
+
+
+def _huge_list() -> Group:
+    """A list so long that the last row of the masses is used, with a gap in every octave of its ids."""
+    group = _group(1 << 20, "log2/0")
+    gaps = {9, 300, 700, *(1000 + (1 << bits) for bits in range(9, 14))}
+    ids = sorted(set(range(17000)) - gaps | {40000, (1 << 20) - 1})
+    q = make_list(1 << 20, "log2/0", ids, [0] * len(ids))
+    data = tw.encode_list(q, group.profile)
+    group.add(Case("range/list/1048576/log2-0/huge", f"{len(ids)} tokens", data, list_value(q), None, ("large",)))
+    return group
+
+
+def _read_to_the_end() -> Group:
+    """Symbols that all start at 0: the output is bytes of 0, and a decoder reads 8 behind it, but never 9."""
+    group = _group(12, "f32")
+    q = make_list(12, "f32", [0], [0])
+    data = tw.encode_list(q, group.profile)
+    if any(data) or len(data) < 2:
+        raise RuntimeError("the symbols of this list no longer start at 0")
+    name = "range/list/12/f32/behind"
+    group.add(Case(f"{name}-8", "8 bytes are read behind the end", data, list_value(q), None, ()))
+    group.refuse(f"{name}-9", "a 9th byte would be read behind the end", data[:-1], "truncated")
+    return group
 
 
 def _group(vocab_size: int, precision: str, **limits: int) -> Group:
@@ -157,7 +182,28 @@ def build_frames() -> list[Json]:
         data = tw.encode(empty, group.profile)
         group.add(Case(f"range/frame/{vocab_size}/empty", "no tokens", data, message_value(empty), None, ()))
     _bad_frames(groups[2])
+    groups += [_forgetting(size, second) for size, second in ((MAX_SEEN, 2), (MAX_SEEN + 1, 2))]
+    groups += [_forgetting(MAX_SEEN - 48, second) for second in (48, 49)]
     return [group.to_json() for group in groups]
+
+
+def _forgetting(vocab_size: int, second: int) -> Group:
+    """A chain whose lists have all tokens, ``second`` of them, 3 of them: about as many as a frame remembers."""
+    group = Group(tw.Profile(vocab_size=vocab_size, entropy="range"), tw.decode)
+    lists = {}
+    for parent, ids in ((-1, range(vocab_size)), (0, range(7, 7 + second)), (1, range(8, 11))):
+        lists[parent] = make_list(vocab_size, "log2/0", ids, [0] * len(ids))
+    draft = tw.Draft(
+        round=7,
+        prefix_length=120,
+        prefix_hash=0xBEEF,
+        tree=tw.TokenTree.chain([0, 7, 8]),
+        evidence=tw.ListEvidence(lists),
+    )
+    note = f"lists of {vocab_size}, {second} and 3 tokens; {MAX_SEEN} are remembered"
+    id_ = f"range/frame/{vocab_size}/remember-{second}"
+    group.add(Case(id_, note, tw.encode(draft, group.profile), message_value(draft), None, ()))
+    return group
 
 
 def _draft(vocab_size: int, precision: str, count: int, parents: list[int], replacement: bool) -> tw.Draft:

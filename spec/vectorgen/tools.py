@@ -17,7 +17,7 @@ import tslt_wire as tw
 
 Json = dict[str, Any]
 RUNS_FROM = 200
-"""Lists with more entries have their codes and weights in run-length form."""
+"""Lists with more entries have their ids, codes and weights as runs."""
 
 
 class Bits:
@@ -132,9 +132,21 @@ def _runs(values: list[int]) -> list[list[int]]:
     return runs
 
 
+def _id_runs(ids: list[int]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for id_ in ids:
+        if runs and id_ == sum(runs[-1]):
+            runs[-1][1] += 1
+        else:
+            runs.append([id_, 1])
+    return runs
+
+
 def list_value(q: tw.SparseDistribution) -> Json:
     """JSON form of a list."""
-    out: Json = {"ids": "all" if len(q) == q.vocab_size else q.ids.tolist()}
+    out: Json = {"ids": q.ids.tolist()} if len(q) <= RUNS_FROM else {"id_runs": _id_runs(q.ids.tolist())}
+    if len(q) == q.vocab_size:
+        out = {"ids": "all"}
     for name, values in (("code", q.codes.tolist()), ("weight", q.weights.tolist())):
         if len(q) > RUNS_FROM:
             out[f"{name}_runs"] = _runs(values)

@@ -126,6 +126,17 @@ def test_children_are_drawn_from_exactly_the_list() -> None:
     assert chi_square < 25  # 5 degrees of freedom: 1 in 7,000
 
 
+@pytest.mark.parametrize("replacement", [True, False])
+def test_children_are_sent_as_they_were_sampled(replacement: bool) -> None:
+    """In that order, equal ones included: sorted or thinned out they would have another distribution."""
+    session = model().session()
+    session.set_prefix([1, 2, 3])
+    tree, lists = draft(session, (9,), np.random.default_rng(4), truncation=tw.TopK(12), replacement=replacement)
+    expected = tw.sample_children(lists[-1], 9, np.random.default_rng(4), replacement=replacement)
+    assert list(tree.tokens) == expected != sorted(expected)
+    assert (len(set(expected)) < 9) == replacement
+
+
 def test_drafting_twice_replaces_the_tree() -> None:
     session = model().session()
     session.set_prefix([1, 2, 3])

@@ -314,6 +314,7 @@ def test_seeds_of_the_two_ends_never_meet():
         assert len({tuple(rng.random(3)) for rng in streams}) == 4
         assert device_rng(seed).random() == device_rng(seed).random()
     assert device_rng(None).random() != device_rng(None).random()
+    assert edge_rng(None, 0).random() != edge_rng(None, 0).random()
 
 
 def test_a_link_that_says_nothing_loses_its_place(pair, tmp_path, monkeypatch):

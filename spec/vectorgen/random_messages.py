@@ -1,0 +1,245 @@
+"""Random lists, trees and messages of every kind, often at the edges of what the format can say.
+
+All randomness comes from the ``random.Random`` that is given, and codes are chosen as integers, so that one seed gives
+the same messages on every machine.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import tslt_wire as tw
+from spec.vectorgen.lists import LOWEST
+from spec.vectorgen.tools import make_list
+from tslt_wire.tree import expansion_parents
+
+VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
+SIZES = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 127, 128, 129, 255, 256, 257, 264, 265)
+LONG_SIZES = (320, 2048, 2049, 4096, 4097)
+FULL_UP_TO = 5000
+"""Vocabularies up to this size have lists of all tokens, too; longer ones take long to read."""
+NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1)
+NAMES = ("list", "none", "range", "log2/2", "f16", "x-mine", "", "\u00e9\u4e2d\U0001f600")
+KINDS = ("draft_list", "verdict", "prompt", "hello", "welcome", "error", "bye")
+
+
+# -------------------------------------------------------------------------------------------------------------- lists
+
+
+def size_of_list(rng: Random, vocab_size: int, long: bool) -> int:
+    """How many ids a list has."""
+    sizes = [size for size in SIZES + LONG_SIZES * long if size <= vocab_size]
+    if vocab_size <= (FULL_UP_TO if long else 300):
+        sizes += [vocab_size, max(1, vocab_size - 1)] * 3
+    return rng.choice([rng.choice(sizes), rng.randint(1, min(vocab_size, 64))])
+
+
+def some_ids(rng: Random, vocab_size: int, size: int) -> list[int]:
+    """Distinct ids: anywhere, more of them where they are small, a run, or the last ones."""
+    how = rng.choice(("anywhere", "small", "small", "run", "last"))
+    if how == "run":
+        first = rng.randrange(vocab_size - size + 1)
+        return list(range(first, first + size))
+    if how == "last":
+        return list(range(vocab_size - size, vocab_size))
+    if how == "anywhere" or 2 * size > vocab_size:
+        return sorted(rng.sample(range(vocab_size), size))
+    found: set[int] = set()
+    while len(found) < size:
+        found.add(rng.randrange(rng.randrange(rng.randrange(vocab_size) + 1) + 1))
+    return sorted(found)
+
+
+def some_codes(rng: Random, precision: tw.Precision, size: int) -> list[int]:
+    """Codes of which at least one is 0 and all have a weight."""
+    how = rng.choice(("any", "any", "near", "few", "equal", "far"))
+    if precision.is_log:
+        lowest, highest = 0, precision.max_code
+        near = min(highest, 10 * precision.steps_per_octave)
+    else:
+        lowest, highest = (1 << precision.code_bits - 1) + 1, LOWEST[precision.value]
+        near = lowest + (highest - lowest) // 2
+    if how == "equal":
+        return [0] * size
+    if how == "few":
+        values = [0, *(rng.randint(lowest, highest) for _ in range(3))]
+        codes = [rng.choice(values) for _ in range(size)]
+    else:
+        top = {"any": highest, "near": near, "far": highest}[how]
+        codes = [rng.randint(top - 2 if how == "far" else lowest, top) for _ in range(size)]
+    codes[rng.randrange(size)] = 0
+    return codes
+
+
+def some_list(
+    rng: Random, vocab_size: int, precision: tw.Precision, size: int, before: tw.SparseDistribution | None = None
+) -> tw.SparseDistribution:
+    """A list of ``size`` ids; many of those of ``before``, as the lists of one draft have."""
+    ids = some_ids(rng, vocab_size, size)
+    if before is not None and rng.random() < 0.7:
+        kept = rng.sample(before.ids.tolist(), rng.randint(0, min(size, len(before))))
+        ids = sorted([*kept, *rng.sample(sorted(set(ids) - set(kept)), size - len(kept))])
+    return make_list(vocab_size, precision, ids, some_codes(rng, precision, size))
+
+
+# -------------------------------------------------------------------------------------------------------------- trees
+
+
+def some_parents(rng: Random) -> list[int]:
+    """The parents of a tree: nothing, chains up to the default limit, expansions, levels, anything."""
+    how = rng.choice(("empty", "chain", "chain", "deep", "star", "expansion", "expansion", "levels", "any", "any"))
+    nodes = rng.choice((2, 3, 4, 5, 8, 16, 33))
+    if how == "empty":
+        return []
+    if how == "chain":
+        return list(range(-1, rng.randint(1, 9) - 1))
+    if how == "deep":
+        return list(range(-1, rng.choice((64, 255, 256)) - 1))
+    if how == "star":
+        return [-1] * rng.choice((2, 3, 127, 128))
+    if how == "expansion":
+        return list(expansion_parents([rng.choice((1, 2, 2, 3)) for _ in range(rng.randint(1, 4))]))
+    found = [rng.randint(-1, node - 1) for node in range(nodes)]
+    return sorted(found) if how == "levels" else found
+
+
+def some_draft(rng: Random, vocab_size: int) -> tw.Draft:
+    """A draft whose siblings come from one list, with or without replacement."""
+    parents, precision = some_parents(rng), rng.choice(list(tw.Precision))
+    owners = sorted(set(parents))
+    without = rng.random() < 0.5 and max((parents.count(owner) for owner in owners), default=0) <= vocab_size
+    same_size = rng.random() < 0.5
+    size = size_of_list(rng, vocab_size, long=len(owners) < 4)
+    lists: dict[int, tw.SparseDistribution] = {}
+    for owner in owners:
+        if not same_size:
+            size = size_of_list(rng, vocab_size, long=len(owners) < 4)
+        if len(owners) > 50:
+            size = min(size, 12)
+        least = parents.count(owner) if without else 1
+        lists[owner] = some_list(rng, vocab_size, precision, max(size, least), lists.get(owners[0]))
+    left = {owner: q.ids.tolist() for owner, q in lists.items()}
+    tokens = []
+    for parent in parents:
+        tokens.append(rng.choice(left[parent]))
+        if without:
+            left[parent].remove(tokens[-1])
+    return tw.Draft(
+        round=number(rng),
+        prefix_length=number(rng),
+        prefix_hash=rng.randrange(1 << 16),
+        tree=tw.TokenTree(tokens, parents),
+        evidence=tw.ListEvidence(lists, not without),
+        extensions=some_extensions(rng),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- other messages
+
+
+def number(rng: Random) -> int:
+    """A value of a varint."""
+    return rng.choice((rng.choice(NUMBERS), rng.randrange(300), rng.randrange(1 << 32)))
+
+
+def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """Extensions that may be ignored; mostly none."""
+    if rng.random() < 0.8:
+        return ()
+    types = {2 * (number(rng) // 2) for _ in range(rng.choice((1, 2, 16)))}
+    return tuple(tw.Extension(type_, rng.randbytes(rng.choice((0, 1, 5, 130)))) for type_ in sorted(types))
+
+
+def some_text(rng: Random) -> str:
+    """A string; the lengths are about those at which its head changes."""
+    return rng.choice(("a", "\u00e9", "\u4e2d", "\U0001f600")) * rng.choice((0, 1, 5, 15, 16, 31, 32, 40))
+
+
+def some_control(rng: Random, depth: int) -> Any:
+    """A value of a control map, with containers at most ``depth`` deep."""
+    kind = rng.randrange(8 if depth else 6)
+    if kind == 0:
+        return rng.choice((None, True, False))
+    if kind == 1:
+        edge = rng.choice((0, 128, 256, 1 << 16, 1 << 32, 1 << 63, -32, -128, -(1 << 15), -(1 << 31)))
+        return edge + rng.choice((-1, 0, 1))
+    if kind == 2:
+        return rng.randint(-(1 << 63), (1 << 64) - 1)
+    if kind == 3:
+        return rng.choice((0.0, 1.0, -1.5, 1e-300, 1e300, rng.random()))
+    if kind == 4:
+        return some_text(rng)
+    if kind == 5:
+        return rng.randbytes(rng.choice((0, 1, 31, 32, 255, 256)))
+    count = rng.choice((0, 1, 2, 15, 16) if depth > 2 else (0, 1, 2))
+    if kind == 6:
+        return [some_control(rng, depth - 1) for _ in range(count)]
+    return {f"{rng.choice(NAMES)}{i}": some_control(rng, depth - 1) for i in range(count)}
+
+
+def _identity(rng: Random, vocab_size: int) -> dict[str, Any]:
+    limits = {name: rng.choice((1, 127, 65536, (1 << 64) - 1)) for name in tw.DecodeLimits.__slots__}
+    return {
+        "vocab_size": vocab_size,
+        "tokenizer": rng.randbytes(32),
+        "model": some_text(rng),
+        "evidence": tuple(rng.sample(NAMES, rng.randint(0, 3))),
+        "precisions": tuple(rng.sample(NAMES, rng.randint(0, 3))),
+        "limits": tw.DecodeLimits(**limits) if rng.random() < 0.5 else tw.DecodeLimits(),
+        "extra": {f"x-{i}": some_control(rng, 3) for i in range(rng.choice((0, 0, 1, 3)))},
+        "extensions": some_extensions(rng),
+    }
+
+
+def some_hello(rng: Random, vocab_size: int) -> tw.Hello:
+    """A HELLO, also of versions and with names that version 1 does not have."""
+    low = rng.choice((1, 2, 255))
+    return tw.Hello(
+        sampling=tw.Sampling(
+            temperature=rng.choice((0.0, 0.7, 1.0, 1e300)),
+            top_k=rng.choice((0, 1, 50, 1 << 31)),
+            top_p=rng.choice((1.0, 0.95, 5e-324)),
+        ),
+        entropy=tuple(rng.sample(NAMES, rng.randint(0, 3))),
+        resume=rng.randbytes(rng.choice((0, 0, 1, 32))),
+        min_version=low,
+        max_version=rng.randint(low, 255),
+        **_identity(rng, vocab_size),
+    )
+
+
+def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
+    """A WELCOME."""
+    return tw.Welcome(
+        version=rng.choice((1, 2, 255)),
+        transcript=rng.randbytes(16),
+        entropy=rng.choice(NAMES),
+        context=number(rng),
+        eos_tokens=tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 3, 16)))),
+        **_identity(rng, vocab_size),
+    )
+
+
+def some_message(rng: Random, kind: str, vocab_size: int) -> tw.Message:
+    """A message of ``kind``, one of KINDS."""
+    if kind == "draft_list":
+        return some_draft(rng, vocab_size)
+    if kind == "hello":
+        return some_hello(rng, vocab_size)
+    if kind == "welcome":
+        return some_welcome(rng, vocab_size)
+    extensions = some_extensions(rng)
+    if kind == "verdict":
+        token = rng.choice((0, vocab_size - 1, rng.randrange(vocab_size)))
+        end = rng.random() < 0.3
+        return tw.Verdict(round=number(rng), node=number(rng) - 1, token=token, end=end, extensions=extensions)
+    if kind == "prompt":
+        tokens = tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 5, 127, 128, 1000))))
+        return tw.Prompt(tokens=tokens, keep=number(rng), transcript=rng.randbytes(8), extensions=extensions)
+    if kind == "error":
+        code = rng.choice((0, 1, 65535, int(rng.choice(list(tw.ErrorCode)))))
+        return tw.Error(code=code, message=some_text(rng), extensions=extensions)
+    if kind == "bye":
+        return tw.Bye(extensions=extensions)
+    raise ValueError(f"there is no kind {kind!r}, only {KINDS}")
