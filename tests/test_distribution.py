@@ -10,7 +10,7 @@ import strategies as own
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tslt_wire import MinProb, Precision, SparseDistribution, TopK, sparsify
+from tslt_wire import MinProb, Precision, SparseDistribution, TopK, TopP, sparsify
 from tslt_wire.distribution import check_lists
 from tslt_wire.limits import MAX_VOCAB_SIZE
 
@@ -88,11 +88,12 @@ def test_tokens_too_improbable_for_a_weight_are_left_out(precision):
 @pytest.mark.parametrize("precision", list(Precision))
 @pytest.mark.parametrize("top", [0, 1])
 def test_a_tie_in_probability_is_no_tie_in_logits(precision, top):
-    """exp() cannot tell -1e-17 from 0, and TopK(1) then keeps the first."""
+    """exp() cannot tell -1e-17 from 0; the larger one is kept all the same."""
     logits = np.full(2, -1e-17)
     logits[top] = 0.0
-    q = sparsify(logits, truncation=TopK(1), precision=precision)
-    assert (q.ids.tolist(), q.codes.tolist()) == ([0], [0])
+    for rule in (TopK(1), TopP(0.5), TopK(1) & TopP(0.9)):
+        q = sparsify(logits, truncation=rule, precision=precision)
+        assert (q.ids.tolist(), q.codes.tolist()) == ([top], [0])
 
 
 @pytest.mark.parametrize("precision", list(Precision))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire.limits import MAX_VOCAB_SIZE
-from tslt_wire.precision import Codes, Precision, Weights, quantise, weights_of
+from tslt_wire.precision import Codes, Precision, Weights, masses_of, quantise, weights_of
 from tslt_wire.prior import Prior
 from tslt_wire.truncation import Truncation, keep
 
@@ -37,9 +37,9 @@ class SparseDistribution:
     """A distribution over ``vocab_size`` tokens: listed ones, and a tail of all others (the paper's ``Q^`` has none).
 
     The listed tokens have ``(32 - tail) / 32`` of the probability, in proportion to ``weights``; the others
-    ``tail / 32``, in proportion to ``prior.weights``.  Equal when vocabulary size, precision, ids, codes, tail and prior
-    are.  Raises ValueError for anything no encoder can send: ids unsorted or outside the vocabulary, a largest weight
-    other than 2**30, a weight of 0, a tail without a prior or without unlisted tokens.
+    ``tail / 32``, in proportion to ``prior.weights``.  Equal when vocabulary size, precision, ids, codes, tail and
+    prior are.  Raises ValueError for anything no encoder can send: ids unsorted or outside the vocabulary, a largest
+    weight other than 2**30, a weight of 0, a tail without a prior or without unlisted tokens.
     """
 
     vocab_size: int
@@ -226,13 +226,11 @@ def sparsify(
     if truncation is None:
         ids = np.arange(len(values), dtype=np.int32)
     else:
-        probs = np.exp(shifted)
-        probs /= probs.sum()
-        ids = keep(probs, truncation).astype(np.int32)
-        outside = max(0.0, 1 - float(probs[ids].sum()))
-    kept = shifted[ids]
-    # Gaps too small for exp() make ties, and the kept one of a tie need not be the top: codes are relative to the kept.
-    codes = quantise(precision, kept - kept.max())
+        # Integers, so that every machine keeps the same tokens: exp() and the order of a float sum are not the same.
+        masses = masses_of(shifted)
+        ids = keep(masses, truncation, order=values).astype(np.int32)
+        outside = 1 - int(masses[ids].sum()) / int(masses.sum())
+    codes = quantise(precision, shifted[ids])
     sampled = weights_of(precision, codes) > 0
     tail = 0
     if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(values):

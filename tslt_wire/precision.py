@@ -91,8 +91,11 @@ def log_weights(codes: npt.ArrayLike, scale: int) -> Weights:
     return np.asarray(_LOG_TABLES[scale][c & np.uint64((1 << scale) - 1)] >> octave, dtype=np.int64)
 
 
-def _float_weights(shifted: npt.NDArray[np.float64]) -> Weights:
-    """Weights of shifted logits (<= 0).  Only IEEE multiply and floor, then integers: the same on every machine."""
+def masses_of(shifted: npt.NDArray[np.float64]) -> Weights:
+    """Weights of shifted logits (<= 0): 2**30 * exp(shifted), with a relative error of about 1e-5; int64, same shape.
+
+    Only IEEE multiply and floor, then integers: the same on every machine.
+    """
     steps = np.floor(np.minimum(-shifted, 64.0) * _LOG2_E * (1 << _FLOAT_SCALE_BITS) + 0.5).astype(np.uint64)
     octave = steps >> np.uint64(_FLOAT_SCALE_BITS)
     product = _COARSE[(steps >> np.uint64(8)) & np.uint64(255)] * _FINE[steps & np.uint64(255)]
@@ -103,7 +106,7 @@ def weights_of(precision: Precision, codes: Codes) -> Weights:
     """Integer weights of ``codes`` (uint32, any shape); int64, same shape; 0 for a code too small to be sampled."""
     if precision.is_log:
         return log_weights(codes, precision.steps_per_octave.bit_length() - 1)
-    return _float_weights(shifted_logits(precision, codes))
+    return masses_of(shifted_logits(precision, codes))
 
 
 def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Masses = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+"""Probabilities, or integer weights in proportion to them: whatever their sum, real (V,)."""
 
 
 class Truncation(abc.ABC):
@@ -21,8 +23,8 @@ class Truncation(abc.ABC):
     __slots__ = ()
 
     @abc.abstractmethod
-    def count(self, probs: Floats) -> int:
-        """Number of tokens to keep, at least 1; ``probs``: float64 (V,) in descending order, sum 1."""
+    def count(self, masses: Masses) -> int:
+        """Number of tokens to keep, at least 1; ``masses`` in descending order."""
 
     def __and__(self, other: Truncation) -> Both:
         """Keep what both rules keep; each sees the whole distribution."""
@@ -39,9 +41,9 @@ class TopK(Truncation):
         if not isinstance(self.k, int) or isinstance(self.k, bool) or self.k < 1:
             raise ValueError(f"TopK needs an integer k >= 1, got {self.k!r}")
 
-    def count(self, probs: Floats) -> int:
+    def count(self, masses: Masses) -> int:
         """See Truncation.count."""
-        return min(self.k, len(probs))
+        return min(self.k, len(masses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,12 @@ class TopP(Truncation):
         if not 0 < self.p <= 1:
             raise ValueError(f"TopP needs 0 < p <= 1, got {self.p!r}")
 
-    def count(self, probs: Floats) -> int:
+    def count(self, masses: Masses) -> int:
         """See Truncation.count."""
         if self.p == 1:
-            return len(probs)
-        return min(int(np.searchsorted(np.cumsum(probs), self.p, side="left")) + 1, len(probs))
+            return len(masses)
+        sums = np.cumsum(masses)
+        return min(int(np.searchsorted(sums, self.p * sums[-1], side="left")) + 1, len(masses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,9 @@ class MinProb(Truncation):
         if not 0 < self.tau <= 1:
             raise ValueError(f"MinProb needs 0 < tau <= 1, got {self.tau!r}")
 
-    def count(self, probs: Floats) -> int:
+    def count(self, masses: Masses) -> int:
         """See Truncation.count."""
-        return max(1, int(np.count_nonzero(probs >= self.tau)))
+        return max(1, int(np.count_nonzero(masses >= self.tau * masses.sum())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,23 @@ class Both(Truncation):
     first: Truncation
     second: Truncation
 
-    def count(self, probs: Floats) -> int:
+    def count(self, masses: Masses) -> int:
         """See Truncation.count."""
-        return min(self.first.count(probs), self.second.count(probs))
+        return min(self.first.count(masses), self.second.count(masses))
 
 
-def keep(probs: Floats, rule: Truncation | None) -> npt.NDArray[np.int64]:
-    """Ids that ``rule`` keeps of a distribution ``probs`` (float64 (V,)), ascending; ``None`` keeps all."""
+def keep(masses: Masses, rule: Truncation | None, order: Any = None) -> npt.NDArray[np.int64]:
+    """Ids that ``rule`` keeps, ascending; ``None`` keeps all.
+
+    ``order``: real (V,), what "most probable" is decided by, if ``masses`` are too coarse for it.
+    """
+    order = masses if order is None else order
     if rule is None:
-        return np.arange(len(probs))
-    if isinstance(rule, TopK) and rule.k < len(probs):
+        return np.arange(len(masses))
+    if isinstance(rule, TopK) and rule.k < len(masses):
         # The common case without a full sort; ties at the border go to the smallest ids, as in the sorted order.
-        border = np.partition(probs, len(probs) - rule.k)[len(probs) - rule.k]
-        above = np.flatnonzero(probs > border)
-        return np.sort(np.concatenate([above, np.flatnonzero(probs == border)[: rule.k - len(above)]]))
-    order = np.argsort(-probs, kind="stable")
-    return np.sort(order[: rule.count(probs[order])])
+        border = np.partition(order, len(order) - rule.k)[len(order) - rule.k]
+        above = np.flatnonzero(order > border)
+        return np.sort(np.concatenate([above, np.flatnonzero(order == border)[: rule.k - len(above)]]))
+    ranked = np.argsort(-order, kind="stable")
+    return np.sort(ranked[: rule.count(masses[ranked])])

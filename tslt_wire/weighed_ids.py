@@ -23,7 +23,7 @@ class WeighedIds:
         self._starts = starts
         self._excluded = excluded
         gone = starts[np.array(excluded, dtype=np.int64) + 1] - starts[np.array(excluded, dtype=np.int64)]
-        self._gone = [0, *accumulate(gone.tolist())]
+        self._gone: list[int] = [0, *accumulate(gone.tolist())]
 
     @property
     def total(self) -> int:
