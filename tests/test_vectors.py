@@ -26,9 +26,9 @@ TABLES: dict[str, tw.Prior] = {}
 def load(name: str) -> list[Any]:
     file = json.loads((VECTORS / name).read_text())
     assert file["spec_version"] == tw.SPEC_VERSION
-    for name, data in file.get("tables", {}).items():
-        TABLES[name] = tw.table_from_bytes(bytes.fromhex(data))
-        assert TABLES[name].name == name
+    for table, data in file.get("tables", {}).items():
+        TABLES[table] = tw.table_from_bytes(bytes.fromhex(data))
+        assert TABLES[table].name == table
     return [pytest.param(group, test, id=test["id"]) for group in file["groups"] for test in group["tests"]]
 
 
