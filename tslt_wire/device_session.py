@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, VerdictReceived, Welcomed
 from tslt_wire.messages import Draft, Hello, ListEvidence, Message, Prompt, Verdict, Welcome
-from tslt_wire.negotiation import check_vocabulary, context_of
-from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.negotiation import check_entropy, check_vocabulary, context_of
+from tslt_wire.profile import Profile
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
 from tslt_wire.tree import TokenTree
@@ -29,9 +29,7 @@ class DeviceSession(Session):
 
     def __init__(self, hello: Hello) -> None:
         super().__init__(hello.limits)
-        unknown = set(hello.entropy) - set(ENTROPY_IDS)
-        if unknown:
-            raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
+        check_entropy(hello.entropy)
         self.hello = hello
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""

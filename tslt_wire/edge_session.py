@@ -15,7 +15,7 @@ from tslt_wire.codec import KIND_MASK, Kind
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
 from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
-from tslt_wire.negotiation import OUR_EVIDENCE, EdgeSettings, check_vocabulary, common, context_of
+from tslt_wire.negotiation import OUR_EVIDENCE, EdgeSettings, check_entropy, check_vocabulary, common, context_of
 from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling
 from tslt_wire.session import Session
@@ -29,6 +29,7 @@ class EdgeSession(Session):
 
     def __init__(self, settings: EdgeSettings) -> None:
         super().__init__(settings.limits)
+        check_entropy(settings.entropy)
         self.settings = settings
         self.sampling = Sampling()
         """The sampling settings the device asked for; set when SessionOpened is returned."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.precision import Precision
 
-ENTROPY_IDS = {"none": 0, "range": 1}
+ENTROPY_IDS = {"none": 0, "range": 1, "zstd": 2}
 """Entropy coders this version has, and their number in a draft's format byte (spec/registry.md)."""
 
 
@@ -23,7 +23,8 @@ class Profile:
     precision: Precision | str = Precision.LOG2_2
     """Precision of ``encode_list`` / ``decode_list``.  A draft frame names the precision of its lists itself."""
     entropy: str = "none"
-    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens."""
+    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens, ``"zstd"``
+    packs bits and compresses those prompts and drafts that get shorter (needs the package zstandard)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.vocab_size, int) or isinstance(self.vocab_size, bool):
