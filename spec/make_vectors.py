@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, lists, ranged, verification, weights
+from spec.vectorgen import frames, lists, ranged, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -30,14 +30,14 @@ def contents() -> dict[str, dict[str, Any]]:
         "lists.json": {
             "schema": "tslt-wire-lists-1",
             **head,
-            "notes": lists.NOTES,
-            "groups": lists.build() + ranged.build_lists(),
+            "notes": lists.NOTES | zipped.NOTES,
+            "groups": lists.build() + ranged.build_lists() + zipped.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
             **head,
-            "notes": frames.NOTES,
-            "groups": frames.build() + ranged.build_frames(),
+            "notes": frames.NOTES | zipped.NOTES,
+            "groups": frames.build() + ranged.build_frames() + zipped.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",

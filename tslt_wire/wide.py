@@ -58,6 +58,11 @@ class WideReader(BitReader):
         self._surplus += -self._at % 8
         super().align()
 
+    def finish(self) -> None:
+        """See BitReader.finish; the packed form has its own padding."""
+        self._surplus += self.left
+        super().finish()
+
     def tokens(self, count: int, width: int) -> npt.NDArray[np.uint32]:
         """Inverse of ``WideWriter.tokens``."""
         self.align()
