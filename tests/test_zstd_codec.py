@@ -1,5 +1,6 @@
 """``entropy="zstd"``: what is compressed, that it comes back, and that hostile streams are refused cheaply."""
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -177,6 +178,12 @@ def test_a_compressor_with_a_window_is_read():
     stream = zstandard.ZstdCompressor(compression_params=parameters).compress(content)
     assert stream[4] & 0x20 == 0
     assert tw.decode(framed(b"\x90" + zipped.varint(len(content)) + stream), PROFILE) == DRAFT
+
+
+def test_the_example_of_the_specification():
+    text = (ROOT / "spec" / "tslt-wire.md").read_text().split("### 3.5")[1].split("## 4.")[0]
+    found = bytes.fromhex("".join(re.findall(r"^>     ((?:[0-9a-f]{2} ?)+)(?:  |$)", text, re.MULTILINE)))
+    assert tw.decode(found, tw.Profile(vocab_size=32000, entropy="zstd")) == tw.Prompt(tokens=(0,) * 100)
 
 
 def test_a_dictionary_without_an_id_is_refused():
