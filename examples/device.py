@@ -51,7 +51,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
     draft.add_argument("--precision", default="log2/1", choices=[p.value for p in tw.Precision])
     draft.add_argument(
-        "--entropy", default="range", choices=["range", "none"], help="entropy coder of the lists (%(default)s)"
+        "--entropy",
+        default="range",
+        choices=["range", "zstd", "none"],
+        help="coder of the lists; zstd suits whole distributions and long prompts (%(default)s)",
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
