@@ -116,11 +116,12 @@ class Group:
         return {"profile": profile, "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
 
 
-def make_list(vocab_size: int, precision: str, ids: Any, codes: Any) -> tw.SparseDistribution:
+def make_list(
+    vocab_size: int, precision: str, ids: Any, codes: Any, tail: int = 0, prior: tw.Prior | None = None
+) -> tw.SparseDistribution:
     """A list from plain integers."""
-    return tw.SparseDistribution(
-        vocab_size, tw.Precision(precision), np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
-    )
+    arrays = np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
+    return tw.SparseDistribution(vocab_size, tw.Precision(precision), *arrays, tail, prior if tail else None)
 
 
 def _runs(values: list[int]) -> list[list[int]]:
