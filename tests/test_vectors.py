@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tslt_wire as tw
+from spec.vectorgen.tools import profile_from
 from tslt_wire import precision as precision_module
-from tslt_wire.prior import plain_prior
 from tslt_wire.verify import RandomChoices, verify_with
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,15 +20,15 @@ VECTORS = ROOT / "spec" / "vectors"
 MESSAGES = {cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Error, tw.Bye)}
 
 
-TABLES: dict[str, tw.Prior] = {}
+TABLES: dict[str, str] = {}
 
 
 def load(name: str) -> list[Any]:
     file = json.loads((VECTORS / name).read_text())
     assert file["spec_version"] == tw.SPEC_VERSION
     for table, data in file.get("tables", {}).items():
-        TABLES[table] = tw.table_from_bytes(bytes.fromhex(data))
-        assert TABLES[table].name == table
+        TABLES[table] = data
+        assert tw.table_from_bytes(bytes.fromhex(data)).name == table
     return [pytest.param(group, test, id=test["id"]) for group in file["groups"] for test in group["tests"]]
 
 
@@ -37,10 +37,7 @@ WEIGHTS, VERIFY = load("weights.json"), load("verify.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
-    fields = dict(group["profile"])
-    name = fields.pop("prior", "none")
-    prior = TABLES[name] if name in TABLES else plain_prior(name, fields["vocab_size"])
-    return tw.Profile(**fields, prior=prior)
+    return profile_from(group["profile"], TABLES)
 
 
 def limits_of(group: dict) -> tw.DecodeLimits:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
+from tslt_wire.prior import plain_prior
 
 Json = dict[str, Any]
 RUNS_FROM = 200
@@ -107,13 +108,25 @@ class Group:
 
     def to_json(self) -> Json:
         """The group as it is written."""
-        profile = {
-            "vocab_size": self.profile.vocab_size,
-            "precision": str(self.profile.precision),
-            "entropy": self.profile.entropy,
-            "prior": self.profile.prior.name if self.profile.prior else "none",
-        }
-        return {"profile": profile, "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
+        return {"profile": profile_value(self.profile), "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
+
+
+def profile_value(profile: tw.Profile) -> Json:
+    """JSON form of a profile."""
+    return {
+        "vocab_size": profile.vocab_size,
+        "precision": str(profile.precision),
+        "entropy": profile.entropy,
+        "prior": profile.prior.name if profile.prior else "none",
+    }
+
+
+def profile_from(value: Json, tables: dict[str, str] | None = None) -> tw.Profile:
+    """The profile of a JSON form; ``tables``: those of the vector file."""
+    name, vocab_size = value["prior"], value["vocab_size"]
+    table = (tables or {}).get(name)
+    prior = tw.table_from_bytes(bytes.fromhex(table)) if table else plain_prior(name, vocab_size)
+    return tw.Profile(vocab_size=vocab_size, precision=value["precision"], entropy=value["entropy"], prior=prior)
 
 
 def make_list(
