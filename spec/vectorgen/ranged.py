@@ -146,10 +146,10 @@ def _bad_lists() -> list[Group]:
     ):
         flat.refuse(f"range/list/2000/log2-1/flat-{label}", note, data, error)
     long = _group(4097, "log2/0")
-    coder = _FirstLevel()
-    ListModel(coder, 4097, tw.Precision.LOG2_0).code(make_list(4097, "log2/0", range(4097), [0] * 4096 + [1]), 4097)
+    first = _FirstLevel()
+    ListModel(first, 4097, tw.Precision.LOG2_0).code(make_list(4097, "log2/0", range(4097), [0] * 4096 + [1]), 4097)
     note = "4,096 codes 0 and one 1 are announced, 4,097 codes 0 follow"
-    long.refuse("range/list/4097/log2-0/other-numbers", note, coder.finish(), "non_canonical", "full")
+    long.refuse("range/list/4097/log2-0/other-numbers", note, first.finish(), "non_canonical", "full")
     limited = _group(32000, "log2/1", max_entries=31)
     limited.refuse("range/list/32000/log2-1/limit", "32 entries of 31", good, "limit_exceeded")
     groups = [group, flat, long, limited]
