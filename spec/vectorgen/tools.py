@@ -108,7 +108,8 @@ class Group:
 
     def to_json(self) -> Json:
         """The group as it is written."""
-        return {"profile": profile_value(self.profile), "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
+        tests = [case.to_json() for case in self.cases]
+        return {"profile": profile_value(self.profile), "limits": self.limits, "tests": tests}
 
 
 def profile_value(profile: tw.Profile) -> Json:
