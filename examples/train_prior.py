@@ -1,7 +1,7 @@
 """Train a table of priors for a draft model: what its lists usually hold, so that they take fewer bytes.
 
 python -m examples.train_prior --draft examples/pair/draft --text novels.txt.xz --out prior.table
-python -m examples.device --table prior.table      # and the edge with the same file: python -m examples.edge --table ...
+python -m examples.edge --table prior.table          # and the device with the same file: examples.device --table ...
 
 Text is plain UTF-8, ``.xz`` or not, of the kind that will be written.  The last tenth of each file is not trained on:
 what the table saves is measured there.

@@ -1,7 +1,7 @@
 """How large a tail should be, learnt from verdicts.
 
-Spec section 4.4: a tail helps where the target gives unlisted tokens about as much as the draft does, and hurts where it
-is much sharper.  Tokens of the text are distributed as the target's own, so how often they are not listed says how
+Spec section 4.4: a tail helps where the target gives unlisted tokens about as much as the draft does, and hurts where
+it is much sharper.  Tokens of the text are distributed as the target's own, so how often they are not listed says how
 much it gives to unlisted tokens, whatever was drafted.
 """
 
