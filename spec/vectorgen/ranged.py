@@ -147,8 +147,8 @@ def _bad_lists() -> list[Group]:
         flat.refuse(f"range/list/2000/log2-1/flat-{label}", note, data, error)
     long = _group(4097, "log2/0")
     first = _FirstLevel()
-    flat = make_list(4097, "log2/0", range(4097), [0] * 4096 + [1])
-    ListModel(first, long.profile, tw.Precision.LOG2_0).code(flat, 4097)
+    nearly = make_list(4097, "log2/0", range(4097), [0] * 4096 + [1])
+    ListModel(first, long.profile, tw.Precision.LOG2_0).code(nearly, 4097)
     note = "4,096 codes 0 and one 1 are announced, 4,097 codes 0 follow"
     long.refuse("range/list/4097/log2-0/other-numbers", note, first.finish(), "non_canonical", "full")
     limited = _group(32000, "log2/1", max_entries=31)
