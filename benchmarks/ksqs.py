@@ -31,7 +31,7 @@ from benchmarks.rate_grid import overlap, standard_error
 from tslt_wire.list_range import ListModel
 from tslt_wire.prior import plain_prior
 
-KS = (16, 32, 64)
+KS = (16, 32, 64, 320)
 PRECISIONS = ("log2/0", "log2/1", "log2/2")
 FLAT_ENTROPY = 6.0
 """Bits; the target is called flat at positions where its entropy is above this, and else sharp."""
