@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, lists, ranged, verification, weights
+from spec.vectorgen import frames, lists, ranged, tails, verification, weights
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -31,13 +31,15 @@ def contents() -> dict[str, dict[str, Any]]:
             "schema": "tslt-wire-lists-1",
             **head,
             "notes": lists.NOTES,
-            "groups": lists.build() + ranged.build_lists(),
+            "tables": tails.tables(),
+            "groups": lists.build() + ranged.build_lists() + tails.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
             **head,
             "notes": frames.NOTES,
-            "groups": frames.build() + ranged.build_frames(),
+            "tables": tails.tables(),
+            "groups": frames.build() + ranged.build_frames() + tails.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -50,6 +52,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "schema": "tslt-wire-verify-1",
             **head,
             "notes": verification.NOTES,
+            "tables": tails.tables(),
             "groups": verification.build(),
         },
     }

@@ -10,6 +10,7 @@ from spec.vectorgen import bad_frames
 from spec.vectorgen.tools import Case, Group, Json, make_list, message_value
 
 NOTES = {
+    "tail": "the session has a prior; lists may have a tail",
     "control": "a control map",
     "extension": "the frame has extensions",
     "varint": "a boundary of the varint widths, or a varint that is not the shortest",

@@ -111,6 +111,7 @@ class Group:
             "vocab_size": self.profile.vocab_size,
             "precision": str(self.profile.precision),
             "entropy": self.profile.entropy,
+            "prior": self.profile.prior.name if self.profile.prior else "none",
         }
         return {"profile": profile, "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
 
@@ -147,6 +148,8 @@ def list_value(q: tw.SparseDistribution) -> Json:
     out: Json = {"ids": q.ids.tolist()} if len(q) <= RUNS_FROM else {"id_runs": _id_runs(q.ids.tolist())}
     if len(q) == q.vocab_size:
         out = {"ids": "all"}
+    if q.tail:
+        out["tail"] = q.tail
     for name, values in (("code", q.codes.tolist()), ("weight", q.weights.tolist())):
         if len(q) > RUNS_FROM:
             out[f"{name}_runs"] = _runs(values)
