@@ -87,6 +87,10 @@ class Bits:
         self.need(count * bits)
         return [self.field(bits) for _ in range(count)]
 
+    def column(self, name: str, count: int, bits: int) -> list[int]:
+        """``tokens``, ``ids`` or ``codes``: packed, they are fields like others."""
+        return self.fields(count, bits)
+
     def octets(self, count: int) -> bytes:
         """[BIT-3]"""
         return bytes(self.fields(count, 8))
@@ -127,8 +131,8 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
     refuse_if(len(data) < 5, "truncated")
     refuse_if(zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"), "bad_checksum")
     bits = Bits(data[:-4])
-    kind, has_extensions, reserved = bits.field(6), bits.field(1), bits.field(1)
-    refuse_if(reserved == 1, "reserved_bits")
+    kind, has_extensions, compressed = bits.field(6), bits.field(1), bits.field(1)
+    refuse_if(compressed == 1 and (coder_of(profile) != "zstd" or kind not in (0x03, 0x10)), "reserved_bits")
     bodies: dict[int, tuple[str, Callable[[Bits, Profile, Limits], Json]]] = {
         0x01: ("hello", hello),
         0x02: ("welcome", welcome),
@@ -141,9 +145,18 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
     refuse_if(kind not in bodies, "unknown_kind")
     name, body = bodies[kind]
     found = extensions(bits, limits) if has_extensions else []
-    value = {"kind": name, **body(bits, profile, limits), "extensions": found}
-    bits.end()
+    compressed_bytes = bits.left() // 8
+    content = wide(bits, limits) if compressed == 1 else bits
+    value = {"kind": name, **body(content, profile, limits), "extensions": found}
+    content.end()
+    check_shorter(content, compressed_bytes)
     return value
+
+
+def coder_of(profile: Profile) -> str:
+    """The entropy coder."""
+    coder: str = profile.get("entropy", "none")
+    return coder
 
 
 def extensions(bits: Bits, limits: Limits) -> list[Json]:
@@ -158,6 +171,103 @@ def extensions(bits: Bits, limits: Limits) -> list[Json]:
         found.append({"type": type_, "data": bits.octets(length).hex()})
         before = type_
     return found
+
+
+# ------------------------------------------------------------------------------------------- 3.5: compressed bodies
+
+
+class Wide(Bits):
+    """[ZSTD-1]: a wide body or list; ``surplus`` is how many bits of what was read the packed form does not have."""
+
+    surplus = 0
+
+    def align(self) -> None:
+        """Also at the end: the padding of the packed form is another."""
+        self.surplus += -self.at % 8
+        super().align()
+
+    def column(self, name: str, count: int, bits: int) -> list[int]:
+        """A column: 0 bits up to the next byte, and numbers of whole bytes."""
+        self.align()
+        width = -(-bits // 8)
+        self.surplus += count * (8 * width - bits)
+        data = self.octets(count * width)
+        if name == "tokens":
+            return [int.from_bytes(data[i * width : (i + 1) * width], "little") for i in range(count)]
+        found = [sum(data[plane * count + i] << 8 * plane for plane in range(width)) for i in range(count)]
+        return [total + i for i, total in enumerate(accumulate(found))] if name == "ids" else found
+
+
+def wide(bits: Bits, limits: Limits) -> Wide:
+    """[ZSTD-3], 1 to 5: the wide form that is in the rest of the bytes."""
+    size = bits.varint()
+    refuse_if(size > limits["max_frame_bytes"], "limit_exceeded")
+    stream = bits.rest()
+    walk_zstd_frame(stream, size)
+    content = decompress(stream, size)
+    refuse_if(content is None or len(content) != size, "bad_compression")
+    return Wide(content or b"")
+
+
+def walk_zstd_frame(stream: bytes, size: int) -> None:
+    """[ZSTD-2] and [ZSTD-3], 3 and 4; RFC 8878, 3.1.1."""
+    refuse_if(len(stream) < 5, "truncated")
+    descriptor = stream[4]
+    refuse_if(int.from_bytes(stream[:4], "little") != 0xFD2FB528 or descriptor & 0b11111 != 0, "bad_compression")
+    single_segment = descriptor & 0b100000 != 0
+    size_bytes = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    refuse_if(size == 0 or size_bytes == 0, "bad_compression")
+    at = 5 if single_segment else 6
+    refuse_if(len(stream) < at + size_bytes, "truncated")
+    window = size
+    if not single_segment:
+        exponent, mantissa = divmod(stream[5], 8)
+        window = (1 << 10 + exponent) // 8 * (8 + mantissa)
+    refuse_if(window > 1 << 23, "limit_exceeded")
+    content_size = int.from_bytes(stream[at : at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
+    refuse_if(content_size != size, "bad_compression")
+    at, last = at + size_bytes, 0
+    while not last:
+        refuse_if(len(stream) < at + 3, "truncated")
+        header = int.from_bytes(stream[at : at + 3], "little")
+        last, type_, block_size = header & 1, header >> 1 & 3, header >> 3
+        refuse_if(type_ == 3 or block_size > min(window, 1 << 17), "bad_compression")
+        at += 3 + (1 if type_ == 1 else block_size)
+        refuse_if(len(stream) < at, "truncated")
+    refuse_if(at < len(stream), "trailing_bytes")
+
+
+def decompress(stream: bytes, size: int) -> bytes | None:
+    """[ZSTD-3], 5: the content of one zstd frame that says that it has ``size`` bytes; None if it does not decompress.
+
+    Needs Python 3.14 or the package zstandard, and nothing else here does; RuntimeError if neither is there.
+    """
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+
+        decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 23})
+        try:
+            content: bytes = decompressor.decompress(stream, max_length=size + 1)
+        except zstd.ZstdError:
+            return None
+        return content if decompressor.eof else None
+    except ImportError:
+        pass
+    try:
+        import zstandard
+    except ImportError:
+        raise RuntimeError("compressed frames need Python 3.14 or the package zstandard") from None
+    try:
+        found: bytes = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompress(stream, max_output_size=size)
+    except zstandard.ZstdError:
+        return None
+    return found
+
+
+def check_shorter(content: Bits, compressed_bytes: int) -> None:
+    """[ZSTD-3], 7: a wide form that has been read was worth compressing."""
+    if isinstance(content, Wide):
+        refuse_if(compressed_bytes >= -(-(content.at - content.surplus) // 8), "non_canonical")
 
 
 # ------------------------------------------------------------------------------------------------- 4: distributions
@@ -337,30 +447,35 @@ def plain_list(bits: Bits, precision: str, profile: Profile, room: int) -> Json:
     refuse_if(count > vocab_size, "bad_list")
     refuse_if(count > room, "limit_exceeded")
     tail = bits.field(5) if count < vocab_size and has_prior(profile) else 0
-    ids = list(range(count)) if count == vocab_size else bits.fields(count, (vocab_size - 1).bit_length())
+    ids = list(range(count)) if count == vocab_size else bits.column("ids", count, (vocab_size - 1).bit_length())
     if precision in FLOATS:
-        codes = bits.fields(count, FLOATS[precision][0])
+        codes = bits.column("codes", count, FLOATS[precision][0])
     else:
         width = bits.field(4)
         refuse_if(width > 5 + steps(precision), "out_of_range")
-        codes = bits.fields(count, width)
+        codes = bits.column("codes", count, width)
         refuse_if(width != max(codes).bit_length(), "non_canonical")
     return make_list(precision, vocab_size, ids, codes, tail)
 
 
 def decode_list(data: bytes, profile: Profile, limits: Limits | None = None) -> Json:
-    """5.1, 5.4: a lone list; DecodeError."""
+    """3.5, 5.1, 5.4: a lone list; DecodeError."""
     limits = {**DEFAULT_LIMITS, **(limits or {})}
     refuse_if(len(data) > limits["max_frame_bytes"], "limit_exceeded")
     precision, room = profile["precision"], limits["max_entries"]
-    if profile.get("entropy", "none") == "range":
+    if coder_of(profile) == "range":
         coder = RangeDecoder(data)
         found = RangeLists(coder, precision, profile["vocab_size"], prior_rows(profile)).read(room)
         coder.end()
     else:
         bits = Bits(data)
-        found = plain_list(bits, precision, profile, room)
-        bits.end()
+        compressed = bits.field(8) if coder_of(profile) == "zstd" else 0
+        refuse_if(compressed > 1, "reserved_bits")
+        compressed_bytes = bits.left() // 8
+        content = wide(bits, limits) if compressed == 1 else bits
+        found = plain_list(content, precision, profile, room)
+        content.end()
+        check_shorter(content, compressed_bytes)
     return show_list(found, profile["vocab_size"])
 
 
@@ -822,11 +937,11 @@ def urn(n: int, balls: int, g: int) -> list[int]:
 
 def draft_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[DRAFT-1], [DRAFT-4]: the lists belong to the parents, the tokens to the nodes."""
-    vocab_size, coder = profile["vocab_size"], profile.get("entropy", "none")
+    vocab_size, coder = profile["vocab_size"], coder_of(profile)
     round_, prefix_length, prefix_hash = bits.varint(), bits.varint(), bits.field(16)
     precision, entropy, reserved, without = bits.field(4), bits.field(2), bits.field(1), bits.field(1)
     refuse_if(reserved == 1, "reserved_bits")
-    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range").index(coder), "out_of_range")
+    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range", "zstd").index(coder), "out_of_range")
     parents = shape(bits, limits)
     owners, name = sorted(set(parents)), PRECISIONS[precision]
     range_coder = None
@@ -1139,7 +1254,7 @@ def prompt(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[PROMPT-2]"""
     transcript, keep, count = bits.octets(8), bits.varint(), bits.varint()
     refuse_if(count > limits["max_prompt_tokens"], "limit_exceeded")
-    tokens = bits.fields(count, (profile["vocab_size"] - 1).bit_length())
+    tokens = bits.column("tokens", count, (profile["vocab_size"] - 1).bit_length())
     refuse_if(max(tokens, default=0) >= profile["vocab_size"], "out_of_range")
     return {"transcript": transcript.hex(), "keep": keep, "tokens": tokens}
 
@@ -1163,7 +1278,7 @@ def main() -> int:
     """Print the JSON of a frame or of a lone list, or the name of the error (exit status 1)."""
     parser = argparse.ArgumentParser(description="Decode a tslt-wire frame, or a lone list, to JSON.")
     parser.add_argument("--profile-vocab", type=int, default=32000, help="vocab_size of the profile")
-    parser.add_argument("--entropy", choices=("none", "range"), default="none")
+    parser.add_argument("--entropy", choices=("none", "range", "zstd"), default="none")
     parser.add_argument("--prior", default="none")
     parser.add_argument("--table", type=Path, help="the file of a prior that is a table, instead of --prior")
     parser.add_argument("--list", action="store_true", help="a lone list instead of a frame")

@@ -416,6 +416,7 @@ def _handshake(refuse: Refuse) -> None:
     bad("out_of_range", "version-order", "min_version 3, max_version 2", head=b"TSLT\x03\x02")
     bad("bad_control", "version-and-field", "min_version 0, and no resume", "order", head=b"TSLT\x00\x01", resume=None)
     bad("bad_control", "vocab-and-field", "a vocabulary of 0, and no resume", "order", vocab_size=b"\x00", resume=None)
+    bad("bad_control", "deep", "an unknown field with a value at depth 5", more=b"\x91\x91\x91\x91\x01")
     for name in _HELLO:
         bad("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
         bad("bad_control", f"nil-{name}", f"{name} is nil", **{name: b"\xc0"})

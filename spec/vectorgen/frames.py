@@ -184,6 +184,8 @@ def _handshake(frames: Frames) -> None:
         },
     )
     frames.accept(1, rich, "hello-rich", "every control type, unknown names and fields", "control")
+    deep = tw.Hello(vocab_size=1, tokenizer=bytes(32), extra={"x": [[[1]]], "y": {"": {"": {"": 1}}}})
+    frames.accept(1, deep, "hello-depth-4", "values at depth 4", "control")
     later = tw.Hello(
         vocab_size=1, tokenizer=bytes(32), min_version=2, max_version=3, evidence=(), precisions=(), entropy=()
     )
