@@ -10,7 +10,9 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.ranged import some_list
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, message_value, sealed
+from tslt_wire.list_range import ListModel
 from tslt_wire.prior import TABLE_MAGIC, plain_prior
+from tslt_wire.range_coder import Writer
 
 ENTROPIES = ("none", "range")
 TABLE_VOCABULARIES = (10, 600)
@@ -97,6 +99,8 @@ def build_frames() -> list[Json]:
                         group.add(Case(id_, note, data, message_value(draft), None, ("tail",)))
                 if entropy == "none":
                     _bad_frames(group)
+                else:
+                    _none_left(group)
                 if vocab_size == 10:
                     _all_of_them(group)
     return [group.to_json() for group in groups]
@@ -146,6 +150,17 @@ def _all_of_them(group: Group) -> None:
         data = tw.encode(draft, profile)
         id_ = f"tail/frame/{_name(profile)}/{name}"
         group.add(Case(id_, "ten siblings of ten tokens", data, message_value(draft), None, ("tail",)))
+
+
+def _none_left(group: Group) -> None:
+    """Two siblings without replacement of a list that has one token and no tail."""
+    q = tw.SparseDistribution(group.profile.vocab_size, tw.Precision.LOG2_2, np.array([3]), np.array([0]))
+    coder = Writer()
+    ListModel(coder, group.profile, q.precision).code(q, 1)
+    coder.locate(0, [0, 1 << 30])
+    head = Bits().put(0x10, 8).varint(2).varint(9).put(0x1234, 16).put(5 | 0x10 | 0x80, 8).varint(1 * 4 + 1).varint(2)
+    id_ = f"tail/frame/{_name(group.profile)}/none-left"
+    group.refuse(id_, "two siblings of one token, no tail", sealed(head.done() + coder.finish()), "bad_tree", "tail")
 
 
 def _bad_frames(group: Group) -> None:
