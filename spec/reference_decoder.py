@@ -711,6 +711,7 @@ MASSES = (
 )
 
 SEEN_LIMIT = 2048
+N = ((1, 1, 1, 64, 22, 14, 4, 1), (1, 8, 30, 28, 25, 8, 1, 1), (2, 4, 16, 50, 28, 2, 1, 1))  # [RLIST-7]
 NEAR = (12, 10, 8, 6, 5, 4, 3, 2)  # [RLIST-12]
 
 
@@ -833,13 +834,8 @@ class RangeLists:
 
     def log_codes(self, ids: list[int]) -> list[int]:
         """[RLIST-7]"""
-        s, size = steps(self.precision), len(ids)
-        numbers = [0] * (30 * 2**s + 1)
-        level = 0
-        for done in range(size):
-            while done > 0 and level < 30 * 2**s and not self.coder.chance(done + 1, done + 1 + 2 * 2**s):
-                level += 1
-            numbers[level] += 1
+        size = len(ids)
+        numbers = self.walked(size) if size <= 128 else self.by_length(size)
         levels = [level for level, number in enumerate(numbers) if number > 0]
         left = [numbers[level] for level in levels]
         if levels == [0]:
@@ -857,6 +853,34 @@ class RangeLists:
             left[i] -= 1
             codes.append(levels[i])
         return codes
+
+    def walked(self, size: int) -> list[int]:
+        """[RLIST-7], K <= 128: how many entries each level has."""
+        s, level = steps(self.precision), 0
+        numbers = [0] * (30 * 2**s + 1)
+        for done in range(size):
+            while done > 0 and level < 30 * 2**s and not self.coder.chance(done + 1, done + 1 + 2 * 2**s):
+                level += 1
+            numbers[level] += 1
+        return numbers
+
+    def by_length(self, size: int) -> list[int]:
+        """[RLIST-7], K > 128"""
+        highest, left = 30 * 2 ** steps(self.precision), size
+        numbers: list[int] = []
+        while left > 0 and len(numbers) < highest:
+            lengths = range(left.bit_length() + 1)
+            if not numbers:
+                weights = [(0, 80, 18, 4)[e] if e < 4 else 1 for e in lengths]
+            else:
+                p = numbers[-1].bit_length()
+                row = N[0 if p == 0 else 1 if p <= 2 else 2]
+                weights = [row[min(max(e - p, -3), 4) + 3] for e in lengths]
+            e = self.coder.choose(weights)
+            a = 2 ** (e - 1) if e > 0 else 0
+            numbers.append(a + self.coder.uniform(min(2**e - 1, left) - a + 1))
+            left -= numbers[-1]
+        return numbers + [0] * (highest - len(numbers)) + [left]
 
     def tail(self) -> int:
         """[RLIST-12]"""

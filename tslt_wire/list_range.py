@@ -7,6 +7,7 @@ Everything is described once, for both directions (``range_coder.Coder``), in in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -36,6 +37,13 @@ FREE_ENTRIES = 256
 ENTRIES_A_BYTE = 8
 """Entries beyond FREE_ENTRIES need a byte for every so many.  Real lists have 1 to 3; without this rule a few bytes
 could say "everything, all equal" and keep a decoder busy for seconds."""
+WALKED = 128
+"""Lists with more entries say how many have each code by bit lengths: time stays in proportion to the codes."""
+FIRST_LENGTH = (0, 80, 18, 4, 1)
+"""Weights of the bit length of how many entries have code 0; the last one is for all longer ones."""
+NEXT_LENGTH = ((1, 1, 1, 64, 22, 14, 4, 1), (1, 8, 30, 28, 25, 8, 1, 1), (2, 4, 16, 50, 28, 2, 1, 1))
+"""Weights of the bit length of the next number less that of the last one, -3 to 4; a row for the last one's bit length:
+0, 1 or 2, more."""
 LARGE = 1024
 """Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
 HIT_PRIOR = (
@@ -207,13 +215,17 @@ def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precisio
         return _large(coder, codes, size, levels, [counts[code] for code in levels])
     left = [counts[code] for code in levels]
     index = {code: i for i, code in enumerate(levels)}
-    classes = rank_classes(left)
+    rows = [AFFINITY[c] for c in rank_classes(left)]
+    # A column of weights for each class of ids, and its sum; each entry takes its row once from every column.
+    columns = [[n * row[o] for n, row in zip(left, rows, strict=True)] for o in range(len(AFFINITY[0]))]
+    totals = [sum(column) for column in columns]
     found: list[int] = []
     for i, token in enumerate(ids):
-        column = octave_class(token)
-        weights = [n * AFFINITY[c][column] for n, c in zip(left, classes, strict=True)]
-        k = coder.choose(index[codes[i]] if codes else 0, weights, sum(weights))
-        left[k] -= 1
+        o = octave_class(token)
+        k = coder.choose(index[codes[i]] if codes else 0, columns[o], totals[o])
+        for o, part in enumerate(rows[k]):
+            columns[o][k] -= part
+            totals[o] -= part
         found.append(levels[k])
     return found
 
@@ -244,25 +256,43 @@ def octave_class(token: int) -> int:
 
 
 def _code_counts(coder: Coder, codes: Sequence[int], size: int, precision: Precision) -> list[int]:
-    """How many entries each code has: walk up, one step for each entry and each level."""
-    scale = precision.steps_per_octave
-    counts = [0] * (precision.max_code + 1)
+    """How many entries each code has, from 0 up, until all are done."""
+    highest = precision.max_code
+    counts = [0] * (highest + 1)
     given = list(counts)
     for code in codes:
         given[code] += 1
-    done, level = 0, 0
-    while True:
-        n = 0
-        while done < size:
-            if (level == 0 and n == 0) or level == precision.max_code:
-                more = 1
-            else:
-                more = coder.chance(int(given[level] > n), done + 1, done + 1 + 2 * scale)
-            if not more:
-                break
-            n += 1
-            done += 1
-        counts[level] = n
-        if done == size:
+    count = _by_length if size > WALKED else partial(_by_steps, double=2 * precision.steps_per_octave)
+    left, last = size, None
+    for level in range(highest):
+        counts[level] = last = count(coder, given[level], left, size, last)
+        left -= last
+        if not left:
             return counts
-        level += 1
+    counts[highest] = left
+    return counts
+
+
+def _by_steps(coder: Coder, count: int, left: int, size: int, last: int | None, *, double: int) -> int:
+    """Walk up: one step for each entry of the level, and one to go on."""
+    found = 0 if last is not None else 1
+    while found < left:
+        done = size - left + found
+        if not coder.chance(int(count > found), done + 1, done + 1 + double):
+            break
+        found += 1
+    return found
+
+
+def _by_length(coder: Coder, count: int, left: int, size: int, last: int | None) -> int:
+    """Bit length of the number, then which of that length: a few steps, however many entries."""
+    most = left.bit_length()
+    if last is None:
+        weights = [FIRST_LENGTH[min(bits, len(FIRST_LENGTH) - 1)] for bits in range(most + 1)]
+    else:
+        before = last.bit_length()
+        row = NEXT_LENGTH[min((before + 1) // 2, len(NEXT_LENGTH) - 1)]
+        weights = [row[min(max(bits - before, -3), 4) + 3] for bits in range(most + 1)]
+    bits = coder.choose(count.bit_length(), weights, sum(weights))
+    low = 1 << bits >> 1
+    return low + coder.uniform(count - low, min((1 << bits) - 1, left) - low + 1)
