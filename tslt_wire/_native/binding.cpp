@@ -1,0 +1,192 @@
+// Thin glue between the kernel and Python: buffers in, objects out.  All decisions are the kernel's.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <memory>
+#include <vector>
+
+#include "tslt_wire.h"
+
+namespace nb = nanobind;
+using nb::handle;
+using nb::object;
+
+namespace {
+
+// One context a thread: they are cheap to keep, and nothing has to be locked.
+tslt_context *context() {
+  struct deleter {
+    void operator()(tslt_context *c) const { tslt_context_free(c); }
+  };
+  static thread_local std::unique_ptr<tslt_context, deleter> own(tslt_context_new());
+  if (!own)
+    throw std::bad_alloc();
+  return own.get();
+}
+
+// Memory of a Python object for as long as this lives.
+struct memory {
+  Py_buffer view;
+  explicit memory(handle h) {
+    if (PyObject_GetBuffer(h.ptr(), &view, PyBUF_SIMPLE) != 0)
+      throw nb::python_error();
+  }
+  memory(memory &&other) noexcept : view(other.view) { other.view.obj = nullptr; }
+  memory(const memory &) = delete;
+  ~memory() {
+    if (view.obj)
+      PyBuffer_Release(&view);
+  }
+  template <typename T> const T *as() const { return static_cast<const T *>(view.buf); }
+  size_t size() const { return static_cast<size_t>(view.len); }
+};
+
+// Running sums of a prior's weights, kept alive by their arrays.
+struct prior_tables {
+  std::vector<memory> arrays;
+  tslt_prior prior{};
+  prior_tables(const prior_tables &) = delete;
+  prior_tables(handle tail, nb::sequence rows) {
+    arrays.emplace_back(tail);
+    prior.tail = arrays.back().as<int64_t>();
+    size_t i = 0;
+    for (handle row : rows) {
+      arrays.emplace_back(row);
+      if (i == 4 || arrays.back().size() != arrays.front().size())
+        throw nb::value_error("a prior has one array of running sums for its tail, and none or four more as long");
+      prior.rows[i++] = arrays.back().as<int64_t>();
+    }
+    if (i != 0 && i != 4)
+      throw nb::value_error("a table has four rows besides the tail's");
+  }
+};
+
+// What Python objects are made of, set once by the module that owns them.
+struct shapes {
+  PyObject *list_class, *frombuffer, *int32, *uint32, *int64, *precisions;
+  PyObject *vocab_size, *precision, *ids, *codes, *tail, *prior, *weights, *none;
+};
+shapes py;
+
+void configure(handle list_class, handle frombuffer, handle int32, handle uint32, handle int64, nb::tuple precisions) {
+  py.list_class = list_class.inc_ref().ptr();
+  py.frombuffer = frombuffer.inc_ref().ptr();
+  py.int32 = int32.inc_ref().ptr();
+  py.uint32 = uint32.inc_ref().ptr();
+  py.int64 = int64.inc_ref().ptr();
+  py.precisions = precisions.inc_ref().ptr();
+  PyObject **names[] = {&py.vocab_size, &py.precision, &py.ids, &py.codes, &py.tail, &py.prior, &py.weights};
+  const char *texts[] = {"vocab_size", "precision", "ids", "codes", "tail", "prior", "weights"};
+  for (size_t i = 0; i < 7; i++)
+    *names[i] = PyUnicode_InternFromString(texts[i]);
+}
+
+object array(handle bytes, PyObject *dtype, Py_ssize_t count, Py_ssize_t offset) {
+  object n = nb::steal(PyLong_FromSsize_t(count)), at = nb::steal(PyLong_FromSsize_t(offset));
+  PyObject *args[] = {bytes.ptr(), dtype, n.ptr(), at.ptr()};
+  PyObject *made = PyObject_Vectorcall(py.frombuffer, args, 4, nullptr);
+  if (!made)
+    throw nb::python_error();
+  return nb::steal(made);
+}
+
+void put(const object &o, PyObject *name, handle value) {
+  if (PyObject_GenericSetAttr(o.ptr(), name, value.ptr()) != 0)
+    throw nb::python_error();
+}
+
+// A SparseDistribution without its checks, which the kernel has made.  The arrays are parts of one bytes object, which
+// makes them read-only.
+object make_list(const tslt_list &list, uint32_t vocab_size, int precision, handle prior) {
+  Py_ssize_t n = list.count;
+  object blob = nb::steal(PyBytes_FromStringAndSize(nullptr, 16 * n));
+  if (!blob.is_valid())
+    throw nb::python_error();
+  char *at = PyBytes_AS_STRING(blob.ptr());
+  memcpy(at, list.weights, 8 * static_cast<size_t>(n));
+  memcpy(at + 8 * n, list.ids, 4 * static_cast<size_t>(n));
+  memcpy(at + 12 * n, list.codes, 4 * static_cast<size_t>(n));
+  object made = nb::steal(PyBaseObject_Type.tp_new(reinterpret_cast<PyTypeObject *>(py.list_class),
+                                                   nb::tuple().ptr(), nullptr));
+  if (!made.is_valid())
+    throw nb::python_error();
+  put(made, py.vocab_size, nb::int_(vocab_size));
+  put(made, py.precision, PyTuple_GET_ITEM(py.precisions, precision));
+  put(made, py.ids, array(blob, py.int32, n, 8 * n));
+  put(made, py.codes, array(blob, py.uint32, n, 12 * n));
+  put(made, py.weights, array(blob, py.int64, n, 0));
+  put(made, py.tail, nb::int_(list.tail));
+  put(made, py.prior, list.tail ? prior : handle(Py_None));
+  return made;
+}
+
+tslt_profile profile_of(uint32_t vocab_size, int precision, int entropy, const prior_tables *tables) {
+  if (tables && tables->arrays.front().size() != 8 * (static_cast<size_t>(vocab_size) + 1))
+    throw nb::value_error("the prior is for another vocabulary size");
+  return {vocab_size, precision, entropy, tables ? &tables->prior : nullptr};
+}
+
+// Arrays of a SparseDistribution for as long as this lives.
+struct list_view {
+  memory ids, codes;
+  tslt_list list;
+  explicit list_view(handle q)
+      : ids(nb::steal(PyObject_GetAttr(q.ptr(), py.ids))), codes(nb::steal(PyObject_GetAttr(q.ptr(), py.codes))) {
+    if (ids.size() != codes.size() || ids.size() / 4 > TSLT_MAX_VOCAB_SIZE)
+      throw nb::value_error("a list needs as many codes as ids");
+    list = {static_cast<uint32_t>(ids.size() / 4), nb::cast<uint32_t>(q.attr(py.tail)), ids.as<int32_t>(),
+            codes.as<uint32_t>(), nullptr};
+  }
+};
+
+// Call `write(out, capacity, &size)` with a buffer that is large enough; an error code, or bytes.
+template <typename F> object written(size_t bound, F write) {
+  uint8_t small[4096];
+  std::unique_ptr<uint8_t[]> large;
+  uint8_t *out = small;
+  size_t capacity = sizeof small, size = 0;
+  int error = write(out, capacity, &size);
+  if (error == TSLT_NO_SPACE && bound > capacity) {
+    large.reset(new uint8_t[bound]);
+    out = large.get();
+    error = write(out, bound, &size);
+  }
+  if (error)
+    return nb::int_(error);
+  return nb::bytes(out, size);
+}
+
+object encode_list(handle q, uint32_t vocab_size, int precision, int entropy, const prior_tables *tables) {
+  list_view view(q);
+  tslt_profile profile = profile_of(vocab_size, precision, entropy, tables);
+  return written(tslt_encode_bound(vocab_size, view.list.count, 1, 0), [&](uint8_t *out, size_t capacity, size_t *size) {
+    return tslt_encode_list(context(), &profile, &view.list, out, capacity, size);
+  });
+}
+
+object decode_list(handle data, uint32_t vocab_size, int precision, int entropy, const prior_tables *tables,
+                   handle prior, uint64_t max_frame_bytes, uint64_t max_entries) {
+  memory bytes(data);
+  tslt_profile profile = profile_of(vocab_size, precision, entropy, tables);
+  tslt_limits limits = tslt_default_limits();
+  limits.max_frame_bytes = max_frame_bytes;
+  limits.max_entries = max_entries;
+  tslt_list list;
+  int error = tslt_decode_list(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &list);
+  if (error)
+    return nb::int_(error);
+  return make_list(list, vocab_size, precision, prior);
+}
+
+} // namespace
+
+NB_MODULE(_kernel, m) {
+  m.doc() = "The native kernel (tslt_wire/_native); tslt_wire.native is what to call.";
+  nb::class_<prior_tables>(m, "PriorTables").def(nb::init<handle, nb::sequence>());
+  nb::set_leak_warnings(false); // priors live in caches until the interpreter is gone
+  m.attr("NO_MEMORY") = static_cast<int>(TSLT_NO_MEMORY);
+  m.def("configure", &configure);
+  m.def("encode_list", &encode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("decode_list", &decode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(),
+        nb::arg(), nb::arg());
+}
