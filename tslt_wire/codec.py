@@ -67,7 +67,7 @@ def encode(message: Message, profile: Profile) -> bytes:
     extensions = message.extensions
     out.bits(kind_of(message) | (_HAS_EXTENSIONS if extensions else 0), 8)
     if extensions:
-        _write_extensions(out, extensions)
+        write_extensions(out, extensions)
     if isinstance(message, Draft):
         write_draft(out, message, profile)
     elif isinstance(message, Verdict):
@@ -162,7 +162,8 @@ def _check_token(token: int, profile: Profile) -> None:
         raise ValueError(f"the profile is for V = {profile.vocab_size}, the message has token {token}")
 
 
-def _write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
+def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
+    """Append the block of extensions; ValueError if their types do not ascend."""
     types = [extension.type for extension in extensions]
     if types != sorted(set(types)):
         raise ValueError(f"extensions must have ascending, distinct types, got {types}")

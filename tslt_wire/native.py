@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from tslt_wire import _kernel
-from tslt_wire.distribution import SparseDistribution
+from tslt_wire import _kernel, codec, distribution
+from tslt_wire.bits import BitReader, BitWriter
+from tslt_wire.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.precision import Precision
 from tslt_wire.prior import Prior
+from tslt_wire.messages import Draft, Extension, ListEvidence, Message
 from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.tree import TokenTree
+from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
 
 _PRECISIONS = tuple(Precision)
 _PRECISION_IDS = {precision: precision.wire_id for precision in Precision}
@@ -84,13 +88,201 @@ def decode_list(
         ENTROPY_IDS[profile.entropy],
         _tables(profile.prior),
         profile.prior,
-        limits.max_frame_bytes,
-        limits.max_entries,
+        min(limits.max_frame_bytes, _MOST),
+        min(limits.max_entries, _MOST),
     )
     if type(q) is int:
         raise _refused(q)
     return q
 
 
-def unused() -> Any:
-    """Placeholder."""
+# ------------------------------------------------------------------------------------------------------------- sparsify
+
+_EVERY = 0  # a top_k that is off
+_Rule = tuple[int, float, float]
+
+
+def _rule_of(truncation: Truncation) -> _Rule | None:
+    """How many, which probability together, which alone: what the kernel knows; None for another kind of rule."""
+    kind = type(truncation)
+    if kind is TopK:
+        return min(truncation.k, 0xFFFFFFFF), 1.0, 0.0
+    if kind is TopP:
+        return _EVERY, float(truncation.p), 0.0
+    if kind is MinProb:
+        return _EVERY, 1.0, float(truncation.tau)
+    if kind is Both:
+        first, second = _rule_of(truncation.first), _rule_of(truncation.second)
+        if first is None or second is None:
+            return None
+        counts = [rule[0] for rule in (first, second) if rule[0] != _EVERY]
+        return min(counts, default=_EVERY), min(first[1], second[1]), max(first[2], second[2])
+    return None
+
+
+def _sparsify(
+    logits: Any,
+    dimensions: int,
+    temperature: float,
+    truncation: Truncation | None,
+    precision: Precision | str,
+    prior: Prior | None,
+    tail_scale: float,
+) -> Any:
+    """What the kernel makes of logits; None for arguments that are the reference's to take or to refuse."""
+    rule = (_EVERY, 1.0, 0.0) if truncation is None else _rule_of(truncation)
+    if rule is None:
+        return None
+    if type(logits) is not np.ndarray and not hasattr(logits, "__dlpack__"):
+        logits = np.asarray(logits)
+    if prior is not None and prior.vocab_size != logits.shape[-1]:
+        return None
+    try:
+        made = _kernel.sparsify(
+            logits,
+            dimensions,
+            float(temperature),
+            truncation is not None,
+            *rule,
+            _PRECISION_IDS[Precision(precision)],
+            prior,
+            float(tail_scale),
+            LEAST_TAIL,
+        )
+    except TypeError:  # no array of the CPU, or not one that lies in one piece
+        return None
+    if type(made) is int:
+        if made == _kernel.NO_MEMORY:
+            raise MemoryError
+        return None
+    return made
+
+
+def sparsify(
+    logits: Any,
+    *,
+    temperature: float = 1.0,
+    truncation: Truncation | None = None,
+    precision: Precision | str = Precision.LOG2_2,
+    prior: Prior | None = None,
+    tail_scale: float = TAIL_SCALE,
+) -> SparseDistribution:
+    """See ``distribution.sparsify``; arrays of numpy, and of others by DLPack, are read where they are."""
+    made = _sparsify(logits, 1, temperature, truncation, precision, prior, tail_scale)
+    if made is None:
+        return distribution.sparsify(
+            logits,
+            temperature=temperature,
+            truncation=truncation,
+            precision=precision,
+            prior=prior,
+            tail_scale=tail_scale,
+        )
+    return made  # type: ignore[no-any-return]
+
+
+def sparsify_batch(
+    logits: Any,
+    *,
+    temperature: float = 1.0,
+    truncation: Truncation | None = None,
+    precision: Precision | str = Precision.LOG2_2,
+    prior: Prior | None = None,
+    tail_scale: float = TAIL_SCALE,
+) -> list[SparseDistribution]:
+    """See ``backends.sparsify_batch``."""
+    made = _sparsify(logits, 2, temperature, truncation, precision, prior, tail_scale)
+    if made is None:
+        return [
+            distribution.sparsify(
+                row,
+                temperature=temperature,
+                truncation=truncation,
+                precision=precision,
+                prior=prior,
+                tail_scale=tail_scale,
+            )
+            for row in logits
+        ]
+    return made  # type: ignore[no-any-return]
+
+
+# -------------------------------------------------------------------------------------------------------------- frames
+
+
+def encode(message: Message, profile: Profile) -> bytes:
+    """See ``codec.encode``."""
+    if type(message) is not Draft or profile.entropy not in _ENTROPIES:
+        return codec.encode(message, profile)
+    lists, vocab_size, prior = message.evidence.lists, profile.vocab_size, profile.prior
+    for q in lists.values():
+        if q.vocab_size != vocab_size or (q.prior is not None and q.prior is not prior):
+            profile.check(q)
+    precision = message.precision
+    data = _kernel.encode_draft(
+        message.round,
+        message.prefix_length,
+        message.prefix_hash,
+        0 if precision is None else _PRECISION_IDS[precision],
+        message.evidence.replacement,
+        message.tree.parents,
+        message.tree.tokens,
+        list(lists.values()),
+        _extension_block(message.extensions) if message.extensions else b"",
+        vocab_size,
+        ENTROPY_IDS[profile.entropy],
+        _tables(prior),
+    )
+    if type(data) is int:
+        raise _refused(data)
+    return data
+
+
+def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None) -> Message:
+    """See ``codec.decode``."""
+    if profile.entropy not in _ENTROPIES or len(data) == 0 or _first(data) & codec.KIND_MASK != codec.Kind.DRAFT_LIST:
+        return codec.decode(data, profile, limits=limits)
+    limits = limits or _DEFAULT_LIMITS
+    found = _kernel.decode_draft(
+        data,
+        profile.vocab_size,
+        ENTROPY_IDS[profile.entropy],
+        _tables(profile.prior),
+        profile.prior,
+        min(limits.max_frame_bytes, _MOST),
+        min(limits.max_nodes, _MOST),
+        min(limits.max_depth, _MOST),
+        min(limits.max_entries, _MOST),
+        min(limits.max_extensions, _MOST),
+    )
+    if type(found) is int:
+        raise _refused(found)
+    round_, prefix_length, prefix_hash, replacement, parents, tokens, lists, block = found
+    return Draft.trusted(
+        round_,
+        prefix_length,
+        prefix_hash,
+        TokenTree.trusted(tokens, parents),
+        ListEvidence.trusted(lists, replacement),
+        _extensions(block) if block else (),
+    )
+
+
+_ENTROPIES = ("none", "range")
+_MOST = 1 << 62
+"""Limits above this are the same to the kernel: nothing is so large."""
+
+
+def _first(data: bytes | bytearray | memoryview) -> int:
+    return data[0] if type(data) is bytes else memoryview(data).cast("B")[0]
+
+
+def _extension_block(extensions: tuple[Extension, ...]) -> bytes:
+    out = BitWriter()
+    codec.write_extensions(out, extensions)
+    return out.finish()
+
+
+def _extensions(block: bytes) -> tuple[Extension, ...]:
+    reader = BitReader(block)
+    return tuple(Extension(reader.varint(), reader.raw(reader.varint())) for _ in range(reader.varint()))

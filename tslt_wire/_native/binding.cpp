@@ -130,6 +130,7 @@ tslt_profile profile_of(uint32_t vocab_size, int precision, int entropy, const p
 struct list_view {
   memory ids, codes;
   tslt_list list;
+  list_view(list_view &&) = default;
   explicit list_view(handle q)
       : ids(nb::steal(PyObject_GetAttr(q.ptr(), py.ids))), codes(nb::steal(PyObject_GetAttr(q.ptr(), py.codes))) {
     if (ids.size() != codes.size() || ids.size() / 4 > TSLT_MAX_VOCAB_SIZE)
@@ -178,6 +179,132 @@ object decode_list(handle data, uint32_t vocab_size, int precision, int entropy,
   return make_list(list, vocab_size, precision, prior);
 }
 
+// -------------------------------------------------------------------------------------------------------- sparsify
+
+using logits_array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+int dtype_of(const logits_array &logits) {
+  nb::dlpack::dtype type = logits.dtype();
+  if (type == nb::dtype<float>())
+    return TSLT_FLOAT32;
+  if (type == nb::dtype<double>())
+    return TSLT_FLOAT64;
+  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Float) && type.bits == 16 && type.lanes == 1)
+    return TSLT_FLOAT16;
+  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat) && type.bits == 16 && type.lanes == 1)
+    return TSLT_BFLOAT16;
+  return -1;
+}
+
+// Lists of logits (V,) or (N, V); an error code; or None for an array that the kernel does not take.
+object sparsify(const logits_array &logits, size_t dimensions, double temperature, int truncate, uint32_t top_k,
+                double top_p, double min_prob, int precision, handle prior, double tail_scale, double least_tail) {
+  int dtype = dtype_of(logits);
+  size_t rows = dimensions == 2 ? logits.shape(0) : 1;
+  if (logits.ndim() != dimensions || dtype < 0)
+    return nb::none();
+  size_t vocab_size = logits.shape(dimensions - 1);
+  if (vocab_size < 1 || vocab_size > TSLT_MAX_VOCAB_SIZE)
+    return nb::none();
+  tslt_sparsify_options options{};
+  options.temperature = temperature;
+  options.precision = precision;
+  options.truncate = truncate;
+  options.truncation = {top_k, top_p, min_prob};
+  options.tail_scale = tail_scale;
+  options.least_tail = least_tail;
+  options.has_prior = !prior.is_none();
+  std::vector<tslt_list> lists(rows);
+  tslt_context *own = context();
+  int error;
+  {
+    nb::gil_scoped_release unlocked;
+    error = tslt_sparsify(own, logits.data(), dtype, static_cast<uint32_t>(vocab_size), rows,
+                          vocab_size * logits.itemsize(), &options, lists.data());
+  }
+  if (error)
+    return nb::int_(error);
+  if (dimensions == 1)
+    return make_list(lists[0], static_cast<uint32_t>(vocab_size), precision, prior);
+  nb::list made;
+  for (const tslt_list &list : lists)
+    made.append(make_list(list, static_cast<uint32_t>(vocab_size), precision, prior));
+  return made;
+}
+
+// ---------------------------------------------------------------------------------------------------------- drafts
+
+std::vector<int32_t> numbers(nb::tuple values) {
+  std::vector<int32_t> found;
+  found.reserve(values.size());
+  for (handle value : values)
+    found.push_back(nb::cast<int32_t>(value));
+  return found;
+}
+
+nb::tuple numbers(const int32_t *values, size_t count) {
+  PyObject *made = PyTuple_New(static_cast<Py_ssize_t>(count));
+  if (!made)
+    throw nb::python_error();
+  for (size_t i = 0; i < count; i++)
+    PyTuple_SET_ITEM(made, static_cast<Py_ssize_t>(i), PyLong_FromLong(values[i]));
+  return nb::steal<nb::tuple>(made);
+}
+
+object encode_draft(uint32_t round, uint32_t prefix_length, uint32_t prefix_hash, int precision, bool replacement,
+                    nb::tuple parents, nb::tuple tokens, nb::sequence lists, nb::bytes extensions, uint32_t vocab_size,
+                    int entropy, const prior_tables *tables) {
+  std::vector<int32_t> parent_of = numbers(parents), token_of = numbers(tokens);
+  std::vector<list_view> views;
+  std::vector<tslt_list> plain;
+  size_t entries = 0;
+  views.reserve(nb::len(lists));
+  for (handle q : lists) {
+    views.emplace_back(q);
+    plain.push_back(views.back().list);
+    entries += plain.back().count;
+  }
+  if (parent_of.size() != token_of.size())
+    throw nb::value_error("a tree has as many parents as tokens");
+  tslt_profile profile = profile_of(vocab_size, precision, entropy, tables);
+  tslt_draft draft{};
+  draft.round = round;
+  draft.prefix_length = prefix_length;
+  draft.prefix_hash = prefix_hash;
+  draft.precision = precision;
+  draft.without_replacement = !replacement;
+  draft.node_count = static_cast<uint32_t>(parent_of.size());
+  draft.parents = parent_of.data();
+  draft.tokens = token_of.data();
+  draft.list_count = static_cast<uint32_t>(plain.size());
+  draft.lists = plain.data();
+  draft.extensions = reinterpret_cast<const uint8_t *>(extensions.c_str());
+  draft.extensions_size = extensions.size();
+  size_t bound = tslt_encode_bound(vocab_size, entries, plain.size(), parent_of.size()) + extensions.size() + 64;
+  return written(bound, [&](uint8_t *out, size_t capacity, size_t *size) {
+    return tslt_encode_draft(context(), &profile, &draft, out, capacity, size);
+  });
+}
+
+object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_tables *tables, handle prior,
+                    uint64_t max_frame_bytes, uint64_t max_nodes, uint64_t max_depth, uint64_t max_entries,
+                    uint64_t max_extensions) {
+  memory bytes(data);
+  tslt_profile profile = profile_of(vocab_size, 0, entropy, tables);
+  tslt_limits limits = {max_frame_bytes, max_nodes, max_depth, max_entries, max_extensions};
+  tslt_draft draft;
+  int error = tslt_decode_draft(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &draft);
+  if (error)
+    return nb::int_(error);
+  nb::dict lists;
+  for (uint32_t i = 0; i < draft.list_count; i++)
+    lists[nb::int_(draft.list_parents[i])] = make_list(draft.lists[i], vocab_size, draft.precision, prior);
+  return nb::make_tuple(draft.round, draft.prefix_length, draft.prefix_hash, draft.without_replacement == 0,
+                        numbers(draft.parents, draft.node_count), numbers(draft.tokens, draft.node_count), lists,
+                        nb::bytes(draft.extensions_size ? draft.extensions : bytes.as<uint8_t>(),
+                                  draft.extensions_size));
+}
+
 } // namespace
 
 NB_MODULE(_kernel, m) {
@@ -185,8 +312,15 @@ NB_MODULE(_kernel, m) {
   nb::class_<prior_tables>(m, "PriorTables").def(nb::init<handle, nb::sequence>());
   nb::set_leak_warnings(false); // priors live in caches until the interpreter is gone
   m.attr("NO_MEMORY") = static_cast<int>(TSLT_NO_MEMORY);
+  m.attr("BAD_LOGITS") = static_cast<int>(TSLT_BAD_LOGITS);
   m.def("configure", &configure);
   m.def("encode_list", &encode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("decode_list", &decode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(),
         nb::arg(), nb::arg());
+  m.def("sparsify", &sparsify, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+        nb::arg().none(), nb::arg(), nb::arg());
+  m.def("encode_draft", &encode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+        nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("decode_draft", &decode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
+        nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

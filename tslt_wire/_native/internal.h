@@ -7,7 +7,7 @@
 
 #include "tslt_wire.h"
 
-enum { MAX_URN = 32, SHARE_CLASSES = 74, LEAF = 32, URN_SLOTS = 32 };
+enum { MAX_URN = 32, SHARE_CLASSES = 74, LEAF = 32, URN_SLOTS = 32, LANES = 16, CLASSES = 8, COLUMNS = 6 };
 
 /* Growing scratch memory. */
 typedef struct {
@@ -20,7 +20,7 @@ enum { MAX_SEEN = 2048 };
 typedef struct {
   uint32_t count;
   int32_t ids[MAX_SEEN];
-  uint16_t last[MAX_SEEN];
+  uint32_t last[MAX_SEEN];
   uint8_t times[MAX_SEEN]; /* at most 4: more are not told apart */
   uint8_t rank[MAX_SEEN];
 } seen_ids;
@@ -39,6 +39,7 @@ struct tslt_context {
   uint32_t choose[LEAF + 1][LEAF + 2]; /* [n][f]: C(f, n) */
   uint8_t share_class[4097];           /* by the lower part's share in 4096ths, rounded down */
   uint16_t share_value[SHARE_CLASSES];
+  uint16_t step[LANES][LANES], drop[CLASSES][COLUMNS][CLASSES]; /* levels.c */
   /* Urns are made when they are first needed: 16-bit running sums after 0, ..., n - 1 draws; one cache line each. */
   uint8_t urn_ready[2][SHARE_CLASSES][MAX_URN];
   uint16_t urns[2][SHARE_CLASSES][MAX_URN][URN_SLOTS];
@@ -51,6 +52,7 @@ void *tslt_reserve(buffer *scratch, size_t count, size_t size);
 
 extern const uint32_t tslt_log_table[16], tslt_coarse[256], tslt_fine[256];
 
+void tslt_make_steps(tslt_context *context);
 const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, unsigned n);
 
 /* The urn of n draws: B = 20 if `inner`, else 6; `share` is a class. */
@@ -176,13 +178,16 @@ void code_ids(tslt_context *context, struct range_coder *c, int32_t *ids, uint32
 /* Read a shape into the context's parents; how many nodes to `count`. */
 int read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count);
 int write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count);
-/* Parents that have children, ascending, to context->list_parents, the list number of each parent + 1 to
- * context->list_of; how many to `count`. */
-int find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *count);
+/* Parents that have children, ascending, to context->list_parents; the list of parent p to context->list_of[p + 1]; how
+ * many children each list has, and how many all before have, to context->degrees and context->first. */
+int find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists);
 
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions);
 
+/* Tokens of all nodes under the range coder (spec [RLIST-9]); after find_inner. */
 int code_tokens(tslt_context *context, struct range_coder *c, const tslt_profile *profile, const tslt_draft *draft,
                 int32_t *tokens);
+/* The position of a token in a list, or -1. */
+int64_t tslt_rank(const tslt_list *list, int64_t token);
 
 #endif

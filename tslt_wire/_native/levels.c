@@ -1,7 +1,7 @@
 /* Codes under the range coder: how many entries each level has, then which entry has which. */
 #include "levels.h"
 
-enum { LARGE = 1024, MOST_LEVELS = 481, LANES = 16, BLOCKS = 32, CLASSES = 8, COLUMNS = 6 };
+enum { LARGE = 1024, MOST_LEVELS = 481, BLOCKS = 32 };
 
 /* Weights of an entry's rank class (rows) at the octave class of its id (columns). */
 static const uint16_t AFFINITY[CLASSES][COLUMNS] = {{47, 26, 13, 5, 4, 4},    {34, 24, 18, 9, 7, 4},
@@ -151,21 +151,33 @@ static void sums_start(sums *s, const level_counts *counts, uint8_t *class_of) {
   }
 }
 
-static inline void sums_take(sums *s, unsigned blocks, unsigned k, unsigned class) {
-  uint16_t lane = (uint16_t)(k % LANES), block = (uint16_t)(k / LANES);
-  uint16_t *inside = s->inside[block];
-  for (uint16_t i = 0; i < LANES; i++)
-    inside[i] = (uint16_t)(inside[i] - (i >= lane));
+static inline void sums_take(sums *s, const tslt_context *context, unsigned blocks, unsigned k, unsigned class) {
+  unsigned block = k / LANES;
+  const uint16_t *restrict step = context->step[k % LANES], *restrict drop = context->drop[class][0];
+  uint16_t *restrict inside = s->inside[block], *restrict classes = s->classes, *restrict weights = s->weights[0];
+  for (unsigned i = 0; i < LANES; i++)
+    inside[i] = (uint16_t)(inside[i] - step[i]);
+  step = context->step[class];
+  for (unsigned i = 0; i < CLASSES; i++)
+    classes[i] = (uint16_t)(classes[i] - step[i]);
+  for (unsigned i = 0; i < COLUMNS * CLASSES; i++)
+    weights[i] = (uint16_t)(weights[i] - drop[i]);
   for (unsigned i = block; i < blocks; i++)
     s->blocks[i]--;
-  for (uint16_t i = 0; i < CLASSES; i++)
-    s->classes[i] = (uint16_t)(s->classes[i] - (i >= class));
-  for (unsigned o = 0; o < COLUMNS; o++)
-    for (uint16_t i = 0; i < CLASSES; i++)
-      s->weights[o][i] = (uint16_t)(s->weights[o][i] - (i >= class ? AFFINITY[class][o] : 0));
 }
 
-static int code_small(range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size, const level_counts *counts) {
+/* What one entry less takes from running sums: of lanes, and of the weights of classes. */
+void tslt_make_steps(tslt_context *context) {
+  for (unsigned k = 0; k < LANES; k++)
+    for (unsigned i = 0; i < LANES; i++)
+      context->step[k][i] = i >= k;
+  for (unsigned class = 0; class < CLASSES; class++)
+    for (unsigned o = 0; o < COLUMNS; o++)
+      for (unsigned i = 0; i < CLASSES; i++)
+        context->drop[class][o][i] = i >= class ? AFFINITY[class][o] : 0;
+}
+
+static int code_small(const tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size, const level_counts *counts) {
   sums s;
   uint8_t class_of[MOST_LEVELS];
   uint16_t index[MOST_LEVELS];
@@ -208,7 +220,7 @@ static int code_small(range_coder *c, const int32_t *ids, uint32_t *codes, uint3
       range_take(c, part, start, n);
     else
       range_put(c, part, start, n);
-    sums_take(&s, blocks, k, class);
+    sums_take(&s, context, blocks, k, class);
   }
   return c->error;
 }
@@ -216,7 +228,6 @@ static int code_small(range_coder *c, const int32_t *ids, uint32_t *codes, uint3
 int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
                 int precision) {
   level_counts counts;
-  (void)context;
   int error = code_counts(c, codes, size, precision, &counts);
   if (error)
     return error;
@@ -225,5 +236,5 @@ int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint3
       memset(codes, 0, size * sizeof *codes);
     return TSLT_OK;
   }
-  return size > LARGE ? code_large(c, codes, size, &counts) : code_small(c, ids, codes, size, &counts);
+  return size > LARGE ? code_large(c, codes, size, &counts) : code_small(context, c, ids, codes, size, &counts);
 }

@@ -261,7 +261,7 @@ static void learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint
       i++;
     }
     merged->ids[n] = ids[j];
-    merged->last[n] = (uint16_t)m->lists;
+    merged->last[n] = m->lists;
     merged->times[n] = times;
     merged->rank[n] = rank;
   }

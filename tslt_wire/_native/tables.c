@@ -93,6 +93,7 @@ tslt_context *tslt_context_new(void) {
     for (unsigned n = 1; n <= LEAF; n++)
       context->choose[n][f] = f ? context->choose[n - 1][f - 1] + context->choose[n][f - 1] : 0;
   }
+  tslt_make_steps(context);
   return context;
 }
 

@@ -105,9 +105,9 @@ enum { TSLT_FLOAT32 = 0, TSLT_FLOAT64 = 1, TSLT_FLOAT16 = 2, TSLT_BFLOAT16 = 3 }
 
 /* Which tokens are kept.  Each rule sees the whole distribution, and what all of them keep is kept. */
 typedef struct {
-  uint32_t top_k;  /* 0: off */
-  double top_p;    /* 1 or more: off */
-  double min_prob; /* 0: off */
+  uint32_t top_k;  /* most tokens; 0: off */
+  double top_p;    /* probability of the smallest set that is kept; 1 or more: off */
+  double min_prob; /* least probability of a token; 0: off */
 } tslt_truncation;
 
 typedef struct {
@@ -120,10 +120,11 @@ typedef struct {
   int has_prior;              /* 0: no tails */
 } tslt_sparsify_options;
 
-/* Sparsify one row of `vocab_size` logits.  No byte decides by more than binary64 basic operations and integers, so any
- * machine makes the same list.  TSLT_BAD_LOGITS, TSLT_BAD_ARGUMENT, TSLT_NO_MEMORY. */
-int tslt_sparsify(tslt_context *context, const void *logits, int dtype, uint32_t vocab_size,
-                  const tslt_sparsify_options *options, tslt_list *list);
+/* Sparsify `rows` rows of `vocab_size` logits each, `row_bytes` from one to the next, into `lists`, whose arrays are the
+ * context's.  No byte decides by more than binary64 basic operations and integers, so any machine makes the same lists.
+ * TSLT_BAD_LOGITS, TSLT_BAD_ARGUMENT, TSLT_NO_MEMORY. */
+int tslt_sparsify(tslt_context *context, const void *logits, int dtype, uint32_t vocab_size, size_t rows,
+                  size_t row_bytes, const tslt_sparsify_options *options, tslt_list *lists);
 
 /* ---------------------------------------------------------------------------------------------------------- lists */
 

@@ -1,0 +1,157 @@
+/* Logits to lists: truncate, quantise (spec section 4).  Binary64 basic operations and integers alone. */
+#include "weights.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define TSLT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define TSLT_CLONES
+#endif
+
+enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, SELECT_STEP = 64 };
+
+/* Binary16 of a number <= 0, to nearest, ties to even; +0.0 for what rounds to zero. */
+static uint32_t half_code(double x) {
+  double a = -x;
+  uint64_t bits;
+  if (a >= 65520)
+    return 0xFC00;
+  if (a < 1.0 / 16384) {
+    /* Subnormal: whole 2^-24ths.  Adding 2^52 rounds to whole numbers. */
+    uint32_t fraction = (uint32_t)(a * 16777216 + 4503599627370496.0 - 4503599627370496.0);
+    return fraction ? 0x8000 | fraction : 0;
+  }
+  memcpy(&bits, &a, sizeof bits);
+  bits += 0x1FFFFFFFFFF + (bits >> 42 & 1);
+  return 0x8000 | (uint32_t)((bits >> 42) - ((uint64_t)(1023 - 15) << 10));
+}
+
+static uint32_t single_code(double x) {
+  float value = (float)(x > -3.0e38 ? x : -3.0e38);
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return value == 0 ? 0 : bits;
+}
+
+/* Code and weight of a shifted logit (<= 0); a weight of 0 cannot be listed. */
+static inline uint32_t quantise(int precision, double shifted, int64_t *weight) {
+  if (is_log(precision)) {
+    unsigned scale = log_scale(precision);
+    double y = -shifted < 64.0 ? -shifted : 64.0;
+    uint32_t code = (uint32_t)(int32_t)(y * TSLT_LOG2_E * (double)(1u << scale) + 0.5);
+    *weight = code <= 30u << scale ? tslt_log_table[(code & ((1u << scale) - 1)) << (4 - scale)] >> (code >> scale) : 0;
+    return code;
+  }
+  uint32_t code = precision == TSLT_F16 ? half_code(shifted) : single_code(shifted);
+  if (precision == TSLT_BF16) {
+    code = (code + 0x7FFF + (code >> 16 & 1)) >> 16;
+    code = code == 0x8000 ? 0 : code;
+  }
+  *weight = tslt_mass(precision == TSLT_F16   ? tslt_half_value(code)
+                      : precision == TSLT_F32 ? tslt_single_value(code)
+                                              : tslt_single_value(code << 16));
+  return code;
+}
+
+/* How many of the largest masses reach `target` together, counted from the largest. */
+static uint32_t count_to(uint32_t *masses, size_t count, uint64_t target) {
+  uint32_t histogram[DIGITS], before = 0;
+  uint64_t sums[DIGITS];
+  for (int shift = 2 * DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
+    memset(histogram, 0, sizeof histogram);
+    memset(sums, 0, sizeof sums);
+    for (size_t i = 0; i < count; i++) {
+      unsigned digit = masses[i] >> shift & (DIGITS - 1);
+      histogram[digit]++;
+      sums[digit] += masses[i];
+    }
+    unsigned digit = DIGITS - 1;
+    while (digit && sums[digit] < target) {
+      before += histogram[digit];
+      target -= sums[digit--];
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+      uint32_t mass = masses[i];
+      masses[kept] = mass;
+      kept += (mass >> shift & (DIGITS - 1)) == digit;
+    }
+    count = kept;
+  }
+  /* All that are left are equal. */
+  return before + (uint32_t)(count && masses[0] ? (target + masses[0] - 1) / masses[0] : count);
+}
+
+/* How many tokens the rules keep that go by probability, each at least one; -1 if there is no memory. */
+static int64_t count_by_mass(tslt_context *context, const uint32_t *masses, uint32_t count, uint64_t total,
+                             const tslt_truncation *rule) {
+  uint32_t n = count;
+  if (rule->min_prob > 0) {
+    double least = rule->min_prob * (double)total;
+    uint32_t enough = 0;
+    for (uint32_t i = 0; i < count; i++)
+      enough += masses[i] >= least;
+    n = enough ? enough : 1;
+  }
+  if (rule->top_p < 1) {
+    double wanted = rule->top_p * (double)total;
+    uint64_t target = (uint64_t)wanted;
+    target += (double)target < wanted; /* sums are whole: at least `wanted` is at least the next whole number */
+    uint32_t *copy = tslt_reserve(&context->keys32, (size_t)count + 1, sizeof(uint64_t));
+    if (!copy)
+      return -1;
+    memcpy(copy, masses, count * sizeof *copy);
+    uint32_t reached = count_to(copy, count, target);
+    n = reached < n ? reached : n;
+  }
+  return n;
+}
+
+#define REAL float
+#define KEY uint32_t
+#define SKEY int32_t
+#define NAME(word) word##_single
+#include "select.h"
+
+#define REAL double
+#define KEY uint64_t
+#define SKEY int64_t
+#define NAME(word) word##_double
+#include "select.h"
+
+static int one_row(tslt_context *context, const uint8_t *row, int dtype, uint32_t vocab_size,
+                   const tslt_sparsify_options *options, tslt_list *list) {
+  if (dtype == TSLT_FLOAT64)
+    return sparsify_double(context, (const double *)(const void *)row, vocab_size, options, list);
+  if (dtype == TSLT_FLOAT32)
+    return sparsify_single(context, (const float *)(const void *)row, vocab_size, options, list);
+  float *wide = tslt_reserve(&context->logits, vocab_size, sizeof *wide);
+  if (!wide)
+    return TSLT_NO_MEMORY;
+  const uint16_t *narrow = (const uint16_t *)(const void *)row;
+  for (uint32_t i = 0; i < vocab_size; i++)
+    wide[i] = (float)(dtype == TSLT_FLOAT16 ? tslt_half_value(narrow[i]) : tslt_single_value((uint32_t)narrow[i] << 16));
+  return sparsify_single(context, wide, vocab_size, options, list);
+}
+
+int tslt_sparsify(tslt_context *context, const void *logits, int dtype, uint32_t vocab_size, size_t rows,
+                  size_t row_bytes, const tslt_sparsify_options *options, tslt_list *lists) {
+  const tslt_truncation *rule = &options->truncation;
+  if (vocab_size < 1 || vocab_size > TSLT_MAX_VOCAB_SIZE || dtype < TSLT_FLOAT32 || dtype > TSLT_BFLOAT16 ||
+      options->precision < TSLT_F32 || options->precision > TSLT_LOG2_4 || !(options->temperature >= 0) ||
+      options->temperature - options->temperature != 0 || !(options->tail_scale >= 0 && options->tail_scale <= 1))
+    return TSLT_BAD_ARGUMENT;
+  if (options->truncate && (!(rule->top_p > 0) || !(rule->min_prob >= 0 && rule->min_prob <= 1)))
+    return TSLT_BAD_ARGUMENT;
+  context->entries = 0;
+  for (size_t i = 0; i < rows; i++) {
+    int error = one_row(context, (const uint8_t *)logits + i * row_bytes, dtype, vocab_size, options, &lists[i]);
+    if (error)
+      return error;
+  }
+  uint64_t first = 0;
+  for (size_t i = 0; i < rows; i++) {
+    tslt_point(context, &lists[i], first);
+    first += lists[i].count;
+  }
+  return TSLT_OK;
+}
