@@ -18,9 +18,13 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# The suite runs once over each backend.  With a C compiler the native one must have been built.
+BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
+pytest: $(addprefix pytest-,$(BACKENDS))
+
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
-pytest: $(READY)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+pytest-%: $(READY)
+	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
@@ -32,7 +36,9 @@ compat: $(READY)
 bytes: $(READY)
 	$(BIN)/python -m benchmarks.bytes_per_token
 
-$(READY): pyproject.toml constraints.txt
+NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
+
+$(READY): pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'

@@ -15,9 +15,9 @@ from tslt_wire.bits import BitReader, BitWriter
 from tslt_wire.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
+from tslt_wire.messages import Draft, Extension, ListEvidence, Message
 from tslt_wire.precision import Precision
 from tslt_wire.prior import Prior
-from tslt_wire.messages import Draft, Extension, ListEvidence, Message
 from tslt_wire.profile import ENTROPY_IDS, Profile
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
@@ -52,7 +52,7 @@ def _tables(prior: Prior | None) -> _kernel.PriorTables | None:
     if found is None:
         rows = prior._starts
         found = prior.__dict__["_kernel_tables"] = _kernel.PriorTables(prior._tail_starts, rows)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _refused(code: int) -> Exception:
@@ -71,7 +71,7 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     data = _kernel.encode_list(
         q, q.vocab_size, _PRECISION_IDS[q.precision], ENTROPY_IDS[profile.entropy], _tables(profile.prior)
     )
-    if type(data) is int:
+    if isinstance(data, int):
         raise _refused(data)
     return data
 
@@ -91,7 +91,7 @@ def decode_list(
         min(limits.max_frame_bytes, _MOST),
         min(limits.max_entries, _MOST),
     )
-    if type(q) is int:
+    if isinstance(q, int):
         raise _refused(q)
     return q
 
@@ -104,14 +104,13 @@ _Rule = tuple[int, float, float]
 
 def _rule_of(truncation: Truncation) -> _Rule | None:
     """How many, which probability together, which alone: what the kernel knows; None for another kind of rule."""
-    kind = type(truncation)
-    if kind is TopK:
+    if type(truncation) is TopK:
         return min(truncation.k, 0xFFFFFFFF), 1.0, 0.0
-    if kind is TopP:
+    if type(truncation) is TopP:
         return _EVERY, float(truncation.p), 0.0
-    if kind is MinProb:
+    if type(truncation) is MinProb:
         return _EVERY, 1.0, float(truncation.tau)
-    if kind is Both:
+    if type(truncation) is Both:
         first, second = _rule_of(truncation.first), _rule_of(truncation.second)
         if first is None or second is None:
             return None
@@ -151,7 +150,7 @@ def _sparsify(
         )
     except TypeError:  # no array of the CPU, or not one that lies in one piece
         return None
-    if type(made) is int:
+    if isinstance(made, int):
         if made == _kernel.NO_MEMORY:
             raise MemoryError
         return None
@@ -233,7 +232,7 @@ def encode(message: Message, profile: Profile) -> bytes:
         ENTROPY_IDS[profile.entropy],
         _tables(prior),
     )
-    if type(data) is int:
+    if isinstance(data, int):
         raise _refused(data)
     return data
 
@@ -255,7 +254,7 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
         min(limits.max_entries, _MOST),
         min(limits.max_extensions, _MOST),
     )
-    if type(found) is int:
+    if isinstance(found, int):
         raise _refused(found)
     round_, prefix_length, prefix_hash, replacement, parents, tokens, lists, block = found
     return Draft.trusted(
