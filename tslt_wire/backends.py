@@ -2,7 +2,7 @@
 
 This is the one place that chooses.  ``TSLT_WIRE_BACKEND`` set to ``native`` or ``reference`` forces one, and a forced
 one that is not there is an ImportError.  Otherwise the kernel is used whenever this installation has one, and whoever
-wants to know asks ``tslt_wire.backend``.  Both give the same bytes and the same error codes; the words of errors differ.
+wants to know asks ``tslt_wire.backend``.  Both give the same bytes and error codes; the words of errors differ.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
 
 _PRECISIONS = tuple(Precision)
-_PRECISION_IDS = {precision: precision.wire_id for precision in Precision}
+_PRECISION_IDS: dict[str, int] = {precision: precision.wire_id for precision in Precision}
+"""By name too: a Precision is a string."""
 _DEFAULT_LIMITS = DecodeLimits()
 _WORDS = {
     ErrorCode.TRUNCATED: "the bytes end before their content does",
@@ -84,7 +85,7 @@ def decode_list(
     q = _kernel.decode_list(
         data,
         profile.vocab_size,
-        _PRECISION_IDS[profile.precision],  # type: ignore[index]  # the profile has made it a Precision
+        _PRECISION_IDS[profile.precision],
         ENTROPY_IDS[profile.entropy],
         _tables(profile.prior),
         profile.prior,
@@ -143,12 +144,12 @@ def _sparsify(
             float(temperature),
             truncation is not None,
             *rule,
-            _PRECISION_IDS[Precision(precision)],
+            _PRECISION_IDS[precision],
             prior,
             float(tail_scale),
             LEAST_TAIL,
         )
-    except TypeError:  # no array of the CPU, or not one that lies in one piece
+    except (TypeError, KeyError):  # no array of the CPU, or not in one piece; or no such precision
         return None
     if isinstance(made, int):
         if made == _kernel.NO_MEMORY:

@@ -46,10 +46,8 @@ static inline unsigned code_urn(range_coder *c, unsigned k, const uint16_t *urn,
   uint64_t part = c->range >> 16;
   if (c->reads) {
     uint16_t found = (uint16_t)range_find(c, part, 65536);
-    unsigned smaller = 0;
-    for (unsigned i = 0; i < n; i++)
-      smaller += urn[i] <= found;
-    k = smaller;
+    k = count_not_above(urn, URN_SLOTS, found);
+    k = k < n ? k : n; /* the slots behind the urn are as high as can be */
   }
   uint32_t start = k ? urn[k - 1] : 0, end = k < n ? urn[k] : 65536;
   if (c->reads)

@@ -39,7 +39,7 @@ struct tslt_context {
   uint32_t choose[LEAF + 1][LEAF + 2]; /* [n][f]: C(f, n) */
   uint8_t share_class[4097];           /* by the lower part's share in 4096ths, rounded down */
   uint16_t share_value[SHARE_CLASSES];
-  uint16_t step[LANES][LANES], drop[CLASSES][COLUMNS][CLASSES]; /* levels.c */
+  uint16_t step[LANES][LANES]; /* levels.c */
   /* Urns are made when they are first needed: 16-bit running sums after 0, ..., n - 1 draws; one cache line each. */
   uint8_t urn_ready[2][SHARE_CLASSES][MAX_URN];
   uint16_t urns[2][SHARE_CLASSES][MAX_URN][URN_SLOTS];
@@ -74,6 +74,9 @@ static inline unsigned bit_length(uint64_t value) {
   return bits;
 #endif
 }
+
+/* The place of the lowest 1 bit; there is one. */
+static inline unsigned lowest_bit(unsigned bits) { return bit_length(bits & (0u - bits)) - 1; }
 
 /* Bits of one id: spec, bitlen(V - 1). */
 static inline unsigned id_bits(uint32_t vocab_size) { return bit_length(vocab_size - 1); }

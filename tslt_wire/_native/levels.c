@@ -1,13 +1,19 @@
 /* Codes under the range coder: how many entries each level has, then which entry has which. */
 #include "levels.h"
 
-enum { LARGE = 1024, MOST_LEVELS = 481, BLOCKS = 32 };
+enum { LARGE = 1024, MOST_LEVELS = 481, FEW_LEVELS = 64 };
 
 /* Weights of an entry's rank class (rows) at the octave class of its id (columns). */
 static const uint16_t AFFINITY[CLASSES][COLUMNS] = {{47, 26, 13, 5, 4, 4},    {34, 24, 18, 9, 7, 4},
                                                     {27, 25, 21, 11, 8, 4},   {24, 22, 21, 15, 9, 5},
                                                     {19, 22, 20, 18, 11, 7},  {15, 18, 17, 18, 17, 11},
                                                     {12, 14, 17, 19, 19, 16}, {8, 8, 13, 17, 22, 27}};
+
+/* Column of an id: 0 below 256, then by octaves. */
+static inline unsigned octave_class(int32_t id) {
+  unsigned bits = bit_length((uint32_t)id);
+  return bits < 8 ? 0 : bits - 8 < 5 ? bits - 8 : 5;
+}
 
 int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width) {
   for (uint32_t i = 0; i < size && !c->error; i++) {
@@ -120,107 +126,132 @@ static int code_large(range_coder *c, uint32_t *codes, uint32_t size, const leve
   return c->error;
 }
 
-/* Running sums of what is left, in a form that one pass over 16 lanes searches or changes: the entries of the levels
- * within blocks of 16, of the blocks, and by class; and the weights of the classes in each column. */
+/* Running sums of the weights that are left, a row for each column: weight(level 0), weight(level 0) + weight(level 1),
+ * ...  A multiple of LANES levels is kept up to date, so that one pass of vectors changes or searches a row. */
 typedef struct {
-  uint16_t inside[BLOCKS][LANES], blocks[BLOCKS], classes[CLASSES], weights[COLUMNS][CLASSES];
+  _Alignas(16) uint16_t rows[COLUMNS][FEW_LEVELS];
 } sums;
 
-static void sums_start(sums *s, const level_counts *counts, uint8_t *class_of) {
-  uint32_t before = 0, weights[COLUMNS] = {0};
-  unsigned at = 0;
-  memset(s, 0xFF, sizeof *s); /* what is behind the end is never reached */
+static void rank_classes(const level_counts *counts, uint8_t *class_of) {
+  uint32_t before = 0;
   for (unsigned k = 0; k < counts->count; k++) {
     unsigned class = bit_length(before + counts->entries[k] / 2);
     class_of[k] = (uint8_t)(class < 7 ? class : 7);
     before += counts->entries[k];
   }
-  before = 0;
-  for (unsigned class = 0; class < CLASSES; class++) {
-    for (; at < counts->count && class_of[at] == class; at++) {
-      uint16_t first = at % LANES ? s->inside[at / LANES][at % LANES - 1] : 0;
-      s->inside[at / LANES][at % LANES] = (uint16_t)(first + counts->entries[at]);
-      before += counts->entries[at];
-      s->blocks[at / LANES] = (uint16_t)before;
-      for (unsigned o = 0; o < COLUMNS; o++)
-        weights[o] += counts->entries[at] * AFFINITY[class][o];
+}
+
+static void sums_start(sums *s, const level_counts *counts, const uint8_t *class_of, unsigned lanes) {
+  for (unsigned o = 0; o < COLUMNS; o++) {
+    uint32_t sum = 0;
+    for (unsigned k = 0; k < counts->count; k++) {
+      sum += counts->entries[k] * AFFINITY[class_of[k]][o];
+      s->rows[o][k] = (uint16_t)sum; /* at most 1024 * 47 */
     }
-    s->classes[class] = (uint16_t)before;
-    for (unsigned o = 0; o < COLUMNS; o++)
-      s->weights[o][class] = (uint16_t)weights[o]; /* at most 1024 * 47 */
+    /* What is behind the end is never reached: it falls by less than there is above the other sums. */
+    for (unsigned k = counts->count; k < lanes; k++)
+      s->rows[o][k] = UINT16_MAX;
   }
 }
 
-static inline void sums_take(sums *s, const tslt_context *context, unsigned blocks, unsigned k, unsigned class) {
-  unsigned block = k / LANES;
-  const uint16_t *restrict step = context->step[k % LANES], *restrict drop = context->drop[class][0];
-  uint16_t *restrict inside = s->inside[block], *restrict classes = s->classes, *restrict weights = s->weights[0];
-  for (unsigned i = 0; i < LANES; i++)
-    inside[i] = (uint16_t)(inside[i] - step[i]);
-  step = context->step[class];
-  for (unsigned i = 0; i < CLASSES; i++)
-    classes[i] = (uint16_t)(classes[i] - step[i]);
-  for (unsigned i = 0; i < COLUMNS * CLASSES; i++)
-    weights[i] = (uint16_t)(weights[i] - drop[i]);
-  for (unsigned i = block; i < blocks; i++)
-    s->blocks[i]--;
+static inline void sums_take(sums *s, const tslt_context *context, unsigned lanes, unsigned k, unsigned class) {
+  unsigned first = k & ~(LANES - 1u);
+  const uint16_t *mask = context->step[k - first];
+  for (unsigned o = 0; o < COLUMNS; o++) {
+    uint16_t *row = s->rows[o];
+    uint16_t weight = AFFINITY[class][o];
+#if defined(__SSE2__)
+    __m128i all = _mm_set1_epi16((short)weight), *part = (__m128i *)(void *)(row + first);
+    const __m128i *masks = (const __m128i *)(const void *)mask, *end = (const __m128i *)(const void *)(row + lanes);
+    part[0] = _mm_sub_epi16(part[0], _mm_and_si128(all, _mm_loadu_si128(masks)));
+    part[1] = _mm_sub_epi16(part[1], _mm_and_si128(all, _mm_loadu_si128(masks + 1)));
+    for (part += 2; part < end; part++)
+      *part = _mm_sub_epi16(*part, all);
+#else
+    for (unsigned i = first; i < lanes; i++)
+      row[i] = (uint16_t)(row[i] - (i < first + LANES ? mask[i - first] & weight : weight));
+#endif
+  }
 }
 
-/* What one entry less takes from running sums: of lanes, and of the weights of classes. */
+/* Which lanes an entry less changes. */
 void tslt_make_steps(tslt_context *context) {
   for (unsigned k = 0; k < LANES; k++)
     for (unsigned i = 0; i < LANES; i++)
-      context->step[k][i] = i >= k;
-  for (unsigned class = 0; class < CLASSES; class++)
-    for (unsigned o = 0; o < COLUMNS; o++)
-      for (unsigned i = 0; i < CLASSES; i++)
-        context->drop[class][o][i] = i >= class ? AFFINITY[class][o] : 0;
+      context->step[k][i] = i >= k ? UINT16_MAX : 0;
 }
 
-static int code_small(const tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size, const level_counts *counts) {
+/* Lists of up to FEW_LEVELS levels: nearly all. */
+static int code_few(const tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                    const level_counts *counts) {
   sums s;
-  uint8_t class_of[MOST_LEVELS];
+  uint8_t class_of[FEW_LEVELS];
   uint16_t index[MOST_LEVELS];
-  unsigned blocks = (counts->count + LANES - 1) / LANES;
-  sums_start(&s, counts, class_of);
+  unsigned lanes = (counts->count + LANES - 1u) & ~(LANES - 1u);
+  rank_classes(counts, class_of);
+  sums_start(&s, counts, class_of, lanes);
   for (unsigned i = 0; i < counts->count; i++)
     index[counts->level[i]] = (uint16_t)i;
   for (uint32_t i = 0; i < size && !c->error; i++) {
-    unsigned bits = bit_length((uint32_t)ids[i]), column = bits < 8 ? 0 : bits - 8 < 5 ? bits - 8 : 5, k, class;
-    const uint16_t *weights = s.weights[column];
-    uint64_t part = c->range / weights[CLASSES - 1];
+    const uint16_t *row = s.rows[octave_class(ids[i])];
+    uint32_t total = row[counts->count - 1];
+    uint64_t part = c->range / total;
+    unsigned k = c->reads ? count_not_above(row, lanes, (uint16_t)range_find(c, part, total)) : index[codes[i]];
+    uint32_t start = k ? row[k - 1] : 0u;
     if (c->reads) {
-      uint16_t found = (uint16_t)range_find(c, part, weights[CLASSES - 1]);
-      uint16_t smaller = 0;
-      for (unsigned j = 0; j < CLASSES; j++)
-        smaller = (uint16_t)(smaller + (weights[j] <= found));
-      class = smaller;
-      uint32_t entry = (class ? s.classes[class - 1] : 0u) +
-                       (found - (class ? weights[class - 1] : 0u)) / AFFINITY[class][column];
-      unsigned block = 0;
-      while (s.blocks[block] <= entry)
-        block++;
-      uint16_t rest = (uint16_t)(entry - (block ? s.blocks[block - 1] : 0u));
-      smaller = 0;
-      for (unsigned j = 0; j < LANES; j++)
-        smaller = (uint16_t)(smaller + (s.inside[block][j] <= rest));
-      k = block * LANES + smaller;
       codes[i] = counts->level[k];
+      range_take(c, part, start, row[k] - start);
     } else {
-      k = index[codes[i]];
-      class = class_of[k];
+      range_put(c, part, start, row[k] - start);
     }
-    unsigned block = k / LANES, lane = k % LANES;
-    uint32_t start = lane ? s.inside[block][lane - 1] : 0u;
-    uint32_t n = s.inside[block][lane] - start;
-    start += (block ? s.blocks[block - 1] : 0u) - (class ? s.classes[class - 1] : 0u);
-    start = (class ? weights[class - 1] : 0u) + start * AFFINITY[class][column];
-    n *= AFFINITY[class][column];
-    if (c->reads)
-      range_take(c, part, start, n);
-    else
-      range_put(c, part, start, n);
-    sums_take(&s, context, blocks, k, class);
+    sums_take(&s, context, lanes, k, class_of[k]);
+  }
+  return c->error;
+}
+
+/* Any number of levels: entries that are left, by class and by blocks of LANES levels. */
+static int code_many(range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size, const level_counts *counts) {
+  uint8_t class_of[MOST_LEVELS];
+  uint16_t index[MOST_LEVELS];
+  uint32_t left[MOST_LEVELS], blocks[MOST_LEVELS / LANES + 1] = {0}, classes[CLASSES] = {0};
+  rank_classes(counts, class_of);
+  for (unsigned k = 0; k < counts->count; k++) {
+    index[counts->level[k]] = (uint16_t)k;
+    left[k] = counts->entries[k];
+    blocks[k / LANES] += left[k];
+    classes[class_of[k]] += left[k];
+  }
+  for (uint32_t i = 0; i < size && !c->error; i++) {
+    unsigned column = octave_class(ids[i]), k = 0, class = 0, block = 0;
+    uint32_t total = 0, below = 0, weight = 0;
+    for (unsigned j = 0; j < CLASSES; j++)
+      total += classes[j] * AFFINITY[j][column];
+    uint64_t part = c->range / total;
+    uint32_t found = c->reads ? (uint32_t)range_find(c, part, total) : 0;
+    unsigned wanted = c->reads ? 0 : class_of[index[codes[i]]];
+    /* The class: `weight` is what is in those below, `below` how many entries. */
+    while (c->reads ? weight + classes[class] * AFFINITY[class][column] <= found : class < wanted) {
+      weight += classes[class] * AFFINITY[class][column];
+      below += classes[class++];
+    }
+    uint32_t entry = below + (found - weight) / AFFINITY[class][column], before = 0;
+    if (!c->reads)
+      k = index[codes[i]];
+    while (c->reads ? before + blocks[block] <= entry : block < k / LANES)
+      before += blocks[block++];
+    unsigned at = block * LANES;
+    while (c->reads ? before + left[at] <= entry : at < k)
+      before += left[at++];
+    uint32_t start = weight + (before - below) * AFFINITY[class][column];
+    if (c->reads) {
+      codes[i] = counts->level[at];
+      range_take(c, part, start, left[at] * AFFINITY[class][column]);
+    } else {
+      range_put(c, part, start, left[at] * AFFINITY[class][column]);
+    }
+    left[at]--;
+    blocks[block]--;
+    classes[class]--;
   }
   return c->error;
 }
@@ -236,5 +267,8 @@ int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint3
       memset(codes, 0, size * sizeof *codes);
     return TSLT_OK;
   }
-  return size > LARGE ? code_large(c, codes, size, &counts) : code_small(context, c, ids, codes, size, &counts);
+  if (size > LARGE)
+    return code_large(c, codes, size, &counts);
+  return counts.count <= FEW_LEVELS ? code_few(context, c, ids, codes, size, &counts)
+                                    : code_many(c, ids, codes, size, &counts);
 }

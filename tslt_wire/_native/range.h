@@ -7,6 +7,10 @@
 
 #include "internal.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define RANGE_LEAST ((uint64_t)1 << 56)
 enum { WINDOW_BYTES = 8 };
 
@@ -115,6 +119,26 @@ static inline bool code_chance(range_coder *c, bool value, uint64_t ones, uint64
   }
   range_put(c, part, value ? zeros : 0, value ? ones : zeros);
   return value;
+}
+
+/* How many of `count` ascending numbers, a multiple of 16, are at most x. */
+static inline unsigned count_not_above(const uint16_t *numbers, unsigned count, uint16_t x) {
+#if defined(__SSE2__)
+  __m128i all = _mm_set1_epi16((short)x), none = _mm_setzero_si128();
+  for (unsigned at = 0;; at += 16) {
+    /* A saturating difference of 0 is "at most"; 16 lanes become 16 bits. */
+    __m128i a = _mm_cmpeq_epi16(_mm_subs_epu16(_mm_loadu_si128((const __m128i *)(numbers + at)), all), none);
+    __m128i b = _mm_cmpeq_epi16(_mm_subs_epu16(_mm_loadu_si128((const __m128i *)(numbers + at + 8)), all), none);
+    unsigned bits = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(a, b));
+    if (bits != 0xFFFF || at + 16 == count)
+      return at + lowest_bit(~bits);
+  }
+#else
+  unsigned found = 0;
+  for (unsigned i = 0; i < count; i++)
+    found += numbers[i] <= x;
+  return found;
+#endif
 }
 
 /* An index by running sums: symbol i is the part from starts[i] to starts[i + 1] of starts[count]. */

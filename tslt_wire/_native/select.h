@@ -20,28 +20,29 @@ static inline REAL NAME(unkey)(KEY bits) {
   return x;
 }
 
-/* The n-th largest of `count` keys (n >= 1), which are overwritten: digit by digit, highest first. */
-static KEY NAME(nth)(KEY *keys, size_t count, size_t n) {
-  uint32_t histogram[DIGITS];
-  unsigned shift = 8 * sizeof(KEY);
-  while (shift && count > 1) {
-    unsigned bits = shift < DIGIT_BITS ? shift : DIGIT_BITS;
-    shift -= bits;
-    KEY mask = ((KEY)1 << bits) - 1;
-    memset(histogram, 0, sizeof histogram);
-    for (size_t i = 0; i < count; i++)
-      histogram[keys[i] >> shift & mask]++;
-    KEY digit = mask;
-    while (histogram[digit] < n)
-      n -= histogram[digit--];
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-      keys[kept] = keys[i];
-      kept += (keys[i] >> shift & mask) == digit;
-    }
-    count = kept;
+/* A key that at least `n` and at most `n + slack` of `count` keys reach, if there is one; else the n-th largest.  Halves
+ * the range of keys: counting is one pass of vectors, and no data is moved. */
+TSLT_CLONES
+static KEY NAME(nth)(const KEY *keys, size_t count, size_t n, size_t slack) {
+  KEY low = keys[0], high = keys[0];
+  for (size_t i = 1; i < count; i++) {
+    low = keys[i] < low ? keys[i] : low;
+    high = keys[i] > high ? keys[i] : high;
   }
-  return keys[0];
+  /* All reach `low`; at least n reach the answer, less than n the one above it. */
+  while (low < high) {
+    KEY middle = high - (high - low) / 2, reached = 0;
+    for (size_t i = 0; i < count; i++)
+      reached += keys[i] >= middle;
+    if (reached >= n) {
+      low = middle;
+      if (reached <= n + slack)
+        break;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
 }
 
 /* Maxima of blocks of at most `rows` numbers, SELECT_LANES apart; the last few numbers are blocks of their own.  Returns
@@ -77,20 +78,12 @@ static size_t NAME(block_maxima)(const REAL *x, size_t count, size_t rows, REAL 
   return any ? 0 : blocks;
 }
 
-/* Places of all numbers that are at least `border`, ascending by place; how many. */
-TSLT_CLONES
+/* Places of all numbers that are at least `border`, ascending; how many. */
 static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *places) {
   size_t found = 0, at = 0;
-  for (; at + SELECT_STEP <= count; at += SELECT_STEP) {
-    SKEY any = 0;
-    for (size_t i = 0; i < SELECT_STEP; i++)
-      any |= x[at + i] >= border;
-    if (any)
-      for (size_t i = 0; i < SELECT_STEP; i++) {
-        places[found] = (uint32_t)(at + i);
-        found += x[at + i] >= border;
-      }
-  }
+  for (; at + 16 <= count; at += 16)
+    for (unsigned bits = NAME(reaching)(x + at, border); bits; bits &= bits - 1)
+      places[found++] = (uint32_t)at + lowest_bit(bits);
   for (; at < count; at++) {
     places[found] = (uint32_t)at;
     found += x[at] >= border;
@@ -116,7 +109,7 @@ static int NAME(top)(tslt_context *context, const REAL *x, size_t count, size_t 
 /* Places of the `n` largest, n < count, ties to the lowest places; ascending, to context->picked. */
 static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size_t blocks, uint32_t n) {
   const REAL *maxima = context->maxima.at;
-  uint32_t *places = tslt_reserve(&context->picked, count + SELECT_STEP, sizeof(uint32_t));
+  uint32_t *places = tslt_reserve(&context->picked, (size_t)count + 1, sizeof(uint32_t));
   KEY *keys = tslt_reserve(&context->keys32, count + 1, sizeof(KEY));
   if (!places || !keys)
     return TSLT_NO_MEMORY;
@@ -124,7 +117,7 @@ static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size
   if (n <= blocks) {
     for (size_t i = 0; i < blocks; i++)
       keys[i] = NAME(key)(maxima[i]);
-    found = NAME(collect)(x, count, NAME(unkey)(NAME(nth)(keys, blocks, n)), places);
+    found = NAME(collect)(x, count, NAME(unkey)(NAME(nth)(keys, blocks, n, n / 8)), places);
   } else {
     for (size_t i = 0; i < count; i++)
       places[i] = (uint32_t)i;
@@ -133,7 +126,7 @@ static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size
     return TSLT_OK;
   for (size_t i = 0; i < found; i++)
     keys[i] = NAME(key)(x[places[i]]);
-  REAL border = NAME(unkey)(NAME(nth)(keys, found, n));
+  REAL border = NAME(unkey)(NAME(nth)(keys, found, n, 0));
   size_t above = 0, kept = 0;
   for (size_t i = 0; i < found; i++)
     above += x[places[i]] > border;
@@ -157,6 +150,17 @@ static uint64_t NAME(masses)(const REAL *x, size_t count, double top, double tem
     sum += masses[i];
   }
   return sum;
+}
+
+/* Codes, for log precisions, of the numbers at `places`, or of the first `count`. */
+TSLT_CLONES
+static void NAME(log_codes)(const REAL *x, const uint32_t *places, size_t count, double top, double temperature,
+                            double steps, uint32_t *codes) {
+  for (size_t i = 0; i < count; i++) {
+    double down = (top - (double)x[places ? places[i] : i]) / temperature;
+    down = down < 64.0 ? down : 64.0;
+    codes[i] = (uint32_t)(int32_t)(down * TSLT_LOG2_E * steps + 0.5);
+  }
 }
 
 static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, const tslt_sparsify_options *options,
@@ -201,15 +205,19 @@ static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, 
   int32_t *ids = (int32_t *)context->ids.at + first;
   uint32_t *codes = (uint32_t *)context->codes.at + first;
   int64_t *weights = (int64_t *)context->weights.at + first;
-  uint32_t size = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t place = places ? places[i] : i;
-    double shifted = options->temperature > 0 ? ((double)x[place] - top) / options->temperature : 0;
-    kept += masses ? masses[place] : 0;
-    ids[size] = (int32_t)place;
-    codes[size] = quantise(options->precision, shifted, &weights[size]);
-    size += weights[size] > 0;
+  for (uint32_t i = 0; i < n; i++)
+    ids[i] = (int32_t)(places ? places[i] : i);
+  for (uint32_t i = 0; i < n && masses; i++)
+    kept += masses[ids[i]];
+  if (options->temperature == 0) {
+    codes[0] = 0;
+  } else if (is_log(options->precision)) {
+    NAME(log_codes)(x, places, n, top, options->temperature, (double)(1u << log_scale(options->precision)), codes);
+  } else {
+    for (uint32_t i = 0; i < n; i++)
+      codes[i] = float_code(options->precision, ((double)x[ids[i]] - top) / options->temperature);
   }
+  uint32_t size = drop_weightless(options->precision, ids, codes, weights, n);
   *list = (tslt_list){.count = size};
   double outside = total ? 1 - (double)kept / (double)total : 0;
   if (options->has_prior && outside >= options->least_tail && size < count) {

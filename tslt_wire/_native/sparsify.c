@@ -7,7 +7,11 @@
 #define TSLT_CLONES
 #endif
 
-enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, SELECT_STEP = 64 };
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32 };
 
 /* Binary16 of a number <= 0, to nearest, ties to even; +0.0 for what rounds to zero. */
 static uint32_t half_code(double x) {
@@ -32,31 +36,39 @@ static uint32_t single_code(double x) {
   return value == 0 ? 0 : bits;
 }
 
-/* Code and weight of a shifted logit (<= 0); a weight of 0 cannot be listed. */
-static inline uint32_t quantise(int precision, double shifted, int64_t *weight) {
-  if (is_log(precision)) {
-    unsigned scale = log_scale(precision);
-    double y = -shifted < 64.0 ? -shifted : 64.0;
-    uint32_t code = (uint32_t)(int32_t)(y * TSLT_LOG2_E * (double)(1u << scale) + 0.5);
-    *weight = code <= 30u << scale ? tslt_log_table[(code & ((1u << scale) - 1)) << (4 - scale)] >> (code >> scale) : 0;
+/* Code of a shifted logit (<= 0) for a float precision. */
+static uint32_t float_code(int precision, double shifted) {
+  if (precision == TSLT_F16)
+    return half_code(shifted);
+  uint32_t code = single_code(shifted);
+  if (precision == TSLT_F32)
     return code;
+  code = (code + 0x7FFF + (code >> 16 & 1)) >> 16;
+  return code == 0x8000 ? 0 : code;
+}
+
+/* Leave out entries whose weight would be 0: they cannot be sampled.  Returns how many stay. */
+static uint32_t drop_weightless(int precision, int32_t *ids, uint32_t *codes, int64_t *weights, uint32_t count) {
+  if (is_log(precision) && tslt_weigh(precision, codes, count, weights))
+    return count; /* no code is above the largest */
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t both[2] = {0, codes[i]};
+    int64_t weighed[2];
+    bool stays = tslt_weigh(precision, both, 2, weighed);
+    ids[kept] = ids[i];
+    codes[kept] = codes[i];
+    weights[kept] = weighed[1];
+    kept += stays;
   }
-  uint32_t code = precision == TSLT_F16 ? half_code(shifted) : single_code(shifted);
-  if (precision == TSLT_BF16) {
-    code = (code + 0x7FFF + (code >> 16 & 1)) >> 16;
-    code = code == 0x8000 ? 0 : code;
-  }
-  *weight = tslt_mass(precision == TSLT_F16   ? tslt_half_value(code)
-                      : precision == TSLT_F32 ? tslt_single_value(code)
-                                              : tslt_single_value(code << 16));
-  return code;
+  return kept;
 }
 
 /* How many of the largest masses reach `target` together, counted from the largest. */
 static uint32_t count_to(uint32_t *masses, size_t count, uint64_t target) {
   uint32_t histogram[DIGITS], before = 0;
   uint64_t sums[DIGITS];
-  for (int shift = 2 * DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
+  for (int shift = 24; shift >= 0; shift -= DIGIT_BITS) {
     memset(histogram, 0, sizeof histogram);
     memset(sums, 0, sizeof sums);
     for (size_t i = 0; i < count; i++) {
@@ -104,6 +116,36 @@ static int64_t count_by_mass(tslt_context *context, const uint32_t *masses, uint
     n = reached < n ? reached : n;
   }
   return n;
+}
+
+/* A bit for each of 16 numbers that is at least `border`. */
+static inline unsigned reaching_single(const float *x, float border) {
+#if defined(__SSE2__)
+  __m128 all = _mm_set1_ps(border);
+  __m128i a = _mm_castps_si128(_mm_cmpge_ps(_mm_loadu_ps(x), all));
+  __m128i b = _mm_castps_si128(_mm_cmpge_ps(_mm_loadu_ps(x + 4), all));
+  __m128i c = _mm_castps_si128(_mm_cmpge_ps(_mm_loadu_ps(x + 8), all));
+  __m128i d = _mm_castps_si128(_mm_cmpge_ps(_mm_loadu_ps(x + 12), all));
+  return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+#else
+  unsigned bits = 0;
+  for (unsigned i = 0; i < 16; i++)
+    bits |= (unsigned)(x[i] >= border) << i;
+  return bits;
+#endif
+}
+
+static inline unsigned reaching_double(const double *x, double border) {
+  unsigned bits = 0;
+#if defined(__SSE2__)
+  __m128d all = _mm_set1_pd(border);
+  for (unsigned i = 0; i < 16; i += 2)
+    bits |= (unsigned)_mm_movemask_pd(_mm_cmpge_pd(_mm_loadu_pd(x + i), all)) << i;
+#else
+  for (unsigned i = 0; i < 16; i++)
+    bits |= (unsigned)(x[i] >= border) << i;
+#endif
+  return bits;
 }
 
 #define REAL float
