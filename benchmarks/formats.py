@@ -60,6 +60,20 @@ class TsltList(Bitstream[Logits, tw.SparseDistribution]):
         return tw.decode_list(data, self.profile)
 
 
+class TsltDense(TsltList):
+    """``tw.encode_list`` of the whole distribution; ``k`` is ignored."""
+
+    group = "dense"
+
+    def __init__(self, vocab_size: int, precision: tw.Precision, entropy: str = "none") -> None:
+        super().__init__(vocab_size, precision, entropy)
+        self.name, self.title = f"dense_{self.name}", f"dense, {self.title}"
+
+    def prepare(self, source: Logits, *, k: int, temperature: float) -> tw.SparseDistribution:
+        """Every token whose weight is not 0."""
+        return tw.sparsify(source, temperature=temperature, precision=self.precision)
+
+
 class Meter(Coder):
     """Adds up what the symbols of a model cost an ideal coder."""
 
@@ -197,6 +211,8 @@ LIST_PRECISIONS = (
     tw.Precision.LOG2_4,
 )
 RANGE_PRECISIONS = (tw.Precision.LOG2_0, tw.Precision.LOG2_1, tw.Precision.LOG2_2)
+ZSTD_PRECISIONS = (tw.Precision.F16, tw.Precision.BF16)
+DENSE_PRECISIONS = (tw.Precision.F16, tw.Precision.BF16, tw.Precision.LOG2_2)
 FRAME_PRECISIONS = (tw.Precision.F16, tw.Precision.LOG2_0, tw.Precision.LOG2_2)
 
 
@@ -215,7 +231,9 @@ def list_formats(token_bytes: Sequence[bytes]) -> list[Format[Logits, Any]]:
         Dense(size, "fp16"),
         Dense(size, "fp32"),
         DenseMsgpack(size),
+        *(TsltDense(size, precision, entropy) for entropy in ("none", "zstd") for precision in DENSE_PRECISIONS),
         *(TsltList(size, precision) for precision in LIST_PRECISIONS),
+        *(TsltList(size, precision, "zstd") for precision in ZSTD_PRECISIONS),
         *(TsltList(size, precision, "range") for precision in RANGE_PRECISIONS),
         *(TsltIdeal(size, precision) for precision in RANGE_PRECISIONS),
     ]

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 _SAME = 0.07
 """Lines that differ by less than this part everywhere are drawn as one with both names."""
-_SKIPPED = ("bf16", "log2_1", "log2_3", "chain_f16", "chain_log2_0", "tree_f16", "tree_log2_0")
+_SKIPPED = (
+    "bf16",
+    "log2_1",
+    "log2_3",
+    "chain_f16",
+    "chain_log2_0",
+    "tree_f16",
+    "tree_log2_0",
+    "f16_zstd",
+    "dense_tslt_log2_2",
+)
 """Rows that lie between two that are drawn, or right on one."""
 _LABELS_AT = 1.09
 """Left edge of the labels, as a fraction of the axes' width."""

@@ -110,7 +110,9 @@ def standard_error(values: Floats) -> float:
 
 
 def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
-    """Acceptance 1 - TV of ``q`` against a whole distribution (V,), from the listed tokens alone."""
+    """Acceptance 1 - TV of ``q`` against a whole distribution (V,)."""
+    if isinstance(q, tw.SparseDistribution) and q.tail:
+        return float(np.minimum(target, q.dense()).sum())
     return float(np.minimum(target[q.ids], q.probs).sum())
 
 

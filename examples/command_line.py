@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import tslt_wire as tw
+
 PAIR = Path(__file__).parent / "pair"
 """The default pair that ships with the project (see its MODEL_CARD.md)."""
 ZMQ_ADDRESS = "tcp://127.0.0.1:5757"
@@ -51,6 +53,17 @@ def load_tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model)
+
+
+def load_table(path: Path, *, vocab_size: int) -> tw.Prior:
+    """Read a trained table; ValueError for another vocabulary's, or a file that is none, with its path."""
+    try:
+        table = tw.table_from_bytes(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no table: {error}") from error
+    if table.vocab_size != vocab_size:
+        raise ValueError(f"{path} is a table for {table.vocab_size} tokens, the model has {vocab_size}")
+    return table
 
 
 def expansion(text: str) -> tuple[int, ...]:

@@ -32,10 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     """Start an edge, run a device against it, and return the device's exit status."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__, add_help=False)
     parser.add_argument("--target", default=str(PAIR / "target"), metavar="PATH", help="target model (%(default)s)")
+    parser.add_argument("--table", metavar="FILE", help="trained prior, for both ends")
     args, arguments = parser.parse_known_args(argv)
+    table = ("--table", args.table) if args.table else ()
     try:
-        with edge_process("--model", args.target) as address:
-            device = [sys.executable, "-m", "examples.device", "--edge", address, *arguments]
+        with edge_process("--model", args.target, *table) as address:
+            device = [sys.executable, "-m", "examples.device", "--edge", address, *table, *arguments]
             return subprocess.run(device, check=False).returncode
     except RuntimeError as error:
         print(f"demo: {error}", file=sys.stderr)

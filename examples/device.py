@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tslt_wire as tw
-from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_tokenizer, set_up
+from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_table, load_tokenizer, set_up
+from tslt_wire.prior import PLAIN_PRIORS
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
@@ -51,7 +52,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
     draft.add_argument("--precision", default="log2/1", choices=[p.value for p in tw.Precision])
     draft.add_argument(
-        "--entropy", default="range", choices=["range", "none"], help="entropy coder of the lists (%(default)s)"
+        "--entropy",
+        default="range",
+        choices=["range", "zstd", "none"],
+        help="coder of the lists; zstd suits whole distributions and long prompts (%(default)s)",
+    )
+    draft.add_argument(
+        "--prior", default="density", choices=PLAIN_PRIORS, help="spreads what lists leave out (%(default)s)"
+    )
+    draft.add_argument(
+        "--table", type=Path, metavar="FILE", help="trained prior, if the edge has it too (examples.train_prior)"
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
@@ -70,7 +80,7 @@ async def run(args: argparse.Namespace) -> None:
     from examples.device_loop import Device
     from examples.fingerprint import vocabulary_of
     from examples.llama_draft import DraftModel
-    from examples.report import Stream, Tally, last_line, legend, table
+    from examples.report import Stream, Tally, last_line, legend, prior_line, table
     from examples.seeds import device_rng
     from examples.timing import WANTED
     from examples.untrusted import printable
@@ -83,6 +93,7 @@ async def run(args: argparse.Namespace) -> None:
     prompt = tokenizer(args.prompt)["input_ids"]
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    tables = [load_table(args.table, vocab_size=model.vocab_size)] if args.table else []
     link = await connect(args.transport, address, tls=tls)
     hello = tw.Hello(
         vocab_size=vocabulary.vocab_size,
@@ -90,9 +101,12 @@ async def run(args: argparse.Namespace) -> None:
         model=model.model_id,
         sampling=sampling,
         entropy=tuple(dict.fromkeys((args.entropy, "none"))),
+        priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
         extra=WANTED,
     )
-    device = Device(link, model.session(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout)
+    device = Device(
+        link, model.session(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables
+    )
     console, tally = Console(), Tally()
     try:
         welcome = await device.open()
@@ -102,6 +116,9 @@ async def run(args: argparse.Namespace) -> None:
             highlight=False,
             markup=False,
         )
+        if welcome.prior != hello.priors[0]:
+            without = f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead"
+            console.print(without, style="dim", highlight=False)
         console.print(legend())
         await device.prompt(prompt)
         handshake = link.bytes_sent + link.bytes_received
@@ -118,7 +135,7 @@ async def run(args: argparse.Namespace) -> None:
     finally:
         console.print()
         await device.close()
-    console.print(table(tally, model.vocab_size, settings, handshake))
+    console.print(table(tally, model.vocab_size, settings, handshake, prior=prior_line(device)))
     print(last_line(tally), flush=True)
 
 

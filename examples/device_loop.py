@@ -85,12 +85,15 @@ class Device:
         *,
         rng: np.random.Generator,
         reply_timeout_s: float = 60.0,
+        tables: Sequence[tw.Prior] = (),
     ) -> None:
+        """``tables``: the trained tables that ``hello.priors`` names."""
         self._link = link
         self._text = text
         self._rng = rng
         self._reply_timeout_s = reply_timeout_s
-        self.session = tw.DeviceSession(hello)
+        self.session = tw.DeviceSession(hello, tables)
+        self._tails = tw.TailScale()
 
     async def open(self) -> tw.Welcome:
         """Shake hands; raises EdgeError if the edge does not fit."""
@@ -99,6 +102,17 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
         self._welcome = event.welcome
         return event.welcome
+
+    @property
+    def prior(self) -> tw.Prior | None:
+        """The prior that both ends agreed on; None if lists have no tails, or before ``open``."""
+        return self.session.profile.prior
+
+    @property
+    def tail_scale(self) -> float:
+        """Part of the probability a list leaves out that its tail has, as the verdicts so far suggest."""
+        # A greedy target has one token to offer, and hardly ever one that a prior would guess.
+        return self._tails.scale if self.prior and self.session.hello.sampling.temperature > 0 else 0.0
 
     async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
         """Set the text to be continued: ``prefix[:keep] + tokens``."""
@@ -148,6 +162,8 @@ class Device:
             precision=settings.precision,
             rng=self._rng,
             replacement=settings.replacement,
+            prior=self.prior,
+            tail_scale=self.tail_scale,
         )
         sent, received = self._link.bytes_sent, self._link.bytes_received
         self.session.send_draft(tree, tw.ListEvidence(lists, settings.replacement))
@@ -158,6 +174,7 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
         verdict, path = event.verdict, tree.path(event.verdict.node)
         self._text.commit(path, verdict.token)
+        self._tails.learn(event.draft, verdict)
         verify_s = min(verify_seconds(verdict), answered - drafted)
         return Round(
             accepted=event.tokens[:-1],

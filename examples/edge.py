@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, load_tokenizer, set_up
+from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, load_table, load_tokenizer, set_up
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,6 +28,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-devices", type=int, default=256, metavar="N", help="devices served at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="trained priors that devices may name (examples.train_prior)",
     )
     parser.add_argument("--cert", type=Path, metavar="FILE", help="quic: certificate (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="quic: private key (PEM)")
@@ -49,12 +58,14 @@ async def run(args: argparse.Namespace) -> None:
 
     model = TargetModel.load(args.model, dtype=args.dtype, device=args.torch_device)
     vocabulary = vocabulary_of(load_tokenizer(args.model), vocab_size=model.vocab_size)
+    tables = [load_table(path, vocab_size=model.vocab_size) for path in args.table]
+    settings = edge_settings(model, vocabulary.fingerprint, tables)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
     address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
-    task = asyncio.create_task(serve(listener, model, edge_settings(model, vocabulary.fingerprint), seed=args.seed))
+    task = asyncio.create_task(serve(listener, model, settings, seed=args.seed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)

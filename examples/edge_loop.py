@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,15 @@ class EdgeRound:
     """From the arrival of the draft to its verdict."""
 
 
-def edge_settings(model: TargetModel, fingerprint: bytes) -> tw.EdgeSettings:
-    """What an edge with this target offers."""
+def edge_settings(model: TargetModel, fingerprint: bytes, tables: Sequence[tw.Prior] = ()) -> tw.EdgeSettings:
+    """What an edge with this target, and these trained tables, offers."""
     return tw.EdgeSettings(
         vocab_size=model.vocab_size,
         tokenizer=fingerprint,
         model=model.model_id,
         eos_tokens=model.eos_token_ids,
         context=model.context_limit,
+        tables=tuple(tables),
         limits=tw.DecodeLimits(
             max_nodes=max(16, min(1024, SCORE_BYTES // (8 * model.vocab_size))), max_entries=1 << 18
         ),

@@ -49,6 +49,8 @@ class DraftSession(TextSession):
         precision: tw.Precision | str = "log2/2",
         rng: np.random.Generator,
         replacement: bool = True,
+        prior: tw.Prior | None = None,
+        tail_scale: float = 0.0,
     ) -> tuple[tw.TokenTree, dict[int, tw.SparseDistribution]]:
         """Draw a tree of ``expansion[d]`` children for every node of depth d; a chain of L tokens is ``(1,) * L``.
 
@@ -56,9 +58,9 @@ class DraftSession(TextSession):
         prefix).  Without ``replacement`` a node whose distribution lists fewer tokens gets fewer children.  Drafting
         again without a commit replaces the tree.  An empty expansion gives an empty tree and runs nothing.
 
-        ``temperature``, ``truncation`` and ``precision`` go to ``tslt_wire.sparsify``.  Raises ContextFull if the
-        deepest node needs a position the model does not have (``room`` tells beforehand), ValueError for a count
-        below 1 or before ``set_prefix``.
+        ``temperature``, ``truncation``, ``precision``, ``prior`` and ``tail_scale`` go to ``tslt_wire.sparsify``.
+        Raises ContextFull if the deepest node needs a position the model does not have (``room`` tells beforehand),
+        ValueError for a count below 1 or before ``set_prefix``.
         """
         if any(count < 1 for count in expansion):
             raise ValueError(f"every level of an expansion needs at least one child, not {tuple(expansion)}")
@@ -72,7 +74,14 @@ class DraftSession(TextSession):
             logits = self._root_pass(pending) if depth == 0 else self._level_pass(tokens, parents, first=level[0])
             first = len(tokens)
             for parent, row in zip(level, logits, strict=True):
-                q = tw.sparsify(row, temperature=temperature, truncation=truncation, precision=precision)
+                q = tw.sparsify(
+                    row,
+                    temperature=temperature,
+                    truncation=truncation,
+                    precision=precision,
+                    prior=prior,
+                    tail_scale=tail_scale,
+                )
                 lists[parent] = q
                 children = tw.sample_children(q, count, rng, replacement=replacement)
                 tokens.extend(children)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 import tslt_wire as tw
-from examples.device_loop import DraftSettings, Round
+from examples.device_loop import Device, DraftSettings, Round
 from tslt_wire.tree import expansion_parents
 
 ACCEPTED_STYLE = "green"
@@ -104,8 +104,16 @@ class Stream:
         self._console.print(line, end="", soft_wrap=True, highlight=False)
 
 
-def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_bytes: int) -> Table:
-    """The figures of a run, one a row."""
+def prior_line(device: Device) -> str:
+    """What prior a session has, and what part of the probability left out goes to tails by now."""
+    if device.prior is None:
+        return "none"
+    name = device.prior.name
+    return f"{name[:14] if name.startswith('table:') else name}, tails {device.tail_scale:.0%}"
+
+
+def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_bytes: int, *, prior: str) -> Table:
+    """The figures of a run, one a row; ``prior``: see ``prior_line``."""
     rounds, tokens = len(tally.rounds), tally.tokens
     full = full_vocabulary_bytes(vocab_size, settings.expansion) * rounds / max(1, tokens)
     uplink = tally.per_token("uplink_bytes")
@@ -116,6 +124,7 @@ def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_byte
         ("tokens", f"{tokens}"),
         ("rounds", f"{rounds}"),
         ("acceptance", f"{tally.alpha:.3f}"),
+        ("prior", prior),
         ("tokens per round", f"{tokens / max(1, rounds):.2f}"),
         ("uplink", f"{uplink:.1f} bytes/token"),
         ("downlink", f"{tally.per_token('downlink_bytes'):.1f} bytes/token"),

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, lists, ranged, verification, weights
+from spec.vectorgen import frames, lists, ranged, tails, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -30,14 +30,16 @@ def contents() -> dict[str, dict[str, Any]]:
         "lists.json": {
             "schema": "tslt-wire-lists-1",
             **head,
-            "notes": lists.NOTES,
-            "groups": lists.build() + ranged.build_lists(),
+            "notes": lists.NOTES | zipped.NOTES,
+            "tables": tails.tables(),
+            "groups": lists.build() + ranged.build_lists() + tails.build_lists() + zipped.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
             **head,
-            "notes": frames.NOTES,
-            "groups": frames.build() + ranged.build_frames(),
+            "notes": frames.NOTES | zipped.NOTES,
+            "tables": tails.tables(),
+            "groups": frames.build() + ranged.build_frames() + tails.build_frames() + zipped.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -50,6 +52,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "schema": "tslt-wire-verify-1",
             **head,
             "notes": verification.NOTES,
+            "tables": tails.tables(),
             "groups": verification.build(),
         },
     }

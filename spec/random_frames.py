@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import tslt_wire as tw
 from spec.vectorgen.random_messages import KINDS, VOCAB_SIZES, size_of_list, some_list, some_message
-from spec.vectorgen.tools import Json, list_value, message_value, sealed
+from spec.vectorgen.tools import Json, list_value, message_value, profile_value, sealed
+from tslt_wire.prior import PLAIN_PRIORS, plain_prior
 
 ENTROPIES = ("none", "range")
 FORMS = (*KINDS, "list")
@@ -53,11 +54,7 @@ class Sample:
 
     def to_json(self, id_: str, error: str | None) -> Json:
         """The line."""
-        profile = {
-            "vocab_size": self.profile.vocab_size,
-            "precision": str(self.profile.precision),
-            "entropy": self.profile.entropy,
-        }
+        profile = profile_value(self.profile)
         head = {"id": id_, "form": "list" if self.kind == "list" else "frame", "profile": profile}
         body = {"limits": self.limits, "hex": self.data.hex()}
         if error is None:
@@ -69,13 +66,14 @@ def valid(rng: Random, kinds: tuple[str, ...], entropies: tuple[str, ...], vocab
     """A frame or a lone list."""
     (kind,) = rng.choices(kinds, [WEIGHTS[FORMS.index(kind)] for kind in kinds])
     vocab_size, precision = rng.choice(vocab_sizes), rng.choice(list(tw.Precision))
-    profile = tw.Profile(vocab_size=vocab_size, precision=precision, entropy=rng.choice(entropies))
+    prior = plain_prior(rng.choice(PLAIN_PRIORS), vocab_size)
+    profile = tw.Profile(vocab_size=vocab_size, precision=precision, entropy=rng.choice(entropies), prior=prior)
     if kind == "list":
-        q = some_list(rng, vocab_size, precision, size_of_list(rng, vocab_size, long=True))
+        q = some_list(rng, profile, precision, size_of_list(rng, vocab_size, long=True))
         sample = Sample(kind, profile, tw.encode_list(q, profile), list_value(q))
         exact = {"max_entries": len(q)}
     else:
-        message = some_message(rng, kind, vocab_size)
+        message = some_message(rng, kind, profile)
         sample = Sample(kind, profile, tw.encode(message, profile), message_value(message))
         exact = exact_limits(message)
     exact["max_frame_bytes"] = max(1, len(sample.data))
@@ -108,7 +106,9 @@ def damaged(rng: Random, sample: Sample) -> Sample:
     sample = replace(sample, limits={"max_entries": INVALID_ENTRIES} | sample.limits)
     if rng.random() < 0.1:
         size = sample.profile.vocab_size + rng.choice((-1, 1))
-        return replace(sample, profile=replace(sample.profile, vocab_size=min(max(1, size), VOCAB_SIZES[-1])))
+        size = min(max(1, size), VOCAB_SIZES[-1])
+        prior = plain_prior(sample.profile.prior.name if sample.profile.prior else "none", size)
+        return replace(sample, profile=replace(sample.profile, vocab_size=size, prior=prior))
     if sample.kind == "list":
         return replace(sample, data=changed(rng, sample.data))
     if rng.random() < 0.1:

@@ -8,6 +8,7 @@ are the requirements a function implements.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import struct
@@ -17,11 +18,15 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-Profile = Mapping[str, Any]  # 3.1: vocab_size, entropy ("none" unless given) and, for lone lists, precision
+# 3.1: vocab_size, entropy and prior ("none" unless given) and, for lone lists, precision.  If the prior is a table, the
+# range coder and verification need a further entry, tables, from names to the bytes of the files.
+Profile = Mapping[str, Any]
 Limits = Mapping[str, int]
 
 DEFAULT_LIMITS = {  # section 8
@@ -82,6 +87,10 @@ class Bits:
         self.need(count * bits)
         return [self.field(bits) for _ in range(count)]
 
+    def column(self, name: str, count: int, bits: int) -> list[int]:
+        """``tokens``, ``ids`` or ``codes``: packed, they are fields like others."""
+        return self.fields(count, bits)
+
     def octets(self, count: int) -> bytes:
         """[BIT-3]"""
         return bytes(self.fields(count, 8))
@@ -122,8 +131,8 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
     refuse_if(len(data) < 5, "truncated")
     refuse_if(zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"), "bad_checksum")
     bits = Bits(data[:-4])
-    kind, has_extensions, reserved = bits.field(6), bits.field(1), bits.field(1)
-    refuse_if(reserved == 1, "reserved_bits")
+    kind, has_extensions, compressed = bits.field(6), bits.field(1), bits.field(1)
+    refuse_if(compressed == 1 and (coder_of(profile) != "zstd" or kind not in (0x03, 0x10)), "reserved_bits")
     bodies: dict[int, tuple[str, Callable[[Bits, Profile, Limits], Json]]] = {
         0x01: ("hello", hello),
         0x02: ("welcome", welcome),
@@ -136,9 +145,18 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
     refuse_if(kind not in bodies, "unknown_kind")
     name, body = bodies[kind]
     found = extensions(bits, limits) if has_extensions else []
-    value = {"kind": name, **body(bits, profile, limits), "extensions": found}
-    bits.end()
+    compressed_bytes = bits.left() // 8
+    content = wide(bits, limits) if compressed == 1 else bits
+    value = {"kind": name, **body(content, profile, limits), "extensions": found}
+    content.end()
+    check_shorter(content, compressed_bytes)
     return value
+
+
+def coder_of(profile: Profile) -> str:
+    """The entropy coder."""
+    coder: str = profile.get("entropy", "none")
+    return coder
 
 
 def extensions(bits: Bits, limits: Limits) -> list[Json]:
@@ -153,6 +171,103 @@ def extensions(bits: Bits, limits: Limits) -> list[Json]:
         found.append({"type": type_, "data": bits.octets(length).hex()})
         before = type_
     return found
+
+
+# ------------------------------------------------------------------------------------------- 3.5: compressed bodies
+
+
+class Wide(Bits):
+    """[ZSTD-1]: a wide body or list; ``surplus`` is how many bits of what was read the packed form does not have."""
+
+    surplus = 0
+
+    def align(self) -> None:
+        """Also at the end: the padding of the packed form is another."""
+        self.surplus += -self.at % 8
+        super().align()
+
+    def column(self, name: str, count: int, bits: int) -> list[int]:
+        """A column: 0 bits up to the next byte, and numbers of whole bytes."""
+        self.align()
+        width = -(-bits // 8)
+        self.surplus += count * (8 * width - bits)
+        data = self.octets(count * width)
+        if name == "tokens":
+            return [int.from_bytes(data[i * width : (i + 1) * width], "little") for i in range(count)]
+        found = [sum(data[plane * count + i] << 8 * plane for plane in range(width)) for i in range(count)]
+        return [total + i for i, total in enumerate(accumulate(found))] if name == "ids" else found
+
+
+def wide(bits: Bits, limits: Limits) -> Wide:
+    """[ZSTD-3], 1 to 5: the wide form that is in the rest of the bytes."""
+    size = bits.varint()
+    refuse_if(size > limits["max_frame_bytes"], "limit_exceeded")
+    stream = bits.rest()
+    walk_zstd_frame(stream, size)
+    content = decompress(stream, size)
+    refuse_if(content is None or len(content) != size, "bad_compression")
+    return Wide(content or b"")
+
+
+def walk_zstd_frame(stream: bytes, size: int) -> None:
+    """[ZSTD-2] and [ZSTD-3], 3 and 4; RFC 8878, 3.1.1."""
+    refuse_if(len(stream) < 5, "truncated")
+    descriptor = stream[4]
+    refuse_if(int.from_bytes(stream[:4], "little") != 0xFD2FB528 or descriptor & 0b11111 != 0, "bad_compression")
+    single_segment = descriptor & 0b100000 != 0
+    size_bytes = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    refuse_if(size == 0 or size_bytes == 0, "bad_compression")
+    at = 5 if single_segment else 6
+    refuse_if(len(stream) < at + size_bytes, "truncated")
+    window = size
+    if not single_segment:
+        exponent, mantissa = divmod(stream[5], 8)
+        window = (1 << 10 + exponent) // 8 * (8 + mantissa)
+    refuse_if(window > 1 << 23, "limit_exceeded")
+    content_size = int.from_bytes(stream[at : at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
+    refuse_if(content_size != size, "bad_compression")
+    at, last = at + size_bytes, 0
+    while not last:
+        refuse_if(len(stream) < at + 3, "truncated")
+        header = int.from_bytes(stream[at : at + 3], "little")
+        last, type_, block_size = header & 1, header >> 1 & 3, header >> 3
+        refuse_if(type_ == 3 or block_size > min(window, 1 << 17), "bad_compression")
+        at += 3 + (1 if type_ == 1 else block_size)
+        refuse_if(len(stream) < at, "truncated")
+    refuse_if(at < len(stream), "trailing_bytes")
+
+
+def decompress(stream: bytes, size: int) -> bytes | None:
+    """[ZSTD-3], 5: the content of one zstd frame that says that it has ``size`` bytes; None if it does not decompress.
+
+    Needs Python 3.14 or the package zstandard, and nothing else here does; RuntimeError if neither is there.
+    """
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+
+        decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 23})
+        try:
+            content: bytes = decompressor.decompress(stream, max_length=size + 1)
+        except zstd.ZstdError:
+            return None
+        return content if decompressor.eof else None
+    except ImportError:
+        pass
+    try:
+        import zstandard
+    except ImportError:
+        raise RuntimeError("compressed frames need Python 3.14 or the package zstandard") from None
+    try:
+        found: bytes = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompress(stream, max_output_size=size)
+    except zstandard.ZstdError:
+        return None
+    return found
+
+
+def check_shorter(content: Bits, compressed_bytes: int) -> None:
+    """[ZSTD-3], 7: a wide form that has been read was worth compressing."""
+    if isinstance(content, Wide):
+        refuse_if(compressed_bytes >= -(-(content.at - content.surplus) // 8), "non_canonical")
 
 
 # ------------------------------------------------------------------------------------------------- 4: distributions
@@ -197,7 +312,7 @@ def weight(precision: str, code: int) -> int:
     return A[n >> 8 & 255] * B[n & 255] >> min((n >> 16) + 32, 63)
 
 
-def make_list(precision: str, vocab_size: int, ids: list[int], codes: list[int]) -> Json:
+def make_list(precision: str, vocab_size: int, ids: list[int], codes: list[int], tail: int) -> Json:
     """[DIST-4]: a list after the checks of [DIST-2], [DIST-3], [PREC-2] and [PREC-4]; it has 1 to V ids and codes."""
     refuse_if(any(later <= sooner for sooner, later in pairwise(ids)), "bad_list")
     refuse_if(ids[-1] >= vocab_size or 0 not in codes, "bad_list")
@@ -206,42 +321,162 @@ def make_list(precision: str, vocab_size: int, ids: list[int], codes: list[int])
         refuse_if(any(code != 0 and not low <= code <= high for code in codes), "bad_list")
     known = {code: weight(precision, code) for code in set(codes)}
     refuse_if(0 in known.values(), "bad_list")
-    return {"ids": ids, "codes": codes, "weights": [known[code] for code in codes]}
+    return {"ids": ids, "codes": codes, "weights": [known[code] for code in codes], "tail": tail}
+
+
+# --------------------------------------------------------------------------------------------- 4.4: priors and tails
+
+Sums = Sequence[int]  # for each id, and for V, the sum of the weights of all ids below it
+
+
+def has_prior(profile: Profile) -> bool:
+    """Whether the session has a prior."""
+    return bool(profile.get("prior", "none") != "none")
+
+
+def prior_rows(profile: Profile) -> list[Sums]:
+    """4.4: r as the last row, after those of a table, if it is one; nothing without a prior.  ValueError."""
+    name, vocab_size = profile.get("prior", "none"), profile["vocab_size"]
+    if name == "none":
+        return []
+    if name == "uniform":
+        return [range(vocab_size + 1)]
+    if name == "density":
+        return [density(vocab_size)]
+    if name not in profile.get("tables", {}):
+        raise ValueError(f"there is no prior {name}")
+    named, rows = table_rows(profile["tables"][name])
+    if named != name or len(rows[-1]) != vocab_size + 1:
+        raise ValueError(f"the table {named} with V = {len(rows[-1]) - 1} is not {name} with V = {vocab_size}")
+    return rows
+
+
+@lru_cache(maxsize=8)
+def density(vocab_size: int) -> Sums:
+    """The prior ``density``."""
+    return list(accumulate(((1 << 30) // (id_ + 1024) for id_ in range(vocab_size)), initial=0))
+
+
+@lru_cache(maxsize=8)
+def table_rows(data: bytes) -> tuple[str, list[Sums]]:
+    """[PRIOR-3], [PRIOR-4]: the name of a table and its five rows; ValueError if the file is none."""
+    vocab_size = int.from_bytes(data[8:12], "little")
+    if data[:8] != b"TSLTtab1" or not 1 <= vocab_size <= MAX_VOCAB or len(data) != 12 + 5 * vocab_size:
+        raise ValueError("not a table")
+    if max(data[12:]) > 240:
+        raise ValueError("not a table: a code above 240")
+    weights = [weight("log2/3", code) for code in range(241)]
+    rows = [data[12 + row * vocab_size :][:vocab_size] for row in range(5)]
+    name = "table:" + hashlib.sha256(data).digest()[:16].hex()
+    return name, [list(accumulate((weights[code] for code in row), initial=0)) for row in rows]
+
+
+class Left:
+    """Weights of the ids that are left when some are gone."""
+
+    def __init__(self, sums: Sums, gone: list[int]) -> None:
+        self.sums, self.gone = sums, gone  # ascending
+        self.lost = list(accumulate((sums[id_ + 1] - sums[id_] for id_ in gone), initial=0))
+        self.total = sums[-1] - self.lost[-1]
+
+    def below(self, id_: int) -> int:
+        """The sum of the weights of the ids below ``id_``."""
+        return self.sums[id_] - self.lost[bisect_left(self.gone, id_)]
+
+    def between(self, low: int, high: int) -> int:
+        """The sum of the weights of the ids in [low, high), of which those from V on have none."""
+        return self.below(min(high, len(self.sums) - 1)) - self.below(low)
+
+    def weight(self, id_: int) -> int:
+        """The weight of an id."""
+        return self.between(id_, id_ + 1)
+
+    def find(self, number: int) -> int:
+        """The id with below(id) <= number < below(id) + weight(id)."""
+        before = bisect_right(self.gone, number, key=self.below)
+        return bisect_right(self.sums, number + self.lost[before]) - 1
+
+
+class Siblings:
+    """[PRIOR-1], [PRIOR-2]: what the tokens of siblings are sampled from."""
+
+    def __init__(self, ids: list[int], weights: list[int], tail: int, rows: list[Sums]) -> None:
+        self.ids, self.weights = ids, list(weights)
+        self.sent_tail = tail
+        self.others = Left(rows[-1], ids) if tail > 0 else Left([0], [])
+
+    def tail(self) -> int:
+        """T: also 0 if no token at all is left."""
+        if self.others.total == 0:
+            return 0
+        return self.sent_tail if any(self.weights) else 32
+
+    def without(self, token: int) -> None:
+        """The token is gone."""
+        rank = find_rank(self.ids, token)
+        if rank is not None:
+            self.weights[rank] = 0
+        else:
+            self.others = Left(self.others.sums, sorted([*self.others.gone, token]))
+
+    def probabilities(self, vocab_size: int) -> list[Fraction]:
+        """Those of all ids, of which one is left."""
+        tail = self.tail()
+        found = [Fraction(0)] * vocab_size
+        if tail > 0:
+            found = [Fraction(tail * self.others.weight(id_), 32 * self.others.total) for id_ in range(vocab_size)]
+        if tail < 32:
+            total = sum(self.weights)
+            for id_, weight_ in zip(self.ids, self.weights, strict=True):
+                found[id_] = Fraction((32 - tail) * weight_, 32 * total)
+        return found
+
+
+def find_rank(ids: list[int], token: int) -> int | None:
+    """The position of a token in a list, if it is listed."""
+    rank = bisect_left(ids, token)
+    return rank if rank < len(ids) and ids[rank] == token else None
 
 
 # ---------------------------------------------------------------------------------------------------- 5.1: lists
 
 
-def plain_list(bits: Bits, precision: str, vocab_size: int, room: int) -> Json:
+def plain_list(bits: Bits, precision: str, profile: Profile, room: int) -> Json:
     """[LIST-1], [LIST-2], [LIST-3]: a list under the entropy coder none; ``room`` is how many entries it may have."""
-    count = bits.varint() + 1
+    vocab_size, count = profile["vocab_size"], bits.varint() + 1
     refuse_if(count > vocab_size, "bad_list")
     refuse_if(count > room, "limit_exceeded")
-    ids = list(range(count)) if count == vocab_size else bits.fields(count, (vocab_size - 1).bit_length())
+    tail = bits.field(5) if count < vocab_size and has_prior(profile) else 0
+    ids = list(range(count)) if count == vocab_size else bits.column("ids", count, (vocab_size - 1).bit_length())
     if precision in FLOATS:
-        codes = bits.fields(count, FLOATS[precision][0])
+        codes = bits.column("codes", count, FLOATS[precision][0])
     else:
         width = bits.field(4)
         refuse_if(width > 5 + steps(precision), "out_of_range")
-        codes = bits.fields(count, width)
+        codes = bits.column("codes", count, width)
         refuse_if(width != max(codes).bit_length(), "non_canonical")
-    return make_list(precision, vocab_size, ids, codes)
+    return make_list(precision, vocab_size, ids, codes, tail)
 
 
 def decode_list(data: bytes, profile: Profile, limits: Limits | None = None) -> Json:
-    """5.1, 5.4: a lone list; DecodeError."""
+    """3.5, 5.1, 5.4: a lone list; DecodeError."""
     limits = {**DEFAULT_LIMITS, **(limits or {})}
     refuse_if(len(data) > limits["max_frame_bytes"], "limit_exceeded")
-    vocab_size, precision, room = profile["vocab_size"], profile["precision"], limits["max_entries"]
-    if profile.get("entropy", "none") == "range":
+    precision, room = profile["precision"], limits["max_entries"]
+    if coder_of(profile) == "range":
         coder = RangeDecoder(data)
-        found = RangeLists(coder, precision, vocab_size).read(room)
+        found = RangeLists(coder, precision, profile["vocab_size"], prior_rows(profile)).read(room)
         coder.end()
     else:
         bits = Bits(data)
-        found = plain_list(bits, precision, vocab_size, room)
-        bits.end()
-    return show_list(found, vocab_size)
+        compressed = bits.field(8) if coder_of(profile) == "zstd" else 0
+        refuse_if(compressed > 1, "reserved_bits")
+        compressed_bytes = bits.left() // 8
+        content = wide(bits, limits) if compressed == 1 else bits
+        found = plain_list(content, precision, profile, room)
+        content.end()
+        check_shorter(content, compressed_bytes)
+    return show_list(found, profile["vocab_size"])
 
 
 def show_list(found: Json, vocab_size: int) -> Json:
@@ -249,6 +484,8 @@ def show_list(found: Json, vocab_size: int) -> Json:
     shown: Json = {"ids": "all" if len(found["ids"]) == vocab_size else found["ids"]}
     if RUNS_ABOVE < len(found["ids"]) < vocab_size:
         shown = {"id_runs": id_runs(found["ids"])}
+    if found["tail"] != 0:
+        shown["tail"] = found["tail"]
     for name in ("code", "weight"):
         values = found[name + "s"]
         if len(values) <= RUNS_ABOVE:
@@ -428,6 +665,13 @@ class RangeDecoder:
         self.take(ends[found] - weights[found], weights[found], ends[-1])
         return found
 
+    def id(self, left: Left, low: int, high: int) -> int:
+        """The symbol of an id in [low, high): the weights below it, its own, and those of all that are left there."""
+        below, total = left.below(low), left.between(low, high)
+        found = left.find(below + self.number(total))
+        self.take(left.below(found) - below, left.weight(found), total)
+        return found
+
 
 # --------------------------------------------------------------------------------- 5.4: lists under the range coder
 
@@ -467,19 +711,23 @@ MASSES = (
 )
 
 SEEN_LIMIT = 2048
+NEAR = (12, 10, 8, 6, 5, 4, 3, 2)  # [RLIST-12]
 
 
 class RangeLists:
     """The lists of one draft, and what they have in common: ``lists``, ``seen`` and the counts of [RLIST-5]."""
 
-    def __init__(self, coder: RangeDecoder, precision: str, vocab_size: int) -> None:
-        self.coder, self.precision, self.vocab_size = coder, precision, vocab_size
+    def __init__(self, coder: RangeDecoder, precision: str, vocab_size: int, rows: list[Sums]) -> None:
+        self.coder, self.precision, self.vocab_size, self.rows = coder, precision, vocab_size, rows
         self.lists = 0
         self.entries = 0
         self.last_size = 0
+        self.last_tail = 0
         self.seen: dict[int, tuple[int, int, int]] = {}  # token: times, last, class
         self.counts: dict[tuple[int, bool, int, int], tuple[int, int]] = {}
         self.ordered: list[int] = []  # the tokens of seen, ascending
+        self.free = Left(range(vocab_size + 1), [])  # 1 for each id that is free
+        self.weighed: Left | None = None  # if the prior is a table: the row for the list
 
     def read(self, room: int) -> Json:
         """[RLIST-10]: the next list, of at most ``room`` entries."""
@@ -488,9 +736,13 @@ class RangeLists:
         self.entries += size
         self.coder.entries(self.entries)
         self.ordered = sorted(self.seen)
+        self.free = Left(range(self.vocab_size + 1), self.ordered)
+        if len(self.rows) == 5:
+            self.weighed = Left(self.rows[bisect_right((31, 127, 511), size - 1)], self.ordered)
         ids = list(range(size)) if size == self.vocab_size else self.ids(size)
         codes = self.float_codes(size) if self.precision in FLOATS else self.log_codes(ids)
-        found = make_list(self.precision, self.vocab_size, ids, codes)
+        tail = self.tail() if self.rows and size < self.vocab_size else 0
+        found = make_list(self.precision, self.vocab_size, ids, codes, tail)
         self.remember(ids, codes)
         return found
 
@@ -513,43 +765,46 @@ class RangeLists:
         high = 1 << max(8, (self.vocab_size - 1).bit_length())
         return sorted(old + self.set(0, high, size - len(old), size - len(old)))
 
-    def free(self, low: int, high: int) -> int:
-        """How many ids in [low, high) are free."""
-        return min(high, self.vocab_size) - low - (bisect_left(self.ordered, high) - bisect_left(self.ordered, low))
-
     def set(self, low: int, high: int, n: int, total: int) -> list[int]:
-        """[RLIST-3]: n free ids in [low, high), ascending."""
-        free = self.free(low, high)
+        """[RLIST-3], SET: n free ids in [low, high), ascending; ``total`` is N."""
+        free, end = self.free.between(low, high), min(high, self.vocab_size)
         if n == 0:
             return []
         if n == free:
-            return [id_ for id_ in range(low, min(high, self.vocab_size)) if id_ not in self.seen]
+            return [id_ for id_ in range(low, end) if id_ not in self.seen]
         top = low == 0 and high > 256
-        if n == 1 and not top:
-            return [self.nth_free(low, self.coder.uniform(free))]
+        if self.weighed and n == 1:
+            return [self.coder.id(self.weighed, low, end)]
+        if not self.weighed and not top and (n == 1 or free <= 32):
+            before = self.free.below(low)
+            return [self.free.find(before + i) for i in indexed(self.coder.uniform(math.comb(free, n)), n, free)]
         mid = (low + high) // 2
         if mid >= self.vocab_size:
             return self.set(low, mid, n, total)
-        lower = self.free(low, mid)
+        lower = self.free.between(low, mid)
         upper = free - lower
-        if top:
+        if self.weighed:
+            g = share(self.weighed.between(low, mid), self.weighed.between(mid, end))
+        elif top:
             j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 15) - 1]
-            left, balls = sum(row[:j]), 96
-            right = row[j] * (min(self.vocab_size, high) - mid) // mid + 1
+            g = share(sum(row[:j]), row[j] * (end - mid) // mid + 1)
         else:
-            left, right, balls = lower, upper, 320
-        prior_low, prior_high = (max(1, balls * part // (left + right)) for part in (left, right))
-        k = max(0, n - upper) + self.coder.choose(split_weights(n, lower, upper, prior_low, prior_high))
+            g = share(lower, upper)
+        k = self.split(n, lower, upper, 6 if top else 20, g)
         return self.set(low, mid, k, total) + self.set(mid, high, n - k, total)
 
-    def nth_free(self, low: int, n: int) -> int:
-        """The free id in [low, V) with n free ids between ``low`` and it."""
-        found = low + n
-        for token in self.ordered[bisect_left(self.ordered, low) :]:
-            if token > found:
-                break
-            found += 1
-        return found
+    def split(self, n: int, lower: int, upper: int, balls: int, g: int) -> int:
+        """[RLIST-3], SPLIT: k, how many of n are in the lower half."""
+        if 2 * n > lower + upper:
+            return lower - self.split(lower + upper - n, lower, upper, balls, share(lower, upper))
+        if n > min(lower, upper):
+            least = max(0, n - upper)
+            return least + self.coder.uniform(min(n, lower) - least + 1)
+        if n <= 32:
+            return self.coder.choose(urn(n, balls, g))
+        b = self.coder.choose(urn(32, balls, g))
+        first, end = -(-b * (n + 1) // 33), -(-(b + 1) * (n + 1) // 33)
+        return first + self.coder.uniform(end - first)
 
     def old_ids(self, size: int) -> list[int]:
         """[RLIST-5]"""
@@ -589,7 +844,7 @@ class RangeLists:
         left = [numbers[level] for level in levels]
         if levels == [0]:
             return [0] * size
-        if size > 4096:
+        if size > 1024:
             codes = [levels[self.coder.choose(left)] for _ in ids]
             refuse_if(Counter(codes) != dict(zip(levels, left, strict=True)), "non_canonical")
             return codes
@@ -602,6 +857,16 @@ class RangeLists:
             left[i] -= 1
             codes.append(levels[i])
         return codes
+
+    def tail(self) -> int:
+        """[RLIST-12]"""
+        if self.lists == 0:
+            found = 1 + self.coder.uniform(31) if self.coder.chance(1, 2) else 0
+        else:
+            none = 160 if self.last_tail == 0 else 30
+            found = self.coder.choose([none, *(NEAR[min(abs(i - self.last_tail), 7)] for i in range(1, 32))])
+        self.last_tail = found
+        return found
 
     def remember(self, ids: list[int], codes: list[int]) -> None:
         """[RLIST-8]"""
@@ -618,26 +883,52 @@ class RangeLists:
             self.seen[id_] = (times + 1, self.lists, min(class_, now))
 
 
-def split_weights(n: int, lower: int, upper: int, prior_low: int, prior_high: int) -> list[int]:
-    """[RLIST-4]: weights of k = max(0, n - R), ..., min(n, L); L, R, A and C are the arguments after n."""
-    first, last = max(0, n - upper), min(n, lower)
+def indexed(index: int, n: int, free: int) -> list[int]:
+    """[RLIST-3], INDEX: the n positions below ``free``, ascending, that have the index."""
+    found: list[int] = []
+    position = free
+    for i in range(n, 0, -1):
+        position -= 1
+        while math.comb(position, i) > index:
+            position -= 1
+        index -= math.comb(position, i)
+        found.append(position)
+    return found[::-1]
+
+
+def share(lower: int, upper: int) -> int:
+    """[RLIST-4], SHARE"""
+    if lower + upper == 0:
+        return 2048
+    e = (lower << 12) // (lower + upper)
+    m = min(e, 4095 - e)
+    if m >= 64:
+        return e - e % 64 + 32
+    rounded = 1 if m < 2 else (3 << m.bit_length()) >> 2
+    return rounded if e < 2048 else 4096 - rounded
+
+
+@cache
+def urn(n: int, balls: int, g: int) -> list[int]:
+    """[RLIST-4], URN: the weights of k = 0, ..., n."""
+    prior_low, prior_high = balls * g, balls * (4096 - g)
 
     def up(k: int) -> int:
-        return (n - k) * (prior_low + 16 * k) * (lower - k) * upper
+        return (n - k) * (prior_low + 4096 * k)
 
     def down(k: int) -> int:
-        return (k + 1) * (prior_high + 16 * (n - k - 1)) * (upper - n + k + 1) * lower
+        return (k + 1) * (prior_high + 4096 * (n - k - 1))
 
-    middle = min(max(n * prior_low // (prior_low + prior_high), first), last)
-    weights = [1] * (last - first + 1)
-    for way, end in ((1, last), (-1, first)):
-        x, k = 1 << 40, middle
-        while x >> 16 > 0:
-            weights[k - first] = x >> 16
-            if k == end:
-                break
-            x = min(x * up(k) // down(k) if way == 1 else x * down(k - 1) // up(k - 1), 1 << 44)
-            k += way
+    middle = n * g >> 12
+    x = [0] * (n + 1)
+    x[middle] = 1 << 32
+    for k in range(middle, n):
+        x[k + 1] = x[k] * up(k) // down(k)
+    for k in range(middle - 1, -1, -1):
+        x[k] = x[k + 1] * down(k) // up(k)
+    total = sum(x)
+    weights = [max(1, (part << 16) // total) for part in x]
+    weights[middle] += (1 << 16) - sum(weights)
     return weights
 
 
@@ -646,25 +937,28 @@ def split_weights(n: int, lower: int, upper: int, prior_low: int, prior_high: in
 
 def draft_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[DRAFT-1], [DRAFT-4]: the lists belong to the parents, the tokens to the nodes."""
-    vocab_size, coder = profile["vocab_size"], profile.get("entropy", "none")
+    vocab_size, coder = profile["vocab_size"], coder_of(profile)
     round_, prefix_length, prefix_hash = bits.varint(), bits.varint(), bits.field(16)
     precision, entropy, reserved, without = bits.field(4), bits.field(2), bits.field(1), bits.field(1)
     refuse_if(reserved == 1, "reserved_bits")
-    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range").index(coder), "out_of_range")
+    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range", "zstd").index(coder), "out_of_range")
     parents = shape(bits, limits)
     owners, name = sorted(set(parents)), PRECISIONS[precision]
     range_coder = None
     if coder == "range":
         bits.align()
-        range_coder = RangeDecoder(bits.rest() if parents else b"")
-        source = RangeLists(range_coder, name, vocab_size)
+        range_coder, rows = RangeDecoder(bits.rest() if parents else b""), prior_rows(profile)
+        source = RangeLists(range_coder, name, vocab_size, rows)
     lists: dict[int, Json] = {}
     room = limits["max_entries"]
     for owner in owners:
-        lists[owner] = source.read(room) if range_coder else plain_list(bits, name, vocab_size, room)
+        lists[owner] = source.read(room) if range_coder else plain_list(bits, name, profile, room)
         room -= len(lists[owner]["ids"])
     refuse_if(not lists and precision != 0, "non_canonical")
-    tokens = range_tokens(range_coder, parents, lists, without) if range_coder else plain_tokens(bits, parents, lists)
+    if range_coder:
+        tokens = range_tokens(range_coder, parents, lists, rows, without)
+    else:
+        tokens = plain_tokens(bits, parents, lists, vocab_size)
     siblings = set(zip(parents, tokens, strict=True))
     refuse_if(without == 1 and len(siblings) < len(tokens), "bad_tree")
     return {
@@ -679,27 +973,39 @@ def draft_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
     }
 
 
-def plain_tokens(bits: Bits, parents: list[int], lists: Mapping[int, Json]) -> list[int]:
-    """[DRAFT-4]: ranks under the entropy coder none."""
+def plain_tokens(bits: Bits, parents: list[int], lists: Mapping[int, Json], vocab_size: int) -> list[int]:
+    """[DRAFT-4]: tokens under the entropy coder none."""
     tokens = []
     for parent in parents:
         ids = lists[parent]["ids"]
+        if lists[parent]["tail"] != 0 and bits.field(1) == 1:
+            token = bits.field((vocab_size - 1).bit_length())
+            refuse_if(token >= vocab_size or find_rank(ids, token) is not None, "out_of_range")
+            tokens.append(token)
+            continue
         rank = bits.field((len(ids) - 1).bit_length())
         refuse_if(rank >= len(ids), "out_of_range")
         tokens.append(ids[rank])
     return tokens
 
 
-def range_tokens(coder: RangeDecoder, parents: list[int], lists: Mapping[int, Json], without: int) -> list[int]:
+def range_tokens(
+    coder: RangeDecoder, parents: list[int], lists: Mapping[int, Json], rows: list[Sums], without: int
+) -> list[int]:
     """[RLIST-9]"""
     tokens = []
-    weights = {owner: list(found["weights"]) for owner, found in lists.items()}
+    sources = {owner: Siblings(found["ids"], found["weights"], found["tail"], rows) for owner, found in lists.items()}
     for parent in parents:
-        refuse_if(not any(weights[parent]), "bad_tree")
-        rank = coder.choose(weights[parent])
+        source = sources[parent]
+        tail = source.tail()
+        refuse_if(tail == 0 and not any(source.weights), "bad_tree")
+        if tail == 32 or (tail > 0 and coder.chance(tail, 32)):
+            token = coder.id(source.others, 0, MAX_VOCAB)
+        else:
+            token = source.ids[coder.choose(source.weights)]
         if without == 1:
-            weights[parent][rank] = 0
-        tokens.append(lists[parent]["ids"][rank])
+            source.without(token)
+        tokens.append(token)
     if parents:
         coder.end()
     return tokens
@@ -719,22 +1025,25 @@ def verdict(bits: Bits, profile: Profile, limits: Limits) -> Json:
 # ------------------------------------------------------------------------------------------------ 6.3: verification
 
 
-def verify(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Sequence[float]) -> Json:
+def verify(
+    draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Sequence[float], profile: Profile | None = None
+) -> Json:
     """[VERIFY-1] to [VERIFY-5]: the verdict on a draft_list, in exact arithmetic.
 
     ``target_probs`` has a row for the prefix and one for each node, ``uniforms`` one number for each u of 6.3, in turn.
+    The profile is needed for the prior, if there are tails.
     """
+    rows = prior_rows(profile or {"vocab_size": len(target_probs[0])})
     left, at = [Fraction(u) for u in uniforms], -1
     lists = {found["parent"]: found for found in draft["lists"]}
     while True:
         r = [Fraction(p) for p in target_probs[at + 1]]
-        w = [Fraction(0)] * len(r)
         if at in lists:
-            for id_, weight_ in zip(expand_ids(lists[at], len(r)), expand_runs(lists[at], "weight"), strict=True):
-                w[id_] = Fraction(weight_)
+            ids, weights = expand_ids(lists[at], len(r)), expand_runs(lists[at], "weight")
+            source = Siblings(ids, weights, lists[at].get("tail", 0), rows)
         accepted = None
         for child in [node for node, parent in enumerate(draft["parents"]) if parent == at]:
-            x, q = draft["tokens"][child], [weight_ / sum(w) for weight_ in w]
+            x, q = draft["tokens"][child], source.probabilities(len(r))
             if left.pop(0) < min(Fraction(1), r[x] / q[x]):
                 accepted = child
                 break
@@ -742,7 +1051,7 @@ def verify(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Seque
             if sum(residual) > 0:
                 r = [p / sum(residual) for p in residual]
             if draft["without_replacement"]:
-                w[x] = Fraction(0)
+                source.without(x)
         if accepted is None:
             token = bisect_right(list(accumulate(r)), left.pop(0) * sum(r))
             return {"round": draft["round"], "node": at, "token": token}
@@ -920,7 +1229,8 @@ def hello(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[HELLO-1], [HELLO-2]"""
     (low, high), data = control_body(bits, 2)
     types = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": SAMPLING}
-    types |= {"evidence": [str], "precisions": [str], "entropy": [str], "limits": LIMITS, "resume": bytes}
+    types |= {"evidence": [str], "precisions": [str], "entropy": [str], "priors": [str], "limits": LIMITS}
+    types |= {"resume": bytes}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(not 1 <= low <= high, "out_of_range")
     refuse_if(not 1 <= found["vocab_size"] <= MAX_VOCAB or len(found["tokenizer"]) != 64, "out_of_range")
@@ -931,7 +1241,7 @@ def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[WELCOME-1]"""
     (version,), data = control_body(bits, 1)
     types = {"vocab_size": int, "tokenizer": bytes, "transcript": bytes, "model": str, "evidence": [str]}
-    types |= {"precisions": [str], "entropy": str, "limits": LIMITS, "context": int, "eos_tokens": [int]}
+    types |= {"precisions": [str], "entropy": str, "prior": str, "limits": LIMITS, "context": int, "eos_tokens": [int]}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
     refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
@@ -944,7 +1254,7 @@ def prompt(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[PROMPT-2]"""
     transcript, keep, count = bits.octets(8), bits.varint(), bits.varint()
     refuse_if(count > limits["max_prompt_tokens"], "limit_exceeded")
-    tokens = bits.fields(count, (profile["vocab_size"] - 1).bit_length())
+    tokens = bits.column("tokens", count, (profile["vocab_size"] - 1).bit_length())
     refuse_if(max(tokens, default=0) >= profile["vocab_size"], "out_of_range")
     return {"transcript": transcript.hex(), "keep": keep, "tokens": tokens}
 
@@ -968,12 +1278,18 @@ def main() -> int:
     """Print the JSON of a frame or of a lone list, or the name of the error (exit status 1)."""
     parser = argparse.ArgumentParser(description="Decode a tslt-wire frame, or a lone list, to JSON.")
     parser.add_argument("--profile-vocab", type=int, default=32000, help="vocab_size of the profile")
-    parser.add_argument("--entropy", choices=("none", "range"), default="none")
+    parser.add_argument("--entropy", choices=("none", "range", "zstd"), default="none")
+    parser.add_argument("--prior", default="none")
+    parser.add_argument("--table", type=Path, help="the file of a prior that is a table, instead of --prior")
     parser.add_argument("--list", action="store_true", help="a lone list instead of a frame")
     parser.add_argument("--precision", choices=PRECISIONS, default="log2/2", help="of a lone list")
     parser.add_argument("hex")
     given = parser.parse_args()
     profile = {"vocab_size": given.profile_vocab, "entropy": given.entropy, "precision": given.precision}
+    profile["prior"] = given.prior
+    if given.table:
+        data = given.table.read_bytes()
+        profile |= {"prior": table_rows(data)[0], "tables": {table_rows(data)[0]: data}}
     try:
         value = (decode_list if given.list else decode_frame)(bytes.fromhex(given.hex), profile)
     except DecodeError as refused:

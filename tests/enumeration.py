@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tslt_wire import Draft, ListEvidence, Precision, Sampling, SparseDistribution, TokenTree, sparsify
+from tslt_wire import Draft, ListEvidence, Precision, Prior, Sampling, SparseDistribution, TokenTree, sparsify
 from tslt_wire.truncation import Truncation
 from tslt_wire.verify import Choices, verify_with
 
@@ -81,14 +81,23 @@ class Model:
         return rng.normal(size=self.vocab_size) * self._spread
 
     def lists(
-        self, *, truncation: Truncation | None = None, precision: str = "log2/2", temperature: float = 1.0
+        self,
+        *,
+        truncation: Truncation | None = None,
+        precision: str = "log2/2",
+        temperature: float = 1.0,
+        prior: Prior | None = None,
     ) -> Lists:
-        """The truncated distributions this model drafts from."""
+        """The truncated distributions this model drafts from; with a ``prior`` each list has a tail of its own."""
 
         def q(context: Context) -> SparseDistribution:
-            return sparsify(
+            found = sparsify(
                 self.logits(context), temperature=temperature, truncation=truncation, precision=Precision(precision)
             )
+            if prior is None or len(found) == found.vocab_size:
+                return found
+            tail = 1 + (sum(context) * 7 + len(context) * 11) % 31
+            return SparseDistribution(found.vocab_size, found.precision, found.ids, found.codes, tail, prior)
 
         return cache(q)
 
@@ -115,6 +124,22 @@ def depth_of(shape: Shape) -> int:
     return 1 + max(map(depth_of, shape)) if shape else 0
 
 
+def child_law(q: SparseDistribution, gone: Sequence[int]) -> np.ndarray:
+    """Probabilities of a node's next child when its siblings ``gone`` cannot come again: [PRIOR-1], [PRIOR-2]."""
+    listed, others = np.zeros(q.vocab_size), np.zeros(q.vocab_size)
+    listed[q.ids] = q.weights
+    if q.prior is not None:
+        others[:] = q.prior.weights
+        others[q.ids] = 0
+    listed[list(gone)] = others[list(gone)] = 0
+    share = q.tail / 32
+    if not others.any():
+        share = 0.0
+    elif not listed.any():
+        share = 1.0
+    return listed / max(listed.sum(), 1) * (1 - share) + others / max(others.sum(), 1) * share
+
+
 def sample_draft(
     shape: Shape,
     lists: Lists,
@@ -138,15 +163,12 @@ def sample_draft(
         if not below:
             continue
         q = (sampled or lists)(context)
-        weights = q.weights.astype(np.float64)
         drawn: list[int] = []
         for child_shape in below:
-            if not weights.any():
+            law = child_law(q, () if replacement else drawn)
+            if not law.any():
                 break
-            rank = choices.draw(weights)
-            if not replacement:
-                weights[rank] = 0
-            token = int(q.ids[rank])
+            token = choices.draw(law)
             waiting.append((len(tokens), (*context, token), child_shape))
             drawn.append(token)
             tokens.append(token)

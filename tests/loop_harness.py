@@ -54,7 +54,7 @@ async def edge_on(kind, target, tmp_path, *, seed=0, settings=None):
         await listener.close()
 
 
-async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=20.0, **hello):
+async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=20.0, tables=(), **hello):
     """A device that has shaken hands."""
     settings = {"vocab_size": draft.vocab_size, "tokenizer": FINGERPRINT, "model": draft.model_id, **hello}
     device = Device(
@@ -63,6 +63,7 @@ async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=
         tw.Hello(**settings, sampling=sampling or tw.Sampling()),
         rng=device_rng(seed),
         reply_timeout_s=timeout,
+        tables=tables,
     )
     await device.open()
     return device

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from tslt_wire import (
     Message,
     MinProb,
     Precision,
+    Prior,
     Prompt,
     Sampling,
     SparseDistribution,
@@ -25,7 +28,9 @@ from tslt_wire import (
     Verdict,
     Welcome,
     sparsify,
+    table_from_bytes,
 )
+from tslt_wire.prior import TABLE_MAGIC, plain_prior
 from tslt_wire.tree import expansion_parents
 from tslt_wire.truncation import Truncation
 
@@ -68,15 +73,31 @@ truncations: st.SearchStrategy[Truncation | None] = st.one_of(
 
 
 @st.composite
-def lists(draw: st.DrawFn, vocab_size: int | None = None, precision: Precision | None = None) -> SparseDistribution:
-    """Whatever ``sparsify`` can return."""
+def lists(
+    draw: st.DrawFn, vocab_size: int | None = None, precision: Precision | None = None, prior: Prior | None = None
+) -> SparseDistribution:
+    """Whatever ``sparsify`` can return; with a ``prior``, any tail."""
     size = vocab_size or draw(VOCAB_SIZES)
-    return sparsify(
+    q = sparsify(
         draw(logits(size)),
         temperature=draw(temperatures),
         truncation=draw(truncations),
         precision=precision or draw(st.sampled_from(list(Precision))),
     )
+    tail = draw(st.integers(0, 31)) if prior is not None and len(q) < size else 0
+    return SparseDistribution(size, q.precision, q.ids, q.codes, tail, prior if tail else None)
+
+
+@st.composite
+def priors(draw: st.DrawFn, vocab_size: int) -> Prior | None:
+    """None, a plain prior, or a table of any codes."""
+    name = draw(st.sampled_from(["none", "uniform", "density", "table"]))
+    if name != "table":
+        return plain_prior(name, vocab_size)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    high = draw(st.sampled_from([1, 20, 241]))
+    codes = rng.integers(0, high, size=5 * vocab_size, dtype=np.uint8).tobytes()
+    return table_from_bytes(TABLE_MAGIC + vocab_size.to_bytes(4, "little") + codes)
 
 
 @st.composite
@@ -92,17 +113,19 @@ def parents(draw: st.DrawFn, max_nodes: int = 12) -> tuple[int, ...]:
 
 
 @st.composite
-def drafts(draw: st.DrawFn, vocab_size: int, precision: Precision | None = None) -> Draft:
+def drafts(draw: st.DrawFn, vocab_size: int, precision: Precision | None = None, prior: Prior | None = None) -> Draft:
     """Any draft: every parent has its own list, and children come from it."""
     wanted, precision = draw(parents()), precision or draw(st.sampled_from(list(Precision)))
     replacement = draw(st.booleans())
-    evidence = {parent: draw(lists(vocab_size, precision)) for parent in sorted(set(wanted))}
+    evidence = {parent: draw(lists(vocab_size, precision, prior)) for parent in sorted(set(wanted))}
     tokens: list[int] = []
     for node, parent in enumerate(wanted):
         used = set() if replacement else {tokens[i] for i in range(node) if wanted[i] == parent}
-        free = [int(token) for token in evidence[parent].ids if int(token) not in used]
+        q = evidence[parent]
+        listed = q.ids.tolist() if not q.tail or draw(st.booleans()) else range(vocab_size)
+        free = [token for token in listed if token not in used]
         if not free:  # fewer tokens than children: the same tree can only be sampled with replacement
-            replacement, free = True, [int(token) for token in evidence[parent].ids]
+            replacement, free = True, list(listed)
         tokens.append(draw(st.sampled_from(free)))
     return Draft(
         round=draw(U32),
@@ -197,6 +220,7 @@ def hellos(draw: st.DrawFn) -> Hello:
     return Hello(
         sampling=draw(samplings),
         entropy=draw(names),
+        priors=draw(names),
         resume=draw(st.binary(max_size=20)),
         min_version=low,
         max_version=high,
@@ -212,6 +236,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
         version=draw(st.integers(1, 255)),
         transcript=draw(st.binary(min_size=16, max_size=16)),
         entropy=draw(st.text(max_size=6)),
+        prior=draw(st.text(max_size=6)),
         context=draw(U32),
         eos_tokens=tuple(draw(st.lists(st.integers(0, fields["vocab_size"] - 1), max_size=3))),
         **fields,
@@ -228,3 +253,8 @@ def messages(draw: st.DrawFn) -> tuple[Message, int]:
     vocab_size = draw(st.one_of(st.integers(1, 40), st.just(5000)))
     kind = st.one_of(drafts(vocab_size), verdicts(vocab_size), prompts(vocab_size), hellos(), welcomes(), errors, byes)
     return draw(kind), vocab_size
+
+
+def sealed(content: bytes) -> bytes:
+    """``content`` with its checksum: a frame."""
+    return content + zlib.crc32(content).to_bytes(4, "little")

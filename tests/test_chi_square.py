@@ -58,11 +58,11 @@ def chi_square_p(counts, probs):
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def draft_tree(draft_logits, expansion, truncation, replacement, rng):
+def draft_tree(draft_logits, expansion, truncation, replacement, rng, **tail):
     """A token tree and its lists, sampled from what will be sent."""
     parents, tokens, lists, paths = expansion_parents(expansion), [], {}, {-1: ()}
     for parent in sorted(set(parents)):
-        lists[parent] = tw.sparsify(draft_logits(paths[parent]), truncation=truncation)
+        lists[parent] = tw.sparsify(draft_logits(paths[parent]), truncation=truncation, **tail)
         children = [node for node, p in enumerate(parents) if p == parent]
         for node, token in zip(
             children, tw.sample_children(lists[parent], len(children), rng, replacement=replacement), strict=True
@@ -72,10 +72,13 @@ def draft_tree(draft_logits, expansion, truncation, replacement, rng):
     return tw.TokenTree(tokens, parents), lists, paths
 
 
-def frequencies(models, expansion, truncation, replacement, sampling, seed, verify=tw.verify):
-    """Counts of first tokens, and of second tokens after the most frequent first one."""
+def frequencies(models, expansion, truncation, replacement, sampling, prior="none", *, seed, verify=tw.verify):
+    """Counts of first tokens, and of second tokens after the most frequent first one.
+
+    With a ``prior`` lists have tails, which follow the verdicts before.
+    """
     target_logits, draft_logits = models
-    device = tw.DeviceSession(tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=sampling))
+    device = tw.DeviceSession(tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=sampling, priors=(prior,)))
     edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT))
     # As the loops make them, and with one seed for both ends: that must not make them depend on each other.
     ours, theirs = device_rng(seed), edge_rng(seed, 0)
@@ -83,18 +86,23 @@ def frequencies(models, expansion, truncation, replacement, sampling, seed, veri
     device.receive_data(edge.data_to_send())
     target_probs = cache(lambda path: edge.sampling.probs(target_logits(path)))
     first, pairs = np.zeros(V, int), np.zeros((V, V), int)
+    tails, sizes = tw.TailScale(), set()
     for _ in range(DRAWS):
         device.send_prompt(PROMPT)
         edge.receive_data(device.data_to_send())
-        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, ours)
+        tail = {"prior": device.profile.prior, "tail_scale": tails.scale}
+        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, ours, **tail)
+        sizes.add(lists[-1].tail)
         device.send_draft(tree, tw.ListEvidence(lists, replacement))
         (event,) = edge.receive_data(device.data_to_send())
         rows = np.stack([target_probs(paths[node]) for node in range(-1, len(tree))])
         edge.send_verdict(verify(event.draft, rows, theirs))
         (answer,) = device.receive_data(edge.data_to_send())
+        tails.learn(answer.draft, answer.verdict)
         first[answer.tokens[0]] += 1
         if len(answer.tokens) > 1:
             pairs[answer.tokens[0], answer.tokens[1]] += 1
+    assert (len(sizes) > 1) == (prior != "none")
     best = int(pairs.sum(axis=1).argmax())
     return first, target_probs(()), pairs[best], target_probs((best,))
 
@@ -103,6 +111,8 @@ CASES = {
     "chain": ((1, 1), tw.TopK(8), True, tw.Sampling()),
     "tree": ((2, 2), tw.TopK(8), True, tw.Sampling()),
     "tree without replacement": ((3,), tw.TopK(8), False, tw.Sampling(temperature=0.7, top_p=0.9)),
+    "chain with tails": ((1, 1), tw.TopK(4), True, tw.Sampling(), "density"),
+    "tree without replacement, with tails": ((3,), tw.TopK(2), False, tw.Sampling(), "uniform"),
 }
 
 

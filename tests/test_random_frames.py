@@ -12,7 +12,7 @@ import pytest
 import tslt_wire as tw
 from spec import random_frames
 from spec import reference_decoder as ref
-from spec.vectorgen.tools import list_value, message_value
+from spec.vectorgen.tools import list_value, message_value, profile_from
 
 SCRIPT = Path(random_frames.__file__)
 COUNT = 150
@@ -20,7 +20,7 @@ COUNT = 150
 
 def library(case: dict[str, Any]) -> Any:
     """The value, after a round trip; DecodeError."""
-    profile, data = tw.Profile(**case["profile"]), bytes.fromhex(case["hex"])
+    profile, data = profile_from(case["profile"]), bytes.fromhex(case["hex"])
     if case["form"] == "list":
         q = tw.decode_list(data, profile, limits=tw.DecodeLimits(**case["limits"]))
         assert tw.encode_list(q, profile) == data

@@ -52,6 +52,13 @@ def test_carries_run_through_all_bytes(count):
         read(written(content), content)
 
 
+def test_an_ending_lies_below_the_end_of_the_interval():
+    """Here the interval ends at the first number that needs no further byte; that number is not in it."""
+    content = [((1 << 44) - 1, 1, (1 << 52) - 1)]
+    assert written(content) == bytes.fromhex("00fffffffffff0")
+    read(written(content), content)
+
+
 def test_no_symbols_are_no_bytes():
     assert written([]) == b""
     assert written([(0, 1, 256)] * 3) == b"" or written([(0, 1, 256)] * 3) == bytes(3)

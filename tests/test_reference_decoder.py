@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import math
 import random
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 import tslt_wire as tw
 from spec import reference_decoder as ref
 from spec.vectorgen.tools import list_value, message_value
+from tslt_wire.prior import plain_prior
 from tslt_wire.verify import RandomChoices, verify_with
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +30,9 @@ SOURCE = ROOT / "spec" / "reference_decoder.py"
 
 def load(name: str) -> list[tuple[dict, dict]]:
     file = json.loads((ROOT / "spec" / "vectors" / name).read_text())
+    tables = {name: bytes.fromhex(data) for name, data in file.get("tables", {}).items()}
+    for group in file["groups"]:
+        group.setdefault("profile", {})["tables"] = tables
     return [(group, test) for group in file["groups"] for test in group["tests"]]
 
 
@@ -46,9 +51,15 @@ def outcome(decode: Any, *arguments: Any) -> tuple[Any, str | None]:
         return None, refused.code
 
 
+def library_profile(profile: dict) -> tw.Profile:
+    name, table = profile.get("prior", "none"), profile.get("tables", {}).get(profile.get("prior"))
+    prior = tw.table_from_bytes(table) if table else plain_prior(name, profile["vocab_size"])
+    return tw.Profile(**{key: profile[key] for key in profile if key not in ("prior", "tables")}, prior=prior)
+
+
 def library_outcome(decode: Any, show: Any, data: bytes, profile: dict, limits: dict) -> tuple[Any, str | None]:
     try:
-        value = decode(data, tw.Profile(**profile), limits=tw.DecodeLimits(**limits))
+        value = decode(data, library_profile(profile), limits=tw.DecodeLimits(**limits))
     except tw.DecodeError as refused:
         return None, refused.code.name.lower()
     return json.dumps(show(value), sort_keys=True), None
@@ -73,7 +84,8 @@ def test_only_the_standard_library_is_imported():
     for node in ast.walk(ast.parse(SOURCE.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert all(name.split(".")[0] in sys.stdlib_module_names for name in names), names
+        allowed = sys.stdlib_module_names | {"compression", "zstandard"}  # one of these, for compressed frames alone
+        assert all(name.split(".")[0] in allowed for name in names), names
         assert not (isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval"))
 
 
@@ -109,9 +121,9 @@ def test_tables():
 def test_verify(group, test):
     draft = ref.decode_frame(bytes.fromhex(test["hex"]), group["profile"])
     uniforms = list(test["uniforms"])
-    assert ref.verify(draft, test["target_probs"], uniforms) == test["verdict"]
+    assert ref.verify(draft, test["target_probs"], uniforms, group["profile"]) == test["verdict"]
     with pytest.raises(IndexError):
-        ref.verify(draft, test["target_probs"], uniforms[:-1])
+        ref.verify(draft, test["target_probs"], uniforms[:-1], group["profile"])
 
 
 class Scripted:
@@ -124,17 +136,29 @@ class Scripted:
         return self.uniforms[self.used - 1]
 
 
-@cases(VERIFY)
+TAILS = [
+    (group, test)
+    for group, test in FRAMES
+    if group["profile"].get("prior")
+    and group["profile"]["vocab_size"] < 50
+    and test.get("value", {}).get("kind") == "draft_list"
+    and test["value"]["tokens"]
+]
+
+
+@cases(VERIFY + TAILS)
 def test_verify_with_any_numbers(group, test):
-    rng, data = random.Random(test["id"]), bytes.fromhex(test["hex"])
-    draft, message = ref.decode_frame(data, group["profile"]), tw.decode(data, tw.Profile(**group["profile"]))
+    rng, data, vocab_size = random.Random(test["id"]), bytes.fromhex(test["hex"]), group["profile"]["vocab_size"]
+    draft, message = ref.decode_frame(data, group["profile"]), tw.decode(data, library_profile(group["profile"]))
     for _ in range(5):
-        rows = [[rng.random() ** rng.choice([1, 9]) for _ in row] for row in test["target_probs"]]
+        rows = [
+            [rng.random() ** rng.choice([1, 9]) for _ in range(vocab_size)] for _ in range(len(draft["tokens"]) + 1)
+        ]
         target = [[p / sum(row) for p in row] for row in rows]
         script = Scripted([rng.random() for _ in range(2 * len(target))])
         found = verify_with(message, target, RandomChoices(script))
         wanted = {"round": found.round, "node": found.node, "token": found.token}
-        assert ref.verify(draft, target, script.uniforms[: script.used]) == wanted
+        assert ref.verify(draft, target, script.uniforms[: script.used], group["profile"]) == wanted
 
 
 @pytest.mark.parametrize("test", ["0802", "05021b68a2"])
@@ -212,7 +236,7 @@ def test_damaged_lists():
 
 
 @settings(deadline=None)
-@given(strategies.messages(), st.sampled_from(["none", "range"]))
+@given(strategies.messages(), st.sampled_from(["none", "range", "zstd"]))
 def test_messages(message_and_size, entropy):
     message, vocab_size = message_and_size
     profile = tw.Profile(vocab_size=vocab_size, entropy=entropy)
@@ -221,7 +245,7 @@ def test_messages(message_and_size, entropy):
 
 
 @settings(deadline=None)
-@given(strategies.lists(), st.sampled_from(["none", "range"]))
+@given(strategies.lists(), st.sampled_from(["none", "range", "zstd"]))
 def test_lists(q, entropy):
     profile = {"vocab_size": q.vocab_size, "precision": str(q.precision), "entropy": entropy}
     data = tw.encode_list(q, tw.Profile(**profile))
@@ -250,11 +274,16 @@ class Chooser:
 
     def uniform(self, total: int) -> int:
         found = self.rng.choice([0, total // 2 + 1, total - 1, self.rng.randrange(total)]) % total
-        if total > 2**15 and self.rng.random() < 0.95:  # a code: mostly one that a list can have
+        if total in (2**16, 2**32) and self.rng.random() < 0.95:  # a code: mostly one that a list can have
             found = self.rng.choice([0, {16: 0xBF80, 32: 0xBF800000}[total.bit_length() - 1] + self.rng.randrange(99)])
         if total > 1:
             self.take(found, 1, total)
         return found
+
+    def number(self, total: int) -> int:
+        return self.rng.choice([0, total - 1, self.rng.randrange(total)])
+
+    id = ref.RangeDecoder.id
 
     def chance(self, part: int, total: int) -> bool:
         found = self.rng.random() < self.rng.choice([0.5, part / total])
@@ -282,23 +311,28 @@ def make_draft(rng: random.Random, profile: dict, precision: int, parents: list[
     first = len(parents) * 4 if parents == list(range(-1, len(parents) - 1)) else (1 << 2) + 1
     shape = [first] if first % 4 == 0 else [first, len(parents)]
     chooser = Chooser(rng)
-    source = ref.RangeLists(chooser, ref.PRECISIONS[precision], vocab_size)  # type: ignore[arg-type]
+    rows = ref.prior_rows(profile)
+    source = ref.RangeLists(chooser, ref.PRECISIONS[precision], vocab_size, rows)  # type: ignore[arg-type]
     try:
         lists = {parent: source.read(1 << 21) for parent in sorted(set(parents))}
-        weights = {parent: list(found["weights"]) for parent, found in lists.items()}
-        for parent in parents:
-            rank = chooser.choose(weights[parent])
-            weights[parent][rank] *= 1 - without
-            if not any(weights[parent]):
-                break
+        ref.range_tokens(chooser, parents, lists, rows, without)  # type: ignore[arg-type]
     except (ref.DecodeError, ValueError):
         pass
     return bytes([0x10, 1, 2, 3, 0, precision | 1 << 4 | without << 7, *shape]) + chooser.end()
 
 
+def make_table(rng: random.Random, vocab_size: int) -> bytes:
+    codes = bytes(min(240, int(rng.expovariate(1 / 40))) for _ in range(5 * vocab_size))
+    return b"TSLTtab1" + vocab_size.to_bytes(4, "little") + codes
+
+
+@pytest.mark.parametrize("prior", ["none", "uniform", "density", "table"])
 @pytest.mark.parametrize("vocab_size", [1, 2, 9, 300, 1000, 5000])
-def test_any_symbols(vocab_size):
-    rng, profile = random.Random(vocab_size), {"vocab_size": vocab_size, "entropy": "range"}
+def test_any_symbols(vocab_size, prior):
+    rng, table = random.Random(f"{vocab_size} {prior}"), make_table(random.Random(vocab_size), vocab_size)
+    name = ref.table_rows(table)[0]
+    profile = {"vocab_size": vocab_size, "entropy": "range", "prior": prior, "tables": {name: table}}
+    profile["prior"] = name if prior == "table" else prior
     found: set[str | None] = set()
     for _ in range(60 if vocab_size < 5000 else 12):
         parents = rng.choice([list(range(-1, rng.randrange(1, 6))), [-1] * rng.randrange(2, 6)])
@@ -336,12 +370,41 @@ def test_long_lists(count):
     assert same_list(tw.encode_list(q, tw.Profile(**profile)), profile, {})[1] is None
 
 
-def test_weights_of_splits_add_up():
-    rng = random.Random(1)
-    for _ in range(200):
-        lower, upper = rng.randrange(1, 400), rng.randrange(1, 400)
-        n = rng.randrange(1, lower + upper)
-        weights = ref.split_weights(n, lower, upper, rng.randrange(1, 300), rng.randrange(1, 300))
-        assert len(weights) == min(n, lower) - max(0, n - upper) + 1
-        assert min(weights) >= 1
-        assert list(accumulate(weights))[-1] <= 2**52
+def test_weights_of_urns_add_up():
+    for n in range(1, 33):
+        for balls in (6, 20):
+            for g in {ref.share(rest, 5000 - rest) for rest in range(5001)}:
+                weights = ref.urn(n, balls, g)
+                assert len(weights) == n + 1
+                assert min(weights) >= 1
+                assert sum(weights) == 2**16
+
+
+def test_sets_have_their_index():
+    for free in range(1, 12):
+        for n in range(1, free):
+            sets = [ref.indexed(index, n, free) for index in range(math.comb(free, n))]
+            for index, found in enumerate(sets):
+                assert found == sorted(set(found))
+                assert found[0] >= 0
+                assert found[-1] < free
+                assert sum(math.comb(position, i + 1) for i, position in enumerate(found)) == index
+            assert len(set(map(tuple, sets))) == len(sets)
+
+
+def test_what_is_no_table():
+    table = make_table(random.Random(1), 10)
+    name, rows = ref.table_rows(table)
+    assert name == tw.table_from_bytes(table).name
+    assert rows[4] == list(accumulate((ref.weight("log2/3", code) for code in table[-10:]), initial=0))
+    for bad in (b"", table[:-1], table + b"\0", b"tSLTtab1" + table[8:], table[:20] + b"\xf1" + table[21:]):
+        with pytest.raises(ValueError, match="not a table"):
+            ref.table_rows(bad)
+    for bad in (
+        {"vocab_size": 9},
+        {"prior": "table:" + 32 * "0"},
+        {"tables": {}},
+        {"tables": {name: table[:-1] + b"x"}},
+    ):
+        with pytest.raises(ValueError, match="table"):
+            ref.prior_rows({"vocab_size": 10, "prior": name, "tables": {name: table}} | bad)

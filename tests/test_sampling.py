@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tslt_wire import Sampling
 
-usual = settings(deadline=None, derandomize=True, max_examples=100)
+usual = settings(deadline=None, derandomize=True, max_examples=400)
 
 
 def reference(logits: list[float], temperature: float, top_k: int, top_p: float) -> list[float]:

@@ -126,7 +126,7 @@ def test_frame_hashes_are_over_whole_frames():
     welcome = handed(edge, device)
     assert tw.decode(welcome, NO_PROFILE).transcript == hashlib.sha256(hello).digest()[:16]
     device.send_prompt([1])
-    assert tw.decode(device.data_to_send(), PROFILE).transcript == hashlib.sha256(hello + welcome).digest()[:8]
+    assert tw.decode(handed(device, edge), PROFILE).transcript == hashlib.sha256(hello + welcome).digest()[:8]
 
 
 # ------------------------------------------------------------------------------------------------------------- prompts

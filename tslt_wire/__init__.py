@@ -12,6 +12,7 @@ from tslt_wire.errors import (
     DecodeError,
     ErrorCode,
     LocalProtocolError,
+    MissingPackage,
     ProtocolError,
     RemoteProtocolError,
     TsltError,
@@ -48,6 +49,7 @@ from tslt_wire.profile import Profile
 from tslt_wire.sampling import Sampling
 from tslt_wire.session_states import State
 from tslt_wire.siblings import sample_children
+from tslt_wire.tail_scale import TailScale
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import MinProb, TopK, TopP
 from tslt_wire.verify import verify
@@ -73,6 +75,7 @@ __all__ = [
     "LocalProtocolError",
     "Message",
     "MinProb",
+    "MissingPackage",
     "PeerClosed",
     "PeerFailed",
     "Precision",
@@ -86,6 +89,7 @@ __all__ = [
     "SessionOpened",
     "SparseDistribution",
     "State",
+    "TailScale",
     "TokenTree",
     "TopK",
     "TopP",

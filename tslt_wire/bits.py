@@ -59,6 +59,18 @@ class BitWriter:
         """Append ``data``, 8 bits a byte (at any bit position)."""
         self.array(np.frombuffer(data, np.uint8), 8)
 
+    def tokens(self, values: npt.NDArray[Any], width: int) -> None:
+        """Append the tokens of a prompt."""
+        self.array(values, width)
+
+    def ids(self, values: npt.NDArray[Any], width: int) -> None:
+        """Append the ids of a list, strictly ascending."""
+        self.array(values, width)
+
+    def codes(self, values: npt.NDArray[Any], width: int) -> None:
+        """Append the codes of a list."""
+        self.array(values, width)
+
     def finish(self) -> bytes:
         """All fields, padded to whole bytes with zero bits."""
         if not self._parts:
@@ -93,6 +105,18 @@ class BitReader:
         padded = np.zeros((count, 32), np.uint8)
         padded[:, :width] = part
         return np.packbits(padded, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
+
+    def tokens(self, count: int, width: int) -> npt.NDArray[np.uint32]:
+        """Read the tokens of a prompt."""
+        return self.array(count, width)
+
+    def ids(self, count: int, width: int) -> npt.NDArray[np.uint32]:
+        """Read the ids of a list."""
+        return self.array(count, width)
+
+    def codes(self, count: int, width: int) -> npt.NDArray[np.uint32]:
+        """Read the codes of a list."""
+        return self.array(count, width)
 
     def bits(self, width: int) -> int:
         """Read one number of ``width`` bits."""

@@ -1,7 +1,7 @@
 """Messages to frames and back.
 
 Spec section 3.  A frame is one kind byte, optional extensions, the body, and a CRC-32; it is read with nothing but its
-own bytes and the profile.
+own bytes and the profile.  The bodies of prompts and drafts may be compressed (section 3.5).
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 
 from tslt_wire.bits import BitReader, BitWriter, id_bits
+from tslt_wire.compression import check_shorter, open_compressed, shorter
 from tslt_wire.draft_codec import read_draft, write_draft
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.handshake_codec import read_error, read_hello, read_welcome, write_error, write_hello, write_welcome
-from tslt_wire.limits import DecodeLimits
+from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.messages import Bye, Draft, Error, Extension, Hello, Message, Prompt, Verdict, Welcome
 from tslt_wire.profile import Profile
 
 CRC_BYTES = 4
 _HAS_EXTENSIONS = 0x40
-_RESERVED = 0x80
+_COMPRESSED = 0x80
 KIND_MASK = 0x3F
 
 
@@ -47,6 +48,8 @@ _KIND_OF = {
     Verdict: Kind.VERDICT,
     Draft: Kind.DRAFT_LIST,
 }
+COMPRESSIBLE = (Kind.PROMPT, Kind.DRAFT_LIST)
+"""Frames that ``entropy="zstd"`` may compress."""
 HANDSHAKE_PROFILE = Profile(vocab_size=1)
 """Enough to read HELLO, WELCOME, ERROR and BYE, whose layout depends on nothing negotiated."""
 
@@ -56,18 +59,33 @@ def kind_of(message: Message) -> Kind:
     return _KIND_OF[type(message)]
 
 
-def encode(message: Message, profile: Profile) -> bytes:
-    """The one frame that stands for ``message``.
+def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
+    """The one frame that stands for ``message``; under ``entropy="zstd"``, the shorter of two.
 
-    Raises ValueError if the message does not fit the profile (a token outside the vocabulary, lists of another one).
+    ``max_frame_bytes`` is the receiver's limit: nothing is compressed that it would not decompress.  Raises ValueError
+    if the message does not fit the profile (a token outside the vocabulary, lists of another one), MissingPackage if a
+    long prompt or draft is to be compressed and zstandard is not there.
     """
     if type(message) not in _KIND_OF:
         raise TypeError(f"expected a message, got {type(message).__name__}")
+    kind, extensions = kind_of(message), message.extensions
+    flags = _HAS_EXTENSIONS if extensions else 0
     out = BitWriter()
-    extensions = message.extensions
-    out.bits(kind_of(message) | (_HAS_EXTENSIONS if extensions else 0), 8)
+    _write_body(out, message, profile)
+    body = out.finish()
+    if profile.entropy == "zstd" and kind in COMPRESSIBLE:
+        compressed = shorter(lambda wide: _write_body(wide, message, profile), body, max_frame_bytes)
+        if compressed is not None:
+            body, flags = compressed, flags | _COMPRESSED
+    head = BitWriter()
+    head.bits(kind | flags, 8)
     if extensions:
-        write_extensions(out, extensions)
+        write_extensions(head, extensions)
+    content = head.finish() + body
+    return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
+
+
+def _write_body(out: BitWriter, message: Message, profile: Profile) -> None:
     if isinstance(message, Draft):
         write_draft(out, message, profile)
     elif isinstance(message, Verdict):
@@ -81,21 +99,21 @@ def encode(message: Message, profile: Profile) -> bytes:
         out.varint(message.keep)
         out.varint(len(message.tokens))
         _check_token(max(message.tokens, default=0), profile)
-        out.array(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
+        out.tokens(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
     elif isinstance(message, Hello):
         out.raw(write_hello(message))
     elif isinstance(message, Welcome):
         out.raw(write_welcome(message))
     elif isinstance(message, Error):
         out.raw(write_error(message))
-    content = out.finish()
-    return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
 
 def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None) -> Message:
     """The message that ``data``, one whole frame, stands for.
 
-    Raises DecodeError, and nothing else, for bytes that ``encode`` with this profile would not have written.
+    Raises DecodeError, and nothing else, for bytes that ``encode`` with this profile would not have written; under
+    ``entropy="zstd"`` other compressors' frames of the same content are read, too.  A compressed frame needs zstandard
+    (MissingPackage).
     """
     limits = limits or DecodeLimits()
     view = memoryview(data).cast("B")
@@ -108,16 +126,24 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     content, checksum = view[:-CRC_BYTES], view[-CRC_BYTES:]
     if zlib.crc32(content) != int.from_bytes(checksum, "little"):
         raise DecodeError(ErrorCode.BAD_CHECKSUM, "the frame was damaged on its way")
-    if content[0] & _RESERVED:
-        raise DecodeError(ErrorCode.RESERVED_BITS, "bit 7 of the kind byte must be 0")
+    compressed = bool(content[0] & _COMPRESSED)
+    if compressed and (profile.entropy != "zstd" or content[0] & KIND_MASK not in COMPRESSIBLE):
+        raise DecodeError(ErrorCode.RESERVED_BITS, "bit 7 of the kind byte must be 0 in this frame or session")
     try:
         kind = Kind(content[0] & KIND_MASK)
     except ValueError:
         raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & KIND_MASK:02x}") from None
     reader = BitReader(content[1:])
     extensions = _read_extensions(reader, limits) if content[0] & _HAS_EXTENSIONS else ()
-    message = _read_body(kind, reader, profile, limits, extensions)
-    reader.finish()
+    if not compressed:
+        message = _read_body(kind, reader, profile, limits, extensions)
+        reader.finish()
+        return message
+    data = reader.raw(reader.left // 8)
+    wide = open_compressed(data, limits.max_frame_bytes)
+    message = _read_body(kind, wide, profile, limits, extensions)
+    wide.finish()
+    check_shorter(data, wide.packed_bytes)
     return message
 
 
@@ -145,7 +171,7 @@ def _read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extens
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a prompt of {count} tokens where {limits.max_prompt_tokens} are allowed"
         )
-    tokens = data.array(count, id_bits(profile.vocab_size))
+    tokens = data.tokens(count, id_bits(profile.vocab_size))
     if count:
         _token(int(tokens.max()), profile)
     return Prompt(tokens=tuple(tokens.tolist()), keep=keep, transcript=transcript, extensions=extensions)

@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, VerdictReceived, Welcomed
 from tslt_wire.messages import Draft, Hello, ListEvidence, Message, Prompt, Verdict, Welcome
-from tslt_wire.negotiation import agreed_profile, check_vocabulary, context_of, prior_names
+from tslt_wire.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names
 from tslt_wire.prior import Prior
-from tslt_wire.profile import ENTROPY_IDS
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
 from tslt_wire.tree import TokenTree
@@ -31,11 +30,9 @@ class DeviceSession(Session):
     def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
         """``tables``: the trained tables that ``hello.priors`` names."""
         super().__init__(hello.limits)
+        check_entropy(hello.entropy)
         prior_names(hello.priors, tables)
         self._tables = tuple(tables)
-        unknown = set(hello.entropy) - set(ENTROPY_IDS)
-        if unknown:
-            raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
         self.hello = hello
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""

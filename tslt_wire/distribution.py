@@ -54,6 +54,9 @@ class SparseDistribution:
     """Probability of all unlisted tokens together, in 32nds, 0 to 31."""
     prior: Prior | None = None
     """How the tail is spread; None if there is none."""
+    left_out: float = field(default=0.0, kw_only=True, repr=False)
+    """Probability that the draft model gave to unlisted tokens, before the tail: known to ``sparsify`` alone, if it was
+    given a prior (else 0: it costs a pass over all tokens that nothing else needs), not sent and not compared."""
     weights: Weights = field(init=False)
     """Integer weights, int64 (K,): ids[i] has weights[i] / sum(weights) of what is not the tail's."""
 
@@ -236,7 +239,13 @@ def sparsify(
     if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(values):
         tail = min(int(outside * tail_scale * TAIL_PARTS + 0.5), TAIL_PARTS - 1)
     return SparseDistribution(
-        len(values), precision, ids[sampled], codes[sampled], tail=tail, prior=prior if tail else None
+        len(values),
+        precision,
+        ids[sampled],
+        codes[sampled],
+        tail=tail,
+        prior=prior if tail else None,
+        left_out=outside if prior is not None else 0.0,
     )
 
 

@@ -19,6 +19,7 @@ from tslt_wire.negotiation import (
     OUR_EVIDENCE,
     EdgeSettings,
     agreed_profile,
+    check_entropy,
     check_vocabulary,
     common,
     context_of,
@@ -36,6 +37,7 @@ class EdgeSession(Session):
 
     def __init__(self, settings: EdgeSettings) -> None:
         super().__init__(settings.limits)
+        check_entropy(settings.entropy)
         self.settings = settings
         self.sampling = Sampling()
         """The sampling settings the device asked for; set when SessionOpened is returned."""

@@ -27,6 +27,7 @@ class ErrorCode(enum.IntEnum):
     BAD_CONTROL = 11  # a control map that is malformed, or lacks or misuses a field
     UNKNOWN_CRITICAL_EXTENSION = 12
     NOT_TSLT = 13  # the magic of a HELLO or WELCOME is missing
+    BAD_COMPRESSION = 14  # compressed content that is not one zstd frame of the size it says
 
     # A conversation that cannot go on.
     VERSION_MISMATCH = 32
@@ -52,6 +53,10 @@ class DecodeError(TsltError, ValueError):
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(f"{code.name.lower()}: {message}")
         self.code = code
+
+
+class MissingPackage(TsltError, ImportError):
+    """An optional package is needed here and is not installed; the message says which."""
 
 
 class ProtocolError(TsltError):

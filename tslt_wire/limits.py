@@ -10,13 +10,17 @@ from dataclasses import dataclass, fields
 MAX_VOCAB_SIZE = 1 << 20
 """Largest vocabulary of the format (entries): four times the largest published one, 262,144."""
 
+DEFAULT_FRAME_BYTES = 1 << 22
+"""Bytes of a frame that a peer takes if nothing else is known; 4 MiB holds a tree of dense f16 distributions at
+V = 128,256."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeLimits:
     """Upper bounds for one frame; exceeding one is a ``DecodeError`` with code LIMIT_EXCEEDED."""
 
-    max_frame_bytes: int = 1 << 22
-    """Bytes of a whole frame; 4 MiB holds a tree of dense f16 distributions at V = 128,256."""
+    max_frame_bytes: int = DEFAULT_FRAME_BYTES
+    """Bytes of a whole frame, and of what is in it if it is compressed."""
     max_nodes: int = 1024
     """Nodes of a token tree; published trees stop at 64-256 nodes."""
     max_depth: int = 256

@@ -9,18 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 from tslt_wire.bits import BitReader, BitWriter, id_bits
+from tslt_wire.compression import check_shorter, open_compressed, shorter
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
-from tslt_wire.limits import DecodeLimits
+from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.list_range import ListModel
 from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Reader, Writer
+from tslt_wire.wide import WideReader
 
 TAIL_BITS = 5
 """Bits of a list's tail: 0 to 31 32nds."""
 CODE_WIDTH_BITS = 4
 """Bits of the field that says how wide log-domain codes are: the widest has 9 bits (log2/4)."""
+_PACKED, _COMPRESSED = b"\0", b"\1"
+"""First byte of a lone list under ``entropy="zstd"``."""
 
 
 def write_list(out: BitWriter, q: SparseDistribution, profile: Profile) -> None:
@@ -29,12 +33,12 @@ def write_list(out: BitWriter, q: SparseDistribution, profile: Profile) -> None:
     if len(q) < q.vocab_size:
         if profile.prior is not None:
             out.bits(q.tail, TAIL_BITS)
-        out.array(q.ids, id_bits(q.vocab_size))
+        out.ids(q.ids, id_bits(q.vocab_size))
     width = q.precision.code_bits
     if q.precision.is_log:
         width = int(q.codes.max()).bit_length()
         out.bits(width, CODE_WIDTH_BITS)
-    out.array(q.codes, width)
+    out.codes(q.codes, width)
 
 
 def read_list(data: BitReader, profile: Profile, precision: Precision, max_entries: int) -> SparseDistribution:
@@ -49,13 +53,13 @@ def read_list(data: BitReader, profile: Profile, precision: Precision, max_entri
         ids = np.arange(vocab_size, dtype=np.int32)
     else:
         tail = data.bits(TAIL_BITS) if profile.prior is not None else 0
-        ids = data.array(count, id_bits(vocab_size)).astype(np.int32)
+        ids = data.ids(count, id_bits(vocab_size)).astype(np.int32)
     width = data.bits(CODE_WIDTH_BITS) if precision.is_log else precision.code_bits
     if width > precision.code_bits:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"codes of {precision.value} have at most {precision.code_bits} bits")
     if count * width > data.left:
         raise DecodeError(ErrorCode.TRUNCATED, f"{count} codes of {width} bits do not fit what is left")
-    codes = data.array(count, width)
+    codes = data.codes(count, width)
     if precision.is_log and int(codes.max()).bit_length() != width:
         raise DecodeError(ErrorCode.NON_CANONICAL, "codes must be as narrow as their largest allows")
     try:
@@ -65,9 +69,10 @@ def read_list(data: BitReader, profile: Profile, precision: Precision, max_entri
 
 
 def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
-    """One list without a frame: no checksum, no precision (spec sections 5.1 and 5.4).
+    """One list without a frame: no checksum, no precision (spec sections 3.5, 5.1 and 5.4).
 
-    Raises ValueError if ``q`` has another vocabulary size, precision or prior than ``profile``.
+    Raises ValueError if ``q`` has another vocabulary size, precision or prior than ``profile``, MissingPackage if a
+    long list is to be compressed and zstandard is not there.
     """
     profile.check(q)
     if q.precision != profile.precision:
@@ -78,7 +83,11 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
         return coder.finish()
     out = BitWriter()
     write_list(out, q, profile)
-    return out.finish()
+    packed = out.finish()
+    if profile.entropy == "none":
+        return packed
+    compressed = shorter(lambda wide: write_list(wide, q, profile), packed, DEFAULT_FRAME_BYTES)
+    return _PACKED + packed if compressed is None else _COMPRESSED + compressed
 
 
 def decode_list(
@@ -95,7 +104,25 @@ def decode_list(
         q = ListModel(coder, profile, precision).code(None, limits.max_entries)
         coder.finish()
         return q
+    if profile.entropy == "zstd":
+        return _read_zstd_list(data, profile, precision, limits)
     reader = BitReader(data)
     q = read_list(reader, profile, precision, limits.max_entries)
     reader.finish()
+    return q
+
+
+def _read_zstd_list(
+    data: memoryview, profile: Profile, precision: Precision, limits: DecodeLimits
+) -> SparseDistribution:
+    if len(data) == 0:
+        raise DecodeError(ErrorCode.TRUNCATED, "a list of a zstd session starts with a byte")
+    form, rest = bytes(data[:1]), bytes(data[1:])
+    if form not in (_PACKED, _COMPRESSED):
+        raise DecodeError(ErrorCode.RESERVED_BITS, f"a list starts with 0 (packed) or 1 (compressed), not {form[0]}")
+    reader = BitReader(rest) if form == _PACKED else open_compressed(rest, limits.max_frame_bytes)
+    q = read_list(reader, profile, precision, limits.max_entries)
+    reader.finish()
+    if isinstance(reader, WideReader):
+        check_shorter(rest, reader.packed_bytes)
     return q

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tslt_wire import _kernel, codec, distribution
+from tslt_wire import _kernel, codec, distribution, list_codec
 from tslt_wire.bits import BitReader, BitWriter
 from tslt_wire.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
-from tslt_wire.limits import DecodeLimits
+from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.messages import Draft, Extension, ListEvidence, Message
 from tslt_wire.precision import Precision
 from tslt_wire.prior import Prior
@@ -22,6 +22,8 @@ from tslt_wire.profile import ENTROPY_IDS, Profile
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
 
+_ENTROPIES = ("none", "range")
+"""What the kernel does; zstd is the reference's."""
 _PRECISIONS = tuple(Precision)
 _PRECISION_IDS: dict[str, int] = {precision: precision.wire_id for precision in Precision}
 """By name too: a Precision is a string."""
@@ -67,8 +69,8 @@ def _refused(code: int) -> Exception:
 def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     """See ``list_codec.encode_list``."""
     profile.check(q)
-    if q.precision is not profile.precision:
-        raise ValueError(f"the profile's precision is {profile.precision}, the list's {q.precision}")
+    if q.precision is not profile.precision or profile.entropy not in _ENTROPIES:
+        return list_codec.encode_list(q, profile)
     data = _kernel.encode_list(
         q, q.vocab_size, _PRECISION_IDS[q.precision], ENTROPY_IDS[profile.entropy], _tables(profile.prior)
     )
@@ -81,6 +83,8 @@ def decode_list(
     data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
 ) -> SparseDistribution:
     """See ``list_codec.decode_list``."""
+    if profile.entropy not in _ENTROPIES:
+        return list_codec.decode_list(data, profile, limits=limits)
     limits = limits or _DEFAULT_LIMITS
     q = _kernel.decode_list(
         data,
@@ -210,10 +214,10 @@ def sparsify_batch(
 # -------------------------------------------------------------------------------------------------------------- frames
 
 
-def encode(message: Message, profile: Profile) -> bytes:
+def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
     """See ``codec.encode``."""
     if type(message) is not Draft or profile.entropy not in _ENTROPIES:
-        return codec.encode(message, profile)
+        return codec.encode(message, profile, max_frame_bytes=max_frame_bytes)
     lists, vocab_size, prior = message.evidence.lists, profile.vocab_size, profile.prior
     for q in lists.values():
         if q.vocab_size != vocab_size or (q.prior is not None and q.prior is not prior):
@@ -268,7 +272,6 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     )
 
 
-_ENTROPIES = ("none", "range")
 _MOST = 1 << 62
 """Limits above this are the same to the kernel: nothing is so large."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tslt_wire import compression
 from tslt_wire.errors import ErrorCode, RemoteProtocolError
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import Hello, Welcome
@@ -17,6 +18,20 @@ from tslt_wire.profile import ENTROPY_IDS, Profile
 
 OUR_EVIDENCE = ("list",)
 """Evidence modes this version has."""
+
+
+def our_entropy() -> tuple[str, ...]:
+    """Entropy coders of this installation: all of this version, ``"zstd"`` only with the package zstandard."""
+    return tuple(name for name in ENTROPY_IDS if name != "zstd" or compression.available())
+
+
+def check_entropy(names: tuple[str, ...]) -> None:
+    """Refuse entropy coders that a local caller wants to offer and this installation has not; ValueError."""
+    unknown = set(names) - set(ENTROPY_IDS)
+    if unknown:
+        raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
+    if not set(names) <= set(our_entropy()):
+        raise ValueError(compression.NEEDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +49,7 @@ class EdgeSettings:
     context: int = 0
     """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
-    entropy: tuple[str, ...] = tuple(ENTROPY_IDS)
+    entropy: tuple[str, ...] = field(default_factory=our_entropy)
     priors: tuple[str, ...] = PLAIN_PRIORS
     """Priors it accepts for tails, besides its ``tables``."""
     tables: tuple[Prior, ...] = ()

@@ -12,7 +12,7 @@ from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.precision import Precision
 from tslt_wire.prior import Prior
 
-ENTROPY_IDS = {"none": 0, "range": 1}
+ENTROPY_IDS = {"none": 0, "range": 1, "zstd": 2}
 """Entropy coders this version has, and their number in a draft's format byte (spec/registry.md)."""
 
 
@@ -25,7 +25,8 @@ class Profile:
     precision: Precision | str = Precision.LOG2_2
     """Precision of ``encode_list`` / ``decode_list``.  A draft frame names the precision of its lists itself."""
     entropy: str = "none"
-    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens."""
+    """Entropy coder: ``"none"`` packs bits, ``"range"`` is arithmetic coding of lists and drafted tokens, ``"zstd"``
+    packs bits and compresses those prompts and drafts that get shorter (needs the package zstandard)."""
     prior: Prior | None = None
     """What lists may have tails of, and, if it is a table, what ``"range"`` expects their ids to be; None: neither."""
 

@@ -119,7 +119,7 @@ class Session:
         state = next_state(self.state, kind, self.role)
         if state is None:
             raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self.state}")
-        frame = encode(message, self.profile)
+        frame = encode(message, self.profile, max_frame_bytes=self._max_frame_bytes)
         if len(frame) > self._max_frame_bytes:
             raise ValueError(
                 f"the peer takes frames of {self._max_frame_bytes} bytes, this {kind.name} has {len(frame)}"

@@ -1,6 +1,6 @@
 """Children of one node: what they are drawn from, one after another.
 
-Spec section 4.5; paper Algorithm 4.  With replacement every child is drawn from the same list.  Without, a token
+Spec section 4.4; paper Algorithm 4.  With replacement every child is drawn from the same list.  Without, a token
 that was drawn is gone: listed tokens share what the listed ones had, tail tokens what the tail had, and if either runs
 out the other has all.  Drawing, coding and verifying children all go through ``Siblings``, so they cannot disagree.
 """

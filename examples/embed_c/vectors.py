@@ -31,7 +31,7 @@ LIMITS = {
 }
 ERRORS = (
     "truncated trailing_bytes bad_checksum unknown_kind reserved_bits non_canonical limit_exceeded out_of_range "
-    "bad_tree bad_list bad_control unknown_critical_extension not_tslt"
+    "bad_tree bad_list bad_control unknown_critical_extension not_tslt bad_compression"
 ).split()
 DRAFT_KIND, KIND_MASK = 0x10, 0x3F
 

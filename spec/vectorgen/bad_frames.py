@@ -389,6 +389,7 @@ _HELLO: dict[str, bytes] = {
     "evidence": b"\x91" + _text("list"),
     "precisions": b"\x91" + _text("f16"),
     "entropy": b"\x91" + _text("none"),
+    "priors": b"\x91" + _text("none"),
     "limits": _map(_LIMITS),
     "resume": b"\xc4\x00",
 }
@@ -396,6 +397,7 @@ _WELCOME: dict[str, bytes] = {
     **{name: _HELLO[name] for name in ("vocab_size", "tokenizer", "model", "evidence", "precisions", "limits")},
     "transcript": b"\xc4\x10" + bytes(16),
     "entropy": _text("none"),
+    "prior": _text("none"),
     "context": b"\x00",
     "eos_tokens": b"\x91\x02",
 }
@@ -414,6 +416,7 @@ def _handshake(refuse: Refuse) -> None:
     bad("out_of_range", "version-order", "min_version 3, max_version 2", head=b"TSLT\x03\x02")
     bad("bad_control", "version-and-field", "min_version 0, and no resume", "order", head=b"TSLT\x00\x01", resume=None)
     bad("bad_control", "vocab-and-field", "a vocabulary of 0, and no resume", "order", vocab_size=b"\x00", resume=None)
+    bad("bad_control", "deep", "an unknown field with a value at depth 5", more=b"\x91\x91\x91\x91\x01")
     for name in _HELLO:
         bad("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
         bad("bad_control", f"nil-{name}", f"{name} is nil", **{name: b"\xc0"})
@@ -422,6 +425,7 @@ def _handshake(refuse: Refuse) -> None:
     bad("out_of_range", "tokenizer-31", "a fingerprint of 31 bytes", tokenizer=b"\xc4\x1f" + bytes(31))
     bad("bad_control", "tokenizer-text", "a fingerprint that is a string", tokenizer=_text("x" * 31))
     bad("bad_control", "evidence-integer", "an evidence name that is an integer", evidence=b"\x91\x01")
+    bad("bad_control", "priors-integer", "a prior that is an integer", priors=b"\x91\x01")
     bad(
         "bad_control",
         "sampling-missing",

@@ -10,6 +10,7 @@ from spec.vectorgen import bad_frames
 from spec.vectorgen.tools import Case, Group, Json, make_list, message_value
 
 NOTES = {
+    "tail": "the session has a prior; lists may have a tail",
     "control": "a control map",
     "extension": "the frame has extensions",
     "varint": "a boundary of the varint widths, or a varint that is not the shortest",
@@ -183,6 +184,8 @@ def _handshake(frames: Frames) -> None:
         },
     )
     frames.accept(1, rich, "hello-rich", "every control type, unknown names and fields", "control")
+    deep = tw.Hello(vocab_size=1, tokenizer=bytes(32), extra={"x": [[[1]]], "y": {"": {"": {"": 1}}}})
+    frames.accept(1, deep, "hello-depth-4", "values at depth 4", "control")
     later = tw.Hello(
         vocab_size=1, tokenizer=bytes(32), min_version=2, max_version=3, evidence=(), precisions=(), entropy=()
     )

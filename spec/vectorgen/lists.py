@@ -9,6 +9,7 @@ import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list
 
 NOTES = {
+    "tail": "the session has a prior; lists may have a tail",
     "full": "K = V: the ids are not on the wire",
     "varint": "a boundary of the varint widths, or a varint that is not the shortest",
     "width": "a boundary of the code width",

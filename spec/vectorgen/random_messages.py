@@ -73,14 +73,21 @@ def some_codes(rng: Random, precision: tw.Precision, size: int) -> list[int]:
 
 
 def some_list(
-    rng: Random, vocab_size: int, precision: tw.Precision, size: int, before: tw.SparseDistribution | None = None
+    rng: Random,
+    profile: tw.Profile,
+    precision: tw.Precision,
+    size: int,
+    before: tw.SparseDistribution | None = None,
 ) -> tw.SparseDistribution:
-    """A list of ``size`` ids; many of those of ``before``, as the lists of one draft have."""
+    """A list of ``size`` ids, many of them of ``before``, as in a draft; with any tail, if it can have one."""
+    vocab_size = profile.vocab_size
     ids = some_ids(rng, vocab_size, size)
     if before is not None and rng.random() < 0.7:
         kept = rng.sample(before.ids.tolist(), rng.randint(0, min(size, len(before))))
         ids = sorted([*kept, *rng.sample(sorted(set(ids) - set(kept)), size - len(kept))])
-    return make_list(vocab_size, precision, ids, some_codes(rng, precision, size))
+    codes = some_codes(rng, precision, size)
+    tail = rng.choice((0, 1, 31, rng.randrange(32))) if profile.prior and size < vocab_size else 0
+    return make_list(vocab_size, precision, ids, codes, tail, profile.prior)
 
 
 # -------------------------------------------------------------------------------------------------------------- trees
@@ -104,9 +111,15 @@ def some_parents(rng: Random) -> list[int]:
     return sorted(found) if how == "levels" else found
 
 
-def some_draft(rng: Random, vocab_size: int) -> tw.Draft:
+def some_others(rng: Random, q: tw.SparseDistribution) -> list[int]:
+    """A few tokens of the tail of ``q``."""
+    found = {0, q.vocab_size - 1, *(rng.randrange(q.vocab_size) for _ in range(6))} if q.tail else set()
+    return sorted(token for token in found if q.rank(token) < 0)
+
+
+def some_draft(rng: Random, profile: tw.Profile) -> tw.Draft:
     """A draft whose siblings come from one list, with or without replacement."""
-    parents, precision = some_parents(rng), rng.choice(list(tw.Precision))
+    parents, precision, vocab_size = some_parents(rng), rng.choice(list(tw.Precision)), profile.vocab_size
     owners = sorted(set(parents))
     without = rng.random() < 0.5 and max((parents.count(owner) for owner in owners), default=0) <= vocab_size
     same_size = rng.random() < 0.5
@@ -118,8 +131,8 @@ def some_draft(rng: Random, vocab_size: int) -> tw.Draft:
         if len(owners) > 50:
             size = min(size, 12)
         least = parents.count(owner) if without else 1
-        lists[owner] = some_list(rng, vocab_size, precision, max(size, least), lists.get(owners[0]))
-    left = {owner: q.ids.tolist() for owner, q in lists.items()}
+        lists[owner] = some_list(rng, profile, precision, max(size, least), lists.get(owners[0]))
+    left = {owner: q.ids.tolist() + some_others(rng, q) for owner, q in lists.items()}
     tokens = []
     for parent in parents:
         tokens.append(rng.choice(left[parent]))
@@ -221,10 +234,11 @@ def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
     )
 
 
-def some_message(rng: Random, kind: str, vocab_size: int) -> tw.Message:
+def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
     """A message of ``kind``, one of KINDS."""
+    vocab_size = profile.vocab_size
     if kind == "draft_list":
-        return some_draft(rng, vocab_size)
+        return some_draft(rng, profile)
     if kind == "hello":
         return some_hello(rng, vocab_size)
     if kind == "welcome":

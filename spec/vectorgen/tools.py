@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
+from tslt_wire.prior import plain_prior
 
 Json = dict[str, Any]
 RUNS_FROM = 200
@@ -107,19 +108,34 @@ class Group:
 
     def to_json(self) -> Json:
         """The group as it is written."""
-        profile = {
-            "vocab_size": self.profile.vocab_size,
-            "precision": str(self.profile.precision),
-            "entropy": self.profile.entropy,
-        }
-        return {"profile": profile, "limits": self.limits, "tests": [case.to_json() for case in self.cases]}
+        tests = [case.to_json() for case in self.cases]
+        return {"profile": profile_value(self.profile), "limits": self.limits, "tests": tests}
 
 
-def make_list(vocab_size: int, precision: str, ids: Any, codes: Any) -> tw.SparseDistribution:
+def profile_value(profile: tw.Profile) -> Json:
+    """JSON form of a profile."""
+    return {
+        "vocab_size": profile.vocab_size,
+        "precision": str(profile.precision),
+        "entropy": profile.entropy,
+        "prior": profile.prior.name if profile.prior else "none",
+    }
+
+
+def profile_from(value: Json, tables: dict[str, str] | None = None) -> tw.Profile:
+    """The profile of a JSON form; ``tables``: those of the vector file."""
+    name, vocab_size = value["prior"], value["vocab_size"]
+    table = (tables or {}).get(name)
+    prior = tw.table_from_bytes(bytes.fromhex(table)) if table else plain_prior(name, vocab_size)
+    return tw.Profile(vocab_size=vocab_size, precision=value["precision"], entropy=value["entropy"], prior=prior)
+
+
+def make_list(
+    vocab_size: int, precision: str, ids: Any, codes: Any, tail: int = 0, prior: tw.Prior | None = None
+) -> tw.SparseDistribution:
     """A list from plain integers."""
-    return tw.SparseDistribution(
-        vocab_size, tw.Precision(precision), np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
-    )
+    arrays = np.array(ids, dtype=np.int32), np.array(codes, dtype=np.uint32)
+    return tw.SparseDistribution(vocab_size, tw.Precision(precision), *arrays, tail, prior if tail else None)
 
 
 def _runs(values: list[int]) -> list[list[int]]:
@@ -147,6 +163,8 @@ def list_value(q: tw.SparseDistribution) -> Json:
     out: Json = {"ids": q.ids.tolist()} if len(q) <= RUNS_FROM else {"id_runs": _id_runs(q.ids.tolist())}
     if len(q) == q.vocab_size:
         out = {"ids": "all"}
+    if q.tail:
+        out["tail"] = q.tail
     for name, values in (("code", q.codes.tolist()), ("weight", q.weights.tolist())):
         if len(q) > RUNS_FROM:
             out[f"{name}_runs"] = _runs(values)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
-from spec.vectorgen.tools import Json, make_list
+from spec.vectorgen.tools import Group, Json, make_list
+from tslt_wire.prior import plain_prior
 
 NOTES = {
     "accepted": "at least one node is accepted",
@@ -240,6 +241,66 @@ _CASES: tuple[tuple[Any, ...], ...] = (
     ),
 )
 
+_TAILS: tuple[tuple[Any, ...], ...] = (
+    # Q0 has 3/4 of 1/2, 1/4, 1/8, 1/8; tokens 4 to 7 have 1/16 each.
+    (
+        "tail-accept",
+        "a token of the tail, p/q = 2",
+        ("accepted", "bonus", "edge"),
+        [5],
+        [-1],
+        {-1: Q0},
+        True,
+        [FLAT, RISING],
+        [0.9, 0.2],
+    ),
+    (
+        "tail-reject",
+        "a token of the tail, p/q = 0",
+        ("rejected", "edge"),
+        [5],
+        [-1],
+        {-1: Q0},
+        True,
+        [SHARP, FLAT],
+        [0.5, 0.2],
+    ),
+    ("tail-listed", "a listed token, p/q = 1/3", ("rejected",), [0], [-1], {-1: Q0}, True, [FLAT, RISING], [0.4, 0.7]),
+    (
+        "tail-siblings-with",
+        "two equal tokens of the tail, then a listed one",
+        ("rejected", "siblings", "edge"),
+        [4, 4, 1],
+        [-1] * 3,
+        {-1: Q0},
+        True,
+        [SHARP, FLAT, FLAT, FLAT],
+        [0.3, 0.2, 0.9, 0.6],
+    ),
+    (
+        "tail-siblings-without",
+        "all of the tail, then a listed one",
+        ("accepted", "rejected", "siblings", "bonus", "edge"),
+        [4, 5, 6, 7, 0],
+        [-1] * 5,
+        {-1: Q0},
+        False,
+        [[0.625, 0.125, 0.125, 0.125, 0.0, 0.0, 0.0, 0.0], FLAT, FLAT, FLAT, FLAT, FLAT],
+        [0.3, 0.2, 0.9, 0.6, 0.99, 0.3],
+    ),
+    (
+        "tail-list-first",
+        "the whole list, then a token of the tail",
+        ("rejected", "siblings", "edge"),
+        [1, 3, 4],
+        [-1] * 3,
+        {-1: Q1},
+        False,
+        [[0.0625, 0.0, 0.0625, 0.0, 0.0625, 0.0625, 0.25, 0.5], FLAT, FLAT, FLAT],
+        [0.9, 0.5, 0.9, 0.1],
+    ),
+)
+
 
 class _Scripted:
     def __init__(self, uniforms: list[float]) -> None:
@@ -258,24 +319,29 @@ def _exact(draft: tw.Draft, rows: list[list[float]], uniforms: list[float]) -> t
         r = [Fraction(x) for x in rows[1 + at]]
         children = draft.tree.children(at)
         accepted = None
-        weights: dict[int, int] = {}
+        listed: dict[int, int] = {}
+        others: dict[int, int] = {}
         if children:
             q = draft.evidence.lists[at]
-            weights = dict(zip(q.ids.tolist(), q.weights.tolist(), strict=True))
+            listed = dict(zip(q.ids.tolist(), q.weights.tolist(), strict=True))
+            others = {y: int(q.prior.weights[y]) for y in range(len(r)) if y not in listed} if q.prior else {}
         for tried, child in enumerate(children):
             flags |= {"siblings"} if tried else set()
-            x, total = draft.tree.tokens[child], sum(weights.values())
-            ratio, u = r[x] * total / weights[x], left.pop(0)
+            x, share = draft.tree.tokens[child], Fraction(draft.evidence.lists[at].tail, 32)
+            share = Fraction(0) if not sum(others.values()) else Fraction(1) if not sum(listed.values()) else share
+            law = {y: (1 - share) * Fraction(w, sum(listed.values()) or 1) for y, w in listed.items()}
+            law |= {y: share * Fraction(w, sum(others.values()) or 1) for y, w in others.items()}
+            ratio, u = r[x] / law[x], left.pop(0)
             if 0 < ratio < 1 and abs(u - ratio) < MARGIN:
                 raise RuntimeError("too near to call")
             if u < min(Fraction(1), ratio):
                 accepted = child
                 break
             flags.add("rejected")
-            r = [max(Fraction(0), p - Fraction(weights.get(y, 0), total)) for y, p in enumerate(r)]
+            r = [max(Fraction(0), p - law.get(y, 0)) for y, p in enumerate(r)]
             r = [p / sum(r) for p in r]
             if not draft.evidence.replacement:
-                weights[x] = 0
+                (listed if x in listed else others)[x] = 0
         if accepted is None:
             break
         flags.add("accepted")
@@ -292,17 +358,25 @@ def _exact(draft: tw.Draft, rows: list[list[float]], uniforms: list[float]) -> t
 
 
 def build() -> list[Json]:
-    """One group: V = 8, log2/0."""
-    profile = tw.Profile(vocab_size=8, precision="log2/0")
+    """Two groups with V = 8, log2/0: without a prior, and with tails of 8 32nds after a uniform one."""
+    return [
+        _group(tw.Profile(vocab_size=8, precision="log2/0"), _CASES, 0),
+        _group(tw.Profile(vocab_size=8, precision="log2/0", prior=plain_prior("uniform", 8)), _TAILS, 8),
+    ]
+
+
+def _group(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int) -> Json:
+    group = Group(profile, tw.decode)
     tests = []
-    for name, comment, flags, tokens, parents, lists, replacement, rows, uniforms in _CASES:
+    for name, comment, flags, tokens, parents, lists, replacement, rows, uniforms in cases:
         draft = tw.Draft(
             round=len(tests),
             prefix_length=3,
             prefix_hash=0,
             tree=tw.TokenTree(tokens, parents),
             evidence=tw.ListEvidence(
-                {at: make_list(8, "log2/0", list(q), list(q.values())) for at, q in lists.items()}, replacement
+                {at: make_list(8, "log2/0", list(q), list(q.values()), tail, profile.prior) for at, q in lists.items()},
+                replacement,
             ),
         )
         try:
@@ -327,4 +401,4 @@ def build() -> list[Json]:
                 "verdict": {"round": verdict.round, "node": node, "token": token},
             }
         )
-    return [{"profile": {"vocab_size": 8, "precision": "log2/0", "entropy": "none"}, "limits": {}, "tests": tests}]
+    return group.to_json() | {"tests": tests}

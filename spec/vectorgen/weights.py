@@ -43,6 +43,13 @@ def _case(name: str, label: str, comment: str, codes: list[int], *flags: str) ->
     return {"id": id_, "comment": comment, "flags": list(flags), "codes": codes, "weights": weights, "result": "valid"}
 
 
+def _steps() -> Json:
+    """Codes next to each other, of which one is rounded down to a step of the weights and the other up."""
+    middles = (np.array([40, 61, 95, 200, 333, 655, 4000, 65535, 700001]) + 0.5) / 65536 * np.log(2)
+    near = p.quantise(p.Precision.F32, -middles).tolist()
+    return _case("f32", "steps", "about the middle between two steps", [code + i for code in near for i in (-1, 0, 1)])
+
+
 def _float_cases(name: str, lowest: int) -> list[Json]:
     bits = 32 if name == "f32" else 16
     sign = 1 << (bits - 1)
@@ -55,7 +62,9 @@ def _float_cases(name: str, lowest: int) -> list[Json]:
     step = (lowest - one) * 0.6180339887
     spread = sorted({one + int(step * i) % (lowest - one) for i in range(200)})
     halves = [int(code) for code in p.quantise(first, -np.arange(1, 60) / 2 * np.log(2))]
+    cases = [_steps()] if name == "f32" else []
     return [
+        *cases,
         _case(name, "zero", "code 0", [0]),
         _case(name, "powers", "minus the powers of two the precision has, ascending in size", exponents),
         _case(name, "spread", "logits between -0.001 and the lowest", spread),

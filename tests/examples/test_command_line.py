@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import signal
@@ -10,10 +11,14 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+import tslt_wire as tw
+from examples import device as device_command
+from examples import train_prior
 from examples.command_line import expansion
 from examples.tiny_llama import soften, tiny_draft, tiny_llama
 
@@ -185,3 +190,88 @@ def test_demo_starts_both(pair):
 def test_expansion_argument():
     assert expansion("4") == (1, 1, 1, 1)
     assert expansion("2,2,2") == (2, 2, 2)
+
+
+@pytest.fixture(scope="module")
+def table(pair, tmp_path_factory):
+    """A table that the command trained: (its path, what the command printed)."""
+    folder = tmp_path_factory.mktemp("prior")
+    words = np.random.default_rng(0).integers(0, 98, 4000)
+    (folder / "one.txt.xz").write_bytes(lzma.compress(" ".join(f"w{i}" for i in words[:3000]).encode()))
+    (folder / "two.txt").write_text(" ".join(f"w{i}" for i in words[3000:]))
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr("builtins.print", lambda *line, **_: said.append(line[0]))
+        texts = ("--text", str(folder / "one.txt.xz"), str(folder / "two.txt"))
+        arguments = ("--draft", pair["draft"], *texts, "--out", str(folder / "t"), "--positions", "70")
+        assert train_prior.main([*arguments, "--window", "32"]) == 0
+    return folder / "t", said[-1]
+
+
+def test_train_prior_writes_a_table_of_the_drafts_vocabulary(table):
+    prior = tw.table_from_bytes(table[0].read_bytes())
+    assert prior.vocab_size == 100
+    assert prior.name in table[1]
+    assert f"{table[0].stat().st_size} bytes, 70 positions" in table[1]
+
+
+def test_training_again_gives_the_same_table(table, pair):
+    again = table[0].with_name("again")
+    texts = [str(table[0].with_name(name)) for name in ("one.txt.xz", "two.txt")]
+    arguments = ["--draft", pair["draft"], "--text", *texts, "--out", str(again), "--positions", "70", "--window", "32"]
+    assert train_prior.main(arguments) == 0
+    assert again.read_bytes() == table[0].read_bytes()
+
+
+def test_a_table_for_both_ends_and_one_for_the_device_alone(pair, table):
+    other = tw.train_table(np.random.default_rng(1).normal(size=(3, 100)))
+    strange = table[0].with_name("strange")
+    strange.write_bytes(other.to_bytes())
+    name = tw.table_from_bytes(table[0].read_bytes()).name
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", "--table", str(table[0])) as (_, address):
+        arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1", "--tokens", "12", "--k", "8")
+        known = device(*arguments, "--table", str(table[0]))
+        assert known.returncode == 0, known.stderr
+        assert f"{name[:14]}, tails" in known.stdout
+        assert "instead" not in known.stdout
+        unknown = device(*arguments, "--table", str(strange), "--prior", "uniform")
+        assert unknown.returncode == 0, unknown.stderr
+        assert f"has not the prior {other.name}: uniform instead" in " ".join(unknown.stdout.split())
+        assert "uniform, tails" in unknown.stdout
+
+
+@pytest.mark.parametrize("what", ["no table", "no file", "another vocabulary"])
+def test_a_wrong_table_is_one_line(what, pair, tmp_path, capsys):
+    path = tmp_path / "wrong"
+    if what == "no table":
+        path.write_bytes(b"TSLTtab1 and no more")
+    elif what == "another vocabulary":
+        path.write_bytes(tw.train_table(np.zeros((1, 90))).to_bytes())
+    assert device_command.main(["--model", pair["draft"], "--table", str(path), "--prompt", "w1"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("device: ")
+    assert said.count("\n") == 1
+    assert str(path) in said
+    assert {"no table": "is no table", "no file": "No such file", "another vocabulary": "90 tokens"}[what] in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--text", "no/such/file"), "no/such/file"),
+        (("--text", "short"), "too short"),
+        (("--text", "bad.xz"), "bad.xz is no text"),
+        (("--text", "binary"), "binary is no text"),
+    ],
+)
+def test_train_prior_names_what_is_wrong(arguments, said, pair, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("short").write_text("w1 w2")
+    Path("bad.xz").write_bytes(b"bad")
+    Path("binary").write_bytes(b"\xff\xfe\xfd")
+    assert train_prior.main(["--draft", pair["draft"], "--out", "t", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("train_prior: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert not Path("t").exists()

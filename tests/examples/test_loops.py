@@ -78,6 +78,55 @@ def test_greedy_output_is_the_targets_own(settings, pair, tmp_path):
     asyncio.run(run())
 
 
+TABLE = tw.train_table(np.random.default_rng(0).normal(size=(20, 64)) * 3)
+
+
+@pytest.mark.parametrize(
+    ("offered", "has", "agreed"),
+    [
+        ((TABLE.name, "density", "none"), (TABLE,), TABLE.name),
+        ((TABLE.name, "density", "none"), (), "density"),
+        (("none",), (TABLE,), "none"),
+    ],
+)
+@pytest.mark.parametrize("greedy", [False, True])
+def test_a_prior_is_agreed_on_and_used(offered, has, agreed, greedy, pair, tmp_path):
+    edge, tails = edge_settings(pair[0], FINGERPRINT, has), set()
+
+    async def run():
+        async with edge_on("inprocess", pair[0], tmp_path, settings=edge) as dial:
+            sampling = tw.Sampling(temperature=0.0 if greedy else 1.0)
+            device = await open_device(await dial(), pair[1], sampling=sampling, priors=offered, tables=[TABLE])
+            assert device.session.welcome.prior == agreed
+            assert (device.prior.name if device.prior else "none") == agreed
+            await device.prompt(PROMPT)
+            settings = DraftSettings(expansion=(2, 2), truncation=tw.TopK(2), replacement=False)
+            scales = [device.tail_scale]
+            text, draft = device._text, device._text.draft
+
+            def watched(*args, **kwargs):
+                tree, lists = draft(*args, **kwargs)
+                tails.update(q.tail for q in lists.values())
+                return tree, lists
+
+            text.draft = watched
+            async for _ in device.generate(60, settings):
+                scales.append(device.tail_scale)
+            await device.close()
+            return device.session.prefix[len(PROMPT) :], scales
+
+    tokens, scales = asyncio.run(run())
+    assert len(tokens) == 60
+    if greedy:
+        assert tokens == greedy_reference(pair[0]._module, PROMPT, 60)
+    if greedy or agreed == "none":
+        assert set(scales) == {0.0}
+        assert tails == {0}
+    else:
+        assert len(set(scales)) > 5
+        assert max(tails) > 0
+
+
 def test_text_ends_where_the_target_ends_it(tmp_path):
     target, draft = tiny_pair(eos_token_id=[13, 17])
     ended = 0

@@ -64,7 +64,7 @@ struct prior_tables {
 // What Python objects are made of, set once by the module that owns them.
 struct shapes {
   PyObject *list_class, *frombuffer, *int32, *uint32, *int64, *precisions;
-  PyObject *vocab_size, *precision, *ids, *codes, *tail, *prior, *weights, *none;
+  PyObject *vocab_size, *precision, *ids, *codes, *tail, *prior, *weights, *left_out;
 };
 shapes py;
 
@@ -75,9 +75,9 @@ void configure(handle list_class, handle frombuffer, handle int32, handle uint32
   py.uint32 = uint32.inc_ref().ptr();
   py.int64 = int64.inc_ref().ptr();
   py.precisions = precisions.inc_ref().ptr();
-  PyObject **names[] = {&py.vocab_size, &py.precision, &py.ids, &py.codes, &py.tail, &py.prior, &py.weights};
-  const char *texts[] = {"vocab_size", "precision", "ids", "codes", "tail", "prior", "weights"};
-  for (size_t i = 0; i < 7; i++)
+  PyObject **names[] = {&py.vocab_size, &py.precision, &py.ids, &py.codes, &py.tail, &py.prior, &py.weights, &py.left_out};
+  const char *texts[] = {"vocab_size", "precision", "ids", "codes", "tail", "prior", "weights", "left_out"};
+  for (size_t i = 0; i < 8; i++)
     *names[i] = PyUnicode_InternFromString(texts[i]);
 }
 
@@ -116,6 +116,7 @@ object make_list(const tslt_list &list, uint32_t vocab_size, int precision, hand
   put(made, py.codes, array(blob, py.uint32, n, 12 * n));
   put(made, py.weights, array(blob, py.int64, n, 0));
   put(made, py.tail, nb::int_(list.tail));
+  put(made, py.left_out, nb::float_(list.left_out));
   put(made, py.prior, list.tail ? prior : handle(Py_None));
   return made;
 }
@@ -136,7 +137,7 @@ struct list_view {
     if (ids.size() != codes.size() || ids.size() / 4 > TSLT_MAX_VOCAB_SIZE)
       throw nb::value_error("a list needs as many codes as ids");
     list = {static_cast<uint32_t>(ids.size() / 4), nb::cast<uint32_t>(q.attr(py.tail)), ids.as<int32_t>(),
-            codes.as<uint32_t>(), nullptr};
+            codes.as<uint32_t>(), nullptr, 0};
   }
 };
 

@@ -219,7 +219,8 @@ static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, 
   }
   uint32_t size = drop_weightless(options->precision, ids, codes, weights, n);
   *list = (tslt_list){.count = size};
-  double outside = total ? 1 - (double)kept / (double)total : 0;
+  double outside = total && options->has_prior ? 1 - (double)kept / (double)total : 0;
+  list->left_out = outside;
   if (options->has_prior && outside >= options->least_tail && size < count) {
     uint32_t tail = (uint32_t)(outside * options->tail_scale * 32 + 0.5);
     list->tail = tail < 31 ? tail : 31;

@@ -97,6 +97,7 @@ typedef struct {
   const int32_t *ids;
   const uint32_t *codes;
   const int64_t *weights; /* encoders do not look at them: they may be NULL */
+  double left_out;        /* of tslt_sparsify with a prior: what unlisted tokens had; not sent */
 } tslt_list;
 
 /* ------------------------------------------------------------------------------------------------------- sparsify */
