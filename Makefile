@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest vectors compat bytes clean
+.PHONY: demo test lint types pytest sanitize vectors compat bytes clean
 
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
@@ -25,6 +25,17 @@ pytest: $(addprefix pytest-,$(BACKENDS))
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
 pytest-%: $(READY)
 	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The vectors and a seeded corpus of changed ones through the kernel alone, with every step it takes watched.
+SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-Wall -Wextra -Wpedantic -Werror -Itslt_wire/_native
+sanitize:
+	@mkdir -p build/sanitize
+	$(CC) $(SANITIZE) examples/embed_c/main.c tslt_wire/_native/*.c -o build/sanitize/embed
+	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
+	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
+	build/sanitize/embed < build/sanitize/vectors.txt
+	build/sanitize/fuzz 1 500 < build/sanitize/vectors.txt
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py

@@ -5,7 +5,7 @@ A line is ``list`` or ``draft``, the vector's id, the profile, the limits, the b
     list  ID  V PRECISION ENTROPY PRIOR  LIMITS  HEX  valid LIST  |  invalid CODE
     draft ID  V ENTROPY PRIOR  LIMITS  HEX  valid DRAFT  |  invalid CODE
 
-LIMITS are max_frame_bytes, max_nodes, max_depth, max_entries and max_extensions.  HEX and other bytes are ``-`` if
+PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_depth, max_entries and max_extensions.  HEX and other bytes are ``-`` if
 there are none.  LIST is K, the tail, then K ids, K codes, K weights.  DRAFT is round, prefix_length, prefix_hash,
 PRECISION, without_replacement, the extension block in hex, N, N parents, N tokens, the number of lists, the LISTs.
 """
@@ -21,7 +21,6 @@ from typing import Any
 VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 PRECISIONS = ("f32", "f16", "bf16", "log2/0", "log2/1", "log2/2", "log2/3", "log2/4")
 ENTROPIES = ("none", "range")
-PRIORS = ("none", "uniform", "density")
 LIMITS = {
     "max_frame_bytes": 1 << 22,
     "max_nodes": 1024,
@@ -30,9 +29,10 @@ LIMITS = {
     "max_extensions": 16,
 }
 ERRORS = (
-    "truncated trailing_bytes bad_checksum unknown_kind reserved_bits non_canonical limit_exceeded out_of_range "
-    "bad_tree bad_list bad_control unknown_critical_extension not_tslt bad_compression"
-).split()
+    *("truncated", "trailing_bytes", "bad_checksum", "unknown_kind", "reserved_bits", "non_canonical"),
+    *("limit_exceeded", "out_of_range", "bad_tree", "bad_list", "bad_control", "unknown_critical_extension"),
+    *("not_tslt", "bad_compression"),
+)
 DRAFT_KIND, KIND_MASK = 0x10, 0x3F
 
 
@@ -77,14 +77,16 @@ def _draft(value: dict[str, Any], vocab_size: int) -> list[Any]:
 
 
 def lines() -> Iterator[str]:
-    """All vectors that the kernel reads; those of other frames and of trained tables are left out."""
+    """All vectors that the kernel reads; those of other frames and of zstd are left out."""
     for name in ("lists", "frames"):
-        for group in json.loads((VECTORS / f"{name}.json").read_text())["groups"]:
+        file = json.loads((VECTORS / f"{name}.json").read_text())
+        for group in file["groups"]:
             profile = group["profile"]
-            prior = profile.get("prior", "none")
-            if profile["entropy"] not in ENTROPIES or prior not in PRIORS:
+            if profile["entropy"] not in ENTROPIES:
                 continue
-            head = [profile["vocab_size"], ENTROPIES.index(profile["entropy"]), PRIORS.index(prior)]
+            name_of_prior = profile.get("prior", "none")
+            prior = file["tables"].get(name_of_prior, name_of_prior)
+            head: list[Any] = [profile["vocab_size"], ENTROPIES.index(profile["entropy"]), prior]
             if name == "lists":
                 head.insert(1, PRECISIONS.index(profile["precision"]))
             head += [group["limits"].get(limit, default) for limit, default in LIMITS.items()]

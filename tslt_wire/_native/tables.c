@@ -70,7 +70,7 @@ const uint32_t tslt_fine[256] = {
     0x7FA8C79D, 0x7FA86F20, 0x7FA816A4, 0x7FA7BE28};
 
 static unsigned share_of(unsigned exact) {
-  unsigned smaller = exact < 4096 - 1 - exact ? exact : exact <= 4095 ? 4095 - exact : 0;
+  unsigned smaller = exact < 2048 ? exact : exact < 4096 ? 4095 - exact : 0; /* 4096: all of it */
   if (exact < 4096 && smaller >= 64)
     return (exact & ~63u) | 32;
   unsigned rounded = smaller > 1 ? 3u << bit_length(smaller) >> 2 : 1;
