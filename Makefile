@@ -35,7 +35,7 @@ sanitize:
 	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
 	build/sanitize/embed < build/sanitize/vectors.txt
-	build/sanitize/fuzz 1 500 < build/sanitize/vectors.txt
+	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import zlib
 from typing import Any
 
 import numpy as np

@@ -27,7 +27,6 @@ _ENTROPIES = ("none", "range")
 _PRECISIONS = tuple(Precision)
 _PRECISION_IDS: dict[str, int] = {precision: precision.wire_id for precision in Precision}
 """By name too: a Precision is a string."""
-_DEFAULT_LIMITS = DecodeLimits()
 _WORDS = {
     ErrorCode.TRUNCATED: "the bytes end before their content does",
     ErrorCode.TRAILING_BYTES: "bytes follow the content",
@@ -45,6 +44,24 @@ _WORDS = {
 _kernel.configure(
     SparseDistribution, np.frombuffer, np.dtype(np.int32), np.dtype(np.uint32), np.dtype(np.int64), _PRECISIONS
 )
+
+
+_MOST = 1 << 62
+"""Limits above this are the same to the kernel: nothing is so large."""
+
+
+def _limits(limits: DecodeLimits) -> tuple[int, int, int, int, int]:
+    """Bytes, nodes, depth, entries, extensions."""
+    return (
+        min(limits.max_frame_bytes, _MOST),
+        min(limits.max_nodes, _MOST),
+        min(limits.max_depth, _MOST),
+        min(limits.max_entries, _MOST),
+        min(limits.max_extensions, _MOST),
+    )
+
+
+_DEFAULT_LIMITS = _limits(DecodeLimits())
 
 
 def _tables(prior: Prior | None) -> _kernel.PriorTables | None:
@@ -85,7 +102,7 @@ def decode_list(
     """See ``list_codec.decode_list``."""
     if profile.entropy not in _ENTROPIES:
         return list_codec.decode_list(data, profile, limits=limits)
-    limits = limits or _DEFAULT_LIMITS
+    bounds = _DEFAULT_LIMITS if limits is None else _limits(limits)
     q = _kernel.decode_list(
         data,
         profile.vocab_size,
@@ -93,8 +110,8 @@ def decode_list(
         ENTROPY_IDS[profile.entropy],
         _tables(profile.prior),
         profile.prior,
-        min(limits.max_frame_bytes, _MOST),
-        min(limits.max_entries, _MOST),
+        bounds[0],
+        bounds[3],
     )
     if isinstance(q, int):
         raise _refused(q)
@@ -246,18 +263,13 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     """See ``codec.decode``."""
     if profile.entropy not in _ENTROPIES or len(data) == 0 or _first(data) & codec.KIND_MASK != codec.Kind.DRAFT_LIST:
         return codec.decode(data, profile, limits=limits)
-    limits = limits or _DEFAULT_LIMITS
     found = _kernel.decode_draft(
         data,
         profile.vocab_size,
         ENTROPY_IDS[profile.entropy],
         _tables(profile.prior),
         profile.prior,
-        min(limits.max_frame_bytes, _MOST),
-        min(limits.max_nodes, _MOST),
-        min(limits.max_depth, _MOST),
-        min(limits.max_entries, _MOST),
-        min(limits.max_extensions, _MOST),
+        *(_DEFAULT_LIMITS if limits is None else _limits(limits)),
     )
     if isinstance(found, int):
         raise _refused(found)
@@ -270,10 +282,6 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
         ListEvidence.trusted(lists, replacement),
         _extensions(block) if block else (),
     )
-
-
-_MOST = 1 << 62
-"""Limits above this are the same to the kernel: nothing is so large."""
 
 
 def _first(data: bytes | bytearray | memoryview) -> int:

@@ -5,9 +5,10 @@ A line is ``list`` or ``draft``, the vector's id, the profile, the limits, the b
     list  ID  V PRECISION ENTROPY PRIOR  LIMITS  HEX  valid LIST  |  invalid CODE
     draft ID  V ENTROPY PRIOR  LIMITS  HEX  valid DRAFT  |  invalid CODE
 
-PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_depth, max_entries and max_extensions.  HEX and other bytes are ``-`` if
-there are none.  LIST is K, the tail, then K ids, K codes, K weights.  DRAFT is round, prefix_length, prefix_hash,
-PRECISION, without_replacement, the extension block in hex, N, N parents, N tokens, the number of lists, the LISTs.
+PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_depth,
+max_entries and max_extensions.  HEX and other bytes are ``-`` if there are none.  LIST is K, the tail, then K ids, K
+codes, K weights.  DRAFT is round, prefix_length, prefix_hash, PRECISION, without_replacement, the extension block in
+hex, N, N parents, N tokens, the number of lists, the LISTs.
 """
 
 from __future__ import annotations

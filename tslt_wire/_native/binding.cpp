@@ -95,29 +95,59 @@ void put(const object &o, PyObject *name, handle value) {
     throw nb::python_error();
 }
 
-// A SparseDistribution without its checks, which the kernel has made.  The arrays are parts of one bytes object, which
-// makes them read-only.
-object make_list(const tslt_list &list, uint32_t vocab_size, int precision, handle prior) {
-  Py_ssize_t n = list.count;
-  object blob = nb::steal(PyBytes_FromStringAndSize(nullptr, 16 * n));
-  if (!blob.is_valid())
+object slice(const object &array, Py_ssize_t from, Py_ssize_t to) {
+  PyObject *made = PySequence_GetSlice(array.ptr(), from, to);
+  if (!made)
     throw nb::python_error();
-  char *at = PyBytes_AS_STRING(blob.ptr());
-  memcpy(at, list.weights, 8 * static_cast<size_t>(n));
-  memcpy(at + 8 * n, list.ids, 4 * static_cast<size_t>(n));
-  memcpy(at + 12 * n, list.codes, 4 * static_cast<size_t>(n));
-  object made = nb::steal(PyBaseObject_Type.tp_new(reinterpret_cast<PyTypeObject *>(py.list_class),
-                                                   nb::tuple().ptr(), nullptr));
+  return nb::steal(made);
+}
+
+// A SparseDistribution without its checks, which the kernel has made.
+object make_list(const tslt_list &list, uint32_t vocab_size, handle precision, handle prior, handle ids, handle codes,
+                 handle weights) {
+  object made = nb::steal(
+      PyBaseObject_Type.tp_new(reinterpret_cast<PyTypeObject *>(py.list_class), nb::tuple().ptr(), nullptr));
   if (!made.is_valid())
     throw nb::python_error();
   put(made, py.vocab_size, nb::int_(vocab_size));
-  put(made, py.precision, PyTuple_GET_ITEM(py.precisions, precision));
-  put(made, py.ids, array(blob, py.int32, n, 8 * n));
-  put(made, py.codes, array(blob, py.uint32, n, 12 * n));
-  put(made, py.weights, array(blob, py.int64, n, 0));
+  put(made, py.precision, precision);
+  put(made, py.ids, ids);
+  put(made, py.codes, codes);
+  put(made, py.weights, weights);
   put(made, py.tail, nb::int_(list.tail));
   put(made, py.left_out, nb::float_(list.left_out));
   put(made, py.prior, list.tail ? prior : handle(Py_None));
+  return made;
+}
+
+// Lists that lie one after another in the context.  Their arrays are parts of one bytes object, so they are read-only.
+std::vector<object> make_lists(const tslt_list *lists, size_t count, uint32_t vocab_size, int precision, handle prior) {
+  std::vector<object> made;
+  Py_ssize_t n = 0, at = 0;
+  for (size_t i = 0; i < count; i++)
+    n += lists[i].count;
+  if (!n)
+    return made;
+  object blob = nb::steal(PyBytes_FromStringAndSize(nullptr, 16 * n));
+  if (!blob.is_valid())
+    throw nb::python_error();
+  char *bytes = PyBytes_AS_STRING(blob.ptr());
+  memcpy(bytes, lists->weights, 8 * static_cast<size_t>(n));
+  memcpy(bytes + 8 * n, lists->ids, 4 * static_cast<size_t>(n));
+  memcpy(bytes + 12 * n, lists->codes, 4 * static_cast<size_t>(n));
+  object ids = array(blob, py.int32, n, 8 * n), codes = array(blob, py.uint32, n, 12 * n);
+  object weights = array(blob, py.int64, n, 0);
+  handle name = PyTuple_GET_ITEM(py.precisions, precision);
+  made.reserve(count);
+  for (size_t i = 0; i < count; at += lists[i++].count) {
+    if (count == 1) {
+      made.push_back(make_list(lists[i], vocab_size, name, prior, ids, codes, weights));
+    } else {
+      Py_ssize_t end = at + lists[i].count;
+      made.push_back(make_list(lists[i], vocab_size, name, prior, slice(ids, at, end), slice(codes, at, end),
+                               slice(weights, at, end)));
+    }
+  }
   return made;
 }
 
@@ -177,7 +207,7 @@ object decode_list(handle data, uint32_t vocab_size, int precision, int entropy,
   int error = tslt_decode_list(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &list);
   if (error)
     return nb::int_(error);
-  return make_list(list, vocab_size, precision, prior);
+  return make_lists(&list, 1, vocab_size, precision, prior)[0];
 }
 
 // -------------------------------------------------------------------------------------------------------- sparsify
@@ -225,12 +255,13 @@ object sparsify(const logits_array &logits, size_t dimensions, double temperatur
   }
   if (error)
     return nb::int_(error);
+  std::vector<object> made = make_lists(lists.data(), rows, static_cast<uint32_t>(vocab_size), precision, prior);
   if (dimensions == 1)
-    return make_list(lists[0], static_cast<uint32_t>(vocab_size), precision, prior);
-  nb::list made;
-  for (const tslt_list &list : lists)
-    made.append(make_list(list, static_cast<uint32_t>(vocab_size), precision, prior));
-  return made;
+    return made[0];
+  nb::list all;
+  for (const object &list : made)
+    all.append(list);
+  return all;
 }
 
 // ---------------------------------------------------------------------------------------------------------- drafts
@@ -298,8 +329,9 @@ object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_t
   if (error)
     return nb::int_(error);
   nb::dict lists;
+  std::vector<object> made = make_lists(draft.lists, draft.list_count, vocab_size, draft.precision, prior);
   for (uint32_t i = 0; i < draft.list_count; i++)
-    lists[nb::int_(draft.list_parents[i])] = make_list(draft.lists[i], vocab_size, draft.precision, prior);
+    lists[nb::int_(draft.list_parents[i])] = made[i];
   return nb::make_tuple(draft.round, draft.prefix_length, draft.prefix_hash, draft.without_replacement == 0,
                         numbers(draft.parents, draft.node_count), numbers(draft.tokens, draft.node_count), lists,
                         nb::bytes(draft.extensions_size ? draft.extensions : bytes.as<uint8_t>(),
