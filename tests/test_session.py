@@ -278,6 +278,23 @@ def test_a_device_that_takes_no_welcome_is_told():
     assert edge.state is tw.State.FAILED
 
 
+@pytest.mark.parametrize(("limit", "frames", "has_text"), [(1, 0, False), (60, 1, False), (600, 1, True)])
+def test_an_error_keeps_to_the_peers_limit(limit, frames, has_text):
+    edge = tw.EdgeSession(settings())
+    edge.receive_data(tw.encode(hello(), tw.Profile(vocab_size=1)))
+    edge.data_to_send()
+    edge._max_frame_bytes = limit
+    edge.fail(tw.ErrorCode.INTERNAL, "x" * 200)
+    found = [data for data in iter(edge.data_to_send, b"")]
+    assert len(found) == frames
+    for data in found:
+        assert len(data) <= limit
+        message = tw.decode(data, tw.Profile(vocab_size=1))
+        assert isinstance(message, tw.Error)
+        assert (message.code, bool(message.message)) == (tw.ErrorCode.INTERNAL, has_text)
+    assert edge.state is tw.State.FAILED
+
+
 def test_a_precision_that_was_not_agreed_on_is_refused_by_the_edge():
     device, edge = prompted(edge_settings=settings(precisions=("f16",)), device_hello=hello(precisions=("f16",)))
     device.welcome = replace(device.welcome, precisions=("bf16",))

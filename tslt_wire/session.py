@@ -105,10 +105,14 @@ class Session:
             self._fail(code, message)
 
     def _fail(self, code: ErrorCode, message: str) -> None:
-        frame = encode(Error(code=code, message=message[:MAX_ERROR_TEXT]), self.profile)
-        self.sent[Kind.ERROR] += len(frame)
-        self._outbox.append(frame)
         self.state = State.FAILED
+        # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
+        for text in (message[:MAX_ERROR_TEXT], ""):
+            frame = encode(Error(code=code, message=text), self.profile)
+            if len(frame) <= self._max_frame_bytes:
+                self.sent[Kind.ERROR] += len(frame)
+                self._outbox.append(frame)
+                return
 
     def _send(self, message: Message) -> bytes:
         """Queue ``message`` and move on.
