@@ -11,7 +11,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32 };
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, MASS_STEP = 256 };
 
 /* Binary16 of a number <= 0, to nearest, ties to even; +0.0 for what rounds to zero. */
 static uint32_t half_code(double x) {
@@ -93,26 +93,51 @@ static uint32_t count_to(uint32_t *masses, size_t count, uint64_t target) {
   return before + (uint32_t)(count && masses[0] ? (target + masses[0] - 1) / masses[0] : count);
 }
 
-/* How many tokens the rules keep that go by probability, each at least one; -1 if there is no memory. */
+/* The smallest whole number that is at least x >= 0. */
+static uint64_t ceiling(double x) {
+  uint64_t floor = (uint64_t)x;
+  return floor + ((double)floor < x);
+}
+
+TSLT_CLONES
+static uint64_t sum_from(const uint32_t *masses, size_t count, uint32_t border) {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < count; i++)
+    sum += masses[i] >= border ? masses[i] : 0;
+  return sum;
+}
+
+TSLT_CLONES
+static uint32_t count_from(const uint32_t *masses, size_t count, uint32_t border) {
+  uint32_t found = 0;
+  for (size_t i = 0; i < count; i++)
+    found += masses[i] >= border;
+  return found;
+}
+
+/* How many tokens the rules keep that go by probability, each at least one; -1 if there is no memory.  Masses and their
+ * sums are whole, so a rule's real number can be rounded up to one. */
 static int64_t count_by_mass(tslt_context *context, const uint32_t *masses, uint32_t count, uint64_t total,
                              const tslt_truncation *rule) {
   uint32_t n = count;
   if (rule->min_prob > 0) {
-    double least = rule->min_prob * (double)total;
-    uint32_t enough = 0;
-    for (uint32_t i = 0; i < count; i++)
-      enough += masses[i] >= least;
+    uint64_t least = ceiling(rule->min_prob * (double)total);
+    uint32_t enough = least > UINT32_MAX ? 0 : count_from(masses, count, (uint32_t)least);
     n = enough ? enough : 1;
   }
   if (rule->top_p < 1) {
-    double wanted = rule->top_p * (double)total;
-    uint64_t target = (uint64_t)wanted;
-    target += (double)target < wanted; /* sums are whole: at least `wanted` is at least the next whole number */
-    uint32_t *copy = tslt_reserve(&context->keys32, (size_t)count + 1, sizeof(uint64_t));
-    if (!copy)
+    uint64_t target = ceiling(rule->top_p * (double)total);
+    uint32_t border = 1u << 26, *large = tslt_reserve(&context->keys32, (size_t)count + 1, sizeof(uint64_t));
+    if (!large)
       return -1;
-    memcpy(copy, masses, count * sizeof *copy);
-    uint32_t reached = count_to(copy, count, target);
+    while (border && sum_from(masses, count, border) < target)
+      border >>= 4;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+      large[kept] = masses[i];
+      kept += masses[i] >= border;
+    }
+    uint32_t reached = count_to(large, kept, target);
     n = reached < n ? reached : n;
   }
   return n;
