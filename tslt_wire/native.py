@@ -7,6 +7,7 @@ The same bytes, and the same error codes, as ``list_codec``, ``codec`` and ``dis
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -64,14 +65,16 @@ def _limits(limits: DecodeLimits) -> tuple[int, int, int, int, int]:
 _DEFAULT_LIMITS = _limits(DecodeLimits())
 
 
+_TABLES: WeakKeyDictionary[Prior, _kernel.PriorTables] = WeakKeyDictionary()
+
+
 def _tables(prior: Prior | None) -> _kernel.PriorTables | None:
     """The running sums of a prior as the kernel takes them, made once for each prior."""
     if prior is None:
         return None
-    found = prior.__dict__.get("_kernel_tables")
+    found = _TABLES.get(prior)
     if found is None:
-        rows = prior._starts
-        found = prior.__dict__["_kernel_tables"] = _kernel.PriorTables(prior._tail_starts, rows)
+        found = _TABLES[prior] = _kernel.PriorTables(prior._tail_starts, prior._starts)
     return found
 
 
