@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest vectors compat bytes clean
+.PHONY: demo test lint types pytest sanitize vectors compat bytes clean
 
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
@@ -18,9 +18,24 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# The suite runs once over each backend.  With a C compiler the native one must have been built.
+BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
+pytest: $(addprefix pytest-,$(BACKENDS))
+
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
-pytest: $(READY)
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+pytest-%: $(READY)
+	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The vectors and a seeded corpus of changed ones through the kernel alone, with every step it takes watched.
+SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-Wall -Wextra -Wpedantic -Werror -Itslt_wire/_native
+sanitize:
+	@mkdir -p build/sanitize
+	$(CC) $(SANITIZE) examples/embed_c/main.c tslt_wire/_native/*.c -o build/sanitize/embed
+	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
+	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
+	build/sanitize/embed < build/sanitize/vectors.txt
+	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
@@ -32,10 +47,13 @@ compat: $(READY)
 bytes: $(READY)
 	$(BIN)/python -m benchmarks.bytes_per_token
 
-$(READY): pyproject.toml constraints.txt
+NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
+
+$(READY): pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
+		--group dev --editable '.[all]'
 	@touch $(READY)
 
 clean:

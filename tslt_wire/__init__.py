@@ -4,9 +4,9 @@ The core: codec, verification and sans-IO sessions.  Needs numpy, opens no socke
 randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
-from tslt_wire.codec import decode, encode
+from tslt_wire.backends import backend, decode, decode_list, encode, encode_list, sparsify, sparsify_batch
 from tslt_wire.device_session import DeviceSession
-from tslt_wire.distribution import SparseDistribution, sparsify
+from tslt_wire.distribution import SparseDistribution
 from tslt_wire.edge_session import EdgeSession
 from tslt_wire.errors import (
     DecodeError,
@@ -28,7 +28,6 @@ from tslt_wire.events import (
     Welcomed,
 )
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.list_codec import decode_list, encode_list
 from tslt_wire.messages import (
     SPEC_VERSION,
     Bye,
@@ -99,6 +98,7 @@ __all__ = [
     "VerdictReceived",
     "Welcome",
     "Welcomed",
+    "backend",
     "decode",
     "decode_list",
     "encode",
@@ -106,6 +106,7 @@ __all__ = [
     "prefix_hash",
     "sample_children",
     "sparsify",
+    "sparsify_batch",
     "table_from_bytes",
     "train_table",
     "verify",

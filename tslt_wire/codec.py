@@ -80,7 +80,7 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
     head = BitWriter()
     head.bits(kind | flags, 8)
     if extensions:
-        _write_extensions(head, extensions)
+        write_extensions(head, extensions)
     content = head.finish() + body
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
@@ -188,7 +188,8 @@ def _check_token(token: int, profile: Profile) -> None:
         raise ValueError(f"the profile is for V = {profile.vocab_size}, the message has token {token}")
 
 
-def _write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
+def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
+    """Append the block of extensions; ValueError if their types do not ascend."""
     types = [extension.type for extension in extensions]
     if types != sorted(set(types)):
         raise ValueError(f"extensions must have ascending, distinct types, got {types}")

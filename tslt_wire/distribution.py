@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.precision import Codes, Precision, Weights, masses_of, quantise, weights_of
 from tslt_wire.prior import Prior
-from tslt_wire.truncation import Truncation, keep
+from tslt_wire.truncation import TopK, Truncation, keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +55,8 @@ class SparseDistribution:
     prior: Prior | None = None
     """How the tail is spread; None if there is none."""
     left_out: float = field(default=0.0, kw_only=True, repr=False)
-    """Probability that the draft model gave to unlisted tokens, before the tail: known to ``sparsify`` alone, not sent
-    and not compared."""
+    """Probability that the draft model gave to unlisted tokens, before the tail: known to ``sparsify`` alone, if it was
+    given a prior (else 0: it costs a pass over all tokens that nothing else needs), not sent and not compared."""
     weights: Weights = field(init=False)
     """Integer weights, int64 (K,): ids[i] has weights[i] / sum(weights) of what is not the tail's."""
 
@@ -230,9 +230,10 @@ def sparsify(
         ids = np.arange(len(values), dtype=np.int32)
     else:
         # Integers, so that every machine keeps the same tokens: exp() and the order of a float sum are not the same.
-        masses = masses_of(shifted)
-        ids = keep(masses, truncation, order=values).astype(np.int32)
-        outside = 1 - int(masses[ids].sum()) / int(masses.sum())
+        # A mere number of tokens needs none.
+        masses = None if prior is None and isinstance(truncation, TopK) else masses_of(shifted)
+        ids = keep(values if masses is None else masses, truncation, order=values).astype(np.int32)
+        outside = 0.0 if masses is None else 1 - int(masses[ids].sum()) / int(masses.sum())
     codes = quantise(precision, shifted[ids])
     sampled = weights_of(precision, codes) > 0
     tail = 0
@@ -245,7 +246,7 @@ def sparsify(
         codes[sampled],
         tail=tail,
         prior=prior if tail else None,
-        left_out=outside,
+        left_out=outside if prior is not None else 0.0,
     )
 
 

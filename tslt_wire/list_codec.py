@@ -91,7 +91,7 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
 
 
 def decode_list(
-    data: bytes | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
+    data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
 ) -> SparseDistribution:
     """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for anything but exactly one list."""
     limits = limits or DecodeLimits()

@@ -70,6 +70,14 @@ class ListEvidence:
             self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)})
         )
 
+    @classmethod
+    def trusted(cls, lists: dict[int, SparseDistribution], replacement: bool) -> ListEvidence:
+        """Make evidence of lists that are in ascending order of their parents."""
+        evidence = object.__new__(cls)
+        object.__setattr__(evidence, "lists", MappingProxyType(lists))
+        object.__setattr__(evidence, "replacement", replacement)
+        return evidence
+
     def __eq__(self, other: object) -> bool:
         """Same lists at the same parents, sampled the same way."""
         if not isinstance(other, ListEvidence):
@@ -110,6 +118,26 @@ class Draft:
             check_lists(list(lists.values()))
         for parent in self.tree.inner:
             self._check_children(parent, lists[parent])
+
+    @classmethod
+    def trusted(
+        cls,
+        round: int,
+        prefix_length: int,
+        prefix_hash: int,
+        tree: TokenTree,
+        evidence: ListEvidence,
+        extensions: tuple[Extension, ...],
+    ) -> Draft:
+        """Make a draft of what a decoder has checked already."""
+        draft, put = object.__new__(cls), object.__setattr__
+        put(draft, "round", round)
+        put(draft, "prefix_length", prefix_length)
+        put(draft, "prefix_hash", prefix_hash)
+        put(draft, "tree", tree)
+        put(draft, "evidence", evidence)
+        put(draft, "extensions", extensions)
+        return draft
 
     def _check_children(self, parent: int, q: SparseDistribution) -> None:
         tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]

@@ -40,6 +40,13 @@ class TokenTree:
                 raise ValueError(f"parent {parent} of node {node} must be -1 (the prefix) or an earlier node")
 
     @classmethod
+    def trusted(cls, tokens: tuple[int, ...], parents: tuple[int, ...]) -> TokenTree:
+        """Make a tree of what a decoder has checked already."""
+        tree = object.__new__(cls)
+        tree.__dict__.update(tokens=tokens, parents=parents)
+        return tree
+
+    @classmethod
     def chain(cls, tokens: Sequence[int]) -> TokenTree:
         """A single candidate sequence: each token follows the one before (paper Algorithm 1)."""
         return cls(tokens, range(-1, len(tokens) - 1))

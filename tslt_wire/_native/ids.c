@@ -1,0 +1,233 @@
+/* Sets of token ids under the range coder: spec [RLIST-3] and [RLIST-4]. */
+#include "range.h"
+
+/* Masses of octaves, rows by bitlen(N). */
+static const uint16_t MASSES[15][13] = {
+    {288, 562, 125, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25}, {231, 544, 194, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25},
+    {175, 525, 256, 34, 25, 25, 25, 25, 25, 25, 25, 25, 25}, {133, 506, 284, 64, 25, 25, 25, 25, 25, 25, 25, 25, 25},
+    {95, 490, 293, 97, 25, 25, 25, 25, 25, 25, 25, 25, 25},  {67, 439, 290, 146, 48, 25, 25, 25, 25, 25, 25, 25, 25},
+    {52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25}, {42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25},
+    {29, 181, 263, 236, 178, 89, 25, 25, 25, 25, 25, 25, 25}, {25, 105, 222, 250, 207, 133, 55, 25, 25, 25, 25, 25, 25},
+    {25, 60, 164, 236, 229, 170, 94, 33, 25, 25, 25, 25, 25}, {25, 34, 112, 200, 232, 199, 132, 64, 25, 25, 25, 25, 25},
+    {25, 25, 73, 156, 216, 216, 166, 98, 42, 25, 25, 25, 25}, {25, 25, 46, 114, 186, 216, 191, 132, 70, 27, 25, 25, 25},
+    {25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25}};
+
+/* The free ids: those below V that no earlier list of the frame had; and the weights that a table gives them. */
+typedef struct {
+  tslt_context *context;
+  range_coder *coder;
+  uint32_t vocab_size;
+  const int32_t *excluded;
+  const int64_t *starts; /* NULL if there is no table */
+  const int64_t *gone;   /* weights of the excluded ids, running sums */
+} free_ids;
+
+/* An interval that waits: `n` ids from `at` on are in it; excluded ids from `first` to `end`. */
+typedef struct {
+  uint32_t low, high, n, at, first, end;
+} interval;
+
+static uint32_t lower_bound(const int32_t *ids, uint32_t first, uint32_t end, int64_t token) {
+  while (first < end) {
+    uint32_t middle = (first + end) / 2;
+    if (ids[middle] < token)
+      first = middle + 1;
+    else
+      end = middle;
+  }
+  return first;
+}
+
+static unsigned share_class(const free_ids *f, uint64_t left, uint64_t right) {
+  return f->context->share_class[left + right ? (left << 12) / (left + right) : 2048];
+}
+
+static inline unsigned code_urn(range_coder *c, unsigned k, const uint16_t *urn, unsigned n) {
+  uint64_t part = c->range >> 16;
+  if (c->reads) {
+    uint16_t found = (uint16_t)range_find(c, part, 65536);
+    k = count_not_above(urn, URN_SLOTS, found);
+    k = k < n ? k : n; /* the slots behind the urn are as high as can be */
+  }
+  uint32_t start = k ? urn[k - 1] : 0, end = k < n ? urn[k] : 65536;
+  if (c->reads)
+    range_take(c, part, start, end - start);
+  else
+    range_put(c, part, start, end - start);
+  return k;
+}
+
+/* How many of `n` ids are in the lower part, which has `left` free ids, the upper one `right`. */
+static uint32_t code_split(const free_ids *f, uint32_t k, uint32_t n, uint32_t left, uint32_t right, int inner,
+                           unsigned share) {
+  range_coder *c = f->coder;
+  bool turned = 2 * (uint64_t)n > left + right;
+  if (turned) {
+    k = left - k;
+    n = left + right - n;
+    share = share_class(f, left, right);
+  }
+  if (n > (left < right ? left : right)) {
+    uint32_t first = n > right ? n - right : 0;
+    k = first + (uint32_t)code_uniform(c, k - first, (n < left ? n : left) - first + 1);
+  } else if (n <= MAX_URN) {
+    k = code_urn(c, k, tslt_urn(f->context, inner, share, n), n);
+  } else {
+    uint64_t ways = (uint64_t)n + 1;
+    uint32_t b = (uint32_t)((uint64_t)k * 33 / ways);
+    b = code_urn(c, b, tslt_urn(f->context, inner, share, MAX_URN), MAX_URN);
+    uint32_t first = (uint32_t)((b * ways + 32) / 33), end = (uint32_t)(((b + 1) * ways + 32) / 33);
+    k = first + (uint32_t)code_uniform(c, k - first, end - first);
+  }
+  return turned ? left - k : k;
+}
+
+/* All free ids of an interval. */
+static void all_free(const free_ids *f, const interval *v, int32_t *ids) {
+  uint32_t end = v->high < f->vocab_size ? v->high : f->vocab_size, x = v->first, n = 0;
+  for (uint32_t token = v->low; token < end; token++) {
+    if (x < v->end && (uint32_t)f->excluded[x] == token)
+      x++;
+    else
+      ids[n++] = (int32_t)token;
+  }
+}
+
+/* Which of the C(size, n) sets: spec, INDEX.  n is 1, or size at most 32. */
+static void code_leaf(const free_ids *f, const interval *v, uint32_t size, int32_t *ids) {
+  range_coder *c = f->coder;
+  uint32_t n = v->n, x = v->first;
+  if (!c->reads) {
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < n; i++) {
+      while (x < v->end && f->excluded[x] < ids[i])
+        x++;
+      uint32_t rank = (uint32_t)ids[i] - v->low - (x - v->first);
+      number += n == 1 ? rank : f->context->choose[i + 1][rank];
+    }
+    code_uniform(c, number, n == 1 ? size : f->context->choose[n][size]);
+    return;
+  }
+  uint32_t number = (uint32_t)code_uniform(c, 0, n == 1 ? size : f->context->choose[n][size]);
+  if (n == 1) {
+    ids[0] = (int32_t)number;
+  } else {
+    uint32_t rank = size - 1;
+    for (uint32_t i = n; i > 0; i--) {
+      const uint32_t *row = f->context->choose[i];
+      if (i == 1)
+        rank = number; /* C(rank, 1) */
+      while (row[rank] > number)
+        rank--;
+      number -= row[rank];
+      ids[i - 1] = (int32_t)rank;
+      rank -= i > 1;
+    }
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t token = v->low + (uint32_t)ids[i] + (x - v->first);
+    while (x < v->end && (uint32_t)f->excluded[x] <= token) {
+      x++;
+      token++;
+    }
+    ids[i] = (int32_t)token;
+  }
+}
+
+/* Weight of the ids below `token`, whose place among the excluded ids is `place`. */
+static int64_t below(const free_ids *f, uint32_t token, uint32_t place) {
+  return f->starts[token] - f->gone[place];
+}
+
+/* One id, by its weight: spec [RLIST-3]. */
+static void code_one(const free_ids *f, const interval *v, int32_t *id) {
+  range_coder *c = f->coder;
+  uint32_t low = v->low, high = v->high < f->vocab_size ? v->high : f->vocab_size;
+  int64_t base = below(f, low, v->first);
+  uint64_t total = (uint64_t)(below(f, high, v->end) - base), part = c->range / total;
+  uint32_t token = c->reads ? 0 : (uint32_t)*id;
+  if (c->reads) {
+    int64_t found = base + (int64_t)range_find(c, part, total);
+    /* The last id with no more than this below it; one that is excluded has no weight, so it is not the last. */
+    while (high - low > 1) {
+      uint32_t middle = (low + high) / 2;
+      if (below(f, middle, lower_bound(f->excluded, v->first, v->end, middle)) <= found)
+        low = middle;
+      else
+        high = middle;
+    }
+    token = low;
+    *id = (int32_t)token;
+  }
+  int64_t start = below(f, token, lower_bound(f->excluded, v->first, v->end, token));
+  uint64_t size = (uint64_t)(f->starts[token + 1] - f->starts[token]);
+  if (c->reads)
+    range_take(c, part, (uint64_t)(start - base), size);
+  else
+    range_put(c, part, (uint64_t)(start - base), size);
+}
+
+void code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
+              const seen_ids *seen, const int64_t *starts) {
+  free_ids f = {context, c, vocab_size, seen->ids, starts, context->gone};
+  if (!count)
+    return;
+  if (starts) {
+    context->gone[0] = 0;
+    for (uint32_t i = 0; i < seen->count; i++)
+      context->gone[i + 1] = context->gone[i] + starts[seen->ids[i] + 1] - starts[seen->ids[i]];
+  }
+  unsigned row = bit_length(count);
+  const uint16_t *masses = MASSES[(row < 15 ? row : 15) - 1];
+  unsigned bits = id_bits(vocab_size);
+  interval waiting[32];
+  unsigned depth = 0;
+  waiting[depth++] = (interval){0, 1u << (bits > 8 ? bits : 8), count, 0, 0, seen->count};
+  while (depth && !c->error) {
+    interval v = waiting[--depth];
+    if (!v.n)
+      continue;
+    uint32_t end = v.high < vocab_size ? v.high : vocab_size;
+    uint32_t size = end - v.low - (v.end - v.first);
+    bool top = v.low == 0 && v.high > 256;
+    if (v.n == size) {
+      if (c->reads)
+        all_free(&f, &v, ids + v.at);
+      continue;
+    }
+    if (starts && v.n == 1) {
+      code_one(&f, &v, ids + v.at);
+      continue;
+    }
+    if (!starts && !top && (v.n == 1 || size <= LEAF)) {
+      code_leaf(&f, &v, size, ids + v.at);
+      continue;
+    }
+    uint32_t middle = (v.low + v.high) / 2;
+    if (middle >= vocab_size) {
+      v.high = middle;
+      waiting[depth++] = v;
+      continue;
+    }
+    uint32_t between = v.first == v.end ? v.end : lower_bound(seen->ids, v.first, v.end, middle);
+    uint32_t left = middle - v.low - (between - v.first);
+    unsigned share;
+    if (starts) {
+      int64_t border = below(&f, middle, between);
+      share = share_class(&f, (uint64_t)(border - below(&f, v.low, v.first)),
+                          (uint64_t)(below(&f, end, v.end) - border));
+    } else if (top) {
+      unsigned octave = bit_length(v.high) - 2 - 8;
+      uint32_t lower = 0;
+      for (unsigned i = 0; i <= octave; i++)
+        lower += masses[i];
+      share = share_class(&f, lower, (uint64_t)masses[octave + 1] * (end - middle) / middle + 1);
+    } else {
+      share = left == size - left ? context->share_class[2048] : share_class(&f, left, size - left);
+    }
+    uint32_t k = c->reads ? 0 : lower_bound(ids, v.at, v.at + v.n, middle) - v.at;
+    k = code_split(&f, k, v.n, left, size - left, !top, share);
+    waiting[depth++] = (interval){middle, v.high, v.n - k, v.at + k, between, v.end};
+    waiting[depth++] = (interval){v.low, middle, k, v.at, v.first, between};
+  }
+}

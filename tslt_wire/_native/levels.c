@@ -1,0 +1,274 @@
+/* Codes under the range coder: how many entries each level has, then which entry has which. */
+#include "levels.h"
+
+enum { LARGE = 1024, MOST_LEVELS = 481, FEW_LEVELS = 64 };
+
+/* Weights of an entry's rank class (rows) at the octave class of its id (columns). */
+static const uint16_t AFFINITY[CLASSES][COLUMNS] = {{47, 26, 13, 5, 4, 4},    {34, 24, 18, 9, 7, 4},
+                                                    {27, 25, 21, 11, 8, 4},   {24, 22, 21, 15, 9, 5},
+                                                    {19, 22, 20, 18, 11, 7},  {15, 18, 17, 18, 17, 11},
+                                                    {12, 14, 17, 19, 19, 16}, {8, 8, 13, 17, 22, 27}};
+
+/* Column of an id: 0 below 256, then by octaves. */
+static inline unsigned octave_class(int32_t id) {
+  unsigned bits = bit_length((uint32_t)id);
+  return bits < 8 ? 0 : bits - 8 < 5 ? bits - 8 : 5;
+}
+
+int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width) {
+  for (uint32_t i = 0; i < size && !c->error; i++) {
+    uint64_t part = c->range >> width;
+    if (c->reads) {
+      codes[i] = (uint32_t)range_find(c, part, (uint64_t)1 << width);
+      range_take(c, part, codes[i], 1);
+    } else {
+      range_put(c, part, codes[i], 1);
+    }
+  }
+  return c->error;
+}
+
+uint32_t nth_code(const uint32_t *codes, uint32_t size, uint32_t n) {
+  /* By the bits of the answer, highest first; log precisions have few. */
+  uint32_t top = 0, found = 0;
+  for (uint32_t i = 0; i < size; i++)
+    top = codes[i] > top ? codes[i] : top;
+  for (unsigned bit = bit_length(top); bit-- > 0;) {
+    uint32_t candidate = found | 1u << bit, smaller = 0;
+    for (uint32_t i = 0; i < size; i++)
+      smaller += codes[i] < candidate;
+    if (smaller <= n)
+      found = candidate;
+  }
+  return found;
+}
+
+/* The levels that have entries, and how many each. */
+typedef struct {
+  unsigned count;
+  uint16_t level[MOST_LEVELS];
+  uint32_t entries[MOST_LEVELS];
+} level_counts;
+
+static int code_counts(range_coder *c, const uint32_t *codes, uint32_t size, int precision, level_counts *counts) {
+  uint32_t given[MOST_LEVELS], top = max_code(precision), twice = 2u << log_scale(precision);
+  if (!c->reads) {
+    memset(given, 0, (top + 1) * sizeof *given);
+    for (uint32_t i = 0; i < size; i++)
+      given[codes[i]]++;
+  }
+  uint32_t done = 0;
+  counts->count = 0;
+  for (uint32_t level = 0; done < size; level++) {
+    uint32_t n = 0;
+    if (level == top) {
+      n = size - done; /* what is left cannot be elsewhere */
+    } else {
+      n = level == 0;
+      if (c->reads) {
+        while (done + n < size && code_chance(c, 0, done + n + 1, (uint64_t)done + n + 1 + twice) && !c->error)
+          n++;
+      } else {
+        while (n < given[level]) {
+          code_chance(c, 1, done + n + 1, (uint64_t)done + n + 1 + twice);
+          n++;
+        }
+        if (done + n < size)
+          code_chance(c, 0, done + n + 1, (uint64_t)done + n + 1 + twice);
+      }
+      if (c->error)
+        return c->error;
+    }
+    if (n) {
+      counts->level[counts->count] = (uint16_t)level;
+      counts->entries[counts->count++] = n;
+    }
+    done += n;
+  }
+  return c->error;
+}
+
+/* Codes of a list so long that frequencies that stay as they are cost nothing. */
+static int code_large(range_coder *c, uint32_t *codes, uint32_t size, const level_counts *counts) {
+  uint32_t starts[MOST_LEVELS + 1], found[MOST_LEVELS] = {0};
+  uint16_t index[MOST_LEVELS], guide[1025];
+  unsigned shift = bit_length(size) - 10, k = 0;
+  starts[0] = 0;
+  for (unsigned i = 0; i < counts->count; i++) {
+    starts[i + 1] = starts[i] + counts->entries[i];
+    index[counts->level[i]] = (uint16_t)i;
+  }
+  /* Where to start looking: the level that has the first entry of each 1024th. */
+  for (uint32_t i = 0; i <= 1024 && (uint64_t)i << shift < size; i++) {
+    while (starts[k + 1] <= i << shift)
+      k++;
+    guide[i] = (uint16_t)k;
+  }
+  for (uint32_t i = 0; i < size; i++) {
+    uint64_t part = c->range / size;
+    if (c->reads) {
+      uint32_t at = (uint32_t)range_find(c, part, size);
+      if (c->error)
+        return c->error;
+      k = guide[at >> shift];
+      while (starts[k + 1] <= at)
+        k++;
+      codes[i] = counts->level[k];
+      found[k]++;
+      range_take(c, part, starts[k], counts->entries[k]);
+    } else {
+      k = index[codes[i]];
+      range_put(c, part, starts[k], counts->entries[k]);
+    }
+  }
+  if (c->reads && !c->error && memcmp(found, counts->entries, counts->count * sizeof *found) != 0)
+    return TSLT_NON_CANONICAL;
+  return c->error;
+}
+
+/* Running sums of the weights that are left, a row for each column: weight(level 0), weight(level 0) + weight(level 1),
+ * ...  A multiple of LANES levels is kept up to date, so that one pass of vectors changes or searches a row. */
+typedef struct {
+  _Alignas(16) uint16_t rows[COLUMNS][FEW_LEVELS];
+} sums;
+
+static void rank_classes(const level_counts *counts, uint8_t *class_of) {
+  uint32_t before = 0;
+  for (unsigned k = 0; k < counts->count; k++) {
+    unsigned class = bit_length(before + counts->entries[k] / 2);
+    class_of[k] = (uint8_t)(class < 7 ? class : 7);
+    before += counts->entries[k];
+  }
+}
+
+static void sums_start(sums *s, const level_counts *counts, const uint8_t *class_of, unsigned lanes) {
+  for (unsigned o = 0; o < COLUMNS; o++) {
+    uint32_t sum = 0;
+    for (unsigned k = 0; k < counts->count; k++) {
+      sum += counts->entries[k] * AFFINITY[class_of[k]][o];
+      s->rows[o][k] = (uint16_t)sum; /* at most 1024 * 47 */
+    }
+    /* What is behind the end is never reached: it falls by less than there is above the other sums. */
+    for (unsigned k = counts->count; k < lanes; k++)
+      s->rows[o][k] = UINT16_MAX;
+  }
+}
+
+static inline void sums_take(sums *s, const tslt_context *context, unsigned lanes, unsigned k, unsigned class) {
+  unsigned first = k & ~(LANES - 1u);
+  const uint16_t *mask = context->step[k - first];
+  for (unsigned o = 0; o < COLUMNS; o++) {
+    uint16_t *row = s->rows[o];
+    uint16_t weight = AFFINITY[class][o];
+#if defined(__SSE2__)
+    __m128i all = _mm_set1_epi16((short)weight), *part = (__m128i *)(void *)(row + first);
+    const __m128i *masks = (const __m128i *)(const void *)mask, *end = (const __m128i *)(const void *)(row + lanes);
+    part[0] = _mm_sub_epi16(part[0], _mm_and_si128(all, _mm_loadu_si128(masks)));
+    part[1] = _mm_sub_epi16(part[1], _mm_and_si128(all, _mm_loadu_si128(masks + 1)));
+    for (part += 2; part < end; part++)
+      *part = _mm_sub_epi16(*part, all);
+#else
+    for (unsigned i = first; i < lanes; i++)
+      row[i] = (uint16_t)(row[i] - (i < first + LANES ? mask[i - first] & weight : weight));
+#endif
+  }
+}
+
+/* Which lanes an entry less changes. */
+void tslt_make_steps(tslt_context *context) {
+  for (unsigned k = 0; k < LANES; k++)
+    for (unsigned i = 0; i < LANES; i++)
+      context->step[k][i] = i >= k ? UINT16_MAX : 0;
+}
+
+/* Lists of up to FEW_LEVELS levels: nearly all. */
+static int code_few(const tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                    const level_counts *counts) {
+  sums s;
+  uint8_t class_of[FEW_LEVELS];
+  uint16_t index[MOST_LEVELS];
+  unsigned lanes = (counts->count + LANES - 1u) & ~(LANES - 1u);
+  rank_classes(counts, class_of);
+  sums_start(&s, counts, class_of, lanes);
+  for (unsigned i = 0; i < counts->count; i++)
+    index[counts->level[i]] = (uint16_t)i;
+  for (uint32_t i = 0; i < size && !c->error; i++) {
+    const uint16_t *row = s.rows[octave_class(ids[i])];
+    uint32_t total = row[counts->count - 1];
+    uint64_t part = c->range / total;
+    unsigned k = c->reads ? count_not_above(row, lanes, (uint16_t)range_find(c, part, total)) : index[codes[i]];
+    uint32_t start = k ? row[k - 1] : 0u;
+    if (c->reads) {
+      codes[i] = counts->level[k];
+      range_take(c, part, start, row[k] - start);
+    } else {
+      range_put(c, part, start, row[k] - start);
+    }
+    sums_take(&s, context, lanes, k, class_of[k]);
+  }
+  return c->error;
+}
+
+/* Any number of levels: entries that are left, by class and by blocks of LANES levels. */
+static int code_many(range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size, const level_counts *counts) {
+  uint8_t class_of[MOST_LEVELS];
+  uint16_t index[MOST_LEVELS];
+  uint32_t left[MOST_LEVELS], blocks[MOST_LEVELS / LANES + 1] = {0}, classes[CLASSES] = {0};
+  rank_classes(counts, class_of);
+  for (unsigned k = 0; k < counts->count; k++) {
+    index[counts->level[k]] = (uint16_t)k;
+    left[k] = counts->entries[k];
+    blocks[k / LANES] += left[k];
+    classes[class_of[k]] += left[k];
+  }
+  for (uint32_t i = 0; i < size && !c->error; i++) {
+    unsigned column = octave_class(ids[i]), k = 0, class = 0, block = 0;
+    uint32_t total = 0, below = 0, weight = 0;
+    for (unsigned j = 0; j < CLASSES; j++)
+      total += classes[j] * AFFINITY[j][column];
+    uint64_t part = c->range / total;
+    uint32_t found = c->reads ? (uint32_t)range_find(c, part, total) : 0;
+    unsigned wanted = c->reads ? 0 : class_of[index[codes[i]]];
+    /* The class: `weight` is what is in those below, `below` how many entries. */
+    while (c->reads ? weight + classes[class] * AFFINITY[class][column] <= found : class < wanted) {
+      weight += classes[class] * AFFINITY[class][column];
+      below += classes[class++];
+    }
+    uint32_t entry = below + (found - weight) / AFFINITY[class][column], before = 0;
+    if (!c->reads)
+      k = index[codes[i]];
+    while (c->reads ? before + blocks[block] <= entry : block < k / LANES)
+      before += blocks[block++];
+    unsigned at = block * LANES;
+    while (c->reads ? before + left[at] <= entry : at < k)
+      before += left[at++];
+    uint32_t start = weight + (before - below) * AFFINITY[class][column];
+    if (c->reads) {
+      codes[i] = counts->level[at];
+      range_take(c, part, start, left[at] * AFFINITY[class][column]);
+    } else {
+      range_put(c, part, start, left[at] * AFFINITY[class][column]);
+    }
+    left[at]--;
+    blocks[block]--;
+    classes[class]--;
+  }
+  return c->error;
+}
+
+int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                int precision) {
+  level_counts counts;
+  int error = code_counts(c, codes, size, precision, &counts);
+  if (error)
+    return error;
+  if (counts.count == 1) {
+    if (c->reads)
+      memset(codes, 0, size * sizeof *codes);
+    return TSLT_OK;
+  }
+  if (size > LARGE)
+    return code_large(c, codes, size, &counts);
+  return counts.count <= FEW_LEVELS ? code_few(context, c, ids, codes, size, &counts)
+                                    : code_many(c, ids, codes, size, &counts);
+}

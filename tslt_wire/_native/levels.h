@@ -1,0 +1,13 @@
+/* Codes under the range coder: spec [RLIST-6] and [RLIST-7]. */
+#ifndef TSLT_LEVELS_H
+#define TSLT_LEVELS_H
+
+#include "range.h"
+
+int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width);
+int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                int precision);
+/* The code that `n` of `size` (at most MAX_SEEN) codes come before in ascending order. */
+uint32_t nth_code(const uint32_t *codes, uint32_t size, uint32_t n);
+
+#endif

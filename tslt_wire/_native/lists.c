@@ -1,0 +1,377 @@
+/* Lists: bit-packed (spec 5.1) and under the range coder (spec 5.4). */
+#include "levels.h"
+
+static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
+                                         123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
+static const uint8_t HIT_PRIOR[4][2][3] = {
+    {{4, 3, 3}, {10, 10, 9}}, {{5, 4, 3}, {15, 13, 10}}, {{7, 4, 3}, {14, 15, 15}}, {{13, 5, 4}, {21, 23, 20}}};
+static const uint8_t TAIL_NEAR[8] = {12, 10, 8, 6, 5, 4, 3, 2};
+enum { TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
+
+bool tslt_more_entries(tslt_context *context, uint64_t count) {
+  uint64_t wanted = context->entries + count;
+  if (wanted > SIZE_MAX / 32)
+    return false;
+  /* 8 more: leaves and vectors may write behind the end. */
+  size_t room = (size_t)wanted + 8;
+  return tslt_reserve(&context->ids, room, sizeof(int32_t)) && tslt_reserve(&context->codes, room, sizeof(uint32_t)) &&
+         tslt_reserve(&context->weights, room, sizeof(int64_t));
+}
+
+void tslt_point(const tslt_context *context, tslt_list *list, uint64_t first) {
+  list->ids = (const int32_t *)context->ids.at + first;
+  list->codes = (const uint32_t *)context->codes.at + first;
+  list->weights = (const int64_t *)context->weights.at + first;
+}
+
+/* ------------------------------------------------------------------------------------------------------ bit-packed */
+
+void write_plain_list(bit_writer *w, const tslt_profile *profile, int precision, const tslt_list *list) {
+  put_varint(w, list->count - 1);
+  if (list->count < profile->vocab_size) {
+    if (profile->prior)
+      put_bits(w, list->tail, TAIL_BITS);
+    put_array(w, (const uint32_t *)list->ids, list->count, id_bits(profile->vocab_size));
+  }
+  unsigned width = code_bits(precision);
+  if (is_log(precision)) {
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+      all |= list->codes[i];
+    width = bit_length(all);
+    put_bits(w, width, CODE_WIDTH_BITS);
+  }
+  put_array(w, list->codes, list->count, width);
+}
+
+int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *profile, int precision,
+                    uint64_t max_entries, tslt_list *list) {
+  uint32_t vocab_size = profile->vocab_size;
+  unsigned bits = id_bits(vocab_size);
+  uint64_t count = (uint64_t)get_varint(r) + 1;
+  if (r->error)
+    return r->error;
+  if (count > vocab_size)
+    return TSLT_BAD_LIST;
+  if (count > max_entries)
+    return TSLT_LIMIT_EXCEEDED;
+  *list = (tslt_list){.count = (uint32_t)count};
+  if (count < vocab_size) {
+    list->tail = profile->prior ? get_bits(r, TAIL_BITS) : 0;
+    if (r->error || count * bits > bits_left(r))
+      return TSLT_TRUNCATED;
+  }
+  if (!tslt_more_entries(context, count))
+    return TSLT_NO_MEMORY;
+  uint64_t first = context->entries;
+  int32_t *ids = (int32_t *)context->ids.at + first;
+  uint32_t *codes = (uint32_t *)context->codes.at + first;
+  if (count == vocab_size)
+    for (uint32_t i = 0; i < vocab_size; i++)
+      ids[i] = (int32_t)i;
+  else
+    get_array(r, (uint32_t *)ids, (size_t)count, bits);
+  unsigned most = code_bits(precision), width = most;
+  if (is_log(precision)) {
+    width = get_bits(r, CODE_WIDTH_BITS);
+    if (r->error)
+      return r->error;
+    if (width > most)
+      return TSLT_OUT_OF_RANGE;
+  }
+  if (get_array(r, codes, (size_t)count, width))
+    return r->error;
+  if (is_log(precision)) {
+    uint32_t all = 0;
+    for (uint64_t i = 0; i < count; i++)
+      all |= codes[i];
+    if (bit_length(all) != width)
+      return TSLT_NON_CANONICAL;
+  }
+  bool good = true;
+  for (uint64_t i = 1; i < count; i++)
+    good &= ids[i - 1] < ids[i];
+  if (!good || ids[count - 1] >= (int64_t)vocab_size)
+    return TSLT_BAD_LIST;
+  if (!tslt_weigh(precision, codes, (size_t)count, (int64_t *)context->weights.at + first))
+    return TSLT_BAD_LIST;
+  tslt_point(context, list, first);
+  context->entries += count;
+  return TSLT_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------- range coder */
+
+void list_model_start(list_model *m, tslt_context *context, range_coder *coder, const tslt_profile *profile,
+                      int precision) {
+  m->context = context;
+  m->coder = coder;
+  m->vocab_size = profile->vocab_size;
+  m->precision = precision;
+  m->prior = profile->prior;
+  m->tail = m->size = m->lists = 0;
+  m->entries = 0;
+  m->seen = 0;
+  context->seen[0].count = 0;
+}
+
+static uint32_t code_size(list_model *m, uint32_t size) {
+  range_coder *c = m->coder;
+  if (m->lists && !code_chance(c, size != m->size, 1, 8))
+    return m->size;
+  unsigned e = code_locate(c, bit_length(size) - 1, SIZE_STARTS, bit_length(m->vocab_size));
+  uint32_t low = 1u << e, high = (2u << e) - 1;
+  if (high > m->vocab_size)
+    high = m->vocab_size;
+  if (low < high && code_chance(c, size != low, 1, 2))
+    size = low + 1 + (uint32_t)code_uniform(c, size - low - 1, high - low);
+  else
+    size = low;
+  if (m->lists && size == m->size)
+    range_fail(c, TSLT_NON_CANONICAL);
+  m->size = size;
+  return size;
+}
+
+/* Which of the ids that earlier lists had are listed again: to context->old; the others that `ids` has to
+ * context->fresh.  Returns how many are old. */
+static uint32_t code_old(list_model *m, const int32_t *ids, uint32_t size) {
+  tslt_context *context = m->context;
+  range_coder *c = m->coder;
+  const seen_ids *seen = &context->seen[m->seen];
+  uint32_t old = 0, at = 0, lists = (m->lists < 3 ? m->lists : 3) - 1;
+  for (uint32_t i = 0; i < seen->count && old < size && !c->error; i++) {
+    int32_t token = seen->ids[i];
+    if (size - old >= m->vocab_size - i) {
+      /* All free ids, and all that are left here, are listed. */
+      for (; i < seen->count; i++)
+        context->old[old++] = seen->ids[i];
+      break;
+    }
+    bool listed = false;
+    if (!c->reads) {
+      while (at < size && ids[at] < token)
+        at++;
+      listed = at < size && ids[at] == token;
+    }
+    unsigned recent = seen->last[i] == m->lists;
+    uint16_t *count = m->hits[seen->times[i] - 1][recent][seen->rank[i]][lists];
+    if (!count[1]) {
+      count[0] = HIT_PRIOR[seen->times[i] - 1][recent][seen->rank[i]];
+      count[1] = 32;
+    }
+    listed = code_chance(c, listed, count[0], count[1]);
+    if (listed) {
+      context->old[old++] = token;
+      count[0] = (uint16_t)(count[0] + 8);
+    }
+    count[1] = (uint16_t)(count[1] + 8);
+    if (count[1] > 256) {
+      count[0] = (uint16_t)((count[0] + 1) >> 1);
+      count[1] = (uint16_t)((count[1] >> 1) + 1);
+    }
+  }
+  return old;
+}
+
+static void merge_ids(const int32_t *a, uint32_t a_count, const int32_t *b, uint32_t b_count, int32_t *out) {
+  uint32_t i = 0, j = 0;
+  while (i < a_count && j < b_count)
+    *out++ = a[i] < b[j] ? a[i++] : b[j++];
+  while (i < a_count)
+    *out++ = a[i++];
+  while (j < b_count)
+    *out++ = b[j++];
+}
+
+static int code_list_ids(list_model *m, int32_t *ids, uint32_t size, const int64_t *starts) {
+  tslt_context *context = m->context;
+  range_coder *c = m->coder;
+  const seen_ids *seen = &context->seen[m->seen];
+  if (size == m->vocab_size) {
+    if (c->reads)
+      for (uint32_t i = 0; i < size; i++)
+        ids[i] = (int32_t)i;
+    return TSLT_OK;
+  }
+  if (!seen->count) {
+    code_ids(context, c, ids, size, m->vocab_size, seen, starts);
+    return c->error;
+  }
+  uint32_t old = code_old(m, ids, size), fresh = size - old;
+  if (c->error)
+    return c->error;
+  int32_t *rest = tslt_reserve(&context->keys, (size_t)fresh + 8, sizeof(int32_t));
+  if (!rest)
+    return TSLT_NO_MEMORY;
+  if (!c->reads) {
+    uint32_t n = 0, j = 0;
+    for (uint32_t i = 0; i < size; i++) {
+      if (j < old && context->old[j] == ids[i])
+        j++;
+      else if (n < fresh)
+        rest[n++] = ids[i];
+    }
+  }
+  code_ids(context, c, rest, fresh, m->vocab_size, seen, starts);
+  if (c->reads && !c->error)
+    merge_ids(context->old, old, rest, fresh, ids);
+  return c->error;
+}
+
+static uint32_t code_tail(list_model *m, uint32_t tail) {
+  range_coder *c = m->coder;
+  if (!m->lists) {
+    m->tail = code_chance(c, tail > 0, 1, 2) ? (uint32_t)code_uniform(c, tail - 1, TAIL_PARTS - 1) + 1 : 0;
+    return m->tail;
+  }
+  uint32_t starts[TAIL_PARTS + 1];
+  starts[0] = 0;
+  starts[1] = m->tail ? 30 : 160;
+  for (uint32_t i = 1; i < TAIL_PARTS; i++) {
+    uint32_t distance = i > m->tail ? i - m->tail : m->tail - i;
+    starts[i + 1] = starts[i] + TAIL_NEAR[distance < 7 ? distance : 7];
+  }
+  m->tail = code_locate(c, tail, starts, TAIL_PARTS);
+  return m->tail;
+}
+
+/* Remember a list: spec [RLIST-8]. */
+static void learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size) {
+  tslt_context *context = m->context;
+  seen_ids *seen = &context->seen[m->seen], *merged = &context->seen[!m->seen];
+  m->lists++;
+  if (seen->count + (uint64_t)size > MAX_SEEN)
+    seen->count = 0;
+  if (size > MAX_SEEN)
+    return;
+  uint32_t eighth = nth_code(codes, size, size / 8), half = nth_code(codes, size, size / 2);
+  uint32_t i = 0, n = 0;
+  for (uint32_t j = 0; j < size; j++, n++) {
+    for (; i < seen->count && seen->ids[i] < ids[j]; i++, n++) {
+      merged->ids[n] = seen->ids[i];
+      merged->last[n] = seen->last[i];
+      merged->times[n] = seen->times[i];
+      merged->rank[n] = seen->rank[i];
+    }
+    uint8_t times = 1, rank = codes[j] <= eighth ? 0 : codes[j] <= half ? 1 : 2;
+    if (i < seen->count && seen->ids[i] == ids[j]) {
+      times = seen->times[i] < 4 ? seen->times[i] + 1 : 4;
+      rank = rank < seen->rank[i] ? rank : seen->rank[i];
+      i++;
+    }
+    merged->ids[n] = ids[j];
+    merged->last[n] = m->lists;
+    merged->times[n] = times;
+    merged->rank[n] = rank;
+  }
+  for (; i < seen->count; i++, n++) {
+    merged->ids[n] = seen->ids[i];
+    merged->last[n] = seen->last[i];
+    merged->times[n] = seen->times[i];
+    merged->rank[n] = seen->rank[i];
+  }
+  merged->count = n;
+  m->seen = !m->seen;
+}
+
+int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last) {
+  tslt_context *context = m->context;
+  range_coder *c = m->coder;
+  uint32_t size = code_size(m, c->reads ? 1 : list->count);
+  if (c->error)
+    return c->error;
+  if (size > max_entries)
+    return TSLT_LIMIT_EXCEEDED;
+  m->entries += size;
+  if (m->entries > FREE_ENTRIES)
+    range_promise(c, (m->entries - FREE_ENTRIES + ENTRIES_A_BYTE - 1) / ENTRIES_A_BYTE);
+  if (c->error)
+    return c->error;
+  /* A writer's ids and codes are only read: the code below goes both ways. */
+  int32_t *ids = (int32_t *)list->ids;
+  uint32_t *codes = (uint32_t *)list->codes;
+  if (c->reads) {
+    if (!tslt_more_entries(context, size))
+      return TSLT_NO_MEMORY;
+    *list = (tslt_list){.count = size};
+    ids = (int32_t *)context->ids.at + context->entries;
+    codes = (uint32_t *)context->codes.at + context->entries;
+  }
+  const int64_t *starts = m->prior ? m->prior->rows[size < 32 ? 0 : size < 128 ? 1 : size < 512 ? 2 : 3] : NULL;
+  int error = code_list_ids(m, ids, size, starts);
+  if (!error)
+    error = is_log(m->precision) ? code_levels(context, c, ids, codes, size, m->precision)
+                                 : code_floats(c, codes, size, code_bits(m->precision));
+  if (error)
+    return error;
+  if (m->prior && size < m->vocab_size)
+    list->tail = code_tail(m, list->tail);
+  if (c->reads && !c->error) {
+    if (!tslt_weigh(m->precision, codes, size, (int64_t *)context->weights.at + context->entries))
+      return TSLT_BAD_LIST;
+    tslt_point(context, list, context->entries);
+    context->entries += size;
+  }
+  if (!last && !c->error) {
+    if (!m->lists)
+      memset(m->hits, 0, sizeof m->hits);
+    learn(m, ids, codes, size);
+  }
+  return c->error;
+}
+
+/* ------------------------------------------------------------------------------------------------------ lone lists */
+
+static bool profile_ok(const tslt_profile *p) {
+  return p->vocab_size >= 1 && p->vocab_size <= TSLT_MAX_VOCAB_SIZE && p->precision >= TSLT_F32 &&
+         p->precision <= TSLT_LOG2_4 && (p->entropy == TSLT_ENTROPY_NONE || p->entropy == TSLT_ENTROPY_RANGE);
+}
+
+size_t tslt_encode_bound(uint32_t vocab_size, uint64_t entries, uint64_t lists, uint64_t nodes) {
+  uint64_t splits = 20 * entries, dense = (uint64_t)vocab_size / 16 + 64;
+  splits = splits < dense * lists ? splits : dense * lists;
+  return (size_t)(64 + 12 * entries + 4 * splits + lists * (480 * 3 + MAX_SEEN * 2 + 64) + nodes * 16);
+}
+
+int tslt_encode_list(tslt_context *context, const tslt_profile *profile, const tslt_list *list, uint8_t *out,
+                     size_t capacity, size_t *size) {
+  if (!profile_ok(profile))
+    return TSLT_BAD_ARGUMENT;
+  if (!tslt_list_ok(profile->vocab_size, profile->precision, list, profile->prior != NULL))
+    return TSLT_BAD_LIST;
+  if (profile->entropy == TSLT_ENTROPY_NONE) {
+    bit_writer w = {.out = out, .capacity = capacity};
+    write_plain_list(&w, profile, profile->precision, list);
+    put_align(&w);
+    *size = w.size;
+    return w.error;
+  }
+  range_coder c;
+  list_model m;
+  tslt_list copy = *list;
+  range_write_start(&c, out, capacity);
+  list_model_start(&m, context, &c, profile, profile->precision);
+  int error = list_model_code(&m, &copy, list->count, true);
+  return error ? error : range_write_finish(&c, size);
+}
+
+int tslt_decode_list(tslt_context *context, const tslt_profile *profile, const tslt_limits *limits, const uint8_t *data,
+                     size_t size, tslt_list *list) {
+  if (!profile_ok(profile))
+    return TSLT_BAD_ARGUMENT;
+  if (size > limits->max_frame_bytes)
+    return TSLT_LIMIT_EXCEEDED;
+  context->entries = 0;
+  if (profile->entropy == TSLT_ENTROPY_NONE) {
+    bit_reader r = {.data = data, .end = 8 * (uint64_t)size};
+    int error = read_plain_list(context, &r, profile, profile->precision, limits->max_entries, list);
+    return error ? error : get_finish(&r);
+  }
+  range_coder c;
+  list_model m;
+  range_read_start(&c, data, size);
+  list_model_start(&m, context, &c, profile, profile->precision);
+  int error = list_model_code(&m, list, limits->max_entries, true);
+  return error ? error : range_read_finish(&c);
+}

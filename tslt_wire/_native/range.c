@@ -1,0 +1,85 @@
+/* The ends of the range coder, and what happens rarely. */
+#include "range.h"
+
+void range_write_start(range_coder *c, uint8_t *out, size_t capacity) {
+  *c = (range_coder){.range = UINT64_MAX, .out = out, .size = capacity};
+}
+
+void range_read_start(range_coder *c, const uint8_t *data, size_t size) {
+  *c = (range_coder){.reads = true, .range = UINT64_MAX, .in = data, .size = size, .at = WINDOW_BYTES};
+  for (size_t i = 0; i < WINDOW_BYTES; i++)
+    c->low = c->low << 8 | (i < size ? data[i] : 0);
+}
+
+void range_carry(range_coder *c) {
+  size_t at = c->at;
+  while (at && ++c->out[--at] == 0) {
+  }
+}
+
+void range_read_slowly(range_coder *c, unsigned bytes) {
+  for (; bytes; bytes--) {
+    if (c->at >= c->size + WINDOW_BYTES) {
+      range_fail(c, TSLT_TRUNCATED);
+      c->low = 0;
+      c->range = UINT64_MAX;
+      return;
+    }
+    c->low = c->low << 8 | (c->at < c->size ? c->in[c->at] : 0);
+    c->range <<= 8;
+    c->at++;
+  }
+}
+
+/* The shortest ending in [low, low + range): how many bytes of the window; `up` is what must be added to low.  All in
+ * arithmetic modulo 2^64, where low + up may be 2^64, written 0. */
+static unsigned ending(uint64_t low, uint64_t range, uint64_t *up) {
+  for (unsigned count = 0; count < WINDOW_BYTES; count++) {
+    *up = (0 - low) & (UINT64_MAX >> 8 * count);
+    if (*up < range)
+      return count;
+  }
+  *up = 0;
+  return WINDOW_BYTES;
+}
+
+int range_write_finish(range_coder *c, size_t *size) {
+  if (c->error)
+    return c->error;
+  uint64_t up;
+  unsigned count = ending(c->low, c->range, &up);
+  uint64_t value = c->low + up;
+  if (value < up && c->low)
+    range_carry(c);
+  size_t length = c->at + count;
+  if (c->at + WINDOW_BYTES > c->size || c->least > c->size)
+    return TSLT_NO_SPACE;
+  store_be64(c->out + c->at, value);
+  if (length < c->least) {
+    memset(c->out + length, 0, c->least - length);
+    length = c->least;
+  }
+  *size = length;
+  return TSLT_OK;
+}
+
+int range_read_finish(range_coder *c) {
+  if (c->error)
+    return c->error;
+  uint64_t window = 0, up;
+  for (size_t i = c->at - WINDOW_BYTES; i < c->at; i++)
+    window = window << 8 | (i < c->size ? c->in[i] : 0);
+  unsigned count = ending(window - c->low, c->range, &up);
+  size_t size = c->at - WINDOW_BYTES + count;
+  if (size < c->least)
+    size = c->least;
+  if (c->size > size)
+    return TSLT_TRAILING_BYTES;
+  /* low + up and the window are both in the interval, so they are equal if they are so modulo 2^64. */
+  if (c->size < size || up != c->low)
+    return TSLT_NON_CANONICAL;
+  for (size_t i = c->at; i < c->size; i++)
+    if (c->in[i])
+      return TSLT_NON_CANONICAL;
+  return TSLT_OK;
+}

@@ -1,0 +1,82 @@
+/* Codes and weights: spec sections 4.1 to 4.3. */
+#include "weights.h"
+
+double tslt_half_value(uint32_t code) {
+  uint32_t sign = (code & 0x8000u) << 16, exponent = code >> 10 & 31, fraction = code & 1023;
+  float value;
+  if (exponent == 0) {
+    value = (float)fraction * (1.0f / 16777216.0f);
+    return sign ? -value : value;
+  }
+  uint32_t bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+double tslt_single_value(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static bool weigh_log(int precision, const uint32_t *codes, size_t count, int64_t *weights) {
+  unsigned scale = log_scale(precision), gap = 4 - scale;
+  uint32_t top = 0, least = UINT32_MAX;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t code = codes[i];
+    top = code > top ? code : top;
+    least = code < least ? code : least;
+    weights[i] = tslt_log_table[(code & ((1u << scale) - 1)) << gap] >> (code >> scale & 31);
+  }
+  return least == 0 && top <= max_code(precision);
+}
+
+bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *weights) {
+  if (is_log(precision))
+    return weigh_log(precision, codes, count, weights);
+  uint32_t sign = precision == TSLT_F32 ? 0x80000000u : 0x8000u;
+  uint32_t infinity = precision == TSLT_F32 ? 0xFF800000u : precision == TSLT_F16 ? 0xFC00u : 0xFF80u;
+  bool good = true, zero = false;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t code = codes[i];
+    zero |= code == 0;
+    good &= code == 0 || (code > sign && code < infinity);
+    double x = precision == TSLT_F16 ? tslt_half_value(code)
+                                     : tslt_single_value(precision == TSLT_F32 ? code : (code & 0xFFFFu) << 16);
+    weights[i] = good ? tslt_mass(x) : 1;
+    good &= weights[i] > 0;
+  }
+  return good && zero;
+}
+
+bool tslt_list_ok(uint32_t vocab_size, int precision, const tslt_list *list, bool has_prior) {
+  if (list->count < 1 || list->count > vocab_size || list->tail > 31)
+    return false;
+  if (list->tail && (!has_prior || list->count == vocab_size))
+    return false;
+  int64_t last = -1;
+  bool good = true;
+  for (uint32_t i = 0; i < list->count; i++) {
+    good &= list->ids[i] > last;
+    last = list->ids[i];
+  }
+  if (!good || last >= (int64_t)vocab_size)
+    return false;
+  uint32_t top = 0, least = UINT32_MAX;
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t code = list->codes[i];
+    top = code > top ? code : top;
+    least = code < least ? code : least;
+  }
+  if (least != 0)
+    return false;
+  if (is_log(precision))
+    return top <= max_code(precision);
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t codes[2] = {0, list->codes[i]};
+    int64_t weights[2];
+    if (!tslt_weigh(precision, codes, 2, weights))
+      return false;
+  }
+  return true;
+}

@@ -1,0 +1,66 @@
+"""Which code does the work: the native kernel, or the reference in Python.
+
+This is the one place that chooses.  ``TSLT_WIRE_BACKEND`` set to ``native`` or ``reference`` forces one, and a forced
+one that is not there is an ImportError.  Otherwise the kernel is used whenever this installation has one, and whoever
+wants to know asks ``tslt_wire.backend``.  Both give the same bytes and error codes; the words of errors differ.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+from tslt_wire import codec, distribution, list_codec
+from tslt_wire.distribution import TAIL_SCALE, SparseDistribution
+from tslt_wire.precision import Precision
+from tslt_wire.prior import Prior
+from tslt_wire.truncation import Truncation
+
+VARIABLE = "TSLT_WIRE_BACKEND"
+
+
+def _choose() -> str:
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted not in ("", "native", "reference"):
+        raise ImportError(f"{VARIABLE} must be native or reference, got {wanted!r}")
+    # Only a missing kernel is a reason to do without: one that is there and cannot be loaded is an error.
+    found = importlib.util.find_spec("tslt_wire._kernel") is not None
+    if wanted == "native" and not found:
+        raise ImportError(
+            f"{VARIABLE}=native, but this installation has no native kernel: it was built without a C compiler"
+        )
+    return "native" if found and wanted != "reference" else "reference"
+
+
+def _sparsify_rows(
+    logits: Any,
+    *,
+    temperature: float = 1.0,
+    truncation: Truncation | None = None,
+    precision: Precision | str = Precision.LOG2_2,
+    prior: Prior | None = None,
+    tail_scale: float = TAIL_SCALE,
+) -> list[SparseDistribution]:
+    """Sparsify each row of ``logits``, real (N, V), as ``sparsify`` does; all nodes of a tree's level in one call."""
+    return [
+        distribution.sparsify(
+            row, temperature=temperature, truncation=truncation, precision=precision, prior=prior, tail_scale=tail_scale
+        )
+        for row in logits
+    ]
+
+
+backend = _choose()
+"""``native`` or ``reference``."""
+
+if backend == "native":
+    from tslt_wire import native
+
+    sparsify, sparsify_batch = native.sparsify, native.sparsify_batch
+    encode_list, decode_list = native.encode_list, native.decode_list
+    encode, decode = native.encode, native.decode
+else:
+    sparsify, sparsify_batch = distribution.sparsify, _sparsify_rows
+    encode_list, decode_list = list_codec.encode_list, list_codec.decode_list
+    encode, decode = codec.encode, codec.decode
