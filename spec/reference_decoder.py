@@ -841,7 +841,9 @@ class RangeLists:
         if levels == [0]:
             return [0] * size
         if size > 1024:
-            codes = [levels[self.coder.choose(left)] for _ in ids]
+            weights = [max(1, (u << 16) // size) for u in left]
+            weights[left.index(max(left))] += 2**16 - sum(weights)
+            codes = [levels[self.coder.choose(weights)] for _ in ids]
             refuse_if(Counter(codes) != dict(zip(levels, left, strict=True)), "non_canonical")
             return codes
         before = accumulate(left, initial=0)

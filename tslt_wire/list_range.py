@@ -44,6 +44,8 @@ FIRST_LENGTH = (0, 80, 18, 4, 1)
 NEXT_LENGTH = ((1, 1, 1, 64, 22, 14, 4, 1), (1, 8, 30, 28, 25, 8, 1, 1), (2, 4, 16, 50, 28, 2, 1, 1))
 """Weights of the bit length of the next number less that of the last one, -3 to 4; a row for the last one's bit length:
 0, 1 or 2, more."""
+LARGE_BITS = 16
+"""Those frequencies sum to 2**16."""
 LARGE = 1024
 """Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
 HIT_PRIOR = (
@@ -232,7 +234,10 @@ def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precisio
 
 def _large(coder: Coder, codes: Sequence[int], size: int, levels: list[int], counts: list[int]) -> list[int]:
     """Codes of a list so long that frequencies that stay as they are cost nothing."""
-    starts = [0, *accumulate(counts)]
+    # Of 2**16, so that a native decoder need not divide; the largest makes up for what rounding took or gave.
+    weights = [max(1, (count << LARGE_BITS) // size) for count in counts]
+    weights[counts.index(max(counts))] += (1 << LARGE_BITS) - sum(weights)
+    starts = [0, *accumulate(weights)]
     index = {code: i for i, code in enumerate(levels)}
     found = [coder.locate(index[codes[i]] if codes else 0, starts) for i in range(size)]
     if np.bincount(found, minlength=len(levels)).tolist() != counts:
