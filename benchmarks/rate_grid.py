@@ -49,7 +49,7 @@ def truncations() -> list[Truncation]:
     return [
         *(TopK(k) for k in (4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 320)),
         *(TopP(p) for p in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
-        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001)),
+        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.0125, 0.01, 0.005, 0.003, 0.001)),
         *(TopK(k) & MinProb(tau) for k, tau in ((8, 0.03), (16, 0.01), (32, 0.01), (64, 0.003))),
         *(TopK(k) & TopP(p) for k, p in ((8, 0.8), (16, 0.9), (32, 0.9), (64, 0.95), (320, 0.95))),
         TopP(0.9) & MinProb(0.01),
@@ -191,8 +191,14 @@ class Tempered:
         tail, outside = 0, self.left_out(count)
         if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(self._order):
             tail = min(int(outside * tail_scale * TAIL_PARTS + 0.5), TAIL_PARTS - 1)
-        kept = ids[sampled].astype(np.int32), codes[sampled]
-        return tw.SparseDistribution(len(self._order), precision, *kept, tail=tail, prior=prior if tail else None)
+        return tw.SparseDistribution(
+            vocab_size=len(self._order),
+            precision=precision,
+            ids=ids[sampled].astype(np.int32),
+            codes=codes[sampled],
+            tail=tail,
+            prior=prior if tail else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,9 +265,7 @@ _ANY = TopK(1)
 
 def profile_of(setting: Setting, vocab_size: int) -> tw.Profile:
     """What two ends agree on who use ``setting``."""
-    return tw.Profile(
-        vocab_size=vocab_size, precision=setting.precision, entropy=setting.entropy, prior=setting.prior
-    )
+    return tw.Profile(vocab_size=vocab_size, precision=setting.precision, entropy=setting.entropy, prior=setting.prior)
 
 
 # -------------------------------------------------------------------------------------------------------------- passes

@@ -5,6 +5,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.codec import decode, encode
+from tslt_wire.defaults import DEFAULTS
 from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution, sparsify
 from tslt_wire.edge_session import EdgeSession
@@ -58,6 +59,7 @@ from tslt_wire.verify import verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULTS",
     "SPEC_VERSION",
     "Bye",
     "DecodeError",

@@ -22,7 +22,7 @@ _KEEP = 0.5 ** (1 / 200)
 
 
 def best_scale(ratio: float) -> float:
-    """Return the best ``tail_scale``, 0 to 1, where the target gives unlisted tokens ``ratio`` times what the draft does."""
+    """Return the best ``tail_scale`` where the target gives unlisted tokens ``ratio`` times what the draft gives."""
     return min(1.0, max(0.0, (ratio - _LOW) / (_HIGH - _LOW)))
 
 

@@ -1,0 +1,60 @@
+"""How to make and write lists if nothing is known of the two models.
+
+Chosen by ``python -m benchmarks.rate_default`` over four pairs; ``benchmarks/defaults.md`` has the figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tslt_wire.distribution import TAIL_SCALE, SparseDistribution, sparsify
+from tslt_wire.precision import Precision
+from tslt_wire.prior import plain_prior
+from tslt_wire.profile import Profile
+from tslt_wire.truncation import MinProb, Truncation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """One way to make lists and to write them."""
+
+    truncation: Truncation
+    precision: Precision
+    entropy: str
+    prior: str
+    """A plain prior's name (spec section 4.4)."""
+    draft_temperature: float
+    """The draft model's temperature, as a multiple of the target's."""
+
+    def profile(self, vocab_size: int) -> Profile:
+        """Return what two ends that both use this agree on.  ValueError for a vocabulary that is too large."""
+        prior = plain_prior(self.prior, vocab_size)
+        return Profile(vocab_size=vocab_size, precision=self.precision, entropy=self.entropy, prior=prior)
+
+    def sparsify(
+        self, logits: Any, profile: Profile, *, temperature: float = 1.0, tail_scale: float = TAIL_SCALE
+    ) -> SparseDistribution:
+        """Truncate and quantise a draft model's logits, real (V,), for a target at ``temperature``.
+
+        ``profile``: the session's; its prior is used, whatever it is.  ``tail_scale`` and errors: see
+        ``tslt_wire.sparsify``.
+        """
+        return sparsify(
+            logits,
+            temperature=temperature * self.draft_temperature,
+            truncation=self.truncation,
+            precision=self.precision,
+            prior=profile.prior,
+            tail_scale=tail_scale,
+        )
+
+
+DEFAULTS = Defaults(
+    truncation=MinProb(0.0125),
+    precision=Precision.LOG2_0,
+    entropy="range",
+    prior="density",
+    draft_temperature=0.9,
+)
+"""FIGURES"""
