@@ -26,8 +26,8 @@ from benchmarks.rate_grid import Ordered, Point, Sample, Setting, Step, describe
 from benchmarks.rate_rules import (
     BUDGET,
     Holds,
-    Mask,
     Reference,
+    by_sharpness,
     entropy_bits,
     gain,
     judge,
@@ -168,14 +168,12 @@ def choose(found: Sequence[Candidate], cases: Sequence[Case]) -> list[Candidate]
 
 
 def verdicts(case: Case, key: Key) -> list[Holds]:
-    """The chosen setting on ``case``, at its own draft temperature and others: all positions, then the sharp ones."""
+    """The chosen setting at each draft temperature, on all positions of ``case`` and by which of the two is sharper."""
     found = []
-    sharp = sharper_by_half(case.sample)
-    groups: list[tuple[str, Mask]] = [("all positions", np.ones(len(sharp), np.bool_))]
-    groups += [("target sharper by half or more", sharp), ("others", ~sharp)]
     for factor in DRAFT_TEMPERATURES:
         point = next(iter(case.measure([replace(key, draft_temperature=factor)], lambda: None).values()))
-        found += [judge("default", case.sample, name, mask, point, case.wholes) for name, mask in groups if mask.any()]
+        kinds = by_sharpness(case.sample)
+        found += [judge("default", case.sample, name, mask, point, case.wholes) for name, mask in kinds if mask.any()]
     return found
 
 
@@ -191,7 +189,7 @@ def markdown(cases: Sequence[Case], key: Key, others: Sequence[Candidate]) -> st
         "|---|---|---|" + "---|" * len(DRAFT_TEMPERATURES),
     ]
     for case in cases:
-        found = verdicts(case, key)
+        found = [h for h in verdicts(case, key) if h.verdict != "too few"]
         p, q = case.bits
         for h in found:
             if h.draft_temperature == key.draft_temperature:
@@ -200,6 +198,8 @@ def markdown(cases: Sequence[Case], key: Key, others: Sequence[Candidate]) -> st
                     f" {h.positions} | {h.whole:.3f} ({h.best_whole:.3f}) | {h.bytes:.1f} | {h.alpha:.3f} |"
                     f" {h.gain:+.3f} ± {h.gain_se:.3f} | {h.verdict} |"
                 )
+                if h.group == "target not sharper":
+                    continue
                 row = [f"{o.gain:+.3f}, {o.bytes:.1f} B: {o.verdict}" for o in found if o.group == h.group]
                 grid.append(f"| {case.pair} | {h.temperature:g} | {h.group} | " + " | ".join(row) + " |")
     best = ["| setting | of the whole distribution's acceptance | bytes, least to most |", "|---|---|---|"]

@@ -87,8 +87,8 @@ class Setting:
 
     @property
     def prior_text(self) -> str:
-        """For tables and labels: ``none``, ``density`` or ``table``, and the tails' scale."""
-        return f"{prior_name(self.prior)} {self.tail_scale:.2f}" if self.prior else "none"
+        """For tables and labels: ``none``, or a prior's name and the part of what is left out that goes to tails."""
+        return f"{prior_name(self.prior)} tails {self.tail_scale:.0%}" if self.prior else "none"
 
     @property
     def text(self) -> str:

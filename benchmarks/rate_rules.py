@@ -186,15 +186,26 @@ def _entropies(sample: Sample) -> tuple[Floats, Floats]:
     return entropy_bits(sample.targets), q
 
 
+def by_sharpness(sample: Sample) -> list[tuple[str, Mask]]:
+    """Return all positions, then three kinds of them by which of the two is sharper."""
+    p, q = _entropies(sample)
+    return [
+        ("all positions", np.ones(len(sample), np.bool_)),
+        ("target sharper by half or more", p <= q / 2),
+        ("target sharper by less", (p > q / 2) & (p < q)),
+        ("target not sharper", p >= q),
+    ]
+
+
 def groups(sample: Sample) -> list[tuple[str, Mask]]:
     """Kinds of positions: by which of the two is sharper, and by the draft's entropy at the target's temperature."""
     p, q = _entropies(sample)
     low, high = _ENTROPY_CUTS
+    everywhere, *kinds = by_sharpness(sample)
     found = [
-        ("all positions", np.ones(len(sample), np.bool_)),
+        everywhere,
         ("target sharper than draft", p < q),
-        ("target sharper by half or more", p <= q / 2),
-        ("target not sharper", p >= q),
+        *kinds,
         (f"draft entropy below {low:g} bit", q < low),
         (f"draft entropy {low:g} to {high:g} bit", (q >= low) & (q < high)),
         (f"draft entropy {high:g} bit or more", q >= high),

@@ -51,7 +51,7 @@ class Defaults:
 
 
 DEFAULTS = Defaults(
-    truncation=MinProb(0.0125),
+    truncation=MinProb(0.015),
     precision=Precision.LOG2_0,
     entropy="range",
     prior="density",
