@@ -66,7 +66,8 @@ def _panel(axes: Any, result: Result) -> None:
     ticks = [x for x in _TICKS if first < x < last * 1.5]
     axes.set_xticks(ticks, [str(x) for x in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_yticks([y / 10 for y in range(11) if low <= y / 10 <= high])
+    step = next(step for step in (1, 2, 5, 10) if step * 8 >= (high - low) * 100 or step == 10)
+    axes.set_yticks([y / 100 for y in range(0, 101, step) if low <= y / 100 <= high])
 
 
 def _wholes(axes: Any, references: Sequence[Reference]) -> None:
