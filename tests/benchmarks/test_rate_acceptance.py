@@ -288,7 +288,7 @@ def save_random_drafts(path, sharper=1.0):
 def test_program(tmp_path, capsys):
     drafts = save_random_drafts(tmp_path / "d.npz")
     argv = ["--drafts", str(drafts), "--temperature", "1", "0.7", "--draft-temperature", "0.7", "1", "--seed", "5"]
-    argv += ["--positions", "12", "--screened", "6", "--max-entries", "150"]
+    argv += ["--positions", "8", "--screened", "3", "--max-entries", "60"]
     table = tw.train_table(random_pair(50, seed=9)[0])
     (tmp_path / "table").write_bytes(table.to_bytes())
     argv += ["--table", str(tmp_path / "table")]
@@ -308,7 +308,7 @@ def test_program(tmp_path, capsys):
         *("default", "holds", "left_out", "screened", "measured"),
     }
     settings = result["settings"]
-    assert (settings["positions"], settings["screened"], settings["seed"]) == (12, 6, 5)
+    assert (settings["positions"], settings["screened"], settings["seed"]) == (8, 3, 5)
     assert settings["temperatures"] == [1.0, 0.7]
     assert settings["table"] == table.name
     for kind in ("screened", "measured"):
