@@ -19,6 +19,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def synthetic(vocab_size: int, seed: int = 0) -> Logits:
     """Logits (ROWS * 7, V) in which small ids are likelier, as in vocabularies in merge order."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(ROWS * 7, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
-    return rows.astype(np.float32)
+    return np.asarray(rows, dtype=np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------- contenders
@@ -192,6 +193,11 @@ def others(logits: Logits, k: int, rows: int) -> dict[str, Steps]:
     }
 
 
+def copied(logits: Logits) -> Steps:
+    """Nothing but a copy of the logits: the floor."""
+    return lambda i: logits[i].copy(), lambda _: b"", lambda _: None
+
+
 # ------------------------------------------------------------------------------------------------------------- timing
 
 
@@ -233,12 +239,14 @@ def measure_all(
                 steps = {backend.name: ours(backend, logits, k) for backend in backends()}
                 steps |= others(logits, k, lists)
                 if work == "list":
-                    steps["copy"] = (lambda i, logits=logits: logits[i].copy(), lambda _: b"", lambda _: None)
+                    steps["copy"] = copied(logits)
                 # The reference takes milliseconds: a few repetitions are enough for its median.
                 few = {name: found for name, found in steps.items() if name == "tslt reference"}
                 many = {name: found for name, found in steps.items() if name not in few}
                 found = measure(many, repetitions) | measure(few, max(5, repetitions // 20))
-                cells += [Cell(work, name, vocab_size, k, *found[name][0], found[name][1]) for name in steps]
+                for name in steps:
+                    (make, encode, decode), size = found[name]
+                    cells.append(Cell(work, name, vocab_size, k, make, encode, decode, size))
     return cells
 
 
@@ -303,7 +311,7 @@ def ratios(cells: Sequence[Cell], growth: Sequence[tuple[int, float]]) -> dict[s
         if tree:
             found[f"<2,2,2>, K=32, V={size}: encode + decode, us"] = tree.codec
     if growth:
-        steps = [later / earlier for (_, earlier), (_, later) in zip(growth, growth[1:], strict=False)]
+        steps = [later / earlier for (_, earlier), (_, later) in pairwise(growth)]
         found["decode time for twice the entries, worst"] = max(steps)
     return found
 

@@ -4,12 +4,16 @@ Two passes.  All settings are screened on few positions, and ``entropy="range"``
 estimated as those of ``"none"`` times the ratio of the two).  What is not clearly beaten is then measured on other
 positions, every list coded.  A position is sorted once, and settings that keep the same number of tokens share their
 list.
+
+With a prior, lists have tails of the size that ``TailScale`` finds for their pair, temperatures and truncation: it is
+computed from the positions of the first pass and used in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +21,9 @@ import numpy.typing as npt
 import tslt_wire as tw
 from benchmarks.drafts import Logits
 from benchmarks.format_base import Decoded, Floats, FormatError
-from tslt_wire.precision import quantise, weights_of
+from tslt_wire.distribution import LEAST_TAIL, TAIL_PARTS
+from tslt_wire.precision import masses_of, quantise, weights_of
+from tslt_wire.tail_scale import best_scale
 from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
 
 ENTROPIES = ("none", "range")
@@ -43,7 +49,7 @@ def truncations() -> list[Truncation]:
     return [
         *(TopK(k) for k in (4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 320)),
         *(TopP(p) for p in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
-        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.001)),
+        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.0125, 0.01, 0.005, 0.003, 0.001)),
         *(TopK(k) & MinProb(tau) for k, tau in ((8, 0.03), (16, 0.01), (32, 0.01), (64, 0.003))),
         *(TopK(k) & TopP(p) for k, p in ((8, 0.8), (16, 0.9), (32, 0.9), (64, 0.95), (320, 0.95))),
         TopP(0.9) & MinProb(0.01),
@@ -58,6 +64,11 @@ def describe(rule: Truncation) -> str:
     return f"{type(rule).__name__}({value:g})"
 
 
+def prior_name(prior: tw.Prior | None) -> str:
+    """``none``, the name of a plain prior, or ``table``."""
+    return prior.name.split(":")[0] if prior else "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One way to make and write a list."""
@@ -69,11 +80,21 @@ class Setting:
     truncation: Truncation
     precision: tw.Precision
     entropy: str
+    prior: tw.Prior | None = None
+    """The session's."""
+    tail_scale: float = 0.0
+    """As of ``sparsify``."""
+
+    @property
+    def prior_text(self) -> str:
+        """For tables and labels: ``none``, or a prior's name and the part of what is left out that goes to tails."""
+        return f"{prior_name(self.prior)} tails {self.tail_scale:.0%}" if self.prior else "none"
 
     @property
     def text(self) -> str:
         """For tables and labels."""
-        return f"{self.draft_temperature:g} T, {describe(self.truncation)}, {self.precision.value}, {self.entropy}"
+        parts = f"{self.draft_temperature:g} T", describe(self.truncation), self.precision.value, self.entropy
+        return ", ".join((*parts, self.prior_text) if self.prior else parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +157,8 @@ class Tempered:
         self._shifted = position.gaps / temperature
         probs = np.exp(self._shifted)
         self._dense = probs / probs.sum()
-        self._probs = self._dense[position.order]
+        self._masses = masses_of(self._shifted)[position.order]
+        self._running = np.cumsum(self._masses)
         self._sorted: dict[int, tuple[Indices, Indices]] = {}
 
     @property
@@ -146,9 +168,19 @@ class Tempered:
 
     def count(self, rule: Truncation) -> int:
         """How many tokens ``rule`` keeps."""
-        return rule.count(self._probs)
+        return rule.count(self._masses)
 
-    def list(self, count: int, precision: tw.Precision) -> tw.SparseDistribution:
+    def left_out(self, count: int) -> float:
+        """Probability of all but the ``count`` most probable tokens."""
+        return 1 - int(self._running[count - 1]) / int(self._running[-1])
+
+    def target_left_out(self, count: int, target: Floats) -> float:
+        """Probability that ``target`` (V,) gives to the same."""
+        return float(target[self._order[count:]].sum())
+
+    def list(
+        self, count: int, precision: tw.Precision, prior: tw.Prior | None = None, tail_scale: float = 0.0
+    ) -> tw.SparseDistribution:
         """What ``sparsify`` returns for a rule that keeps ``count`` tokens."""
         if count not in self._sorted:
             kept = self._order[:count]
@@ -156,7 +188,17 @@ class Tempered:
         ids = self._sorted[count][1]
         codes = quantise(precision, self._shifted[ids])
         sampled = weights_of(precision, codes) > 0
-        return tw.SparseDistribution(len(self._order), precision, ids[sampled].astype(np.int32), codes[sampled])
+        tail, outside = 0, self.left_out(count)
+        if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(self._order):
+            tail = min(int(outside * tail_scale * TAIL_PARTS + 0.5), TAIL_PARTS - 1)
+        return tw.SparseDistribution(
+            vocab_size=len(self._order),
+            precision=precision,
+            ids=ids[sampled].astype(np.int32),
+            codes=codes[sampled],
+            tail=tail,
+            prior=prior if tail else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,28 +231,41 @@ class _Writer:
 
     def __init__(self, draft: Tempered, target: Floats, *, read_back: bool = False) -> None:
         self._draft, self._target, self._read_back = draft, target, read_back
-        self._lists: dict[tuple[int, tw.Precision], tuple[tw.SparseDistribution, float]] = {}
-        self._sizes: dict[tuple[int, tw.Precision, str], int] = {}
+        self._lists: dict[tuple[int, Setting], tuple[tw.SparseDistribution, float]] = {}
+        self._sizes: dict[tuple[int, Setting], int] = {}
 
-    def made(self, count: int, precision: tw.Precision) -> tuple[tw.SparseDistribution, float]:
+    def made(self, count: int, setting: Setting) -> tuple[tw.SparseDistribution, float]:
         """Return the list and its overlap with the target."""
-        key = (count, precision)
+        key = (count, _same_lists(setting))
         if key not in self._lists:
-            q = self._draft.list(count, precision)
+            q = self._draft.list(count, setting.precision, setting.prior, setting.tail_scale)
             self._lists[key] = q, overlap(q, self._target)
         return self._lists[key]
 
-    def size(self, count: int, precision: tw.Precision, entropy: str) -> int:
+    def size(self, count: int, setting: Setting) -> int:
         """Bytes of the list; FormatError if it is to be read back and does not."""
-        key = (count, precision, entropy)
+        key = (count, replace(_same_lists(setting), entropy=setting.entropy))
         if key not in self._sizes:
-            q = self.made(count, precision)[0]
-            profile = tw.Profile(vocab_size=q.vocab_size, precision=precision, entropy=entropy)
+            q = self.made(count, setting)[0]
+            profile = profile_of(setting, q.vocab_size)
             data = tw.encode_list(q, profile)
             if self._read_back and tw.decode_list(data, profile) != q:
-                raise FormatError(f"a list of {len(q)} entries at {precision.value}, {entropy} did not read back")
+                raise FormatError(f"a list of {len(q)} entries did not read back: {setting.text}")
             self._sizes[key] = len(data)
         return self._sizes[key]
+
+
+def _same_lists(setting: Setting) -> Setting:
+    """``setting`` without what does not matter for a list of known length."""
+    return replace(setting, truncation=_ANY, entropy="none")
+
+
+_ANY = TopK(1)
+
+
+def profile_of(setting: Setting, vocab_size: int) -> tw.Profile:
+    """What two ends agree on who use ``setting``."""
+    return tw.Profile(vocab_size=vocab_size, precision=setting.precision, entropy=setting.entropy, prior=setting.prior)
 
 
 # -------------------------------------------------------------------------------------------------------------- passes
@@ -221,8 +276,21 @@ class Screened:
     """The first pass over one target temperature and one draft temperature."""
 
     points: list[Point]
+    """Each setting with ``"none"``, then with ``"range"``."""
     left_out: list[tuple[Truncation, float]]
     """Rules whose lists are too long, and the mean of their entries."""
+
+
+def tail_scales(sample: Sample, factor: float, rules: Sequence[Truncation]) -> list[float]:
+    """Return what ``TailScale`` converges to on ``sample`` for each of ``rules``; 0 where no list may have a tail."""
+    ours, theirs = np.zeros(len(rules)), np.zeros(len(rules))
+    for _, draft, target in sample.tempered(factor, lambda: None):
+        for r, rule in enumerate(rules):
+            count = draft.count(rule)
+            if draft.left_out(count) >= LEAST_TAIL:
+                ours[r] += draft.left_out(count)
+                theirs[r] += draft.target_left_out(count, target)
+    return [best_scale(b / a) if a else 0.0 for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
 
 
 def screen(
@@ -231,38 +299,43 @@ def screen(
     *,
     rules: Sequence[Truncation],
     precisions: Sequence[tw.Precision],
+    priors: Sequence[tw.Prior | None] = (None,),
     max_entries: int,
     step: Step,
 ) -> Screened:
-    """Measure all ``rules`` x ``precisions`` x entropy settings at draft temperature ``factor`` * target's.
+    """Measure ``rules`` x ``precisions`` x entropy settings x ``priors`` at draft temperature ``factor`` * target's.
 
-    Rules with a mean of more than ``max_entries`` entries are left out.  ``step`` is called once a position.
+    Rules with a mean of more than ``max_entries`` entries are left out, and plain priors where no list has a tail.
+    ``step`` is called once a position.
     """
     drafts = list(sample.tempered(factor, lambda: None))
     counts = np.array([[draft.count(rule) for rule in rules] for _, draft, _ in drafts])
     means = counts.mean(axis=0)
     used = [r for r in range(len(rules)) if means[r] <= max_entries]
-    shape = (len(rules), len(precisions), len(sample))
+    scales = tail_scales(sample, factor, rules)
+    keys = [
+        (r, Setting(sample.temperature, factor, rules[r], precision, "none", prior, scales[r] if prior else 0.0))
+        for r, prior, precision in product(used, priors, precisions)
+        if prior is None or prior.codes is not None or scales[r] > 0
+    ]
+    shape = (len(keys), len(sample))
     alphas, plain, coded = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     wanted = np.clip(_CODED_ENTRIES // np.maximum(means, 1), *_CODED_LISTS)
     for i, draft, target in drafts:
         writer = _Writer(draft, target)
-        for r in used:
-            for p, precision in enumerate(precisions):
-                count = int(counts[i, r])
-                alphas[r, p, i] = writer.made(count, precision)[1]
-                plain[r, p, i] = writer.size(count, precision, "none")
-                if i < wanted[r]:
-                    coded[r, p, i] = writer.size(count, precision, "range")
+        for n, (r, setting) in enumerate(keys):
+            count = int(counts[i, r])
+            alphas[n, i] = writer.made(count, setting)[1]
+            plain[n, i] = writer.size(count, setting)
+            if i < wanted[r]:
+                coded[n, i] = writer.size(count, replace(setting, entropy="range"))
         step()
     points = []
-    for r in used:
+    for n, (r, setting) in enumerate(keys):
         first = int(min(wanted[r], len(sample)))
-        for p, precision in enumerate(precisions):
-            ratio = coded[r, p, :first].sum() / plain[r, p, :first].sum()
-            for entropy, sizes in zip(ENTROPIES, (plain[r, p], plain[r, p] * ratio), strict=True):
-                setting = Setting(sample.temperature, factor, rules[r], precision, entropy)
-                points.append(Point(setting, float(means[r]), sizes, alphas[r, p]))
+        ratio = coded[n, :first].sum() / plain[n, :first].sum()
+        for entropy, sizes in zip(ENTROPIES, (plain[n], plain[n] * ratio), strict=True):
+            points.append(Point(replace(setting, entropy=entropy), float(means[r]), sizes, alphas[n]))
     return Screened(points, [(rules[r], float(means[r])) for r in range(len(rules)) if r not in used])
 
 
@@ -277,8 +350,8 @@ def remeasure(sample: Sample, settings: Sequence[Setting], step: Step) -> list[P
         kept = {rule: draft.count(rule) for rule in {s.truncation for s in settings}}
         for n, setting in enumerate(settings):
             count = kept[setting.truncation]
-            q, alphas[n, i] = writer.made(count, setting.precision)
-            sizes[n, i] = writer.size(count, setting.precision, setting.entropy)
+            q, alphas[n, i] = writer.made(count, setting)
+            sizes[n, i] = writer.size(count, setting)
             entries[n, i] = len(q)
     return [Point(s, float(entries[n].mean()), sizes[n], alphas[n]) for n, s in enumerate(settings)]
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from benchmarks.rate_grid import Point, describe
-from benchmarks.rate_rules import BUDGET, WITHIN, Reference, best_whole, whole
-
-if TYPE_CHECKING:
-    from benchmarks.rate_acceptance import Result
+from benchmarks.rate_measure import Result
+from benchmarks.rate_rules import ANY, BUDGET, WITHIN, Reference, best_whole, whole
 
 _BLUE, _ORANGE, _GREY, _GOLD, _CLOUD = "#0b6fb8", "#c8641a", "#606060", "#8a6d10", "#87929a"
+_TEAL, _GREEN = "#49c5b6", "#2e7d32"
 _FREE = 0.46
 """The lower part of a panel, right of the fronts' steep start: there is the text."""
 _ROWS = {"ksqs": 0.4, "paper": 0.34}
 """Where the K of a reference's points are written, as fractions of the axes' height."""
-_TEXT_TOP, _TEXT_STEP = 0.245, 0.05
+_TEXT_TOP, _TEXT_STEP = 0.29, 0.042
 _TICKS = tuple(1 << i for i in range(17))
 _RULES = {"within": ("B", f"cheapest within {WITHIN:g} of the best"), "budget": ("A", f"best in {BUDGET:g} B")}
 
@@ -28,7 +26,7 @@ _RULES = {"within": ("B", f"cheapest within {WITHIN:g} of the best"), "budget": 
 def plot_rate(results: Sequence[Result], path: Path) -> None:
     """One panel a target temperature: bytes (logarithmic) against acceptance; a PNG 1650 pixels wide."""
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas = Canvas(figsize=(11, 6.2 * len(results)), dpi=150, layout="constrained")
+        canvas = Canvas(figsize=(11, 7 * len(results)), dpi=150, layout="constrained")
         for axes, result in zip(canvas.subplots(len(results), 1, squeeze=False)[:, 0], results, strict=True):
             _panel(axes, result)
         canvas.savefig(path)
@@ -47,8 +45,12 @@ def _panel(axes: Any, result: Result) -> None:
     axes.set_xlim(first * 0.93, last * 4.2)
     axes.set_ylim(low, high)
     axes.scatter([p.bytes for p in cloud], [p.alpha for p in cloud], s=6, color="#b9c2c8", linewidths=0, zorder=1)
-    for entropy, colour, width in (("none", _ORANGE, 1.4), ("range", _BLUE, 2.2)):
-        front = result.front(entropy)
+    for entropy, priors, colour, width in (
+        ("none", True, _ORANGE, 1.4),
+        ("range", True, _BLUE, 2.6),
+        ("range", False, _TEAL, 1.2),  # on top: where tails do not help it is the same front
+    ):
+        front = result.front(entropy, priors=priors)
         xs, ys = [p.bytes for p in front], [p.alpha for p in front]
         axes.plot(xs, ys, color=colour, linewidth=width, marker="o", markersize=width + 0.8, zorder=3)
     axes.axvline(BUDGET, color=_BLUE, linewidth=0.6, alpha=0.5, zorder=1)
@@ -64,7 +66,8 @@ def _panel(axes: Any, result: Result) -> None:
     ticks = [x for x in _TICKS if first < x < last * 1.5]
     axes.set_xticks(ticks, [str(x) for x in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_yticks([y / 10 for y in range(11) if low <= y / 10 <= high])
+    step = next(step for step in (1, 2, 5, 10) if step * 8 >= (high - low) * 100 or step == 10)
+    axes.set_yticks([y / 100 for y in range(0, 101, step) if low <= y / 100 <= high])
 
 
 def _wholes(axes: Any, references: Sequence[Reference]) -> None:
@@ -94,22 +97,18 @@ def _series(axes: Any, rows: Sequence[Reference], name: str, colour: str, marker
 def _texts(axes: Any, result: Result) -> None:
     """Rings with letters around the recommended points; what they, the lines and the cloud are, below."""
     rows = []
-    for chosen in sorted((c for c in result.recommended if c.entropy == "any"), key=lambda c: _RULES[c.rule]):
-        point, (letter, rule) = chosen.point, _RULES[chosen.rule]
+    chosen = sorted((*_RULES[c.rule], c.point, _BLUE) for c in result.recommended if c.among == ANY)
+    for letter, rule, point, colour in [*chosen, ("D", "default profile", result.default_point, _GREEN)]:
         at = (point.bytes, point.alpha)
-        axes.scatter([at[0]], [at[1]], s=190, facecolors="white", edgecolors=_BLUE, linewidths=1.8, zorder=5)
-        axes.text(*at, letter, color=_BLUE, ha="center", va="center_baseline", fontweight="bold", fontsize=9, zorder=6)
-        rows.append((f"{letter}  {rule}: {point.bytes:.1f} B, {point.alpha:.3f} ({_short(point)})", _BLUE))
+        axes.scatter([at[0]], [at[1]], s=190, facecolors="white", edgecolors=colour, linewidths=1.8, zorder=5)
+        axes.text(*at, letter, color=colour, ha="center", va="center_baseline", fontweight="bold", fontsize=9, zorder=6)
+        rows.append((f"{letter}  {rule}: {point.bytes:.1f} B, {point.alpha:.3f} ({point.setting.text})", colour))
     rows += [
         ('Pareto front, entropy="range"', _BLUE),
+        ('Pareto front, entropy="range", no prior: no tails', _TEAL),
         ('Pareto front, entropy="none"', _ORANGE),
         ('other settings that are not clearly beaten, entropy="range"', _CLOUD),
     ]
     for i, (text, colour) in enumerate(rows):
         at = (0.985, _TEXT_TOP - _TEXT_STEP * i)
         axes.text(*at, text, color=colour, ha="right", fontsize=9, transform=axes.transAxes)
-
-
-def _short(point: Point) -> str:
-    s = point.setting
-    return f"draft at {s.draft_temperature:g} T, {describe(s.truncation)}, {s.precision.value}, {s.entropy}"

@@ -16,12 +16,13 @@ WITHIN = 0.01
 """The first rule: the cheapest setting that accepts at most so much less than the best one."""
 BUDGET = 16.0
 """The second rule: the setting of at most so many bytes, in the mean, that accepts most."""
+ANY, NO_PRIOR, PACKED = "all", "no prior", "packed, no prior"
 REFERENCE_KS = (8, 16, 32, 64, 320)
 _ENTROPY_CUTS = (2.0, 4.0)
 """Bits; classes of the draft's entropy, which a device knows."""
 _MIN_GROUP = 8
 """Nothing is said of fewer positions."""
-VERDICTS = ("holds", "undecided", "does not", "too few")
+VERDICTS = ("holds", "undecided", "does not", "too long", "too few")
 
 Mask = npt.NDArray[np.bool_]
 
@@ -86,8 +87,8 @@ class Recommended:
 
     rule: str
     """``within`` or ``budget``."""
-    entropy: str
-    """``any`` or ``none``: the entropy settings it chose from."""
+    among: str
+    """What it chose from: ``ANY`` of the settings, ``NO_PRIOR`` or ``PACKED``."""
     point: Point
     gain: float
     """Its acceptance less that of the whole distribution."""
@@ -106,19 +107,22 @@ def best_in_budget(front: Sequence[Point], budget: float = BUDGET) -> Point | No
 
 
 def recommend(points: Sequence[Point], full: Reference) -> list[Recommended]:
-    """Apply both rules to all of ``points`` and to those without entropy coding (one target temperature)."""
+    """Apply both rules to all of ``points``, to those without a prior, and to those without entropy coding either."""
     found = []
-    for entropy, chosen in (("any", points), ("none", [p for p in points if p.setting.entropy == "none"])):
+    plain = [p for p in points if p.setting.prior is None]
+    packed = [p for p in plain if p.setting.entropy == "none"]
+    for kind, chosen in ((ANY, points), (NO_PRIOR, plain), (PACKED, packed)):
         front = pareto_front(chosen)
         if not front:
             continue
         for rule, point in (("within", within_of_best(front)), ("budget", best_in_budget(front))):
             if point is not None:
-                found.append(Recommended(rule, entropy, point, *_gain(point.alphas, full.alphas)))
+                found.append(Recommended(rule, kind, point, *gain(point.alphas, full.alphas)))
     return found
 
 
-def _gain(alphas: Floats, full: Floats) -> tuple[float, float]:
+def gain(alphas: Floats, full: Floats) -> tuple[float, float]:
+    """Mean of ``alphas - full``, and its standard error."""
     differences = alphas - full
     return float(differences.mean()), standard_error(differences)
 
@@ -130,25 +134,34 @@ def _gain(alphas: Floats, full: Floats) -> tuple[float, float]:
 class Holds:
     """Whether at most 16 bytes accept as much as the whole distribution, for a kind of positions."""
 
+    of: str
+    """``best``: of the setting that accepts most there in 16 bytes; ``default``: of the default profile."""
     temperature: float
+    draft_temperature: float | None
+    """Of the setting, as a multiple of the target's."""
     group: str
     positions: int
     whole: float
-    """Acceptance of the whole distribution there."""
+    """Acceptance of the whole distribution there, at the target's temperature."""
+    best_whole: float
+    """The same at the draft temperature that is best there."""
     setting: str | None
-    """Of at most 16 bytes there, the one that accepts most; None if there is none."""
+    """None if no setting has at most 16 bytes there."""
     bytes: float
     alpha: float
     gain: float
+    """``alpha`` less ``whole``."""
     gain_se: float
 
     @property
     def verdict(self) -> str:
-        """``holds`` or ``does not``; ``undecided`` within two standard errors, ``too few`` positions."""
+        """``holds`` or ``does not``; ``undecided`` within two standard errors; ``too long``; ``too few`` positions."""
         if self.positions < _MIN_GROUP:
             return "too few"
         if self.setting is None:
             return "does not"
+        if self.bytes > BUDGET:
+            return "too long"
         if abs(self.gain) < 2 * self.gain_se:
             return "undecided"
         return "holds" if self.gain >= 0 else "does not"
@@ -160,17 +173,39 @@ def entropy_bits(probs: Floats) -> Floats:
     return np.asarray(-(probs * logs).sum(axis=-1))
 
 
-def groups(sample: Sample) -> list[tuple[str, Mask]]:
-    """Kinds of positions: by which of the two is sharper, and by the draft's entropy at the target's temperature."""
+def sharper_by_half(sample: Sample) -> Mask:
+    """Return where the target's entropy is at most half the draft's, (N,)."""
+    p, q = _entropies(sample)
+    return np.asarray(p <= q / 2)
+
+
+def _entropies(sample: Sample) -> tuple[Floats, Floats]:
+    """Bits of the target's and of the draft's distributions, (N,) each, at the target's temperature."""
     drafts: Sequence[Ordered] = sample.drafts
     q = np.array([entropy_bits(Tempered(d, sample.temperature).dense) for d in drafts])
-    p = entropy_bits(sample.targets)
-    low, high = _ENTROPY_CUTS
-    found = [
+    return entropy_bits(sample.targets), q
+
+
+def by_sharpness(sample: Sample) -> list[tuple[str, Mask]]:
+    """Return all positions, then three kinds of them by which of the two is sharper."""
+    p, q = _entropies(sample)
+    return [
         ("all positions", np.ones(len(sample), np.bool_)),
-        ("target sharper than draft", p < q),
-        ("target sharper by half or more", p < q / 2),
+        ("target sharper by half or more", p <= q / 2),
+        ("target sharper by less", (p > q / 2) & (p < q)),
         ("target not sharper", p >= q),
+    ]
+
+
+def groups(sample: Sample) -> list[tuple[str, Mask]]:
+    """Kinds of positions: by which of the two is sharper, and by the draft's entropy at the target's temperature."""
+    p, q = _entropies(sample)
+    low, high = _ENTROPY_CUTS
+    everywhere, *kinds = by_sharpness(sample)
+    found = [
+        everywhere,
+        ("target sharper than draft", p < q),
+        *kinds,
         (f"draft entropy below {low:g} bit", q < low),
         (f"draft entropy {low:g} to {high:g} bit", (q >= low) & (q < high)),
         (f"draft entropy {high:g} bit or more", q >= high),
@@ -178,24 +213,38 @@ def groups(sample: Sample) -> list[tuple[str, Mask]]:
     return [(name, mask) for name, mask in found if mask.any()]
 
 
-def where_it_holds(sample: Sample, points: Sequence[Point], full: Reference) -> list[Holds]:
+def where_it_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Holds]:
     """For each kind of positions, the best of ``points`` in 16 bytes there against the whole distribution there."""
     found = []
     for name, mask in groups(sample):
         fitting = [p for p in points if p.sizes[mask].mean() <= BUDGET]
         best = max(fitting, key=lambda p: float(p.alphas[mask].mean()), default=None)
-        gain, error = _gain(best.alphas[mask], full.alphas[mask]) if best else (float("-inf"), 0.0)
-        found.append(
-            Holds(
-                temperature=sample.temperature,
-                group=name,
-                positions=int(mask.sum()),
-                whole=float(full.alphas[mask].mean()),
-                setting=best.setting.text if best else None,
-                bytes=float(best.sizes[mask].mean()) if best else 0.0,
-                alpha=float(best.alphas[mask].mean()) if best else 0.0,
-                gain=gain if best else -float(full.alphas[mask].mean()),
-                gain_se=error,
-            )
-        )
+        found.append(judge("best", sample, name, mask, best, beside))
     return found
+
+
+def where_default_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Holds]:
+    """For each kind of positions, the default profile at each draft temperature (``points``), long or not."""
+    return [judge("default", sample, name, mask, point, beside) for name, mask in groups(sample) for point in points]
+
+
+def judge(of: str, sample: Sample, group: str, mask: Mask, point: Point | None, beside: Sequence[Reference]) -> Holds:
+    """Compare ``point`` (None: no setting is short enough) with the whole distribution at the positions of ``mask``."""
+    wholes = [r.alphas[mask] for r in beside if r.name == "whole"]
+    full = whole(beside).alphas[mask]
+    alphas = point.alphas[mask] if point else np.zeros(len(full))
+    difference, error = gain(alphas, full)
+    return Holds(
+        of=of,
+        temperature=sample.temperature,
+        draft_temperature=point.setting.draft_temperature if point else None,
+        group=group,
+        positions=int(mask.sum()),
+        whole=float(full.mean()),
+        best_whole=max(float(alphas.mean()) for alphas in wholes),
+        setting=point.setting.text if point else None,
+        bytes=float(point.sizes[mask].mean()) if point else 0.0,
+        alpha=float(alphas.mean()),
+        gain=difference,
+        gain_se=error,
+    )

@@ -47,18 +47,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument(
         "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
     )
-    draft.add_argument("--draft-temperature", type=float, metavar="T", help="(the target's)")
-    draft.add_argument("--k", type=int, default=32, metavar="K", help="tokens a list (%(default)s)")
-    draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
-    draft.add_argument("--precision", default="log2/1", choices=[p.value for p in tw.Precision])
+    times = f"({tw.DEFAULTS.draft_temperature:g} times the target's)"
+    draft.add_argument("--draft-temperature", type=float, metavar="T", help=times)
+    draft.add_argument("--k", type=int, metavar="K", help="list at most so many tokens (no limit)")
+    least = "list no token less probable than this (without --k: that of the default profile, tslt_wire.defaults)"
+    draft.add_argument("--min-prob", type=float, metavar="Q", help=least)
+    draft.add_argument("--precision", default=tw.DEFAULTS.precision.value, choices=[p.value for p in tw.Precision])
     draft.add_argument(
         "--entropy",
-        default="range",
+        default=tw.DEFAULTS.entropy,
         choices=["range", "zstd", "none"],
         help="coder of the lists; zstd suits whole distributions and long prompts (%(default)s)",
     )
     draft.add_argument(
-        "--prior", default="density", choices=PLAIN_PRIORS, help="spreads what lists leave out (%(default)s)"
+        "--prior", default=tw.DEFAULTS.prior, choices=PLAIN_PRIORS, help="spreads what lists leave out (%(default)s)"
     )
     draft.add_argument(
         "--table", type=Path, metavar="FILE", help="trained prior, if the edge has it too (examples.train_prior)"
@@ -144,15 +146,18 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
-    truncation: Truncation = tw.TopK(args.k)
-    temperature = args.temperature if args.draft_temperature is None else args.draft_temperature
+    truncation: Truncation = tw.DEFAULTS.truncation if args.k is None else tw.TopK(args.k)
+    temperature = args.draft_temperature
+    if temperature is None:
+        temperature = args.temperature * tw.DEFAULTS.draft_temperature
     replacement = not args.without_replacement
     widest = max(args.expansion)
     if args.temperature == 0 and widest > 1:
         # The target will take one child: the most probable ones, all different, are the best bets.
         truncation, temperature, replacement = tw.TopK(widest), 1.0, False
     if args.min_prob is not None:
-        truncation = truncation & tw.MinProb(args.min_prob)
+        least = tw.MinProb(args.min_prob)
+        truncation = least if truncation is tw.DEFAULTS.truncation else truncation & least
     return DraftSettings(
         expansion=args.expansion,
         temperature=temperature,

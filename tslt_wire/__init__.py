@@ -5,6 +5,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.backends import backend, decode, decode_list, encode, encode_list, sparsify, sparsify_batch
+from tslt_wire.defaults import DEFAULTS
 from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.edge_session import EdgeSession
@@ -57,6 +58,7 @@ from tslt_wire.verify import verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULTS",
     "SPEC_VERSION",
     "Bye",
     "DecodeError",

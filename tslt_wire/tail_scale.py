@@ -21,6 +21,11 @@ _KEEP = 0.5 ** (1 / 200)
 """What a list counts for after another one: half after 200 of them."""
 
 
+def best_scale(ratio: float) -> float:
+    """Return the best ``tail_scale`` where the target gives unlisted tokens ``ratio`` times what the draft gives."""
+    return min(1.0, max(0.0, (ratio - _LOW) / (_HIGH - _LOW)))
+
+
 class TailScale:
     """Estimates, from a device's own verdicts, the best ``tail_scale`` for ``sparsify``.
 
@@ -41,7 +46,7 @@ class TailScale:
     @property
     def scale(self) -> float:
         """Part of the left-out probability that lists should give to their tails, 0 to 1; 0: no tails."""
-        return min(1.0, max(0.0, (self.ratio - _LOW) / (_HIGH - _LOW)))
+        return best_scale(self.ratio)
 
     def update(self, left_out: float, listed: bool) -> None:
         """Learn from one position: ``left_out`` of its list, and whether it listed the token that the text got there.

@@ -37,6 +37,25 @@ def save(model, folder, words):
     return str(folder)
 
 
+def test_the_device_drafts_with_the_default_profile_unless_told_otherwise():
+    args = device_command.parse([])
+    settings = device_command.draft_settings(args)
+    own = tw.DEFAULTS
+    assert (settings.truncation, settings.precision) == (own.truncation, own.precision.value)
+    assert (args.entropy, args.prior) == (own.entropy, own.prior)
+    assert settings.temperature == pytest.approx(args.temperature * own.draft_temperature)
+    for options, rule in (
+        (("--k", "8"), tw.TopK(8)),
+        (("--min-prob", "0.1"), tw.MinProb(0.1)),
+        (("--k", "8", "--min-prob", "0.1"), tw.TopK(8) & tw.MinProb(0.1)),
+    ):
+        assert device_command.draft_settings(device_command.parse(options)).truncation == rule
+    told = device_command.parse(["--draft-temperature", "1.1", "--temperature", "0.7"])
+    assert device_command.draft_settings(told).temperature == 1.1
+    greedy = device_command.parse(["--temperature", "0"])
+    assert device_command.draft_settings(greedy).temperature == 0
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Folders of a tiny target, its draft, and a draft with another vocabulary."""
