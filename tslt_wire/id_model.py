@@ -27,7 +27,7 @@ MAX_URN = 32
 LEAF = 32
 """Sets among at most so many free ids are one uniform number: which of all such sets."""
 SHARE_BITS = 12
-"""The lower part's share of the prior is rounded to one of 76 numbers of 12 bits."""
+"""The lower part's share of the prior is rounded to one of 74 numbers of 12 bits."""
 URN_BITS = 16
 """The weights of an urn's outcomes sum to 2**16."""
 OCTAVE_MASSES: tuple[tuple[int, ...], ...] = (
@@ -71,9 +71,17 @@ class FreeIds:
         skipped = set(self._excluded[bisect_left(self._excluded, low) : bisect_left(self._excluded, high)])
         return [token for token in range(low, high) if token not in skipped]
 
+    def ranks(self, low: int, ids: Sequence[int]) -> list[int]:
+        """How many free ids of ``low`` and above come before each of ``ids``."""
+        if not self._excluded:
+            return [token - low for token in ids]
+        return [self.count(low, token) for token in ids]
+
     def nth(self, low: int, rank: int) -> int:
         """Return the free id that has ``rank`` free ids of ``low`` and above before it."""
         token = low + rank
+        if not self._excluded:
+            return token
         for other in self._excluded[bisect_left(self._excluded, low) :]:
             if other > token:
                 break
@@ -82,7 +90,7 @@ class FreeIds:
 
 
 def share(left: int, right: int) -> int:
-    """The lower part's share of ``left + right``, in 4096ths, rounded to one of 76 values; 0 < share < 4096."""
+    """The lower part's share of ``left + right``, in 4096ths, rounded to one of 74 values; 0 < share < 4096."""
     if left + right == 0:
         return _SHARES >> 1
     exact = (left << SHARE_BITS) // (left + right)
@@ -189,7 +197,7 @@ def _split(coder: Coder, k: int, n: int, left: int, right: int, balls: int, part
 
 def _leaf(coder: Coder, free: FreeIds, low: int, size: int, n: int, ids: Sequence[int]) -> list[int]:
     """Code ``n`` of the ``size`` free ids from ``low`` on: the number of the set, sorted by its largest ids."""
-    ranks = [free.count(low, token) for token in ids]
+    ranks = free.ranks(low, ids)
     number = coder.uniform(sum(comb(rank, i) for i, rank in enumerate(ranks, 1)), comb(size, n))
     if coder.reads:
         ranks = []

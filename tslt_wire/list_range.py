@@ -81,6 +81,8 @@ class ListModel:
         self._size = 0
         self._entries = 0
         self._lists = 0
+        self._last: tuple[list[int], list[int]] | None = None
+        """Ids and codes of the list before, of which nothing is learnt until there is a next one."""
         self._seen: dict[int, tuple[int, int, int]] = {}
         """Token: how many lists had it, the number of the last of them, its best class."""
         self._hits: dict[tuple[int, int, int, int], list[int]] = {}
@@ -88,6 +90,8 @@ class ListModel:
     def code(self, q: SparseDistribution | None, max_entries: int) -> SparseDistribution:
         """Code one list; a writer is given it, a reader None.  DecodeError if the bytes hold none."""
         coder, vocab_size = self._coder, self._vocab_size
+        if self._last is not None:
+            self._learn(*self._last)
         size = self._code_size(len(q) if q is not None else 0)
         if size > max_entries:
             raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
@@ -113,7 +117,7 @@ class ListModel:
                 )
             except ValueError as error:
                 raise DecodeError(ErrorCode.BAD_LIST, str(error)) from error
-        self._learn(ids, codes)
+        self._last = ids, codes
         return q
 
     # ------------------------------------------------------------------------------------------------------------ size
