@@ -89,7 +89,7 @@ def exact_limits(message: tw.Message) -> dict[str, int]:
     if isinstance(message, tw.Draft):
         exact["max_nodes"] = max(1, len(message.tree))
         exact["max_depth"] = max(message.tree.depths, default=1)
-        exact["max_entries"] = max(1, sum(map(len, message.evidence.lists.values())))
+        exact["max_entries"] = max(1, sum(map(len, message.lists.values())))
     if isinstance(message, tw.Prompt):
         exact["max_prompt_tokens"] = max(1, len(message.tokens))
     return exact

@@ -93,7 +93,7 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
         found = {item["parent"]: list_from(item, precision, profile) for item in lists}
         evidence = tw.ListEvidence(found, not value.pop("without_replacement"))
         return tw.Draft(tree=tree, evidence=evidence, **value)
-    for name in ("tokenizer", "transcript", "resume"):
+    for name in ("tokenizer", "transcript", "resume", "coupling"):
         if name in value:
             value[name] = bytes.fromhex(value[name])
     if "limits" in value:

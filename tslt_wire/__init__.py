@@ -5,6 +5,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.codec import decode, encode
+from tslt_wire.coupling import Coupling
 from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution, sparsify
 from tslt_wire.edge_session import EdgeSession
@@ -32,11 +33,14 @@ from tslt_wire.list_codec import decode_list, encode_list
 from tslt_wire.messages import (
     SPEC_VERSION,
     Bye,
+    CoupledEvidence,
     Draft,
     Error,
+    Evidence,
     Extension,
     Hello,
     ListEvidence,
+    MatchEvidence,
     Message,
     Prompt,
     Verdict,
@@ -60,6 +64,8 @@ __version__ = "0.1.0"
 __all__ = [
     "SPEC_VERSION",
     "Bye",
+    "CoupledEvidence",
+    "Coupling",
     "DecodeError",
     "DecodeLimits",
     "DeviceSession",
@@ -70,10 +76,12 @@ __all__ = [
     "Error",
     "ErrorCode",
     "Event",
+    "Evidence",
     "Extension",
     "Hello",
     "ListEvidence",
     "LocalProtocolError",
+    "MatchEvidence",
     "Message",
     "MinProb",
     "MissingPackage",
