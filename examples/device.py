@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 
 import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_table, load_tokenizer, set_up
+from tslt_wire.negotiation import OUR_EVIDENCE, our_entropy
 from tslt_wire.prior import PLAIN_PRIORS
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
 
+EVIDENCE = {"list": "list", "full": "list", "match": "match", "coupled": "coupled"}
+"""What ``--evidence`` takes, and the evidence that it means on the wire."""
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
 
@@ -48,14 +51,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
     )
     draft.add_argument("--draft-temperature", type=float, metavar="T", help="(the target's)")
-    draft.add_argument("--k", type=int, default=32, metavar="K", help="tokens a list (%(default)s)")
+    draft.add_argument(
+        "--evidence",
+        default="list",
+        choices=list(EVIDENCE),
+        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone (%(default)s)",
+    )
+    draft.add_argument("--k", type=int, metavar="K", help="tokens a list (list: 32; else all)")
     draft.add_argument("--min-prob", type=float, metavar="Q", help="drop listed tokens less probable than this")
     draft.add_argument("--precision", default="log2/1", choices=[p.value for p in tw.Precision])
     draft.add_argument(
         "--entropy",
-        default="range",
         choices=["range", "zstd", "none"],
-        help="coder of the lists; zstd suits whole distributions and long prompts (%(default)s)",
+        help="coder of the lists; zstd suits whole distributions and long prompts (range; full: zstd, if it is there)",
     )
     draft.add_argument(
         "--prior", default="density", choices=PLAIN_PRIORS, help="spreads what lists leave out (%(default)s)"
@@ -65,6 +73,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
+    if args.entropy is None:
+        # The range coder takes seconds for lists of a whole vocabulary.
+        whole = "zstd" if "zstd" in our_entropy() else "none"
+        args.entropy = whole if args.evidence == "full" else "range"
     if args.tokens < 1:
         parser.error("--tokens must be at least 1")
     if args.transport == "zmq" and args.ca:
@@ -100,6 +112,7 @@ async def run(args: argparse.Namespace) -> None:
         tokenizer=vocabulary.fingerprint,
         model=model.model_id,
         sampling=sampling,
+        evidence=tuple(dict.fromkeys((EVIDENCE[args.evidence], *OUR_EVIDENCE))),
         entropy=tuple(dict.fromkeys((args.entropy, "none"))),
         priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
         extra=WANTED,
@@ -144,7 +157,8 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
-    truncation: Truncation = tw.TopK(args.k)
+    kept = 32 if args.k is None and args.evidence == "list" else args.k
+    truncation: Truncation | None = None if kept is None else tw.TopK(kept)
     temperature = args.temperature if args.draft_temperature is None else args.draft_temperature
     replacement = not args.without_replacement
     widest = max(args.expansion)
@@ -152,13 +166,15 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
         # The target will take one child: the most probable ones, all different, are the best bets.
         truncation, temperature, replacement = tw.TopK(widest), 1.0, False
     if args.min_prob is not None:
-        truncation = truncation & tw.MinProb(args.min_prob)
+        rule = tw.MinProb(args.min_prob)
+        truncation = rule if truncation is None else truncation & rule
     return DraftSettings(
         expansion=args.expansion,
         temperature=temperature,
         truncation=truncation,
         precision=args.precision,
         replacement=replacement,
+        evidence=EVIDENCE[args.evidence],
     )
 
 
