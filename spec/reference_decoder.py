@@ -1067,7 +1067,7 @@ def verify(
         at = accepted
 
 
-# ------------------------------------------------------------------- 6.4, 6.5: drafts without lists, shared random numbers
+# ----------------------------------------------------------- 6.4, 6.5: drafts without lists, shared random numbers
 
 
 def draft_ids(bits: Bits, profile: Profile, limits: Limits) -> Json:
@@ -1091,9 +1091,8 @@ def follow(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: list[
             exact = [Fraction(part) for part in p]
             y = bisect_right(list(accumulate(exact)), Fraction(uniforms.pop(0)) * sum(exact))
         else:
-            assert coupling is not None
             runners = [x for x, rate in enumerate(p) if rate > 0]
-            y = race(coupling, position, runners, [p[x] for x in runners])[0]
+            y = race(coupling or {}, position, runners, [p[x] for x in runners])[0]
         children = {draft["tokens"][node]: node for node, parent in enumerate(draft["parents"]) if parent == at}
         if y not in children:
             return {"round": draft["round"], "node": at, "token": y}

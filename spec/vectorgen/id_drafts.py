@@ -272,7 +272,8 @@ def build_numbers() -> list[Json]:
         for i, place in enumerate(places)
     ]
     races = [_race(i, place) for i, place in enumerate(places)]
-    return [{"tests": philox}, {"tests": uniforms}, {"tests": races}]
+    tests = {"philox": philox, "uniforms": uniforms, "race": races}
+    return [{"what": what, "tests": cases} for what, cases in tests.items()]
 
 
 def _place(id_: str, comment: str, flag: str, key: bytes, epoch: int, position: int) -> Json:
