@@ -181,7 +181,7 @@ class TsltFrame(Bitstream[Round, tw.Draft]):
 
     def lists(self, item: tw.Draft) -> list[Decoded]:
         """See Format.lists: in the order of ``tree.inner``."""
-        return [Decoded(q.ids, q.probs) for q in item.evidence.lists.values()]
+        return [Decoded(q.ids, q.probs) for q in item.lists.values()]
 
     def tokens(self, item: tw.Draft) -> int:
         """Nodes of the tree."""

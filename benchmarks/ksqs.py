@@ -135,7 +135,7 @@ class Bench:
             sizes, ideals, sizes_formula = [], [], []
             for source in self.drafts.trees():
                 draft = writer.prepare(source, k=k, temperature=temperature)
-                lists = list(draft.evidence.lists.values())
+                lists = list(draft.lists.values())
                 sizes.append(len(tw.encode(draft, writer.profile)) / len(lists))
                 ideals.append(ideal_bytes(lists, writer.profile) / len(lists))
                 item = formula.prepare(source.draft[0], k=k, temperature=temperature)

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 
 import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_table, load_tokenizer, set_up
+from tslt_wire.negotiation import OUR_EVIDENCE, our_entropy
 from tslt_wire.prior import PLAIN_PRIORS
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
 
+EVIDENCE = {"list": "list", "full": "list", "match": "match", "coupled": "coupled"}
+"""What ``--evidence`` takes, and the evidence that it means on the wire."""
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
 
@@ -47,17 +50,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument(
         "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
     )
-    times = f"({tw.DEFAULTS.draft_temperature:g} times the target's)"
+    times = f"(list: {tw.DEFAULTS.draft_temperature:g} times the target's; else the target's)"
     draft.add_argument("--draft-temperature", type=float, metavar="T", help=times)
+    draft.add_argument(
+        "--evidence",
+        default="list",
+        choices=list(EVIDENCE),
+        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone (%(default)s)",
+    )
     draft.add_argument("--k", type=int, metavar="K", help="list at most so many tokens (no limit)")
-    least = "list no token less probable than this (without --k: that of the default profile, tslt_wire.defaults)"
+    least = "list no token less probable than this (list, without --k: that of the default profile, tslt_wire.defaults)"
     draft.add_argument("--min-prob", type=float, metavar="Q", help=least)
     draft.add_argument("--precision", default=tw.DEFAULTS.precision.value, choices=[p.value for p in tw.Precision])
     draft.add_argument(
         "--entropy",
-        default=tw.DEFAULTS.entropy,
         choices=["range", "zstd", "none"],
-        help="coder of the lists; zstd suits whole distributions and long prompts (%(default)s)",
+        help="coder of the lists; zstd suits whole distributions and long prompts (range; full: zstd, if it is there)",
     )
     draft.add_argument(
         "--prior", default=tw.DEFAULTS.prior, choices=PLAIN_PRIORS, help="spreads what lists leave out (%(default)s)"
@@ -67,6 +75,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
+    if args.entropy is None:
+        # The range coder takes seconds for lists of a whole vocabulary.
+        whole = "zstd" if "zstd" in our_entropy() else "none"
+        args.entropy = whole if args.evidence == "full" else "range"
     if args.tokens < 1:
         parser.error("--tokens must be at least 1")
     if args.transport == "zmq" and args.ca:
@@ -102,6 +114,7 @@ async def run(args: argparse.Namespace) -> None:
         tokenizer=vocabulary.fingerprint,
         model=model.model_id,
         sampling=sampling,
+        evidence=tuple(dict.fromkeys((EVIDENCE[args.evidence], *OUR_EVIDENCE))),
         entropy=tuple(dict.fromkeys((args.entropy, "none"))),
         priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
         extra=WANTED,
@@ -146,10 +159,13 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
-    truncation: Truncation = tw.DEFAULTS.truncation if args.k is None else tw.TopK(args.k)
+    default = tw.DEFAULTS if args.evidence == "list" else None
+    truncation: Truncation | None = None if args.k is None else tw.TopK(args.k)
+    if default and truncation is None:
+        truncation = default.truncation
     temperature = args.draft_temperature
     if temperature is None:
-        temperature = args.temperature * tw.DEFAULTS.draft_temperature
+        temperature = args.temperature * (default.draft_temperature if default else 1)
     replacement = not args.without_replacement
     widest = max(args.expansion)
     if args.temperature == 0 and widest > 1:
@@ -157,13 +173,14 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
         truncation, temperature, replacement = tw.TopK(widest), 1.0, False
     if args.min_prob is not None:
         least = tw.MinProb(args.min_prob)
-        truncation = least if truncation is tw.DEFAULTS.truncation else truncation & least
+        truncation = least if truncation in (None, tw.DEFAULTS.truncation) else truncation & least
     return DraftSettings(
         expansion=args.expansion,
         temperature=temperature,
         truncation=truncation,
         precision=args.precision,
         replacement=replacement,
+        evidence=EVIDENCE[args.evidence],
     )
 
 

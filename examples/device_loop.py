@@ -16,10 +16,10 @@ import numpy as np
 from tslt_transports.link import Link, LinkClosed
 
 import tslt_wire as tw
-from examples.llama_draft import DraftSession
+from examples.llama_draft import DraftSession, Pick
 from examples.timing import verify_seconds
 from examples.untrusted import printable
-from tslt_wire.negotiation import context_of
+from tslt_wire.negotiation import OUR_EVIDENCE, context_of
 from tslt_wire.truncation import Truncation
 
 
@@ -38,7 +38,13 @@ class DraftSettings:
     truncation: Truncation | None = field(default_factory=lambda: tw.TopK(32))
     precision: str = "log2/2"
     replacement: bool = True
-    """Whether siblings are sampled with replacement."""
+    """Whether siblings are sampled with replacement; evidence ``list`` alone."""
+    evidence: str = "list"
+    """What travels with the tokens, and so how they are chosen and checked: ``list``, ``match`` or ``coupled``."""
+
+    def __post_init__(self) -> None:
+        if self.evidence not in OUR_EVIDENCE:
+            raise ValueError(f"evidence must be one of {list(OUR_EVIDENCE)}, got {self.evidence!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +128,12 @@ class Device:
         await asyncio.to_thread(self._text.set_prefix, list(self.session.prefix))
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
-        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window."""
+        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window.
+
+        Raises EdgeError if the edge has not agreed to the evidence.
+        """
+        if settings.evidence not in self._welcome.evidence:
+            raise EdgeError(f"the edge at {self._link.peer} takes {list(self._welcome.evidence)}, not this evidence")
         self._check_expansion(settings.expansion)
         left = max_tokens
         while left > 0 and self.session.state is tw.State.IDLE:
@@ -154,6 +165,7 @@ class Device:
 
     async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
         started = time.perf_counter()
+        has_lists = settings.evidence == "list"
         tree, lists = await asyncio.to_thread(
             self._text.draft,
             expansion,
@@ -162,11 +174,16 @@ class Device:
             precision=settings.precision,
             rng=self._rng,
             replacement=settings.replacement,
-            prior=self.prior,
+            prior=self.prior if has_lists else None,
             tail_scale=self.tail_scale,
+            pick=self._pick(settings),
         )
         sent, received = self._link.bytes_sent, self._link.bytes_received
-        self.session.send_draft(tree, tw.ListEvidence(lists, settings.replacement))
+        if has_lists:
+            evidence: tw.Evidence = tw.ListEvidence(lists, settings.replacement)
+        else:
+            evidence = tw.MatchEvidence() if settings.evidence == "match" else tw.CoupledEvidence()
+        self.session.send_draft(tree, evidence)
         drafted = time.perf_counter()
         event = await self._exchange()
         answered = time.perf_counter()
@@ -183,7 +200,7 @@ class Device:
             drafted=len(expansion),
             # A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
             tried=len(path) + bool(tree.children(verdict.node) and not verdict.end),
-            lists=len(lists),
+            lists=len(event.draft.lists),
             nodes=len(tree),
             uplink_bytes=self._link.bytes_sent - sent,
             downlink_bytes=self._link.bytes_received - received,
@@ -191,6 +208,15 @@ class Device:
             link_s=answered - drafted - verify_s,
             verify_s=verify_s,
         )
+
+    def _pick(self, settings: DraftSettings) -> Pick | None:
+        """How children are chosen if they are not sampled from a list that is sent."""
+        if settings.evidence == "match":
+            # The edge samples on its own: the best bet is what it is most likely to draw.
+            return lambda q, count, position: q.likeliest(count)
+        if settings.evidence == "coupled" and self.session.coupling is not None:
+            return self.session.coupling.children
+        return None
 
     async def _exchange(self) -> tw.Event:
         """Send what is queued and return the next event."""

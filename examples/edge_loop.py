@@ -18,7 +18,7 @@ from tslt_transports.link import Link, LinkClosed, Listener
 import tslt_wire as tw
 from examples.llama_model import ContextFull
 from examples.llama_target import TargetModel, TargetSession
-from examples.seeds import edge_rng
+from examples.seeds import coupling_key, edge_rng
 from examples.timing import with_verify_time
 from examples.untrusted import printable
 
@@ -88,6 +88,7 @@ async def serve(
                 model,
                 settings,
                 rng=edge_rng(seed, number),
+                coupling=coupling_key(seed, number),
                 turn=turn,
                 idle_timeout_s=idle_timeout_s,
                 on_round=on_round,
@@ -112,12 +113,13 @@ class EdgeDevice:
         settings: tw.EdgeSettings,
         *,
         rng: np.random.Generator,
+        coupling: bytes,
         turn: asyncio.Semaphore,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         on_round: Callable[[EdgeRound], None] = lambda _: None,
     ) -> None:
         self._link = link
-        self._session = tw.EdgeSession(settings)
+        self._session = tw.EdgeSession(settings, coupling=coupling)
         self._text: TargetSession = model.session()
         self._rng = rng
         self._turn = turn
@@ -197,7 +199,7 @@ class EdgeDevice:
 
     def _decide(self, draft: tw.Draft) -> tw.Verdict:
         probs = self._session.sampling.probs(self._text.score(draft.tree))
-        return tw.verify(draft, probs, self._rng)
+        return tw.verify(draft, probs, self._rng, coupling=self._session.coupling)
 
     async def _flush(self) -> None:
         while frame := self._session.data_to_send():

@@ -1,12 +1,12 @@
 """The device's model: grows a token tree level by level, one forward pass per level.
 
 Children are drawn from exactly the truncated, quantised distribution that goes on the wire, never from the model's own:
-that is what keeps the protocol lossless whatever the link can afford.
+that is what keeps evidence ``list`` lossless whatever the link can afford.  Other evidence leaves the choice free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from examples.llama_model import ContextFull, LlamaModel, ModelError, TextSessio
 from examples.tree_attention import level_rows, tree_rows
 from tslt_wire.truncation import Truncation
 
-__all__ = ["ContextFull", "DraftModel", "DraftSession", "ModelError"]
+__all__ = ["ContextFull", "DraftModel", "DraftSession", "ModelError", "Pick"]
+
+Pick = Callable[[tw.SparseDistribution, int, int], list[int]]
+"""Chooses children: (distribution, how many at most, position of the children) to tokens, all different."""
 
 
 class DraftModel(LlamaModel):
@@ -51,6 +54,7 @@ class DraftSession(TextSession):
         replacement: bool = True,
         prior: tw.Prior | None = None,
         tail_scale: float = 0.0,
+        pick: Pick | None = None,
     ) -> tuple[tw.TokenTree, dict[int, tw.SparseDistribution]]:
         """Draw a tree of ``expansion[d]`` children for every node of depth d; a chain of L tokens is ``(1,) * L``.
 
@@ -59,6 +63,7 @@ class DraftSession(TextSession):
         again without a commit replaces the tree.  An empty expansion gives an empty tree and runs nothing.
 
         ``temperature``, ``truncation``, ``precision``, ``prior`` and ``tail_scale`` go to ``tslt_wire.sparsify``.
+        ``pick`` chooses a node's children where distributions are not sent; None samples them with ``rng``.
         Raises ContextFull if the deepest node needs a position the model does not have (``room`` tells beforehand),
         ValueError for a count below 1 or before ``set_prefix``.
         """
@@ -83,7 +88,10 @@ class DraftSession(TextSession):
                     tail_scale=tail_scale,
                 )
                 lists[parent] = q
-                children = tw.sample_children(q, count, rng, replacement=replacement)
+                if pick is None:
+                    children = tw.sample_children(q, count, rng, replacement=replacement)
+                else:
+                    children = pick(q, count, len(self._prefix) + depth)
                 tokens.extend(children)
                 parents.extend([parent] * len(children))
             level = list(range(first, len(tokens)))

@@ -124,6 +124,7 @@ def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_byte
         ("tokens", f"{tokens}"),
         ("rounds", f"{rounds}"),
         ("acceptance", f"{tally.alpha:.3f}"),
+        ("evidence", settings.evidence),
         ("prior", prior),
         ("tokens per round", f"{tokens / max(1, rounds):.2f}"),
         ("uplink", f"{uplink:.1f} bytes/token"),

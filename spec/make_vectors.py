@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import frames, id_drafts, lists, ranged, tails, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -39,7 +39,11 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": frames.NOTES | zipped.NOTES,
             "tables": tails.tables(),
-            "groups": frames.build() + ranged.build_frames() + tails.build_frames() + zipped.build_frames(),
+            "groups": frames.build()
+            + ranged.build_frames()
+            + tails.build_frames()
+            + zipped.build_frames()
+            + id_drafts.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -53,7 +57,13 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": verification.NOTES,
             "tables": tails.tables(),
-            "groups": verification.build(),
+            "groups": verification.build() + id_drafts.build_verification(),
+        },
+        "coupling.json": {
+            "schema": "tslt-wire-coupling-1",
+            **head,
+            "notes": id_drafts.NOTES,
+            "groups": id_drafts.build_numbers(),
         },
     }
 

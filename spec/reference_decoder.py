@@ -141,6 +141,8 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
         0x05: ("bye", bye),
         0x08: ("verdict", verdict),
         0x10: ("draft_list", draft_list),
+        0x11: ("draft_match", draft_ids),
+        0x12: ("draft_coupled", draft_ids),
     }
     refuse_if(kind not in bodies, "unknown_kind")
     name, body = bodies[kind]
@@ -1052,13 +1054,20 @@ def verdict(bits: Bits, profile: Profile, limits: Limits) -> Json:
 
 
 def verify(
-    draft: Json, target_probs: Sequence[Sequence[float]], uniforms: Sequence[float], profile: Profile | None = None
+    draft: Json,
+    target_probs: Sequence[Sequence[float]],
+    uniforms: Sequence[float],
+    profile: Profile | None = None,
+    coupling: Json | None = None,
 ) -> Json:
-    """[VERIFY-1] to [VERIFY-5]: the verdict on a draft_list, in exact arithmetic.
+    """[VERIFY-1] to [VERIFY-5]: the verdict on a draft, in exact arithmetic but for the logarithms of 6.5.
 
-    ``target_probs`` has a row for the prefix and one for each node, ``uniforms`` one number for each u of 6.3, in turn.
-    The profile is needed for the prior, if there are tails.
+    ``target_probs`` has a row for the prefix and one for each node, ``uniforms`` one number for each u of 6.3 or sample
+    of 6.4, in turn.  The profile is needed for the prior, if there are tails, and ``coupling``, with the key as
+    hexadecimal digits and the epoch, for a draft_coupled.
     """
+    if draft["kind"] != "draft_list":
+        return follow(draft, target_probs, list(uniforms), coupling)
     rows = prior_rows(profile or {"vocab_size": len(target_probs[0])})
     left, at = [Fraction(u) for u in uniforms], -1
     lists = {found["parent"]: found for found in draft["lists"]}
@@ -1082,6 +1091,63 @@ def verify(
             token = bisect_right(list(accumulate(r)), left.pop(0) * sum(r))
             return {"round": draft["round"], "node": at, "token": token}
         at = accepted
+
+
+# ----------------------------------------------------------- 6.4, 6.5: drafts without lists, shared random numbers
+
+
+def draft_ids(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[IDS-1], [IDS-2]: draft_match and draft_coupled."""
+    vocab_size = profile["vocab_size"]
+    round_, prefix_length, prefix_hash = bits.varint(), bits.varint(), bits.field(16)
+    parents = shape(bits, limits)
+    tokens = bits.fields(len(parents), (vocab_size - 1).bit_length())
+    refuse_if(any(token >= vocab_size for token in tokens), "out_of_range")
+    refuse_if(len(set(zip(parents, tokens, strict=True))) < len(tokens), "bad_tree")
+    place = {"round": round_, "prefix_length": prefix_length, "prefix_hash": prefix_hash}
+    return {**place, "parents": parents, "tokens": tokens}
+
+
+def follow(draft: Json, target_probs: Sequence[Sequence[float]], uniforms: list[float], coupling: Json | None) -> Json:
+    """[IDS-3], [IDS-4]"""
+    at, position = -1, draft["prefix_length"]
+    while True:
+        p = target_probs[at + 1]
+        if draft["kind"] == "draft_match":
+            exact = [Fraction(part) for part in p]
+            y = bisect_right(list(accumulate(exact)), Fraction(uniforms.pop(0)) * sum(exact))
+        else:
+            runners = [x for x, rate in enumerate(p) if rate > 0]
+            y = race(coupling or {}, position, runners, [p[x] for x in runners])[0]
+        children = {draft["tokens"][node]: node for node, parent in enumerate(draft["parents"]) if parent == at}
+        if y not in children:
+            return {"round": draft["round"], "node": at, "token": y}
+        at, position = children[y], position + 1
+
+
+def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
+    """6.5, PHILOX: Philox4x32-10."""
+    (c0, c1, c2, c3), (k0, k1) = counter, key
+    for _ in range(10):
+        a, b = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (b >> 32) ^ c1 ^ k0, b & U32, (a >> 32) ^ c3 ^ k1, a & U32
+        k0, k1 = (k0 + 0x9E3779B9) & U32, (k1 + 0xBB67AE85) & U32
+    return [c0, c1, c2, c3]
+
+
+def shared_number(coupling: Json, position: int, token: int) -> int:
+    """[RACE-1]: n, from which u is (n + 1) / 2^53."""
+    key = struct.unpack("<2I", bytes.fromhex(coupling["key"]))
+    words = philox((token // 2, position, coupling["epoch"] & U32, 0), key)
+    high, low = words[2:] if token % 2 else words[:2]
+    return (high << 21) + (low >> 11)
+
+
+def race(coupling: Json, position: int, ids: Sequence[int], rates: Sequence[float]) -> list[int]:
+    """[RACE-2], [RACE-5]: the ids, which have positive rates, in the order of their arrival."""
+    numbers = [(shared_number(coupling, position, token) + 1) / 2**53 for token in ids]
+    times = [-math.log(u) / rate for u, rate in zip(numbers, rates, strict=True)]
+    return [token for _, token in sorted(zip(times, ids, strict=True))]
 
 
 def expand_ids(shown: Json, vocab_size: int) -> list[int]:
@@ -1268,10 +1334,11 @@ def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
     (version,), data = control_body(bits, 1)
     types = {"vocab_size": int, "tokenizer": bytes, "transcript": bytes, "model": str, "evidence": [str]}
     types |= {"precisions": [str], "entropy": str, "prior": str, "limits": LIMITS, "context": int, "eos_tokens": [int]}
+    types |= {"coupling": bytes}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
     refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
-    refuse_if(not 0 <= found["context"] <= U32, "out_of_range")
+    refuse_if(not 0 <= found["context"] <= U32 or len(found["coupling"]) not in (0, 16), "out_of_range")
     refuse_if(any(not 0 <= token < found["vocab_size"] for token in found["eos_tokens"]), "out_of_range")
     return {"version": version, **found}
 

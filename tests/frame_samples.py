@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tslt_wire import (
     Bye,
+    CoupledEvidence,
     DecodeError,
     DecodeLimits,
     Draft,
@@ -19,6 +21,7 @@ from tslt_wire import (
     Extension,
     Hello,
     ListEvidence,
+    MatchEvidence,
     Profile,
     Prompt,
     TokenTree,
@@ -100,6 +103,8 @@ SAMPLES = {
     "draft-expansion": sample_draft((-1, -1, 0, 0, 1, 1), precision="f16"),
     "draft-levels": sample_draft((-1, -1, -1, 0, 2, 2), replacement=False),
     "draft-parents": sample_draft((-1, 0, -1, 1, 0), precision="bf16", extensions=(Extension(2, b"!"),)),
+    "draft-match": replace(sample_draft((-1, 0, 0, 1, 1)), evidence=MatchEvidence()),
+    "draft-coupled": replace(sample_draft((-1, -1, 0)), evidence=CoupledEvidence()),
     "draft-dense": sample_draft((-1, 0), precision="f32", truncation=None),
 }
 FRAMES = {name: encode(message, PROFILE) for name, message in SAMPLES.items()}
@@ -126,4 +131,4 @@ ONE = (*HEAD, LOG2_2, ("varint", 1 << 2))
 """A draft of one node, up to its list."""
 
 
-KIND_BYTES = st.sampled_from([1, 2, 3, 4, 5, 8, 0x10, 0x10, 0x50, 0x48, 0x44, 0x43, 0x90])
+KIND_BYTES = st.sampled_from([1, 2, 3, 4, 5, 8, 0x10, 0x10, 0x11, 0x12, 0x50, 0x51, 0x48, 0x44, 0x43, 0x90])

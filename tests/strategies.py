@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from tslt_wire import (
     Bye,
+    CoupledEvidence,
     DecodeLimits,
     Draft,
     Error,
     Extension,
     Hello,
     ListEvidence,
+    MatchEvidence,
     Message,
     MinProb,
     Precision,
@@ -137,6 +139,24 @@ def drafts(draw: st.DrawFn, vocab_size: int, precision: Precision | None = None,
     )
 
 
+@st.composite
+def id_drafts(draw: st.DrawFn, vocab_size: int) -> Draft:
+    """Any draft without lists: siblings differ."""
+    wanted = draw(parents().filter(lambda found: max(map(found.count, found), default=0) <= vocab_size))
+    tokens: list[int] = []
+    for node, parent in enumerate(wanted):
+        used = {tokens[i] for i in range(node) if wanted[i] == parent}
+        tokens.append(draw(st.integers(0, vocab_size - 1).filter(lambda token: token not in used)))  # noqa: B023
+    return Draft(
+        round=draw(U32),
+        prefix_length=draw(U32),
+        prefix_hash=draw(st.integers(0, 2**16 - 1)),
+        tree=TokenTree(tokens, wanted),
+        evidence=draw(st.sampled_from([MatchEvidence(), CoupledEvidence()])),
+        extensions=draw(extensions),
+    )
+
+
 def verdicts(vocab_size: int) -> st.SearchStrategy[Verdict]:
     """Any verdict."""
     return st.builds(
@@ -239,6 +259,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
         prior=draw(st.text(max_size=6)),
         context=draw(U32),
         eos_tokens=tuple(draw(st.lists(st.integers(0, fields["vocab_size"] - 1), max_size=3))),
+        coupling=draw(st.sampled_from([b"", bytes(range(8))])),
         **fields,
     )
 
@@ -251,8 +272,8 @@ byes = st.builds(Bye, extensions=extensions)
 def messages(draw: st.DrawFn) -> tuple[Message, int]:
     """Any message, and the vocabulary size of the profile it is for."""
     vocab_size = draw(st.one_of(st.integers(1, 40), st.just(5000)))
-    kind = st.one_of(drafts(vocab_size), verdicts(vocab_size), prompts(vocab_size), hellos(), welcomes(), errors, byes)
-    return draw(kind), vocab_size
+    rounds = st.one_of(drafts(vocab_size), id_drafts(vocab_size), verdicts(vocab_size), prompts(vocab_size))
+    return draw(st.one_of(rounds, rounds, hellos(), welcomes(), errors, byes)), vocab_size
 
 
 def sealed(content: bytes) -> bytes:

@@ -59,12 +59,16 @@ def test_max_frame_bytes():
         decode_list(listed, profile, limits=DecodeLimits(max_frame_bytes=len(listed) - 1))
 
 
-@pytest.mark.parametrize("name", ["draft-chain", "draft-expansion", "draft-levels", "draft-parents"])
+@pytest.mark.parametrize(
+    "name", ["draft-chain", "draft-expansion", "draft-levels", "draft-parents", "draft-match", "draft-coupled"]
+)
 def test_max_nodes(name):
     _limit("max_nodes", len(SAMPLES[name].tree), FRAMES[name][:-4])
 
 
-@pytest.mark.parametrize("name", ["draft-chain", "draft-expansion", "draft-levels", "draft-parents"])
+@pytest.mark.parametrize(
+    "name", ["draft-chain", "draft-expansion", "draft-levels", "draft-parents", "draft-match", "draft-coupled"]
+)
 def test_max_depth(name):
     _limit("max_depth", max(SAMPLES[name].tree.depths), FRAMES[name][:-4])
 

@@ -37,6 +37,7 @@ def load(name: str) -> list[tuple[dict, dict]]:
 
 
 LISTS, FRAMES, WEIGHTS, VERIFY = map(load, ("lists.json", "frames.json", "weights.json", "verify.json"))
+COUPLING = load("coupling.json")
 
 
 def cases(tests: list[tuple[dict, dict]]) -> Any:
@@ -121,9 +122,22 @@ def test_tables():
 def test_verify(group, test):
     draft = ref.decode_frame(bytes.fromhex(test["hex"]), group["profile"])
     uniforms = list(test["uniforms"])
-    assert ref.verify(draft, test["target_probs"], uniforms, group["profile"]) == test["verdict"]
-    with pytest.raises(IndexError):
-        ref.verify(draft, test["target_probs"], uniforms[:-1], group["profile"])
+    coupling = test.get("coupling")
+    assert ref.verify(draft, test["target_probs"], uniforms, group["profile"], coupling) == test["verdict"]
+    if coupling is None:
+        with pytest.raises(IndexError):
+            ref.verify(draft, test["target_probs"], uniforms[:-1], group["profile"])
+
+
+@cases(COUPLING)
+def test_shared_numbers(group, test):
+    if "words" in test:
+        counter, key = ([int(word, 16) for word in test[name].split()] for name in ("counter", "key"))
+        assert ref.philox(counter, key) == [int(word, 16) for word in test["words"].split()]
+    elif "numbers" in test:
+        assert [ref.shared_number(test, test["position"], token) for token in test["ids"]] == test["numbers"]
+    else:
+        assert ref.race(test, test["position"], test["ids"], test["weights"]) == test["arrived"]
 
 
 class Scripted:
@@ -156,9 +170,11 @@ def test_verify_with_any_numbers(group, test):
         ]
         target = [[p / sum(row) for p in row] for row in rows]
         script = Scripted([rng.random() for _ in range(2 * len(target))])
-        found = verify_with(message, target, RandomChoices(script))
+        coupling = {"key": rng.randbytes(8).hex(), "epoch": rng.randrange(1 << 32)}
+        shared = tw.Coupling(bytes.fromhex(coupling["key"]), coupling["epoch"])
+        found = verify_with(message, target, RandomChoices(script), coupling=shared)
         wanted = {"round": found.round, "node": found.node, "token": found.token}
-        assert ref.verify(draft, target, script.uniforms[: script.used], group["profile"]) == wanted
+        assert ref.verify(draft, target, script.uniforms[: script.used], group["profile"], coupling) == wanted
 
 
 @pytest.mark.parametrize("test", ["0802", "05021b68a2"])

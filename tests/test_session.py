@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tslt_wire as tw
-from tslt_wire.codec import Kind
+from tslt_wire.codec import DRAFT_KINDS, Kind
 from tslt_wire.session_states import SENDERS, TRANSITIONS, Role, next_state
 
 V = 50
@@ -403,6 +403,8 @@ MESSAGES = {
     ),
     Kind.VERDICT: tw.Verdict(round=0, node=-1, token=1),
 }
+MESSAGES[Kind.DRAFT_MATCH] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.MatchEvidence())
+MESSAGES[Kind.DRAFT_COUPLED] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.CoupledEvidence())
 
 
 @pytest.mark.parametrize("state", [s for s in tw.State if s not in (tw.State.CLOSED, tw.State.FAILED)])
@@ -418,7 +420,7 @@ def test_every_message_in_every_state_is_allowed_or_refused_as_the_table_says(st
         session.open_draft = MESSAGES[Kind.DRAFT_LIST]
     frame = tw.encode(MESSAGES[kind], session.profile)
     if next_state(state, kind, peer) is None:
-        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, Kind.DRAFT_LIST)
+        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, *DRAFT_KINDS.values())
         code = tw.ErrorCode.UNKNOWN_SESSION if unknown else tw.ErrorCode.PROTOCOL_VIOLATION
         with pytest.raises(tw.RemoteProtocolError) as caught:
             session.receive_data(frame)

@@ -13,6 +13,7 @@ import pytest
 import tslt_wire as tw
 from spec.vectorgen.tools import profile_from
 from tslt_wire import precision as precision_module
+from tslt_wire.coupling import philox
 from tslt_wire.verify import RandomChoices, verify_with
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,7 @@ def load(name: str) -> list[Any]:
 
 
 LISTS, FRAMES = load("lists.json"), load("frames.json")
-WEIGHTS, VERIFY = load("weights.json"), load("verify.json")
+WEIGHTS, VERIFY, COUPLING = load("weights.json"), load("verify.json"), load("coupling.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
@@ -93,7 +94,12 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
         found = {item["parent"]: list_from(item, precision, profile) for item in lists}
         evidence = tw.ListEvidence(found, not value.pop("without_replacement"))
         return tw.Draft(tree=tree, evidence=evidence, **value)
-    for name in ("tokenizer", "transcript", "resume"):
+    if kind in ("draft_match", "draft_coupled"):
+        tree = tw.TokenTree(value.pop("tokens"), value.pop("parents"))
+        return tw.Draft(
+            tree=tree, evidence=tw.MatchEvidence() if kind == "draft_match" else tw.CoupledEvidence(), **value
+        )
+    for name in ("tokenizer", "transcript", "resume", "coupling"):
         if name in value:
             value[name] = bytes.fromhex(value[name])
     if "limits" in value:
@@ -159,11 +165,33 @@ class Scripted:
         return self.left.pop(0)
 
 
+def coupling_of(value: dict | None) -> tw.Coupling | None:
+    return tw.Coupling(bytes.fromhex(value["key"]), value["epoch"]) if value else None
+
+
+@pytest.mark.parametrize(("group", "test"), COUPLING)
+def test_shared_numbers(group, test):
+    if "words" in test:
+        counter, key = ([int(word, 16) for word in test[name].split()] for name in ("counter", "key"))
+        assert [int(word) for word in philox(tuple(counter), tuple(key))] == [
+            int(word, 16) for word in test["words"].split()
+        ]
+        return
+    coupling, ids = coupling_of(test), np.array(test["ids"])
+    if "numbers" in test:
+        assert [(n + 1) / 2**53 for n in test["numbers"]] == coupling.uniforms(test["position"], ids).tolist()
+        return
+    times = coupling.arrivals(test["position"], ids, np.array(test["weights"], dtype=np.float64))
+    assert ids[times.argsort()].tolist() == test["arrived"]
+
+
 @pytest.mark.parametrize(("group", "test"), VERIFY)
 def test_verify(group, test):
     draft = tw.decode(bytes.fromhex(test["hex"]), profile_of(group))
     uniforms = Scripted(test["uniforms"])
-    verdict = verify_with(draft, test["target_probs"], RandomChoices(uniforms))
+    verdict = verify_with(
+        draft, test["target_probs"], RandomChoices(uniforms), coupling=coupling_of(test.get("coupling"))
+    )
     assert {"round": verdict.round, "node": verdict.node, "token": verdict.token} == test["verdict"]
     assert not uniforms.left
 

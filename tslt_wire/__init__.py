@@ -5,6 +5,7 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.backends import backend, decode, decode_list, encode, encode_list, sparsify, sparsify_batch
+from tslt_wire.coupling import Coupling
 from tslt_wire.defaults import DEFAULTS
 from tslt_wire.device_session import DeviceSession
 from tslt_wire.distribution import SparseDistribution
@@ -32,11 +33,14 @@ from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import (
     SPEC_VERSION,
     Bye,
+    CoupledEvidence,
     Draft,
     Error,
+    Evidence,
     Extension,
     Hello,
     ListEvidence,
+    MatchEvidence,
     Message,
     Prompt,
     Verdict,
@@ -61,6 +65,8 @@ __all__ = [
     "DEFAULTS",
     "SPEC_VERSION",
     "Bye",
+    "CoupledEvidence",
+    "Coupling",
     "DecodeError",
     "DecodeLimits",
     "DeviceSession",
@@ -71,10 +77,12 @@ __all__ = [
     "Error",
     "ErrorCode",
     "Event",
+    "Evidence",
     "Extension",
     "Hello",
     "ListEvidence",
     "LocalProtocolError",
+    "MatchEvidence",
     "Message",
     "MinProb",
     "MissingPackage",

@@ -14,11 +14,24 @@ import numpy as np
 
 from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.compression import check_shorter, open_compressed, shorter
-from tslt_wire.draft_codec import read_draft, write_draft
+from tslt_wire.draft_codec import read_draft, read_id_draft, write_draft, write_id_draft
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.handshake_codec import read_error, read_hello, read_welcome, write_error, write_hello, write_welcome
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
-from tslt_wire.messages import Bye, Draft, Error, Extension, Hello, Message, Prompt, Verdict, Welcome
+from tslt_wire.messages import (
+    Bye,
+    CoupledEvidence,
+    Draft,
+    Error,
+    Extension,
+    Hello,
+    ListEvidence,
+    MatchEvidence,
+    Message,
+    Prompt,
+    Verdict,
+    Welcome,
+)
 from tslt_wire.profile import Profile
 
 CRC_BYTES = 4
@@ -37,6 +50,8 @@ class Kind(enum.IntEnum):
     BYE = 0x05
     VERDICT = 0x08
     DRAFT_LIST = 0x10
+    DRAFT_MATCH = 0x11
+    DRAFT_COUPLED = 0x12
 
 
 _KIND_OF = {
@@ -46,8 +61,16 @@ _KIND_OF = {
     Error: Kind.ERROR,
     Bye: Kind.BYE,
     Verdict: Kind.VERDICT,
-    Draft: Kind.DRAFT_LIST,
+    ListEvidence: Kind.DRAFT_LIST,
+    MatchEvidence: Kind.DRAFT_MATCH,
+    CoupledEvidence: Kind.DRAFT_COUPLED,
 }
+DRAFT_KINDS = {
+    "list": Kind.DRAFT_LIST,
+    "match": Kind.DRAFT_MATCH,
+    "coupled": Kind.DRAFT_COUPLED,
+}
+"""Evidence names of the handshake, and the frames that the drafts travel in."""
 COMPRESSIBLE = (Kind.PROMPT, Kind.DRAFT_LIST)
 """Frames that ``entropy="zstd"`` may compress."""
 HANDSHAKE_PROFILE = Profile(vocab_size=1)
@@ -55,8 +78,8 @@ HANDSHAKE_PROFILE = Profile(vocab_size=1)
 
 
 def kind_of(message: Message) -> Kind:
-    """The frame kind a message travels as."""
-    return _KIND_OF[type(message)]
+    """The frame kind a message travels as; a draft's is its evidence."""
+    return _KIND_OF[type(message.evidence if isinstance(message, Draft) else message)]
 
 
 def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
@@ -66,7 +89,7 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
     if the message does not fit the profile (a token outside the vocabulary, lists of another one), MissingPackage if a
     long prompt or draft is to be compressed and zstandard is not there.
     """
-    if type(message) not in _KIND_OF:
+    if not isinstance(message, Message):
         raise TypeError(f"expected a message, got {type(message).__name__}")
     kind, extensions = kind_of(message), message.extensions
     flags = _HAS_EXTENSIONS if extensions else 0
@@ -87,7 +110,11 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
 
 def _write_body(out: BitWriter, message: Message, profile: Profile) -> None:
     if isinstance(message, Draft):
-        write_draft(out, message, profile)
+        if isinstance(message.evidence, ListEvidence):
+            write_draft(out, message, message.evidence, profile)
+        else:
+            _check_token(max(message.tree.tokens, default=0), profile)
+            write_id_draft(out, message, profile)
     elif isinstance(message, Verdict):
         out.varint(message.round)
         out.varint(message.node + 1)
@@ -152,6 +179,9 @@ def _read_body(
 ) -> Message:
     if kind is Kind.DRAFT_LIST:
         return read_draft(data, profile, limits, extensions)
+    if kind in (Kind.DRAFT_MATCH, Kind.DRAFT_COUPLED):
+        evidence = MatchEvidence() if kind is Kind.DRAFT_MATCH else CoupledEvidence()
+        return read_id_draft(data, evidence, profile, limits, extensions)
     if kind is Kind.VERDICT:
         round_, node = data.varint(), data.varint() - 1
         token = _token(data.bits(id_bits(profile.vocab_size)), profile)

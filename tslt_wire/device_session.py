@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from tslt_wire.codec import DRAFT_KINDS, kind_of
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, VerdictReceived, Welcomed
-from tslt_wire.messages import Draft, Hello, ListEvidence, Message, Prompt, Verdict, Welcome
+from tslt_wire.messages import Draft, Evidence, Hello, Message, Prompt, Verdict, Welcome
 from tslt_wire.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names
 from tslt_wire.prior import Prior
 from tslt_wire.session import Session
@@ -59,8 +60,8 @@ class DeviceSession(Session):
         self._send(prompt)
         self._set_prefix(keep, prompt.tokens)
 
-    def send_draft(self, tree: TokenTree, evidence: ListEvidence) -> Draft:
-        """Queue the next round's draft and return it.
+    def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
+        """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
 
         ``tree`` may be empty: the edge then adds one token of the target's.  Raises LocalProtocolError without a prefix
         or while a draft is open, ValueError for a draft the edge would refuse.
@@ -94,6 +95,8 @@ class DeviceSession(Session):
 
     def _check_draft(self, draft: Draft, welcome: Welcome) -> None:
         limits, depth = welcome.limits, max(draft.tree.depths, default=0)
+        if kind_of(draft) not in [DRAFT_KINDS.get(name) for name in welcome.evidence]:
+            raise ValueError(f"{kind_of(draft).name} was not agreed on, only {list(welcome.evidence)}")
         if draft.precision and draft.precision not in welcome.precisions:
             raise ValueError(f"precision {draft.precision} was not agreed on, only {list(welcome.precisions)}")
         if len(draft.tree) > limits.max_nodes or depth > limits.max_depth:
@@ -101,7 +104,7 @@ class DeviceSession(Session):
                 f"the edge takes trees of {limits.max_nodes} nodes and depth {limits.max_depth}, "
                 f"got {len(draft.tree)} and {depth}"
             )
-        if sum(map(len, draft.evidence.lists.values())) > limits.max_entries:
+        if sum(map(len, draft.lists.values())) > limits.max_entries:
             raise ValueError(f"the edge takes {limits.max_entries} listed tokens a draft")
         if len(self.prefix) + depth > context_of(welcome):
             raise LocalProtocolError(
@@ -145,7 +148,13 @@ class DeviceSession(Session):
                 raise RemoteProtocolError(
                     ErrorCode.UNSUPPORTED, f"the edge chose {name} {list(chosen)}, the device offered {list(offered)}"
                 )
+        if bool(welcome.coupling) != ("coupled" in welcome.evidence):
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED,
+                f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
+            )
         self.welcome = welcome
+        self._key = welcome.coupling
         self._max_frame_bytes = welcome.limits.max_frame_bytes
         self.profile = agreed_profile(welcome, self._tables)
         self._transcript = hashlib.sha256(self._hello_frame + data).digest()[:8]

@@ -142,6 +142,10 @@ class SparseDistribution:
         out[self.ids] = self.probs
         return out
 
+    def likeliest(self, count: int) -> list[int]:
+        """The ``count`` most probable listed tokens, or all if there are fewer; lower ids first among equals."""
+        return [int(token) for token in self.ids[np.argsort(-self.weights, kind="stable")[:count]]]
+
     def sample(self, rng: np.random.Generator, size: int | None = None) -> Any:
         """Draw tokens with replacement; an int if ``size`` is None, else int32 (size,).  Exact: integers only."""
         cumulative = np.cumsum(self.weights)

@@ -1,9 +1,12 @@
-"""Drafts as bits: round, prefix, format byte, tree shape, one list a parent, drafted tokens as ranks in those lists.
+"""Drafts as bits: round, prefix, tree shape and what the evidence asks for.
 
-Spec sections 6.1 and, under the range coder, 5.4.
+Evidence ``list``: a format byte, one list a parent, drafted tokens as ranks in those lists (spec sections 6.1 and,
+under the range coder, 5.4).  Evidence without lists: token ids (spec section 6.4).
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.distribution import SparseDistribution
@@ -11,7 +14,7 @@ from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_codec import read_list, write_list
-from tslt_wire.messages import Draft, Extension, ListEvidence
+from tslt_wire.messages import Draft, Evidence, Extension, ListEvidence
 from tslt_wire.precision import PRECISION_BY_WIRE_ID, Precision
 from tslt_wire.profile import ENTROPY_IDS, Profile
 from tslt_wire.tree import TokenTree
@@ -24,21 +27,19 @@ _RESERVED_MASK = 0x40
 _WITHOUT_REPLACEMENT = 0x80
 
 
-def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
-    """Append the body of a DRAFT frame; ValueError if its lists have another vocabulary than ``profile``."""
-    lists = draft.evidence.lists
+def write_draft(out: BitWriter, draft: Draft, evidence: ListEvidence, profile: Profile) -> None:
+    """Append the body of a DRAFT_LIST frame; ValueError if its lists have another vocabulary than ``profile``."""
+    lists = evidence.lists
     for q in lists.values():
         profile.check(q)
-    out.varint(draft.round)
-    out.varint(draft.prefix_length)
-    out.bits(draft.prefix_hash, 16)
+    _write_prefix(out, draft)
     precision = draft.precision.wire_id if draft.precision else 0
-    replacement = 0 if draft.evidence.replacement else _WITHOUT_REPLACEMENT
+    replacement = 0 if evidence.replacement else _WITHOUT_REPLACEMENT
     out.bits(precision | ENTROPY_IDS[profile.entropy] << _ENTROPY_SHIFT | replacement, 8)
     write_shape(out, draft.tree)
     if profile.entropy == "range":
         out.align()
-        out.raw(range_body(draft, profile))
+        out.raw(range_body(draft.tree, evidence, profile))
         return
     for q in lists.values():
         write_list(out, q, profile)
@@ -53,8 +54,8 @@ def write_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
 
 
 def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Draft:
-    """Read the body of a DRAFT frame."""
-    round_, prefix_length, prefix_hash = data.varint(), data.varint(), data.bits(16)
+    """Read the body of a DRAFT_LIST frame."""
+    prefix = _read_prefix(data)
     precision, replacement = _read_format(data, profile)
     parents = read_shape(data, limits)
     if not parents and precision.wire_id:
@@ -65,13 +66,49 @@ def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensio
         lists, tokens = read_range_body(body, parents, profile, precision, replacement, limits)
     else:
         lists, tokens = _read_lists(data, parents, profile, precision, limits)
+    return _draft(prefix, TokenTree(tokens, parents), ListEvidence(lists, replacement), extensions)
+
+
+def write_id_draft(out: BitWriter, draft: Draft, profile: Profile) -> None:
+    """Append the body of a frame whose evidence has no lists."""
+    _write_prefix(out, draft)
+    write_shape(out, draft.tree)
+    out.array(np.array(draft.tree.tokens, dtype=np.int64), id_bits(profile.vocab_size))
+
+
+def read_id_draft(
+    data: BitReader, evidence: Evidence, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
+) -> Draft:
+    """Read the body of a frame with ``evidence``, which has no lists."""
+    prefix = _read_prefix(data)
+    parents = read_shape(data, limits)
+    tokens = data.array(len(parents), id_bits(profile.vocab_size)).tolist()
+    if max(tokens, default=0) >= profile.vocab_size:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {max(tokens)} in a vocabulary of {profile.vocab_size}")
+    return _draft(prefix, TokenTree(tokens, parents), evidence, extensions)
+
+
+def _write_prefix(out: BitWriter, draft: Draft) -> None:
+    out.varint(draft.round)
+    out.varint(draft.prefix_length)
+    out.bits(draft.prefix_hash, 16)
+
+
+def _read_prefix(data: BitReader) -> tuple[int, int, int]:
+    return data.varint(), data.varint(), data.bits(16)
+
+
+def _draft(
+    prefix: tuple[int, int, int], tree: TokenTree, evidence: Evidence, extensions: tuple[Extension, ...]
+) -> Draft:
+    round_, length, hash_ = prefix
     try:
         return Draft(
             round=round_,
-            prefix_length=prefix_length,
-            prefix_hash=prefix_hash,
-            tree=TokenTree(tokens, parents),
-            evidence=ListEvidence(lists, replacement),
+            prefix_length=length,
+            prefix_hash=hash_,
+            tree=tree,
+            evidence=evidence,
             extensions=extensions,
         )
     except ValueError as error:

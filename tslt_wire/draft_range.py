@@ -13,23 +13,24 @@ from tslt_wire.distribution import TAIL_PARTS, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_range import ListModel
-from tslt_wire.messages import Draft
+from tslt_wire.messages import ListEvidence
 from tslt_wire.precision import Precision
 from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Coder, Reader, Writer
 from tslt_wire.siblings import Siblings
+from tslt_wire.tree import PREFIX, TokenTree
 from tslt_wire.weighed_ids import code_one
 
 
-def range_body(draft: Draft, profile: Profile) -> bytes:
-    """Everything of ``draft`` that follows its shape; no bytes for an empty draft."""
-    lists = draft.evidence.lists
+def range_body(tree: TokenTree, evidence: ListEvidence, profile: Profile) -> bytes:
+    """Everything of a draft that follows its shape; no bytes for an empty draft."""
+    lists = evidence.lists
     coder = Writer()
-    if draft.precision is not None:
-        model = ListModel(coder, profile, draft.precision)
+    if lists:
+        model = ListModel(coder, profile, lists[PREFIX].precision)
         for q in lists.values():
             model.code(q, len(q))
-        _code_tokens(coder, lists, draft.tree.parents, draft.tree.tokens, draft.evidence.replacement)
+        _code_tokens(coder, lists, tree.parents, tree.tokens, evidence.replacement)
     return coder.finish()
 
 

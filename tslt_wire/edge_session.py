@@ -2,8 +2,8 @@
 
 Spec section 7.  Usage::
 
-    session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint))
-    session.send_verdict(verify(draft, target_probs, rng))       # after DraftReceived
+    session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), coupling=secrets.token_bytes(8))
+    session.send_verdict(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from tslt_wire.codec import Kind
+from tslt_wire.codec import DRAFT_KINDS, Kind, kind_of
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
 from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
 from tslt_wire.negotiation import (
-    OUR_EVIDENCE,
     EdgeSettings,
     agreed_profile,
     check_entropy,
+    check_key,
     check_vocabulary,
     common,
     context_of,
@@ -35,9 +35,16 @@ class EdgeSession(Session):
 
     role = Role.EDGE
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EdgeSettings, *, coupling: bytes = b"") -> None:
+        """``coupling``: the secret of evidence ``coupled``, 8 uniform random bytes that no other session has; without
+        it this evidence is not accepted.
+
+        The device is told these bytes.  They must not tell it anything of the numbers that ``verify`` draws, so take
+        them from the operating system, not from a generator whose state its output gives away.
+        """
         super().__init__(settings.limits)
         check_entropy(settings.entropy)
+        self._offered_key = check_key(coupling)
         self.settings = settings
         self.sampling = Sampling()
         """The sampling settings the device asked for; set when SessionOpened is returned."""
@@ -46,6 +53,7 @@ class EdgeSession(Session):
         self.round = 0
         """Number of the next draft."""
         self._transcript = bytes(8)
+        self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
         self._answered: tuple[bytes, bytes] = (b"", b"")
 
@@ -72,7 +80,7 @@ class EdgeSession(Session):
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _refuse_unread(self, kind: Kind) -> None:
-        if self.state is State.START and kind in (Kind.PROMPT, Kind.DRAFT_LIST):
+        if self.state is State.START and kind in (Kind.PROMPT, *DRAFT_KINDS.values()):
             text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
             raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
         super()._refuse_unread(kind)
@@ -103,19 +111,22 @@ class EdgeSession(Session):
                 f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
             )
         check_vocabulary(hello, settings)
+        ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key)
+        evidence = common("evidence", hello.evidence, ours)
         welcome = Welcome(
             version=SPEC_VERSION,
             vocab_size=settings.vocab_size,
             tokenizer=settings.tokenizer,
             transcript=hashlib.sha256(data).digest()[:16],
             model=settings.model,
-            evidence=common("evidence", hello.evidence, OUR_EVIDENCE),
+            evidence=evidence,
             precisions=common("precision", hello.precisions, settings.precisions),
             entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
             prior=common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0],
             limits=settings.limits,
             context=settings.context,
             eos_tokens=settings.eos_tokens,
+            coupling=self._offered_key if "coupled" in evidence else b"",
         )
         self.sampling = hello.sampling
         self._max_frame_bytes = hello.limits.max_frame_bytes
@@ -123,7 +134,7 @@ class EdgeSession(Session):
             frame = self._send(welcome)
         except ValueError as error:
             raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"WELCOME does not fit: {error}") from error
-        self._precisions = welcome.precisions
+        self._evidence, self._precisions, self._key = welcome.evidence, welcome.precisions, welcome.coupling
         self._transcript = hashlib.sha256(data + frame).digest()[:8]
         self.profile = agreed_profile(welcome, settings.tables)
         return [SessionOpened(hello)]
@@ -151,6 +162,10 @@ class EdgeSession(Session):
                 ErrorCode.DESYNCHRONISED,
                 f"the device continues {draft.prefix_length} tokens with hash {draft.prefix_hash:04x}, the edge has "
                 f"{len(self.prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
+            )
+        if kind_of(draft) not in [DRAFT_KINDS[name] for name in self._evidence]:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"{kind_of(draft).name} was not agreed on, only {list(self._evidence)}"
             )
         if draft.precision and draft.precision not in self._precisions:
             raise RemoteProtocolError(

@@ -42,6 +42,7 @@ _WELCOME_FIELDS = {
     "limits": dict,
     "context": int,
     "eos_tokens": list,
+    "coupling": bytes,
 }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tslt_wire.coupling import KEY_BYTES
 from tslt_wire.distribution import SparseDistribution, check_lists
 from tslt_wire.errors import ErrorCode
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
@@ -89,12 +90,25 @@ class ListEvidence:
         return hash((self.replacement, tuple(self.lists.items())))
 
 
+@dataclass(frozen=True, slots=True)
+class MatchEvidence:
+    """Evidence ``match``: none; the edge samples the target and follows the child that has the same token."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledEvidence:
+    """Evidence ``coupled``: none; both ends run the same race, see ``Coupling``."""
+
+
+Evidence = ListEvidence | MatchEvidence | CoupledEvidence
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """One round's draft, device to edge (spec section 6.1).
 
-    Raises ValueError if the lists do not belong to exactly the tree's parents, differ in vocabulary or precision, do
-    not list a drafted token, or if siblings sampled without replacement repeat.
+    Raises ValueError if the lists of ListEvidence do not belong to exactly the tree's parents, differ in vocabulary or
+    precision, or do not list a drafted token; or if siblings repeat, unless they were sampled with replacement.
     """
 
     round: int
@@ -104,20 +118,30 @@ class Draft:
     prefix_hash: int
     """``prefix_hash(prefix)``, 16 bits."""
     tree: TokenTree
-    evidence: ListEvidence
+    evidence: Evidence
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
         _check_range("round", self.round, 1 << 32)
         _check_range("prefix_length", self.prefix_length, 1 << 32)
         _check_range("prefix_hash", self.prefix_hash, 1 << 16)
-        lists = self.evidence.lists
+        if isinstance(self.evidence, ListEvidence):
+            self._check_lists(self.evidence.lists)
+            if self.evidence.replacement:
+                return
+        for parent in self.tree.inner:
+            tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
+            if len(set(tokens)) < len(tokens):
+                raise ValueError(f"children of node {parent} repeat a token, but were not sampled with replacement")
+
+    def _check_lists(self, lists: Mapping[int, SparseDistribution]) -> None:
         if tuple(lists) != self.tree.inner:
             raise ValueError(f"lists are needed for the parents {self.tree.inner}, got {tuple(lists)}")
         if lists:
             check_lists(list(lists.values()))
-        for parent in self.tree.inner:
-            self._check_children(parent, lists[parent])
+        for token, parent in zip(self.tree.tokens, self.tree.parents, strict=True):
+            if lists[parent].prob_of(token) == 0:
+                raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
 
     @classmethod
     def trusted(
@@ -139,18 +163,15 @@ class Draft:
         put(draft, "extensions", extensions)
         return draft
 
-    def _check_children(self, parent: int, q: SparseDistribution) -> None:
-        tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
-        for token in tokens:
-            if q.prob_of(token) == 0:
-                raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
-        if not self.evidence.replacement and len(set(tokens)) < len(tokens):
-            raise ValueError(f"children of node {parent} repeat a token, but were sampled without replacement")
+    @property
+    def lists(self) -> Mapping[int, SparseDistribution]:
+        """The distribution of each parent; none for evidence without lists."""
+        return self.evidence.lists if isinstance(self.evidence, ListEvidence) else {}
 
     @property
     def precision(self) -> Precision | None:
-        """Precision of the lists; None for an empty draft, which has none."""
-        return next((q.precision for q in self.evidence.lists.values()), None)
+        """Precision of the lists; None if there are none."""
+        return next((q.precision for q in self.lists.values()), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +252,8 @@ class Welcome:
     """Most tokens the target can hold, prompt included; 0: not said."""
     eos_tokens: tuple[int, ...] = ()
     """Tokens that end a text."""
+    coupling: bytes = b""
+    """The secret of evidence ``coupled``, 8 bytes; empty without it."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     extensions: tuple[Extension, ...] = ()
 
@@ -245,6 +268,8 @@ class Welcome:
         if any(not 0 <= token < self.vocab_size for token in self.eos_tokens):
             raise ValueError(f"eos_tokens must be below the vocabulary size, got {self.eos_tokens}")
         _check_range("context", self.context, 1 << 32)
+        if len(self.coupling) not in (0, KEY_BYTES):
+            raise ValueError(f"coupling must have {KEY_BYTES} bytes or none, got {len(self.coupling)}")
 
 
 def _check_identity(vocab_size: int, tokenizer: bytes) -> None:
@@ -306,11 +331,14 @@ __all__ = [
     "PREFIX",
     "SPEC_VERSION",
     "Bye",
+    "CoupledEvidence",
     "Draft",
     "Error",
+    "Evidence",
     "Extension",
     "Hello",
     "ListEvidence",
+    "MatchEvidence",
     "Message",
     "Prompt",
     "Verdict",

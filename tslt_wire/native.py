@@ -236,9 +236,10 @@ def sparsify_batch(
 
 def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
     """See ``codec.encode``."""
-    if type(message) is not Draft or profile.entropy not in _ENTROPIES:
+    evidence = message.evidence if type(message) is Draft else None
+    if type(message) is not Draft or not isinstance(evidence, ListEvidence) or profile.entropy not in _ENTROPIES:
         return codec.encode(message, profile, max_frame_bytes=max_frame_bytes)
-    lists, vocab_size, prior = message.evidence.lists, profile.vocab_size, profile.prior
+    lists, vocab_size, prior = evidence.lists, profile.vocab_size, profile.prior
     for q in lists.values():
         if q.vocab_size != vocab_size or (q.prior is not None and q.prior is not prior):
             profile.check(q)
@@ -248,7 +249,7 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
         message.prefix_length,
         message.prefix_hash,
         0 if precision is None else _PRECISION_IDS[precision],
-        message.evidence.replacement,
+        evidence.replacement,
         message.tree.parents,
         message.tree.tokens,
         list(lists.values()),

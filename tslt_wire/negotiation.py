@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire import compression
+from tslt_wire.codec import DRAFT_KINDS
+from tslt_wire.coupling import KEY_BYTES
 from tslt_wire.errors import ErrorCode, RemoteProtocolError
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import Hello, Welcome
@@ -16,7 +18,7 @@ from tslt_wire.precision import Precision
 from tslt_wire.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.profile import ENTROPY_IDS, Profile
 
-OUR_EVIDENCE = ("list",)
+OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
 
 
@@ -48,6 +50,8 @@ class EdgeSettings:
     """Tokens that end a text."""
     context: int = 0
     """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
+    evidence: tuple[str, ...] = OUR_EVIDENCE
+    """Evidence it accepts; ``coupled`` only in sessions that are given a key."""
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = field(default_factory=our_entropy)
     priors: tuple[str, ...] = PLAIN_PRIORS
@@ -58,6 +62,9 @@ class EdgeSettings:
 
     def __post_init__(self) -> None:
         prior_names(self.priors, self.tables)
+        unknown = set(self.evidence) - set(OUR_EVIDENCE)
+        if unknown:
+            raise ValueError(f"this version has no evidence {sorted(unknown)}, only {list(OUR_EVIDENCE)}")
         for table in self.tables:
             if table.vocab_size != self.vocab_size:
                 raise ValueError(f"the table {table.name} is for V = {table.vocab_size}, not {self.vocab_size}")
@@ -70,6 +77,13 @@ def prior_names(names: Sequence[str], tables: Sequence[Prior]) -> tuple[str, ...
     if wrong:
         raise ValueError(f"expected priors among {[*PLAIN_PRIORS, *known]}, got {wrong}")
     return tuple(dict.fromkeys((*(table.name for table in tables), *names)))
+
+
+def check_key(key: bytes) -> bytes:
+    """``key``, if it can be the secret of evidence ``coupled``, or is empty; ValueError."""
+    if len(key) not in (0, KEY_BYTES):
+        raise ValueError(f"a coupling key has {KEY_BYTES} bytes, or none without evidence coupled; got {len(key)}")
+    return key
 
 
 def agreed_profile(welcome: Welcome, tables: Sequence[Prior]) -> Profile:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, deque
 
 from tslt_wire.backends import decode, encode
-from tslt_wire.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
+from tslt_wire.codec import DRAFT_KINDS, HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
+from tslt_wire.coupling import Coupling
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, PeerClosed, PeerFailed
 from tslt_wire.limits import DecodeLimits
@@ -19,7 +20,7 @@ from tslt_wire.session_states import Role, State, next_state
 
 MAX_ERROR_TEXT = 1000
 """Characters of an error message that are sent: enough to say it, too few to echo a hostile frame."""
-NEED_PROFILE = frozenset({Kind.PROMPT, Kind.DRAFT_LIST, Kind.VERDICT})
+NEED_PROFILE = frozenset({Kind.PROMPT, Kind.VERDICT, *DRAFT_KINDS.values()})
 """Frames that cannot be read before WELCOME has said the profile."""
 
 
@@ -41,6 +42,8 @@ class Session:
         self._max_frame_bytes = limits.max_frame_bytes
         self._outbox: deque[bytes] = deque()
         self._hash = 0
+        self._key = b""
+        self._epoch = 0
 
     # ------------------------------------------------------------------------------------------------------ bytes in
 
@@ -144,9 +147,16 @@ class Session:
         """Low 16 bits of the prefix's hash, as drafts carry it."""
         return self._hash & 0xFFFF
 
+    @property
+    def coupling(self) -> Coupling | None:
+        """The shared random numbers of the text that is being written; None without evidence ``coupled``."""
+        return Coupling(self._key, self._epoch) if self._key else None
+
     def _set_prefix(self, keep: int, tokens: tuple[int, ...]) -> None:
         self.prefix = [*self.prefix[:keep], *tokens]
         self._hash = prefix_crc(self.prefix)
+        # A new text, even if it starts like the last one: the numbers of its positions must be new, too.
+        self._epoch += 1
 
     def _grow_prefix(self, tokens: tuple[int, ...]) -> None:
         self.prefix += tokens

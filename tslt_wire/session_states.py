@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from tslt_wire.codec import Kind
+from tslt_wire.codec import DRAFT_KINDS, Kind
 
 
 class Role(enum.StrEnum):
@@ -35,7 +35,7 @@ TRANSITIONS: dict[State, dict[Kind, State]] = {
     State.START: {Kind.HELLO: State.GREETED},
     State.GREETED: {Kind.WELCOME: State.READY},
     State.READY: {Kind.PROMPT: State.IDLE},
-    State.IDLE: {Kind.PROMPT: State.IDLE, Kind.DRAFT_LIST: State.OPEN},
+    State.IDLE: {Kind.PROMPT: State.IDLE, **dict.fromkeys(DRAFT_KINDS.values(), State.OPEN)},
     State.OPEN: {Kind.VERDICT: State.IDLE},  # or ENDED, if the verdict says so
     State.ENDED: {Kind.PROMPT: State.IDLE},
     State.CLOSED: {},
@@ -49,7 +49,7 @@ for _state in set(State) - {State.CLOSED, State.FAILED}:
 SENDERS: dict[Kind, frozenset[Role]] = {
     Kind.HELLO: frozenset({Role.DEVICE}),
     Kind.PROMPT: frozenset({Role.DEVICE}),
-    Kind.DRAFT_LIST: frozenset({Role.DEVICE}),
+    **dict.fromkeys(DRAFT_KINDS.values(), frozenset({Role.DEVICE})),
     Kind.WELCOME: frozenset({Role.EDGE}),
     Kind.VERDICT: frozenset({Role.EDGE}),
     Kind.ERROR: frozenset(Role),

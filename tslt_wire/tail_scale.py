@@ -66,6 +66,6 @@ class TailScale:
         """
         tokens, nodes = verdict.tokens(draft.tree), (-1, *draft.tree.path(verdict.node))
         for node, token in zip(nodes, tokens, strict=True):
-            q = draft.evidence.lists.get(node)
+            q = draft.lists.get(node)
             if q is not None:
                 self.update(q.left_out, q.rank(token) >= 0)

@@ -36,7 +36,7 @@ def _layout(refuse: Refuse) -> None:
     refuse(1, b"\x85" + bye[1:], "bad_checksum", "damaged-kind", "a damaged first byte", "order")
     refuse(1, sealed(b"\x85"), "reserved_bits", "kind-reserved", "bit 7 of the first byte")
     refuse(1, sealed(b"\x80"), "reserved_bits", "kind-reserved-unknown", "bit 7, and kind 0", "order")
-    for kind in (0x00, 0x06, 0x0F, 0x11, 0x3F):
+    for kind in (0x00, 0x06, 0x0F, 0x13, 0x3F):
         refuse(1, sealed(bytes([kind])), "unknown_kind", f"kind-{kind:02x}", f"kind 0x{kind:02x}")
     refuse(1, sealed(b"\x7f\x00"), "unknown_kind", "kind-3f-ext", "kind 0x3f with no extensions", "order")
     refuse(1, sealed(b"\x05\x00"), "trailing_bytes", "bye-zero", "a BYE with a body")
@@ -400,6 +400,7 @@ _WELCOME: dict[str, bytes] = {
     "prior": _text("none"),
     "context": b"\x00",
     "eos_tokens": b"\x91\x02",
+    "coupling": b"\xc4\x00",
 }
 
 
@@ -467,6 +468,10 @@ def _handshake(refuse: Refuse) -> None:
         welcome("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
     welcome("bad_control", "entropy-list", "entropy is an array", entropy=b"\x91" + _text("none"))
     welcome("out_of_range", "transcript-15", "a transcript of 15 bytes", transcript=b"\xc4\x0f" + bytes(15))
+    for size in (1, 7, 9, 16):
+        key = bytes([0xC4, size]) + bytes(size)
+        welcome("out_of_range", f"coupling-{size}", f"a coupling of {size} bytes", coupling=key)
+    welcome("bad_control", "coupling-string", "a coupling that is a string", coupling=_text("x" * 8))
     welcome("out_of_range", "eos", "an end token of 10", eos_tokens=b"\x91\x0a")
     welcome("bad_control", "eos-string", "an end token that is a string", eos_tokens=b"\x91" + _text("x"))
     welcome("out_of_range", "context", "a context of 2^32", context=b"\xcf\0\0\0\x01\0\0\0\0")

@@ -205,6 +205,8 @@ def _handshake(frames: Frames) -> None:
         limits=tw.DecodeLimits(max_prompt_tokens=1, max_control_bytes=(1 << 64) - 1),
         context=(1 << 32) - 1,
         eos_tokens=(128255, 0),
+        evidence=("coupled", "list", "match"),
+        coupling=b"\x01\x23\x45\x67\x89\xab\xcd\xef",
         extra={"motd": "hi"},
     )
     frames.accept(1, full, "welcome-rich", "an unknown field, boundary values", "control")

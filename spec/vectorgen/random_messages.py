@@ -21,7 +21,7 @@ FULL_UP_TO = 5000
 """Vocabularies up to this size have lists of all tokens, too; longer ones take long to read."""
 NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1)
 NAMES = ("list", "none", "range", "log2/2", "f16", "x-mine", "", "\u00e9\u4e2d\U0001f600")
-KINDS = ("draft_list", "verdict", "prompt", "hello", "welcome", "error", "bye")
+KINDS = ("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "hello", "welcome", "error", "bye")
 
 
 # -------------------------------------------------------------------------------------------------------------- lists
@@ -148,6 +148,29 @@ def some_draft(rng: Random, profile: tw.Profile) -> tw.Draft:
     )
 
 
+def some_id_draft(rng: Random, kind: str, vocab_size: int) -> tw.Draft:
+    """A draft without lists; siblings differ."""
+    parents = some_parents(rng)
+    while max((parents.count(owner) for owner in set(parents)), default=0) > vocab_size:
+        parents = some_parents(rng)
+    used: dict[int, set[int]] = {}
+    tokens = []
+    for parent in parents:
+        token = rng.choice((0, vocab_size - 1, rng.randrange(vocab_size)))
+        while token in used.setdefault(parent, set()):
+            token = (token + 1) % vocab_size
+        used[parent].add(token)
+        tokens.append(token)
+    return tw.Draft(
+        round=number(rng),
+        prefix_length=number(rng),
+        prefix_hash=rng.randrange(1 << 16),
+        tree=tw.TokenTree(tokens, parents),
+        evidence=tw.MatchEvidence() if kind == "draft_match" else tw.CoupledEvidence(),
+        extensions=some_extensions(rng),
+    )
+
+
 # ----------------------------------------------------------------------------------------------------- other messages
 
 
@@ -230,6 +253,7 @@ def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
         entropy=rng.choice(NAMES),
         context=number(rng),
         eos_tokens=tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 3, 16)))),
+        coupling=rng.randbytes(rng.choice((0, 8))),
         **_identity(rng, vocab_size),
     )
 
@@ -239,6 +263,8 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
     vocab_size = profile.vocab_size
     if kind == "draft_list":
         return some_draft(rng, profile)
+    if kind in ("draft_match", "draft_coupled"):
+        return some_id_draft(rng, kind, vocab_size)
     if kind == "hello":
         return some_hello(rng, vocab_size)
     if kind == "welcome":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
+from tslt_wire.codec import kind_of
 from tslt_wire.prior import plain_prior
 
 Json = dict[str, Any]
@@ -190,8 +191,8 @@ def control_value(value: Any) -> Any:
 
 def message_value(message: tw.Message) -> Json:
     """JSON form of a message: its kind, then its fields under their names in the specification."""
-    out: Json = {"kind": "draft_list" if isinstance(message, tw.Draft) else type(message).__name__.lower()}
-    if isinstance(message, tw.Draft):
+    out: Json = {"kind": kind_of(message).name.lower()}
+    if isinstance(message, tw.Draft) and isinstance(message.evidence, tw.ListEvidence):
         out |= {
             "round": message.round,
             "prefix_length": message.prefix_length,
@@ -201,6 +202,14 @@ def message_value(message: tw.Message) -> Json:
             "parents": list(message.tree.parents),
             "tokens": list(message.tree.tokens),
             "lists": [{"parent": parent, **list_value(q)} for parent, q in message.evidence.lists.items()],
+        }
+    elif isinstance(message, tw.Draft):
+        out |= {
+            "round": message.round,
+            "prefix_length": message.prefix_length,
+            "prefix_hash": message.prefix_hash,
+            "parents": list(message.tree.parents),
+            "tokens": list(message.tree.tokens),
         }
     elif isinstance(message, (tw.Hello, tw.Welcome)):
         for name in message.__slots__:

@@ -302,15 +302,20 @@ _TAILS: tuple[tuple[Any, ...], ...] = (
 )
 
 
-class _Scripted:
+class Scripted:
+    """Stands in for a random generator."""
+
     def __init__(self, uniforms: list[float]) -> None:
         self.left = list(uniforms)
 
     def random(self) -> float:
+        """The next number."""
         return self.left.pop(0)
 
 
-def _exact(draft: tw.Draft, rows: list[list[float]], uniforms: list[float]) -> tuple[int, int, set[str]]:
+def _exact(
+    draft: tw.Draft, replacement: bool, rows: list[list[float]], uniforms: list[float]
+) -> tuple[int, int, set[str]]:
     """(node, token, flags) by section 6.3 in fractions; checks the margins and that all uniforms are used."""
     flags: set[str] = set()
     left = [Fraction(u) for u in uniforms]
@@ -322,12 +327,12 @@ def _exact(draft: tw.Draft, rows: list[list[float]], uniforms: list[float]) -> t
         listed: dict[int, int] = {}
         others: dict[int, int] = {}
         if children:
-            q = draft.evidence.lists[at]
+            q = draft.lists[at]
             listed = dict(zip(q.ids.tolist(), q.weights.tolist(), strict=True))
             others = {y: int(q.prior.weights[y]) for y in range(len(r)) if y not in listed} if q.prior else {}
         for tried, child in enumerate(children):
             flags |= {"siblings"} if tried else set()
-            x, share = draft.tree.tokens[child], Fraction(draft.evidence.lists[at].tail, 32)
+            x, share = draft.tree.tokens[child], Fraction(draft.lists[at].tail, 32)
             share = Fraction(0) if not sum(others.values()) else Fraction(1) if not sum(listed.values()) else share
             law = {y: (1 - share) * Fraction(w, sum(listed.values()) or 1) for y, w in listed.items()}
             law |= {y: share * Fraction(w, sum(others.values()) or 1) for y, w in others.items()}
@@ -340,7 +345,7 @@ def _exact(draft: tw.Draft, rows: list[list[float]], uniforms: list[float]) -> t
             flags.add("rejected")
             r = [max(Fraction(0), p - law.get(y, 0)) for y, p in enumerate(r)]
             r = [p / sum(r) for p in r]
-            if not draft.evidence.replacement:
+            if not replacement:
                 (listed if x in listed else others)[x] = 0
         if accepted is None:
             break
@@ -380,12 +385,12 @@ def _group(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int) -
             ),
         )
         try:
-            node, token, seen = _exact(draft, rows, uniforms)
+            node, token, seen = _exact(draft, replacement, rows, uniforms)
         except (RuntimeError, IndexError) as error:
             raise RuntimeError(f"verify/{name}: {error}") from error
         if seen != set(flags) - {"edge"}:
             raise RuntimeError(f"verify/{name} has the flags {sorted(seen)}, not {flags}")
-        rng: Any = _Scripted(uniforms)
+        rng: Any = Scripted(uniforms)
         verdict = tw.verify(draft, np.array(rows), rng)
         if (verdict.node, verdict.token, rng.left) != (node, token, []):
             raise RuntimeError(f"verify/{name}: {verdict} where fractions say {(node, token)}")

@@ -110,8 +110,11 @@ def check_verification() -> int:
         for test in group["tests"]:
             draft: Any = tw.decode(bytes.fromhex(test["hex"]), profile_from(group["profile"], file["tables"]))
             rng: Any = Scripted(test["uniforms"])
-            found = tw.verify(draft, test["target_probs"], rng)
-            by_reference = ref.verify(message_value(draft), test["target_probs"], test["uniforms"], group["profile"])
+            shared = test.get("coupling")
+            coupling = tw.Coupling(bytes.fromhex(shared["key"]), shared["epoch"]) if shared else None
+            found = tw.verify(draft, test["target_probs"], rng, coupling=coupling)
+            shown = message_value(draft)
+            by_reference = ref.verify(shown, test["target_probs"], test["uniforms"], group["profile"], shared)
             by_library = {"round": found.round, "node": found.node, "token": found.token}
             if by_library != test["verdict"] or by_reference != test["verdict"]:
                 raise RuntimeError(f"{test['id']} has another verdict here")

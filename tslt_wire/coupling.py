@@ -1,0 +1,106 @@
+"""Shared random numbers of evidence ``coupled``: both ends run the same race and often agree on who wins.
+
+Spec section 6.5.  The numbers come from Philox4x32-10 (Salmon et al. 2011), keyed by a secret of the session and
+counted by position and text, so that any number can be had without those before it.  A race gives each token an
+exponential arrival time with its probability as rate; who arrives first is then distributed as the probabilities say
+(Gumbel-max; Daliri, Musco, Suresh 2024).
+
+Siblings are the first few of one race.  The list version of the paper on trees (GLS, 2506.05632) gives each sibling a
+race of its own; it accepts less, and its edge's token depends on how many siblings a device chose to send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire.distribution import SparseDistribution
+
+Words = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+
+KEY_BYTES = 8
+"""Bytes of a session's secret: the key of Philox4x32."""
+_ROUNDS = 10
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32-10: four random words of 32 bits, uint64 (N,), for each counter.
+
+    ``counter``: four words below 2**32, each an integer or integers (N,); ``key``: two words.
+    """
+    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(word, dtype=np.uint64) for word in counter))
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        # Products of two 32-bit words fit 64 bits: high and low half are what the algorithm wants.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = p1 >> _HALF ^ c1 ^ np.uint64(k0), p1 & _LOW, p0 >> _HALF ^ c3 ^ np.uint64(k1), p0 & _LOW
+        k0, k1 = k0 + _KEY_STEPS[0] & 0xFFFFFFFF, k1 + _KEY_STEPS[1] & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """The shared random numbers of one text of a session.
+
+    A token's number depends on nothing but key, epoch, position and the token, so the token that the edge chooses does
+    not depend on the draft.  Raises ValueError for a key of another size, or numbers that do not fit 32 bits.
+    """
+
+    key: bytes
+    """The session's secret, ``KEY_BYTES`` bytes."""
+    epoch: int
+    """Number of PROMPTs of the session so far: no two texts share their numbers."""
+
+    def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise ValueError(f"a coupling key has {KEY_BYTES} bytes, got {len(self.key)}")
+        if not 0 <= self.epoch < 1 << 32:
+            raise ValueError(f"epoch must be in 0..{(1 << 32) - 1}, got {self.epoch}")
+
+    def uniforms(self, position: int, ids: npt.NDArray[Any]) -> Floats:
+        """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
+        if not 0 <= position < 1 << 32:
+            raise ValueError(f"position must be in 0..{(1 << 32) - 1}, got {position}")
+        tokens = np.asarray(ids, dtype=np.uint64)
+        key = (int.from_bytes(self.key[:4], "little"), int.from_bytes(self.key[4:], "little"))
+        # One block has the numbers of two tokens; neighbours in ``ids`` mostly share it.
+        blocks, at = np.unique(tokens >> np.uint64(1), return_inverse=True)
+        words = np.stack(philox((blocks, position, self.epoch, 0), key))[:, at.reshape(-1)]
+        odd = (tokens & np.uint64(1)).astype(bool)
+        high, low = np.where(odd, words[2], words[0]), np.where(odd, words[3], words[1])
+        numbers: Floats = (high << np.uint64(21) | low >> np.uint64(11)).astype(np.float64)
+        return (numbers + 1) * 2.0**-53
+
+    def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
+        """When each token arrives, float64 (N,): exponential, independent, with its rate; never (inf) for a rate of 0.
+
+        ``ids``: integers (N,), distinct; ``rates``: real (N,), >= 0, in any unit.
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            times = -np.log(self.uniforms(position, ids)) / rates
+        return np.where(np.asarray(rates) > 0, times, np.inf)
+
+    def first(self, position: int, probs: Floats) -> int:
+        """The token that arrives first, the lowest id of equals; ``probs``: float64 (V,), >= 0, not all 0."""
+        runners = np.flatnonzero(probs)
+        return int(runners[self.arrivals(position, runners, probs[runners]).argmin()])
+
+    def children(self, q: SparseDistribution, count: int, position: int) -> list[int]:
+        """What to draft after a node: the first ``count`` tokens to arrive, or all of ``q``'s if it has fewer.
+
+        ``position``: tokens before them, the prefix and the path to the node.
+        """
+        if q.prior is None:
+            ids, rates = q.ids, q.weights.astype(np.float64)
+        else:
+            ids, rates = np.arange(q.vocab_size, dtype=np.int32), q.dense()
+        times = self.arrivals(position, ids, rates)
+        return [int(ids[i]) for i in np.argsort(times, kind="stable")[: min(count, int((rates > 0).sum()))]]
