@@ -1,0 +1,276 @@
+"""Picks each round's evidence, K, precision and draft length or tree, for the most tokens a second.
+
+Design section 7.  Every candidate of the catalogue is put through the throughput model with what the session has
+learnt so far.  Two rules lie on top: the choice is cautious (what is not known about a candidate's time counts
+against it), and curiosity has a budget: a candidate that might be better is tried when the time it can cost, taken
+pessimistically, fits into a small part of the session's time.  No random numbers: equal observations, equal plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tslt_wire.throughput.acceptance import Acceptance
+from tslt_wire.throughput.catalogue import Mode, default_shapes
+from tslt_wire.throughput.estimates import Observation, Times
+from tslt_wire.throughput.model import Compute, ExpectedRound, Expectation, Floats, Ints, Link, expect, shape_counts
+
+_CAUTION = 1.0
+"""Standard deviations of its time that a choice is charged with."""
+_OPTIMISM = 1.5
+"""Standard deviations of time and acceptance that curiosity grants."""
+_PESSIMISM = 2.0
+"""Standard deviations of its time that a try is expected to take at worst."""
+_WORTHWHILE = 1.03
+"""A try must promise this many times the best rate."""
+_BYTES_KEEP = 0.95
+_START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
+_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.05)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What limits the next round."""
+
+    tokens_left: int | None = None
+    """Tokens that are still wanted; a draft deeper than one less than that is wasted.  None: many."""
+    room: int | None = None
+    """Tokens that fit into both models' contexts, the target's own token not counted.  None: many."""
+
+    @property
+    def depth(self) -> int | None:
+        """Deepest draft that makes sense."""
+        limits = [v for v in (None if self.tokens_left is None else self.tokens_left - 1, self.room) if v is not None]
+        return max(0, min(limits)) if limits else None
+
+
+ANYWHERE = Context()
+"""No limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do in the next round, and what to expect of it."""
+
+    mode: Mode
+    expansion: tuple[int, ...]
+    """``(1,) * L`` is a chain of L tokens; empty: draft nothing."""
+    expected: ExpectedRound
+    exploring: bool = False
+    """Whether this is a try, paid from the budget, and not what seems best."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.mode.name}, {shape_name(self.expansion)}"
+
+
+def shape_name(expansion: Sequence[int]) -> str:
+    """``chain of 4``, ``tree <2,2,1>`` or ``no draft``."""
+    if not expansion:
+        return "no draft"
+    if max(expansion) == 1:
+        return f"chain of {len(expansion)}"
+    return f"tree <{','.join(map(str, expansion))}>"
+
+
+@dataclass(slots=True)
+class _View:
+    """All candidates, as they seem now; each (N,)."""
+
+    load: Expectation
+    seconds: Floats
+    deviation: Floats
+    allowed: Ints
+    """Indices of those that the context allows."""
+
+
+class Planner:
+    """Chooses rounds and learns from them.  Not for two threads at once."""
+
+    def __init__(
+        self,
+        modes: Sequence[Mode],
+        *,
+        evidence: Iterable[str],
+        precisions: Iterable[str] | None = None,
+        shapes: Sequence[tuple[int, ...]] | None = None,
+        max_nodes: int | None = None,
+        link: Link = _START_LINK,
+        compute: Compute = _START_COMPUTE,
+        budget: float = 0.02,
+    ) -> None:
+        """``modes``: the catalogue, of which only what the session agreed on is used.
+
+        ``evidence``, ``precisions``, ``max_nodes``: WELCOME's ``evidence``, ``precisions`` (None: all) and
+        ``limits.max_nodes``.  ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``:
+        first guesses.  ``budget``: part of the session's time that curiosity may cost, 0 for none.
+        Raises ValueError if nothing is left to choose from.
+        """
+        if not 0 <= budget < 1:
+            raise ValueError(f"budget must be in [0, 1), got {budget!r}")
+        agreed, known = set(evidence), None if precisions is None else set(precisions)
+        self._modes = [
+            m for m in modes if m.evidence in agreed and (known is None or not m.precision or m.precision in known)
+        ]
+        if len(set(self._modes)) < len(self._modes):
+            raise ValueError("the catalogue names a mode twice")
+        every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
+        widths, wide = _widths(every), [max(shape, default=1) for shape in every]
+        nodes = shape_counts(widths)[2]
+        pairs = [
+            (i, j)
+            for i, mode in enumerate(self._modes)
+            for j in range(len(every))
+            if wide[j] <= max(1, len(mode.alphas)) and (max_nodes is None or nodes[j] <= max_nodes)
+        ]
+        if not pairs:
+            raise ValueError(f"the catalogue has nothing for evidence {sorted(agreed)} and {len(every)} shapes")
+        self._shapes = every
+        self._mode_of, self._shape_of = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+        self._tree_of = np.array([wide[j] > 1 for j in self._shape_of], np.int64)
+        self._widths = widths[self._shape_of]
+        self._counts = shape_counts(self._widths)
+        self._wires = np.array([self._modes[i].wire.row for i in self._mode_of])
+        self._times = Times(link, compute)
+        self._acceptance = Acceptance(self._modes, max(wide))
+        self._sizes = np.ones((len(self._modes), 2))
+        """Uplink bytes seen over bytes expected, of chains and trees."""
+        self._budget = budget
+        self._elapsed = self._spent = 0.0
+        self._pending: Plan | None = None
+        self._best_rate = 0.0
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What the session can use."""
+        return tuple(self._modes)
+
+    @property
+    def link(self) -> Link:
+        """The link as it seems now; without times from the edge its RTT contains the target's time."""
+        return self._times.as_link()
+
+    @property
+    def compute(self) -> Compute:
+        """The models as they seem now."""
+        return self._times.as_compute()
+
+    @property
+    def curiosity(self) -> float:
+        """Part of the session's time that tries have cost so far."""
+        return self._spent / self._elapsed if self._elapsed else 0.0
+
+    def alpha(self, mode: Mode, siblings: int = 1) -> float:
+        """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not."""
+        return float(self._acceptance.alphas()[self._modes.index(mode), int(siblings > 1), siblings])
+
+    def plan(self, context: Context = ANYWHERE) -> Plan:
+        """Choose the next round."""
+        view = self._view(context)
+        at = self._choose(view)
+        best = at
+        self._best_rate = float(view.load.tokens[at] / view.seconds[at])
+        room = self._budget * (self._elapsed + float(view.seconds[at])) - self._spent
+        if room > 0:
+            at = self._curious(view, best, room)
+        self._pending = self._make_plan(view, at, exploring=at != best)
+        return self._pending
+
+    def observe(self, seen: Observation) -> None:
+        """Learn from a round; ValueError if its mode is not one of this session's."""
+        if seen.mode not in self._modes:
+            raise ValueError(f"{seen.mode.name} is not in this session's catalogue")
+        mode = self._modes.index(seen.mode)
+        widths = _widths([seen.expansion])
+        tree = int((widths > 1).any())
+        counts = shape_counts(widths)
+        levels, parents, nodes = (float(v[0]) for v in counts)
+        if self._pending is not None and self._pending.exploring and self._pending.mode is seen.mode:
+            worth = self._pending.expected.tokens / self._best_rate
+            self._spent += max(0.0, seen.seconds - worth)
+        self._pending = None
+        self._elapsed += seen.seconds
+        alphas = self._acceptance.alphas()[mode, tree, widths]
+        normal = expect(np.array([seen.mode.wire.row]), widths, alphas, counts)
+        if levels:
+            ratio = seen.uplink_bytes / max(float(normal.uplink[0]), 1e-9)
+            self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(ratio, 10.0)
+        self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
+        self._times.learn(seen, levels, parents, nodes)
+
+    def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
+        """The best draft of every mode, best first, as they seem now and without caution."""
+        view = self._view(context)
+        rates = view.load.tokens / view.seconds
+        found = []
+        for mode in range(len(self._modes)):
+            here = view.allowed[self._mode_of[view.allowed] == mode]
+            if len(here):
+                found.append(self._make_plan(view, int(here[rates[here].argmax()]), exploring=False))
+        return sorted(found, key=lambda plan: -plan.expected.tokens_per_s)
+
+    def _make_plan(self, view: _View, at: int, *, exploring: bool) -> Plan:
+        load = view.load
+        return Plan(
+            mode=self._modes[self._mode_of[at]],
+            expansion=self._shapes[self._shape_of[at]],
+            expected=ExpectedRound(
+                tokens=float(load.tokens[at]),
+                seconds=float(view.seconds[at]),
+                trips=float(load.trips[at]),
+                uplink_bytes=float(load.uplink[at]),
+                downlink_bytes=float(load.downlink[at]),
+            ),
+            exploring=exploring,
+        )
+
+    def _expect(self, deviations: float) -> Expectation:
+        alphas = self._acceptance.alphas(deviations)
+        each = alphas[self._mode_of[:, None], self._tree_of[:, None], self._widths]
+        load = expect(self._wires, self._widths, each, self._counts)
+        uplink = load.uplink * self._sizes[self._mode_of, self._tree_of]
+        return Expectation(load.tokens, load.trips, uplink, load.downlink)
+
+    def _view(self, context: Context) -> _View:
+        levels, parents, nodes = self._counts
+        allowed = np.arange(len(levels))
+        if context.depth is not None:
+            allowed = np.flatnonzero(levels <= context.depth)
+        if not len(allowed):
+            allowed = np.flatnonzero(levels == levels.min())
+        load = self._expect(0.0)
+        parts = [
+            self._times.link.predict(np.stack([load.trips, load.uplink, load.downlink], axis=1)),
+            self._times.draft.predict(np.stack([levels, parents], axis=1)),
+        ]
+        if self._times.verify_known:
+            parts.append(self._times.verify.predict(np.stack([np.ones_like(nodes), nodes], axis=1)))
+        seconds = sum((mean for mean, _ in parts), np.zeros(len(levels)))
+        deviation = np.sqrt(sum((d**2 for _, d in parts), np.zeros(len(levels))))
+        return _View(load, np.maximum(seconds, 1e-6), deviation, allowed)
+
+    def _choose(self, view: _View) -> int:
+        scores = view.load.tokens / (view.seconds + _CAUTION * view.deviation)
+        return int(view.allowed[scores[view.allowed].argmax()])
+
+    def _curious(self, view: _View, best: int, room: float) -> int:
+        """A candidate that may be better and whose worst case fits into ``room`` seconds; else ``best``."""
+        rate = self._best_rate
+        tokens = self._expect(_OPTIMISM).tokens
+        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * view.deviation, 0.2 * view.seconds)
+        loss = view.seconds + _PESSIMISM * view.deviation - view.load.tokens / rate
+        tries = view.allowed[(hoped[view.allowed] > _WORTHWHILE * rate) & (loss[view.allowed] <= room)]
+        if not len(tries):
+            return best
+        at = int(tries[hoped[tries].argmax()])
+        return at if hoped[at] > hoped[best] else best
+
+
+def _widths(shapes: Sequence[Sequence[int]]) -> Ints:
+    """Trees ``<k1..kL>`` as rows, filled up with zeros to one column at least."""
+    deepest = max(1, max((len(shape) for shape in shapes), default=0))
+    return np.array([[*shape, *[0] * (deepest - len(shape))] for shape in shapes], np.int64).reshape(-1, deepest)
