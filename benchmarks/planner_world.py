@@ -17,6 +17,10 @@ COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_no
 """A small model on a phone, a 7B model on an edge GPU that serves others too."""
 
 
+HANDSHAKE = (180.0, 220.0)
+"""Bytes of HELLO and WELCOME."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What is true for some time."""
@@ -112,6 +116,7 @@ class Played:
 def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.random.Generator) -> Played:
     """Let ``planner`` make ``tokens`` tokens (in expectation) in each world in turn."""
     out = Played()
+    planner.observe_exchange(*HANDSHAKE, worlds[0].link.seconds(*HANDSHAKE))
     for world in worlds:
         made = 0.0
         while made < tokens:

@@ -22,6 +22,8 @@ _JUMP = 5.0
 """From here on a surprise is a jump: an outlier, or something that changed for good."""
 _LEAST_NOISE = 0.003
 _NOISE_KEEP = 0.97
+_SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
+"""Seconds a byte that must be reckoned with: 10 kbit/s up, 80 kbit/s down."""
 _FLOOR_S = 2e-4
 """Seconds below which clocks and schedulers make the noise."""
 
@@ -66,13 +68,14 @@ class Observation:
 class LinearTime:
     """Coefficients >= 0 of a time that is linear in what is known of a round.  Not for two threads at once."""
 
-    def __init__(self, guess: Sequence[float], spread: Sequence[float], *, drift: float = 0.02) -> None:
-        """``guess``: seconds per unit, (n,).  ``spread``: standard deviations of that guess; also what may be new after a
-        jump.  ``drift``: by what part a coefficient may change from one round to the next."""  # fmt: skip
+    def __init__(self, guess: Sequence[float], spread: Sequence[float], drift: Sequence[float]) -> None:
+        """All (n,).  ``guess``: seconds per unit.  ``spread``: standard deviations of the guess; as much may be new after
+        a jump.  ``drift``: by what part a coefficient may change from one round to the next.
+        """
         self._mean: Floats = np.array(guess, np.float64)
         self._spread: Floats = np.array(spread, np.float64)
         self._cov: Floats = np.diag(self._spread**2)
-        self._drift = drift
+        self._drift: Floats = np.array(drift, np.float64)
         self._noise = 0.15
         self._before: tuple[Floats, Floats] | None = None
 
@@ -151,20 +154,18 @@ class Times:
 
     def __init__(self, link: Link, compute: Compute) -> None:
         """What to assume before the first round: rough guesses will do."""
-        # Spreads: 0.8 ms a byte is 10 kbit/s.
-        slow = 8 / 10e3
         up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
-        self.link = LinearTime((link.rtt_s, up, down), (max(0.1, link.rtt_s), max(slow, up), max(slow, down)))
+        self.link = LinearTime(
+            (link.rtt_s, up, down),
+            (max(0.1, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down)),
+            (0.005, 0.01, 0.01),
+        )
         """Seconds a round trip, an uplink byte and a downlink byte."""
-        self.draft = LinearTime(
-            (compute.draft_s, compute.draft_parent_s),
-            (max(0.02, 2 * compute.draft_s), max(0.002, 2 * compute.draft_parent_s)),
-        )
+        each, more = compute.draft_s, compute.draft_parent_s
+        self.draft = LinearTime((each, more), (max(0.02, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
         """Seconds a level and a parent."""
-        self.verify = LinearTime(
-            (compute.verify_s, compute.verify_node_s),
-            (max(0.1, 2 * compute.verify_s), max(0.002, 2 * compute.verify_node_s)),
-        )
+        each, more = compute.verify_s, compute.verify_node_s
+        self.verify = LinearTime((each, more), (max(0.1, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
         """Seconds a pass and a node."""
         self.verify_known = True
         """Whether the edge says how long it takes, as far as is known."""
@@ -177,6 +178,11 @@ class Times:
         self.verify_known = seen.verify_s is not None
         if seen.verify_s is not None:
             self.verify.learn((1.0, nodes), seen.verify_s)
+
+    def predict(self, link: Floats, draft: Floats, verify: Floats) -> tuple[list[Floats], list[Floats]]:
+        """Seconds of each part and their deviations, each (N,), for what they are linear in, (N, n)."""
+        pairs = [self.link.predict(link), self.draft.predict(draft), self.verify.predict(verify)]
+        return [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
 
     def as_link(self) -> Link:
         """The link as it seems now; the rate that a coefficient of 0 stands for is ``inf``."""

@@ -83,7 +83,8 @@ class _View:
 
     load: Expectation
     seconds: Floats
-    deviation: Floats
+    features: tuple[Floats, Floats, Floats]
+    """What the times of the link, of the draft and of the target are linear in."""
     allowed: Ints
     """Indices of those that the context allows."""
 
@@ -143,6 +144,7 @@ class Planner:
         self._elapsed = self._spent = 0.0
         self._pending: Plan | None = None
         self._best_rate = 0.0
+        self._last = -1
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -172,13 +174,17 @@ class Planner:
         """Choose the next round."""
         view = self._view(context)
         at = self._choose(view)
-        best = at
+        self._last = best = at
         self._best_rate = float(view.load.tokens[at] / view.seconds[at])
         room = self._budget * (self._elapsed + float(view.seconds[at])) - self._spent
         if room > 0:
             at = self._curious(view, best, room)
         self._pending = self._make_plan(view, at, exploring=at != best)
         return self._pending
+
+    def observe_exchange(self, uplink_bytes: float, downlink_bytes: float, seconds: float) -> None:
+        """Learn from frames that carried no draft, HELLO and WELCOME say: one round trip, ``seconds`` on the way."""
+        self._times.link.learn((1.0, uplink_bytes, downlink_bytes), seconds)
 
     def observe(self, seen: Observation) -> None:
         """Learn from a round; ValueError if its mode is not one of this session's."""
@@ -228,8 +234,8 @@ class Planner:
             exploring=exploring,
         )
 
-    def _expect(self, deviations: float) -> Expectation:
-        alphas = self._acceptance.alphas(deviations)
+    def _expect(self, deviations: float = 0.0, beside: tuple[int, int] = (0, 0)) -> Expectation:
+        alphas = self._acceptance.alphas(deviations, beside)
         each = alphas[self._mode_of[:, None], self._tree_of[:, None], self._widths]
         load = expect(self._wires, self._widths, each, self._counts)
         uplink = load.uplink * self._sizes[self._mode_of, self._tree_of]
@@ -242,32 +248,35 @@ class Planner:
             allowed = np.flatnonzero(levels <= context.depth)
         if not len(allowed):
             allowed = np.flatnonzero(levels == levels.min())
-        load = self._expect(0.0)
-        parts = [
-            self._times.link.predict(np.stack([load.trips, load.uplink, load.downlink], axis=1)),
-            self._times.draft.predict(np.stack([levels, parents], axis=1)),
-        ]
-        if self._times.verify_known:
-            parts.append(self._times.verify.predict(np.stack([np.ones_like(nodes), nodes], axis=1)))
-        seconds = sum((mean for mean, _ in parts), np.zeros(len(levels)))
-        deviation = np.sqrt(sum((d**2 for _, d in parts), np.zeros(len(levels))))
-        return _View(load, np.maximum(seconds, 1e-6), deviation, allowed)
+        load = self._expect()
+        features = (
+            np.stack([load.trips, load.uplink, load.downlink], axis=1),
+            np.stack([levels, parents], axis=1),
+            np.stack([np.ones_like(nodes), nodes], axis=1) * self._times.verify_known,
+        )
+        seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
+        return _View(load, np.maximum(seconds, 1e-6), features, allowed)
+
+    def _apart(self, view: _View, at: int) -> Floats:
+        """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
+        _, deviations = self._times.predict(*(rows - rows[at] for rows in view.features))
+        return np.sqrt(sum((d**2 for d in deviations), np.zeros(len(view.seconds))))
 
     def _choose(self, view: _View) -> int:
-        scores = view.load.tokens / (view.seconds + _CAUTION * view.deviation)
+        """The best of all if times are taken to be a bit longer, where they are less certain than the last choice's."""
+        last = self._last if self._last in view.allowed else int(view.allowed[view.load.uplink[view.allowed].argmin()])
+        scores = view.load.tokens / (view.seconds + _CAUTION * self._apart(view, last))
         return int(view.allowed[scores[view.allowed].argmax()])
 
     def _curious(self, view: _View, best: int, room: float) -> int:
-        """A candidate that may be better and whose worst case fits into ``room`` seconds; else ``best``."""
-        rate = self._best_rate
-        tokens = self._expect(_OPTIMISM).tokens
-        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * view.deviation, 0.2 * view.seconds)
-        loss = view.seconds + _PESSIMISM * view.deviation - view.load.tokens / rate
-        tries = view.allowed[(hoped[view.allowed] > _WORTHWHILE * rate) & (loss[view.allowed] <= room)]
-        if not len(tries):
-            return best
-        at = int(tries[hoped[tries].argmax()])
-        return at if hoped[at] > hoped[best] else best
+        """A candidate that may be better than ``best`` and whose worst case fits into ``room`` seconds; else ``best``."""
+        apart = self._apart(view, best)
+        tokens = self._expect(_OPTIMISM, (int(self._mode_of[best]), int(self._tree_of[best]))).tokens
+        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, 0.2 * view.seconds)
+        loss = view.seconds + _PESSIMISM * apart - view.load.tokens / self._best_rate
+        here = view.allowed
+        tries = here[(hoped[here] > _WORTHWHILE * self._best_rate) & (loss[here] <= room)]
+        return int(tries[hoped[tries].argmax()]) if len(tries) else best
 
 
 def _widths(shapes: Sequence[Sequence[int]]) -> Ints:
