@@ -121,9 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(width=100)
     settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
     drafts = drafts_for(args.drafts, args.target, args.draft, settings, console=console)
-    rows = [
-        row for t in args.temperature for row in measure(drafts.positions, t, races=args.races, seed=args.seed)
-    ]
+    rows = [row for t in args.temperature for row in measure(drafts.positions, t, races=args.races, seed=args.seed)]
     console.print(table(rows))
     if args.json is not None:
         keys = ("target", "draft", "target_sha256", "draft_sha256", "vocab_size")

@@ -89,7 +89,7 @@ def best_fixed(
     worlds: Sequence[World], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
 ) -> tuple[float, Mode, tuple[int, ...]]:
     """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each world in turn."""
-    found = []
+    found: list[tuple[float, int, Mode, tuple[int, ...]]] = []
     for mode in modes:
         for shape in shapes:
             if max(shape, default=1) <= max(1, len(mode.alphas)):

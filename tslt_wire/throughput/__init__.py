@@ -22,7 +22,8 @@ from tslt_wire.throughput.model import (
     streamed_tokens_per_s,
     tree_tokens,
 )
-from tslt_wire.throughput.planner import Context, Plan, Planner
+from tslt_wire.throughput.plan import Context, Plan
+from tslt_wire.throughput.planner import Planner
 
 __all__ = [
     "Compute",

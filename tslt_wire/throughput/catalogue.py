@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tslt_wire.throughput.model import Wire
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
     """One way to make evidence, with what is known about it before a session."""
@@ -35,6 +36,7 @@ class Mode:
         """For people."""
         parts = [self.evidence, f"K={self.k}" if self.k else "", self.precision]
         return " ".join(part for part in parts if part)
+
 
 _TEMPERATURES = (1.0, 0.7, 0.0)
 """Of the target, measured; the draft's is the same, but at least ``_LEAST_DRAFT``."""

@@ -40,7 +40,11 @@ def lambert_w(z: float, branch: int = 0) -> float:
         return 0.0
     root = math.sqrt(2 * from_end)
     if branch == 0:
-        w = -1 + root - root * root / 3 if z < 0 else math.log1p(z) * (1 - math.log1p(math.log1p(z)) / (2 + math.log1p(z)))
+        w = (
+            -1 + root - root * root / 3
+            if z < 0
+            else math.log1p(z) * (1 - math.log1p(math.log1p(z)) / (2 + math.log1p(z)))
+        )
     elif from_end < 0.5:
         w = -1 - root - root * root / 3
     else:

@@ -19,7 +19,11 @@ from tslt_wire.throughput.model import Compute, Floats, Link
 _CLIP = 2.5
 """Surprises beyond this many standard deviations count as if they were this large."""
 _JUMP = 5.0
-"""From here on a surprise is a jump: an outlier, or something that changed for good."""
+"""From here on a surprise is a jump: an outlier if it comes alone, else something changed."""
+_DEAR = 8.0
+"""A round that takes this many times as long as expected is believed at once: another one would be dear."""
+_PATIENCE = 8
+"""Rounds after a jump that cannot tell old from new before the old values get another chance."""
 _LEAST_NOISE = 0.003
 _NOISE_KEEP = 0.97
 _SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
@@ -69,15 +73,17 @@ class LinearTime:
     """Coefficients >= 0 of a time that is linear in what is known of a round.  Not for two threads at once."""
 
     def __init__(self, guess: Sequence[float], spread: Sequence[float], drift: Sequence[float]) -> None:
-        """All (n,).  ``guess``: seconds per unit.  ``spread``: standard deviations of the guess; as much may be new after
-        a jump.  ``drift``: by what part a coefficient may change from one round to the next.
+        """All (n,).  ``guess``: seconds per unit.  ``spread``: deviations of the guess; as much may be new after a
+        jump.  ``drift``: by what part a coefficient may change from one round to the next.
         """
         self._mean: Floats = np.array(guess, np.float64)
         self._spread: Floats = np.array(spread, np.float64)
         self._cov: Floats = np.diag(self._spread**2)
         self._drift: Floats = np.array(drift, np.float64)
         self._noise = 0.15
+        self._jumped = False
         self._before: tuple[Floats, Floats] | None = None
+        self._wait = self._patience = _PATIENCE
 
     @property
     def mean(self) -> Floats:
@@ -96,6 +102,14 @@ class LinearTime:
         variance = ((rows @ self._cov) * rows).sum(axis=-1)
         return rows @ self._mean, np.sqrt(np.maximum(variance, 0.0))
 
+    def tells(self, x: Floats, about: Floats) -> Floats:
+        """Part of the variance of the time of ``about`` (n,) that one round of each of ``x`` (N, n) takes away."""
+        part = x @ self._cov
+        noise = self._noise * np.maximum(x @ self._mean, _FLOOR_S)
+        known = (part * x).sum(axis=1) + noise**2
+        told: Floats = (part @ about) ** 2 / (known * max(float(about @ self._cov @ about), 1e-300))
+        return told
+
     def learn(self, x: npt.ArrayLike, seconds: float) -> None:
         """One observation: ``x`` (n,) took ``seconds``."""
         row = np.asarray(x, np.float64)
@@ -106,11 +120,11 @@ class LinearTime:
         noise = self._noise * size
         deviation = float(np.sqrt(float(row @ self._cov @ row) + noise**2))
         if abs(error) > _JUMP * deviation:
-            # Believed at once, because another slow round would be dear, and taken back if it was an outlier.
-            self._before = (self._mean, self._cov)
-            self._cov = np.diag(self._spread**2)
-            self._update(row, error, self._noise * max(seconds, _FLOOR_S))
+            if self._jumped or seconds > _DEAR * size:
+                self._believe(row, error, seconds)
+            self._jumped = not self._jumped
             return
+        self._jumped = False
         error = min(_CLIP * deviation, max(-_CLIP * deviation, error))
         self._update(row, error, noise)
         # 1.25: the mean absolute value of a normal variate is 0.8 of its standard deviation.
@@ -122,15 +136,28 @@ class LinearTime:
         least = np.minimum(1.0, self._spread / np.sqrt(self._cov.diagonal()))
         self._cov = self._cov * np.outer(least, least)
 
+    def _believe(self, row: Floats, error: float, seconds: float) -> None:
+        """Things are not as they were: start again from this round, but remember how it was."""
+        if self._before is None:
+            self._before = (self._mean, self._cov)
+            self._wait = self._patience
+        self._cov = np.diag(self._spread**2)
+        self._update(row, error, self._noise * max(seconds, _FLOOR_S))
+
     def _second_opinion(self, row: Floats, seconds: float) -> None:
-        """After a jump: go back to what was believed before, if this round says that nothing changed."""
+        """After a jump: go back to what was before if this round agrees with that, or if none could tell for long."""
         if self._before is None:
             return
         old, now = float(row @ self._before[0]), float(row @ self._mean)
         noise = self._noise * max(old, _FLOOR_S)
-        if abs(old - now) < 3 * noise:
-            return  # such a round takes as long either way
-        if abs(seconds - old) < min(abs(seconds - now), 3 * noise):
+        if abs(old - now) < 3 * noise:  # such a round takes as long either way
+            self._wait -= 1
+            if self._wait > 0:
+                return
+            self._patience *= 2  # if it jumps again, the next trial of the old values is later
+            self._mean, self._cov = self._before
+        elif abs(seconds - old) < min(abs(seconds - now), 3 * noise):
+            self._patience = _PATIENCE
             self._mean, self._cov = self._before
         self._before = None
 

@@ -120,6 +120,12 @@ def shape_counts(widths: Ints) -> tuple[Floats, Floats, Floats]:
     return (widths > 0).sum(axis=1) * 1.0, parents.sum(axis=1) * 1.0, sizes.sum(axis=1) * 1.0
 
 
+def widths_of(shapes: Sequence[Sequence[int]]) -> Ints:
+    """Trees ``<k1..kL>`` as rows of an (N, D) array, filled up with zeros; one column at least."""
+    deepest = max(1, max((len(shape) for shape in shapes), default=0))
+    return np.array([[*shape, *[0] * (deepest - len(shape))] for shape in shapes], np.int64).reshape(-1, deepest)
+
+
 def expect(wires: Floats, widths: Ints, alphas: Floats, counts: tuple[Floats, Floats, Floats]) -> Expectation:
     """Expected tokens, round trips and bytes of N candidates.
 
@@ -132,7 +138,7 @@ def expect(wires: Floats, widths: Ints, alphas: Floats, counts: tuple[Floats, Fl
     tokens = 1 + (kept * there).sum(axis=1)
     frame, node, parent, verdict, down, up, trips, proposals, request = wires.T
     rejected = 1 - whole
-    # A proposal fits with probability 1 - alpha (the residual's mass), so none of m fits with alpha^m; the next m again.
+    # A proposal fits with probability 1 - alpha (the residual's mass), so none of m fits with alpha^m.
     first = np.minimum(alphas[:, 0], 0.999) if alphas.shape[1] else np.zeros(len(widths))
     missed = np.where(proposals > 0, first**proposals, 0.0)
     again = missed / (1 - missed)
@@ -170,9 +176,11 @@ def expected_round(
     """
     if len(alphas) != len(expansion) or any(k < 1 for k in expansion) or not all(0 <= a <= 1 for a in alphas):
         raise ValueError(f"one alpha in 0..1 for each layer needed, got {tuple(alphas)} for {tuple(expansion)}")
-    widths = np.array([expansion], np.int64).reshape(1, -1)
+    widths = widths_of([expansion])
     counts = shape_counts(widths)
-    found = expect(np.array([wire.row]), widths, np.array([alphas], float).reshape(1, -1), counts)
+    each = np.zeros(widths.shape)
+    each[0, : len(alphas)] = alphas
+    found = expect(np.array([wire.row]), widths, each, counts)
     tokens, trips, up, down = (float(v[0]) for v in (found.tokens, found.trips, found.uplink, found.downlink))
     levels, parents, nodes = (float(v[0]) for v in counts)
     seconds = (
@@ -200,9 +208,7 @@ def tree_tokens(alphas: Sequence[float]) -> float:
     return 1 + float(kept.sum())
 
 
-def streamed_tokens_per_s(
-    verify_s: float, link: Link, *, token_bytes: float = 12.0, tokens: float = math.inf
-) -> float:
+def streamed_tokens_per_s(verify_s: float, link: Link, *, token_bytes: float = 12.0, tokens: float = math.inf) -> float:
     """Tokens a second if the edge decodes alone and streams each token in a frame of ``token_bytes``.
 
     With ``tokens`` finite the one round trip of the request counts too.

@@ -16,7 +16,19 @@ import numpy as np
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode, default_shapes
 from tslt_wire.throughput.estimates import Observation, Times
-from tslt_wire.throughput.model import Compute, ExpectedRound, Expectation, Floats, Ints, Link, expect, shape_counts
+from tslt_wire.throughput.explain import explain
+from tslt_wire.throughput.model import (
+    Compute,
+    Expectation,
+    ExpectedRound,
+    Floats,
+    Ints,
+    Link,
+    expect,
+    shape_counts,
+    widths_of,
+)
+from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
 
 _CAUTION = 1.0
 """Standard deviations of its time that a choice is charged with."""
@@ -26,55 +38,13 @@ _PESSIMISM = 2.0
 """Standard deviations of its time that a try is expected to take at worst."""
 _WORTHWHILE = 1.03
 """A try must promise this many times the best rate."""
+_STEP = 0.2
+"""A step towards a try that is too dear must take away this part of the variance of its time on the link."""
+_ASIDE = 0.5
+"""Part of the budget that lesser tries leave while there is a dear one to save for."""
 _BYTES_KEEP = 0.95
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.05)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What limits the next round."""
-
-    tokens_left: int | None = None
-    """Tokens that are still wanted; a draft deeper than one less than that is wasted.  None: many."""
-    room: int | None = None
-    """Tokens that fit into both models' contexts, the target's own token not counted.  None: many."""
-
-    @property
-    def depth(self) -> int | None:
-        """Deepest draft that makes sense."""
-        limits = [v for v in (None if self.tokens_left is None else self.tokens_left - 1, self.room) if v is not None]
-        return max(0, min(limits)) if limits else None
-
-
-ANYWHERE = Context()
-"""No limits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to do in the next round, and what to expect of it."""
-
-    mode: Mode
-    expansion: tuple[int, ...]
-    """``(1,) * L`` is a chain of L tokens; empty: draft nothing."""
-    expected: ExpectedRound
-    exploring: bool = False
-    """Whether this is a try, paid from the budget, and not what seems best."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"{self.mode.name}, {shape_name(self.expansion)}"
-
-
-def shape_name(expansion: Sequence[int]) -> str:
-    """``chain of 4``, ``tree <2,2,1>`` or ``no draft``."""
-    if not expansion:
-        return "no draft"
-    if max(expansion) == 1:
-        return f"chain of {len(expansion)}"
-    return f"tree <{','.join(map(str, expansion))}>"
 
 
 @dataclass(slots=True)
@@ -120,7 +90,7 @@ class Planner:
         if len(set(self._modes)) < len(self._modes):
             raise ValueError("the catalogue names a mode twice")
         every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
-        widths, wide = _widths(every), [max(shape, default=1) for shape in every]
+        widths, wide = widths_of(every), [max(shape, default=1) for shape in every]
         nodes = shape_counts(widths)[2]
         pairs = [
             (i, j)
@@ -162,6 +132,11 @@ class Planner:
         return self._times.as_compute()
 
     @property
+    def tells_time(self) -> bool:
+        """Whether the edge says how long it takes."""
+        return self._times.verify_known
+
+    @property
     def curiosity(self) -> float:
         """Part of the session's time that tries have cost so far."""
         return self._spent / self._elapsed if self._elapsed else 0.0
@@ -191,7 +166,7 @@ class Planner:
         if seen.mode not in self._modes:
             raise ValueError(f"{seen.mode.name} is not in this session's catalogue")
         mode = self._modes.index(seen.mode)
-        widths = _widths([seen.expansion])
+        widths = widths_of([seen.expansion])
         tree = int((widths > 1).any())
         counts = shape_counts(widths)
         levels, parents, nodes = (float(v[0]) for v in counts)
@@ -218,6 +193,10 @@ class Planner:
             if len(here):
                 found.append(self._make_plan(view, int(here[rates[here].argmax()]), exploring=False))
         return sorted(found, key=lambda plan: -plan.expected.tokens_per_s)
+
+    def explain(self, context: Context = ANYWHERE) -> str:
+        """Say in a few lines what the link is like, what is best on it and why, and what comes next."""
+        return explain(self, self.ranking(context))
 
     def _make_plan(self, view: _View, at: int, *, exploring: bool) -> Plan:
         load = view.load
@@ -269,17 +248,26 @@ class Planner:
         return int(view.allowed[scores[view.allowed].argmax()])
 
     def _curious(self, view: _View, best: int, room: float) -> int:
-        """A candidate that may be better than ``best`` and whose worst case fits into ``room`` seconds; else ``best``."""
+        """What to try for ``room`` seconds at most, in the worst case; ``best`` if there is nothing.
+
+        That is the candidate that could be better by most.  If it is too dear, a step towards it: the candidate that
+        says most about what the link would make of it.
+        """
+        here, rate = view.allowed, self._best_rate
         apart = self._apart(view, best)
         tokens = self._expect(_OPTIMISM, (int(self._mode_of[best]), int(self._tree_of[best]))).tokens
         hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, 0.2 * view.seconds)
-        loss = view.seconds + _PESSIMISM * apart - view.load.tokens / self._best_rate
-        here = view.allowed
-        tries = here[(hoped[here] > _WORTHWHILE * self._best_rate) & (loss[here] <= room)]
+        loss = view.seconds + _PESSIMISM * apart - view.load.tokens / rate
+        tries = here[hoped[here] > _WORTHWHILE * rate]
+        payable = here[loss[here] <= room]
+        if not len(tries) or not len(payable):
+            return best
+        dream = int(tries[hoped[tries].argmax()])
+        if loss[dream] <= room:
+            return dream
+        link = view.features[0]
+        told = self._times.link.tells(link[payable], link[dream] - link[best])
+        if told.max() > _STEP:
+            return int(payable[told.argmax()])
+        tries = tries[loss[tries] <= room - _ASIDE * self._budget * self._elapsed]
         return int(tries[hoped[tries].argmax()]) if len(tries) else best
-
-
-def _widths(shapes: Sequence[Sequence[int]]) -> Ints:
-    """Trees ``<k1..kL>`` as rows, filled up with zeros to one column at least."""
-    deepest = max(1, max((len(shape) for shape in shapes), default=0))
-    return np.array([[*shape, *[0] * (deepest - len(shape))] for shape in shapes], np.int64).reshape(-1, deepest)
