@@ -27,7 +27,7 @@ def link(uplink, rtt):
     return Link(uplink_bit_s=uplink, downlink_bit_s=4 * uplink, rtt_s=rtt)
 
 
-def shortfall(worlds, *, evidence=EVERYTHING, tokens=600, seed=0, **options):
+def shortfall(worlds, *, evidence=EVERYTHING, tokens=1500, seed=0, **options):
     """Time the planner takes more than the best fixed choice, as a part."""
     modes = [m for m in MODES if m.evidence in evidence]
     seconds, _, _ = best_fixed(worlds, tokens, modes, SHAPES)
@@ -48,7 +48,7 @@ def test_it_is_within_5_percent_of_the_best_fixed_choice(uplink):
 )
 def test_a_link_that_changes_costs_no_more(before, after):
     worlds = [World(link(*before)), World(link(*after))]
-    assert shortfall(worlds, tokens=500) < 0.05
+    assert shortfall(worlds, tokens=1000) < 0.05
 
 
 def test_a_collapse_costs_a_few_rounds_only():
@@ -63,11 +63,11 @@ def test_a_collapse_costs_a_few_rounds_only():
 
 def test_a_text_that_is_harder_than_expected_is_learnt():
     world = World(link(1e6, 0.03), odds={"": -0.4, "scalar": -0.5})
-    assert shortfall([world], tokens=1500) < 0.05
+    assert shortfall([world]) < 0.05
 
 
 def test_an_edge_that_does_not_tell_its_time_is_no_harder():
-    assert shortfall([World(link(1e6, 0.03), tells_time=False)], tokens=1000) < 0.05
+    assert shortfall([World(link(1e6, 0.03), tells_time=False)]) < 0.05
 
 
 def test_only_what_was_agreed_on_is_chosen():
@@ -78,9 +78,11 @@ def test_only_what_was_agreed_on_is_chosen():
     assert max(int(np.cumprod(p.expansion or (0,)).sum()) for p in played.trace) <= 5
     with pytest.raises(ValueError, match="nothing"):
         Planner(MODES, evidence=("telepathy",))
+    other = next(m for m in MODES if m.evidence == "full")
+    times = {"uplink_bytes": 1, "downlink_bytes": 1, "draft_s": 0, "link_s": 0}
+    seen = Observation(mode=other, expansion=(1,), accepted=1, tried=1, **times)
     with pytest.raises(ValueError, match="catalogue"):
-        planner.observe(Observation(mode=next(m for m in MODES if m.evidence == "full"), expansion=(1,), accepted=1, tried=1,
-                                    uplink_bytes=1, downlink_bytes=1, draft_s=0, link_s=0))  # fmt: skip
+        planner.observe(seen)
 
 
 def test_a_round_is_not_deeper_than_the_context_allows():

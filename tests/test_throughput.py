@@ -154,14 +154,14 @@ def test_the_catalogue_is_what_was_measured():
                 kind = {"scalar": "full", "lazy": "list"}.get(mode.evidence, mode.evidence)
                 wanted = measured[kind, mode.k][: len(mode.alphas)]
                 assert mode.alphas == pytest.approx(wanted, abs=6e-4), mode.name
-    sizes = {(f["format"], f["k"]): f["bytes"] for f in json.loads((RESULTS / "bytes_per_token.json").read_text())["figures"]
-             if f["temperature"] == 1}  # fmt: skip
+    figures = json.loads((RESULTS / "bytes_per_token.json").read_text())["figures"]
+    sizes = {(f["format"], f["k"]): f["bytes"] for f in figures if f["temperature"] == 1}
     for mode in default_modes():
         if mode.evidence == "list":
             name = mode.precision.replace("/", "_")
             for shape, kind, nodes in (((1,) * 4, "chain", 4), ((2, 2, 2), "tree", 14)):
                 found = expected_round(mode.wire, shape, [0.5] * len(shape), LINK, COMPUTE).uplink_bytes
-                assert found == pytest.approx(nodes * sizes[f"{kind}_{name}_range", mode.k], rel=0.15), mode.name
+                assert found == pytest.approx(nodes * sizes[f"{kind}_{name}_range", mode.k], rel=0.2), mode.name
 
 
 def test_bad_values_are_refused():

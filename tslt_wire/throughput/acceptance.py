@@ -15,11 +15,11 @@ import numpy as np
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.model import Floats, Ints
 
-_ALL, _KIND, _TREE, _OWN = 0.6, 0.35, 0.2, 0.12
+_ALL, _KIND, _TREE, _OWN = 0.6, 0.25, 0.1, 0.08
 """Standard deviations in log-odds of what all modes, one kind of evidence, its trees, and one mode have in common."""
 _OCTAVES = 4.0
 """Octaves of K after which two lists of one kind share 1/e of what they have in common."""
-_FADE = 1 / 1500
+_FADE = 1 / 3000
 """Part of its memory that the filter loses with a round."""
 _MOST = 6.0
 """Log-odds are kept within this."""

@@ -73,10 +73,9 @@ def lambert_w_log(d: float) -> float:
         return d
     v = math.sqrt(2 * d) + d  # above the solution, and the function is convex: Newton comes down to it
     for _ in range(_STEPS):
-        if v < _SERIES:  # v - log1p(v) would lose its digits
-            value = v * v * (1 / 2 - v * (1 / 3 - v * (1 / 4 - v / 5)))
-        else:
-            value = v - math.log1p(v)
+        # v - log1p(v) would lose its digits.
+        small = v < _SERIES
+        value = v * v * (1 / 2 - v * (1 / 3 - v * (1 / 4 - v / 5))) if small else v - math.log1p(v)
         step = (value - d) * (1 + v) / v
         v -= step
         if abs(step) <= 1e-15 * v:

@@ -32,7 +32,7 @@ from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
 
 _CAUTION = 1.0
 """Standard deviations of its time that a choice is charged with."""
-_OPTIMISM = 1.5
+_OPTIMISM = 1.2
 """Standard deviations of time and acceptance that curiosity grants."""
 _PESSIMISM = 2.0
 """Standard deviations of its time that a try is expected to take at worst."""
@@ -40,8 +40,10 @@ _WORTHWHILE = 1.03
 """A try must promise this many times the best rate."""
 _STEP = 0.2
 """A step towards a try that is too dear must take away this part of the variance of its time on the link."""
-_ASIDE = 0.5
-"""Part of the budget that lesser tries leave while there is a dear one to save for."""
+_ALIKE = 1.25
+"""A dear try must promise this many times what cheap ones do."""
+_ASIDE = 0.4
+"""Part of the budget that cheap tries leave to dear ones."""
 _BYTES_KEEP = 0.95
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.05)
@@ -263,11 +265,12 @@ class Planner:
         if not len(tries) or not len(payable):
             return best
         dream = int(tries[hoped[tries].argmax()])
+        cheap = tries[loss[tries] <= room - _ASIDE * self._budget * self._elapsed]
+        cheap_one = int(cheap[hoped[cheap].argmax()]) if len(cheap) else best
+        if hoped[dream] <= _ALIKE * max(hoped[cheap_one], rate):
+            return cheap_one
         if loss[dream] <= room:
             return dream
         link = view.features[0]
         told = self._times.link.tells(link[payable], link[dream] - link[best])
-        if told.max() > _STEP:
-            return int(payable[told.argmax()])
-        tries = tries[loss[tries] <= room - _ASIDE * self._budget * self._elapsed]
-        return int(tries[hoped[tries].argmax()]) if len(tries) else best
+        return int(payable[told.argmax()]) if told.max() > _STEP else cheap_one
