@@ -1,8 +1,8 @@
 """How often each kind of evidence accepts, by the number of siblings: what ``tslt_wire.throughput`` starts from.
 
 Exact for each position of the drafts (``coupled``: mean over races): ``match`` tries the draft's most probable tokens,
-``list`` and ``full`` follow the paper's Algorithm 5 with siblings drawn with replacement, ``coupled`` compares two races
-over the same exponential variates (siblings: the list version, the target takes the earliest of all races).
+``list`` and ``full`` follow the paper's Algorithm 5 with siblings drawn with replacement, ``coupled`` compares two
+races over the same exponential variates (siblings: the list version, the target takes the earliest of all races).
 
     python -m benchmarks.evidence_acceptance --json evidence.json
 """

@@ -15,11 +15,14 @@ import numpy as np
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.model import Floats, Ints
 
-_ALL, _KIND, _TREE, _OWN = 0.6, 0.25, 0.1, 0.08
-"""Standard deviations in log-odds of what all modes, one kind of evidence, its trees, and one mode have in common."""
+_ALL, _KIND, _TREE, _OWN = 0.6, 0.1, 0.08, 0.05
+"""Standard deviations in log-odds of what all modes, one kind of evidence, its trees, and one mode have in common.
+
+The last three are small next to the first: a gap of 5 % between two kinds takes some 400 rounds of each to see, so that
+only strong evidence may undo the catalogue's differences."""
 _OCTAVES = 4.0
 """Octaves of K after which two lists of one kind share 1/e of what they have in common."""
-_FADE = 1 / 3000
+_FADE = 1 / 2000
 """Part of its memory that the filter loses with a round."""
 _MOST = 6.0
 """Log-odds are kept within this."""

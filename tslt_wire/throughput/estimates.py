@@ -52,7 +52,8 @@ class Observation:
     link_s: float
     """Seconds from the first frame to the last, without ``verify_s``."""
     verify_s: float | None = None
-    """Seconds the edge says it took; None if it does not: its time then counts as part of the round trip."""
+    """Seconds the edge says it took; None if it does not: ``link_s`` then contains it, and
+    the planner goes by the guess it was given."""
     trips: int = 1
     """Round trips it took."""
 
@@ -201,10 +202,14 @@ class Times:
         """One round, with the counts of its tree."""
         if levels:
             self.draft.learn((levels, parents), seen.draft_s)
-        self.link.learn((seen.trips, seen.uplink_bytes, seen.downlink_bytes), seen.link_s)
         self.verify_known = seen.verify_s is not None
+        link_s = seen.link_s
         if seen.verify_s is not None:
             self.verify.learn((1.0, nodes), seen.verify_s)
+        else:
+            # The guess stays, and what it is wrong by counts as part of the round trip.
+            link_s = max(0.0, link_s - float(self.verify.predict((1.0, nodes))[0]))
+        self.link.learn((seen.trips, seen.uplink_bytes, seen.downlink_bytes), link_s)
 
     def predict(self, link: Floats, draft: Floats, verify: Floats) -> tuple[list[Floats], list[Floats]]:
         """Seconds of each part and their deviations, each (N,), for what they are linear in, (N, n)."""

@@ -64,15 +64,12 @@ def explain(known: Known, ranking: Sequence[Plan]) -> str:
     """Explain the first of ``ranking`` (``Planner.ranking``), and name the best of another kind of evidence."""
     best, link = ranking[0], known.link
     parts = parts_of(best, link, known.compute)
-    if not known.tells_time:
-        del parts["verify"]
     most = max(parts, key=lambda name: parts[name])
     expected, rate = best.expected, best.expected.tokens_per_s
-    round_trip = "round trip" if known.tells_time else "round trip and target"
     lines = [
         f"{best.name}: expects {expected.tokens:.2f} tokens in {1e3 * expected.seconds:.0f} ms, {rate:.1f} tokens/s"
         + (f", {speedup(rate, known.compute.verify_s):.2f} times the target alone." if known.tells_time else "."),
-        f"Link: {rate_name(link.uplink_bit_s)} up, {rate_name(link.downlink_bit_s)} down, {round_trip}"
+        f"Link: {rate_name(link.uplink_bit_s)} up, {rate_name(link.downlink_bit_s)} down, round trip"
         f" {1e3 * link.rtt_s:.0f} ms; {_BOUND[most]}.",
         "A round: " + ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in parts.items()) + ".",
         f"Bytes: {expected.uplink_bytes:,.0f} up, {expected.downlink_bytes:,.0f} down. Acceptance "

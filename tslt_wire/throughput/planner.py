@@ -32,21 +32,21 @@ from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
 
 _CAUTION = 1.0
 """Standard deviations of its time that a choice is charged with."""
-_OPTIMISM = 1.2
+_OPTIMISM = 1.0
 """Standard deviations of time and acceptance that curiosity grants."""
 _PESSIMISM = 2.0
 """Standard deviations of its time that a try is expected to take at worst."""
-_WORTHWHILE = 1.03
+_WORTHWHILE = 1.02
 """A try must promise this many times the best rate."""
 _STEP = 0.2
 """A step towards a try that is too dear must take away this part of the variance of its time on the link."""
 _ALIKE = 1.25
 """A dear try must promise this many times what cheap ones do."""
-_ASIDE = 0.4
+_ASIDE = 0.6
 """Part of the budget that cheap tries leave to dear ones."""
 _BYTES_KEEP = 0.95
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
-_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.05)
+_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_parent_s=0.0003, verify_node_s=0.0003)
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Planner:
 
     @property
     def link(self) -> Link:
-        """The link as it seems now; without times from the edge its RTT contains the target's time."""
+        """The link as it seems now; if the edge tells no times, its RTT contains the error of that guess."""
         return self._times.as_link()
 
     @property
@@ -233,7 +233,7 @@ class Planner:
         features = (
             np.stack([load.trips, load.uplink, load.downlink], axis=1),
             np.stack([levels, parents], axis=1),
-            np.stack([np.ones_like(nodes), nodes], axis=1) * self._times.verify_known,
+            np.stack([np.ones_like(nodes), nodes], axis=1),
         )
         seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
         return _View(load, np.maximum(seconds, 1e-6), features, allowed)
