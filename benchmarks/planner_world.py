@@ -1,0 +1,133 @@
+"""A world to plan in: a link, two models and acceptances that are known, rounds drawn from them.
+
+Numpy and the core alone.  A planner is judged by the expected tokens and seconds of what it chose, so that lucky
+verdicts neither help nor hurt it; what it sees is random, with jitter and outliers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tslt_wire.throughput import Compute, ExpectedRound, Link, Mode, Observation, Plan, Planner, expected_round
+
+COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
+"""A small model on a phone, a 7B model on an edge GPU that serves others too."""
+
+
+HANDSHAKE = (180.0, 220.0)
+"""Bytes of HELLO and WELCOME."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is true for some time."""
+
+    link: Link
+    compute: Compute = COMPUTE
+    odds: dict[str, float] = field(default_factory=dict)
+    """Log-odds by which each evidence kind accepts more (or less) than the catalogue says; ``""``: all kinds."""
+    jitter: float = 0.05
+    """Standard deviation of ln(time) of everything that takes time."""
+    outliers: float = 0.01
+    """Probability that a round's time on the link is five times as long."""
+    tells_time: bool = True
+    """Whether the edge says how long it takes."""
+
+    def alphas(self, mode: Mode, expansion: Sequence[int]) -> list[float]:
+        """True acceptance of each level."""
+        shift = self.odds.get("", 0.0) + self.odds.get(mode.evidence, 0.0)
+        base = (mode.alphas[min(k, len(mode.alphas)) - 1] for k in expansion)
+        return [float(1 / (1 + (1 / a - 1) * np.exp(-shift))) for a in base]
+
+    def expected(self, mode: Mode, expansion: Sequence[int]) -> ExpectedRound:
+        """What a round brings and takes in the mean."""
+        return expected_round(mode.wire, expansion, self.alphas(mode, expansion), self.link, self.compute)
+
+    def play(self, plan: Plan, rng: np.random.Generator) -> Observation:
+        """One round at random."""
+        mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
+        accepted = 0
+        for alpha in self.alphas(mode, expansion):
+            if rng.random() >= alpha:
+                break
+            accepted += 1
+        rejected = accepted < len(expansion)
+        sizes = np.cumprod(expansion) if expansion else np.zeros(0, np.int64)
+        nodes, parents = int(sizes.sum()), int(sizes[:-1].sum()) + bool(expansion)
+        up, down, trips = wire.frame + wire.node * nodes + wire.parent * parents, wire.verdict, 1
+        if rejected:
+            up, down, trips = up + wire.rejection_up, down + wire.rejection_down, trips + round(wire.rejection_trips)
+            while wire.proposals and rng.random() < self.alphas(mode, expansion)[0] ** wire.proposals:
+                up, down, trips = up + wire.request, down + wire.rejection_down, trips + 1
+        c = self.compute
+        seconds = np.array([
+            len(expansion) * c.draft_s + parents * c.draft_parent_s,
+            self.link.seconds(up, down, trips),
+            c.verify_s + nodes * c.verify_node_s,
+        ]) * np.exp(rng.normal(0, self.jitter, 3))  # fmt: skip
+        draft, link, verify = seconds.tolist()
+        if rng.random() < self.outliers:
+            link *= 5
+        return Observation(
+            mode=mode,
+            expansion=expansion,
+            accepted=accepted,
+            tried=accepted + rejected,
+            uplink_bytes=up,
+            downlink_bytes=down,
+            draft_s=draft,
+            link_s=link if self.tells_time else link + verify,
+            verify_s=verify if self.tells_time else None,
+            trips=trips,
+        )
+
+
+def best_fixed(
+    worlds: Sequence[World], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
+) -> tuple[float, Mode, tuple[int, ...]]:
+    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each world in turn."""
+    found: list[tuple[float, int, Mode, tuple[int, ...]]] = []
+    for mode in modes:
+        for shape in shapes:
+            if max(shape, default=1) <= max(1, len(mode.alphas)):
+                seconds = sum(tokens / world.expected(mode, shape).tokens_per_s for world in worlds)
+                found.append((seconds, len(found), mode, shape))
+    seconds, _, mode, shape = min(found)
+    return seconds, mode, shape
+
+
+@dataclass(slots=True)
+class Played:
+    """How a planner did."""
+
+    seconds: float = 0.0
+    """Expected seconds of all it chose."""
+    explored_s: float = 0.0
+    """Of these, what tries took."""
+    rounds: int = 0
+    chosen: dict[str, int] = field(default_factory=dict)
+    """Rounds by evidence kind."""
+    trace: list[Plan] = field(default_factory=list)
+
+
+def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.random.Generator) -> Played:
+    """Let ``planner`` make ``tokens`` tokens (in expectation) in each world in turn."""
+    out = Played()
+    planner.observe_exchange(*HANDSHAKE, worlds[0].link.seconds(*HANDSHAKE))
+    for world in worlds:
+        made = 0.0
+        while made < tokens:
+            plan = planner.plan()
+            expected = world.expected(plan.mode, plan.expansion)
+            part = min(1.0, (tokens - made) / expected.tokens)
+            made += expected.tokens
+            out.seconds += part * expected.seconds
+            out.explored_s += part * expected.seconds * plan.exploring
+            out.rounds += 1
+            out.chosen[plan.mode.evidence] = out.chosen.get(plan.mode.evidence, 0) + 1
+            out.trace.append(plan)
+            planner.observe(world.play(plan, rng))
+    return out

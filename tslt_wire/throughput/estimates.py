@@ -1,0 +1,229 @@
+"""What a session learns about its link and its models from the times of its own rounds.
+
+Design section 7.  Every time is a linear function with coefficients >= 0: the link's of round trips and bytes, the
+draft's of levels and parents, the target's of one pass and nodes.  ``LinearTime`` learns such coefficients: a Kalman
+filter whose coefficients drift, with noise in proportion to the time, clipped outliers, and a second opinion on jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire.throughput.catalogue import Mode
+from tslt_wire.throughput.model import Compute, Floats, Link
+
+_CLIP = 2.5
+"""Surprises beyond this many standard deviations count as if they were this large."""
+_JUMP = 5.0
+"""From here on a surprise is a jump: an outlier if it comes alone, else something changed."""
+_DEAR = 8.0
+"""A round that takes this many times as long as expected is believed at once: another one would be dear."""
+_PATIENCE = 8
+"""Rounds after a jump that cannot tell old from new before the old values get another chance."""
+_LEAST_NOISE = 0.003
+_NOISE_KEEP = 0.97
+_SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
+"""Seconds a byte that must be reckoned with: 10 kbit/s up, 80 kbit/s down."""
+_FLOOR_S = 2e-4
+"""Seconds below which clocks and schedulers make the noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One finished round, timed by the caller."""
+
+    mode: Mode
+    """``plan.mode``."""
+    expansion: tuple[int, ...]
+    """What was really drafted."""
+    accepted: int
+    """Levels that were accepted."""
+    tried: int
+    """Levels that were tested: the accepted ones and, if there was one, the rejected one."""
+    uplink_bytes: float
+    """All of the round's bytes, transport included."""
+    downlink_bytes: float
+    draft_s: float
+    """Seconds spent drafting and encoding."""
+    link_s: float
+    """Seconds from the first frame to the last, without ``verify_s``."""
+    verify_s: float | None = None
+    """Seconds the edge says it took; None if it does not: ``link_s`` then contains it, and
+    the planner goes by the guess it was given."""
+    trips: int = 1
+    """Round trips it took."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
+            raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")
+        times = (self.draft_s, self.link_s, self.verify_s or 0.0)
+        if not all(0 <= v < np.inf for v in (*times, self.uplink_bytes, self.downlink_bytes)) or self.trips < 1:
+            raise ValueError("times and bytes must be finite and at least 0, and a round takes a round trip")
+
+    @property
+    def seconds(self) -> float:
+        """The whole round."""
+        return self.draft_s + self.link_s + (self.verify_s or 0.0)
+
+
+class LinearTime:
+    """Coefficients >= 0 of a time that is linear in what is known of a round.  Not for two threads at once."""
+
+    def __init__(self, guess: Sequence[float], spread: Sequence[float], drift: Sequence[float]) -> None:
+        """All (n,).  ``guess``: seconds per unit.  ``spread``: deviations of the guess; as much may be new after a
+        jump.  ``drift``: by what part a coefficient may change from one round to the next.
+        """
+        self._mean: Floats = np.array(guess, np.float64)
+        self._spread: Floats = np.array(spread, np.float64)
+        self._cov: Floats = np.diag(self._spread**2)
+        self._drift: Floats = np.array(drift, np.float64)
+        self._noise = 0.15
+        self._jumped = False
+        self._before: tuple[Floats, Floats] | None = None
+        self._wait = self._patience = _PATIENCE
+
+    @property
+    def mean(self) -> Floats:
+        """Coefficients as they seem now, (n,)."""
+        return self._mean.copy()
+
+    @property
+    def spread(self) -> Floats:
+        """Their standard deviations, (n,)."""
+        deviations: Floats = np.sqrt(self._cov.diagonal())
+        return deviations
+
+    def predict(self, x: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """Seconds and their standard deviation (of the mean, noise not included) for (..., n); both (...)."""
+        rows = np.asarray(x, np.float64)
+        variance = ((rows @ self._cov) * rows).sum(axis=-1)
+        return rows @ self._mean, np.sqrt(np.maximum(variance, 0.0))
+
+    def tells(self, x: Floats, about: Floats) -> Floats:
+        """Part of the variance of the time of ``about`` (n,) that one round of each of ``x`` (N, n) takes away."""
+        part = x @ self._cov
+        noise = self._noise * np.maximum(x @ self._mean, _FLOOR_S)
+        known = (part * x).sum(axis=1) + noise**2
+        told: Floats = (part @ about) ** 2 / (known * max(float(about @ self._cov @ about), 1e-300))
+        return told
+
+    def learn(self, x: npt.ArrayLike, seconds: float) -> None:
+        """One observation: ``x`` (n,) took ``seconds``."""
+        row = np.asarray(x, np.float64)
+        self._drift_on()
+        self._second_opinion(row, seconds)
+        expected = float(row @ self._mean)
+        error, size = seconds - expected, max(expected, _FLOOR_S)
+        noise = self._noise * size
+        deviation = float(np.sqrt(float(row @ self._cov @ row) + noise**2))
+        if abs(error) > _JUMP * deviation:
+            if self._jumped or seconds > _DEAR * size:
+                self._believe(row, error, seconds)
+            self._jumped = not self._jumped
+            return
+        self._jumped = False
+        error = min(_CLIP * deviation, max(-_CLIP * deviation, error))
+        self._update(row, error, noise)
+        # 1.25: the mean absolute value of a normal variate is 0.8 of its standard deviation.
+        seen = 1.25 * abs(error) * (noise / deviation) / size
+        self._noise = max(_LEAST_NOISE, _NOISE_KEEP * self._noise + (1 - _NOISE_KEEP) * seen)
+
+    def _drift_on(self) -> None:
+        self._cov = self._cov + np.diag((self._drift * self._mean) ** 2)
+        least = np.minimum(1.0, self._spread / np.sqrt(self._cov.diagonal()))
+        self._cov = self._cov * np.outer(least, least)
+
+    def _believe(self, row: Floats, error: float, seconds: float) -> None:
+        """Things are not as they were: start again from this round, but remember how it was."""
+        if self._before is None:
+            self._before = (self._mean, self._cov)
+            self._wait = self._patience
+        self._cov = np.diag(self._spread**2)
+        self._update(row, error, self._noise * max(seconds, _FLOOR_S))
+
+    def _second_opinion(self, row: Floats, seconds: float) -> None:
+        """After a jump: go back to what was before if this round agrees with that, or if none could tell for long."""
+        if self._before is None:
+            return
+        old, now = float(row @ self._before[0]), float(row @ self._mean)
+        noise = self._noise * max(old, _FLOOR_S)
+        if abs(old - now) < 3 * noise:  # such a round takes as long either way
+            self._wait -= 1
+            if self._wait > 0:
+                return
+            self._patience *= 2  # if it jumps again, the next trial of the old values is later
+            self._mean, self._cov = self._before
+        elif abs(seconds - old) < min(abs(seconds - now), 3 * noise):
+            self._patience = _PATIENCE
+            self._mean, self._cov = self._before
+        self._before = None
+
+    def _update(self, row: Floats, error: float, noise: float) -> None:
+        part = self._cov @ row
+        gain = part / (float(row @ part) + noise**2)
+        self._mean = self._mean + gain * error
+        self._cov = self._cov - np.outer(gain, part)
+        for _ in range(len(row)):
+            i = int(self._mean.argmin())
+            if self._mean[i] >= 0:
+                break
+            # The most probable values with this coefficient at 0: the others take over what it had explained.
+            self._mean = self._mean - self._cov[:, i] * (self._mean[i] / max(self._cov[i, i], 1e-300))
+            self._mean[i] = 0.0
+        self._mean = np.maximum(self._mean, 0.0)
+
+
+class Times:
+    """Estimates of a session's link and models, from its rounds."""
+
+    def __init__(self, link: Link, compute: Compute) -> None:
+        """What to assume before the first round: rough guesses will do."""
+        up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
+        self.link = LinearTime(
+            (link.rtt_s, up, down),
+            (max(0.1, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down)),
+            (0.005, 0.01, 0.01),
+        )
+        """Seconds a round trip, an uplink byte and a downlink byte."""
+        each, more = compute.draft_s, compute.draft_parent_s
+        self.draft = LinearTime((each, more), (max(0.02, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
+        """Seconds a level and a parent."""
+        each, more = compute.verify_s, compute.verify_node_s
+        self.verify = LinearTime((each, more), (max(0.1, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
+        """Seconds a pass and a node."""
+        self.verify_known = True
+        """Whether the edge says how long it takes, as far as is known."""
+
+    def learn(self, seen: Observation, levels: float, parents: float, nodes: float) -> None:
+        """One round, with the counts of its tree."""
+        if levels:
+            self.draft.learn((levels, parents), seen.draft_s)
+        self.verify_known = seen.verify_s is not None
+        link_s = seen.link_s
+        if seen.verify_s is not None:
+            self.verify.learn((1.0, nodes), seen.verify_s)
+        else:
+            # The guess stays, and what it is wrong by counts as part of the round trip.
+            link_s = max(0.0, link_s - float(self.verify.predict((1.0, nodes))[0]))
+        self.link.learn((seen.trips, seen.uplink_bytes, seen.downlink_bytes), link_s)
+
+    def predict(self, link: Floats, draft: Floats, verify: Floats) -> tuple[list[Floats], list[Floats]]:
+        """Seconds of each part and their deviations, each (N,), for what they are linear in, (N, n)."""
+        pairs = [self.link.predict(link), self.draft.predict(draft), self.verify.predict(verify)]
+        return [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
+
+    def as_link(self) -> Link:
+        """The link as it seems now; the rate that a coefficient of 0 stands for is ``inf``."""
+        rtt, up, down = self.link.mean.tolist()
+        rates = [8 / each if each > 0 else np.inf for each in (up, down)]
+        return Link(uplink_bit_s=rates[0], downlink_bit_s=rates[1], rtt_s=rtt)
+
+    def as_compute(self) -> Compute:
+        """The models as they seem now."""
+        draft, parent = self.draft.mean.tolist()
+        verify, node = self.verify.mean.tolist()
+        return Compute(draft_s=draft, verify_s=verify, draft_parent_s=parent, verify_node_s=node)

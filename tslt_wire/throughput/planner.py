@@ -1,0 +1,276 @@
+"""Picks each round's evidence, K, precision and draft length or tree, for the most tokens a second.
+
+Design section 7.  Every candidate of the catalogue is put through the throughput model with what the session has
+learnt so far.  Two rules lie on top: the choice is cautious (what is not known about a candidate's time counts
+against it), and curiosity has a budget: a candidate that might be better is tried when the time it can cost, taken
+pessimistically, fits into a small part of the session's time.  No random numbers: equal observations, equal plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tslt_wire.throughput.acceptance import Acceptance
+from tslt_wire.throughput.catalogue import Mode, default_shapes
+from tslt_wire.throughput.estimates import Observation, Times
+from tslt_wire.throughput.explain import explain
+from tslt_wire.throughput.model import (
+    Compute,
+    Expectation,
+    ExpectedRound,
+    Floats,
+    Ints,
+    Link,
+    expect,
+    shape_counts,
+    widths_of,
+)
+from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
+
+_CAUTION = 1.0
+"""Standard deviations of its time that a choice is charged with."""
+_OPTIMISM = 1.0
+"""Standard deviations of time and acceptance that curiosity grants."""
+_PESSIMISM = 2.0
+"""Standard deviations of its time that a try is expected to take at worst."""
+_WORTHWHILE = 1.02
+"""A try must promise this many times the best rate."""
+_STEP = 0.2
+"""A step towards a try that is too dear must take away this part of the variance of its time on the link."""
+_ALIKE = 1.25
+"""A dear try must promise this many times what cheap ones do."""
+_ASIDE = 0.6
+"""Part of the budget that cheap tries leave to dear ones."""
+_BYTES_KEEP = 0.95
+_START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
+_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_parent_s=0.0003, verify_node_s=0.0003)
+
+
+@dataclass(slots=True)
+class _View:
+    """All candidates, as they seem now; each (N,)."""
+
+    load: Expectation
+    seconds: Floats
+    features: tuple[Floats, Floats, Floats]
+    """What the times of the link, of the draft and of the target are linear in."""
+    allowed: Ints
+    """Indices of those that the context allows."""
+
+
+class Planner:
+    """Chooses rounds and learns from them.  Not for two threads at once."""
+
+    def __init__(
+        self,
+        modes: Sequence[Mode],
+        *,
+        evidence: Iterable[str],
+        precisions: Iterable[str] | None = None,
+        shapes: Sequence[tuple[int, ...]] | None = None,
+        max_nodes: int | None = None,
+        link: Link = _START_LINK,
+        compute: Compute = _START_COMPUTE,
+        budget: float = 0.02,
+    ) -> None:
+        """``modes``: the catalogue, of which only what the session agreed on is used.
+
+        ``evidence``, ``precisions``, ``max_nodes``: WELCOME's ``evidence``, ``precisions`` (None: all) and
+        ``limits.max_nodes``.  ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``:
+        first guesses.  ``budget``: part of the session's time that curiosity may cost, 0 for none.
+        Raises ValueError if nothing is left to choose from.
+        """
+        if not 0 <= budget < 1:
+            raise ValueError(f"budget must be in [0, 1), got {budget!r}")
+        agreed, known = set(evidence), None if precisions is None else set(precisions)
+        self._modes = [
+            m for m in modes if m.evidence in agreed and (known is None or not m.precision or m.precision in known)
+        ]
+        if len(set(self._modes)) < len(self._modes):
+            raise ValueError("the catalogue names a mode twice")
+        every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
+        widths, wide = widths_of(every), [max(shape, default=1) for shape in every]
+        nodes = shape_counts(widths)[2]
+        pairs = [
+            (i, j)
+            for i, mode in enumerate(self._modes)
+            for j in range(len(every))
+            if wide[j] <= max(1, len(mode.alphas)) and (max_nodes is None or nodes[j] <= max_nodes)
+        ]
+        if not pairs:
+            raise ValueError(f"the catalogue has nothing for evidence {sorted(agreed)} and {len(every)} shapes")
+        self._shapes = every
+        self._mode_of, self._shape_of = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+        self._tree_of = np.array([wide[j] > 1 for j in self._shape_of], np.int64)
+        self._widths = widths[self._shape_of]
+        self._counts = shape_counts(self._widths)
+        self._wires = np.array([self._modes[i].wire.row for i in self._mode_of])
+        self._times = Times(link, compute)
+        self._acceptance = Acceptance(self._modes, max(wide))
+        self._sizes = np.ones((len(self._modes), 2))
+        """Uplink bytes seen over bytes expected, of chains and trees."""
+        self._budget = budget
+        self._elapsed = self._spent = 0.0
+        self._pending: Plan | None = None
+        self._best_rate = 0.0
+        self._last = -1
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What the session can use."""
+        return tuple(self._modes)
+
+    @property
+    def link(self) -> Link:
+        """The link as it seems now; if the edge tells no times, its RTT contains the error of that guess."""
+        return self._times.as_link()
+
+    @property
+    def compute(self) -> Compute:
+        """The models as they seem now."""
+        return self._times.as_compute()
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the edge says how long it takes."""
+        return self._times.verify_known
+
+    @property
+    def curiosity(self) -> float:
+        """Part of the session's time that tries have cost so far."""
+        return self._spent / self._elapsed if self._elapsed else 0.0
+
+    def alpha(self, mode: Mode, siblings: int = 1) -> float:
+        """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not."""
+        return float(self._acceptance.alphas()[self._modes.index(mode), int(siblings > 1), siblings])
+
+    def plan(self, context: Context = ANYWHERE) -> Plan:
+        """Choose the next round."""
+        view = self._view(context)
+        at = self._choose(view)
+        self._last = best = at
+        self._best_rate = float(view.load.tokens[at] / view.seconds[at])
+        room = self._budget * (self._elapsed + float(view.seconds[at])) - self._spent
+        if room > 0:
+            at = self._curious(view, best, room)
+        self._pending = self._make_plan(view, at, exploring=at != best)
+        return self._pending
+
+    def observe_exchange(self, uplink_bytes: float, downlink_bytes: float, seconds: float) -> None:
+        """Learn from frames that carried no draft, HELLO and WELCOME say: one round trip, ``seconds`` on the way."""
+        self._times.link.learn((1.0, uplink_bytes, downlink_bytes), seconds)
+
+    def observe(self, seen: Observation) -> None:
+        """Learn from a round; ValueError if its mode is not one of this session's."""
+        if seen.mode not in self._modes:
+            raise ValueError(f"{seen.mode.name} is not in this session's catalogue")
+        mode = self._modes.index(seen.mode)
+        widths = widths_of([seen.expansion])
+        tree = int((widths > 1).any())
+        counts = shape_counts(widths)
+        levels, parents, nodes = (float(v[0]) for v in counts)
+        if self._pending is not None and self._pending.exploring and self._pending.mode is seen.mode:
+            worth = self._pending.expected.tokens / self._best_rate
+            self._spent += max(0.0, seen.seconds - worth)
+        self._pending = None
+        self._elapsed += seen.seconds
+        alphas = self._acceptance.alphas()[mode, tree, widths]
+        normal = expect(np.array([seen.mode.wire.row]), widths, alphas, counts)
+        if levels:
+            ratio = seen.uplink_bytes / max(float(normal.uplink[0]), 1e-9)
+            self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(ratio, 10.0)
+        self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
+        self._times.learn(seen, levels, parents, nodes)
+
+    def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
+        """The best draft of every mode, best first, as they seem now and without caution."""
+        view = self._view(context)
+        rates = view.load.tokens / view.seconds
+        found = []
+        for mode in range(len(self._modes)):
+            here = view.allowed[self._mode_of[view.allowed] == mode]
+            if len(here):
+                found.append(self._make_plan(view, int(here[rates[here].argmax()]), exploring=False))
+        return sorted(found, key=lambda plan: -plan.expected.tokens_per_s)
+
+    def explain(self, context: Context = ANYWHERE) -> str:
+        """Say in a few lines what the link is like, what is best on it and why, and what comes next."""
+        return explain(self, self.ranking(context))
+
+    def _make_plan(self, view: _View, at: int, *, exploring: bool) -> Plan:
+        load = view.load
+        return Plan(
+            mode=self._modes[self._mode_of[at]],
+            expansion=self._shapes[self._shape_of[at]],
+            expected=ExpectedRound(
+                tokens=float(load.tokens[at]),
+                seconds=float(view.seconds[at]),
+                trips=float(load.trips[at]),
+                uplink_bytes=float(load.uplink[at]),
+                downlink_bytes=float(load.downlink[at]),
+            ),
+            exploring=exploring,
+        )
+
+    def _expect(self, deviations: float = 0.0, beside: tuple[int, int] = (0, 0)) -> Expectation:
+        alphas = self._acceptance.alphas(deviations, beside)
+        each = alphas[self._mode_of[:, None], self._tree_of[:, None], self._widths]
+        load = expect(self._wires, self._widths, each, self._counts)
+        uplink = load.uplink * self._sizes[self._mode_of, self._tree_of]
+        return Expectation(load.tokens, load.trips, uplink, load.downlink)
+
+    def _view(self, context: Context) -> _View:
+        levels, parents, nodes = self._counts
+        allowed = np.arange(len(levels))
+        if context.depth is not None:
+            allowed = np.flatnonzero(levels <= context.depth)
+        if not len(allowed):
+            allowed = np.flatnonzero(levels == levels.min())
+        load = self._expect()
+        features = (
+            np.stack([load.trips, load.uplink, load.downlink], axis=1),
+            np.stack([levels, parents], axis=1),
+            np.stack([np.ones_like(nodes), nodes], axis=1),
+        )
+        seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
+        return _View(load, np.maximum(seconds, 1e-6), features, allowed)
+
+    def _apart(self, view: _View, at: int) -> Floats:
+        """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
+        _, deviations = self._times.predict(*(rows - rows[at] for rows in view.features))
+        return np.sqrt(sum((d**2 for d in deviations), np.zeros(len(view.seconds))))
+
+    def _choose(self, view: _View) -> int:
+        """The best of all if times are taken to be a bit longer, where they are less certain than the last choice's."""
+        last = self._last if self._last in view.allowed else int(view.allowed[view.load.uplink[view.allowed].argmin()])
+        scores = view.load.tokens / (view.seconds + _CAUTION * self._apart(view, last))
+        return int(view.allowed[scores[view.allowed].argmax()])
+
+    def _curious(self, view: _View, best: int, room: float) -> int:
+        """What to try for ``room`` seconds at most, in the worst case; ``best`` if there is nothing.
+
+        That is the candidate that could be better by most.  If it is too dear, a step towards it: the candidate that
+        says most about what the link would make of it.
+        """
+        here, rate = view.allowed, self._best_rate
+        apart = self._apart(view, best)
+        tokens = self._expect(_OPTIMISM, (int(self._mode_of[best]), int(self._tree_of[best]))).tokens
+        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, 0.2 * view.seconds)
+        loss = view.seconds + _PESSIMISM * apart - view.load.tokens / rate
+        tries = here[hoped[here] > _WORTHWHILE * rate]
+        payable = here[loss[here] <= room]
+        if not len(tries) or not len(payable):
+            return best
+        dream = int(tries[hoped[tries].argmax()])
+        cheap = tries[loss[tries] <= room - _ASIDE * self._budget * self._elapsed]
+        cheap_one = int(cheap[hoped[cheap].argmax()]) if len(cheap) else best
+        if hoped[dream] <= _ALIKE * max(hoped[cheap_one], rate):
+            return cheap_one
+        if loss[dream] <= room:
+            return dream
+        link = view.features[0]
+        told = self._times.link.tells(link[payable], link[dream] - link[best])
+        return int(payable[told.argmax()]) if told.max() > _STEP else cheap_one
