@@ -24,12 +24,10 @@ from rich.markup import escape
 from rich.table import Table
 
 import tslt_wire as tw
-from benchmarks.drafts import Drafts, Logits, Settings, drafts_for
+from benchmarks.drafts import Drafts, Logits, Settings, add_options, drafts_for
 from benchmarks.format_base import Floats, Format
 from benchmarks.formats import TsltFrame, formats
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET, DRAFT = ROOT / "examples/pair/target", ROOT / "examples/pair/draft"
 DEFAULTS = Settings()
 KS = (8, 16, 32, 64, 320)
 SCHEMA_VERSION = 1
@@ -184,9 +182,7 @@ def summary(figures: Sequence[Figure]) -> str:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the target model and its tokenizer")
-    parser.add_argument("--draft", type=Path, default=DRAFT, help="folder of the draft model")
-    parser.add_argument("--drafts", type=Path, help=".npz of drafts: read if it exists, else made and written")
+    add_options(parser)
     parser.add_argument(
         "--prompts", type=Path, help="text file, one prompt a line (default: the one in benchmarks/data)"
     )

@@ -104,12 +104,15 @@ class Backend:
 
 def backends() -> list[Backend]:
     """Return the native backend, if this installation has it, and the reference."""
-
-    def rows(logits: Logits, **settings: Any) -> list[tw.SparseDistribution]:
-        return [distribution.sparsify(row, **settings) for row in logits]
-
-    pure = (distribution.sparsify, rows, list_codec.encode_list, list_codec.decode_list, codec.encode, codec.decode)
-    reference = Backend("tslt reference", *pure)
+    reference = Backend(
+        "tslt reference",
+        distribution.sparsify,
+        distribution.sparsify_batch,
+        list_codec.encode_list,
+        list_codec.decode_list,
+        codec.encode,
+        codec.decode,
+    )
     if tw.backend != "native":
         return [reference]
     fast = (tw.sparsify, tw.sparsify_batch, tw.encode_list, tw.decode_list, tw.encode, tw.decode)

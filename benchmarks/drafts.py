@@ -7,6 +7,7 @@ the draft model really drafts a tree and a chain (``Round``, for whole frames). 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ Logits = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).resolve().parent.parent
+TARGET, DRAFT = ROOT / "examples/pair/target", ROOT / "examples/pair/draft"
+"""Folders of the default pair."""
 FILE_VERSION = 1
 EXPANSION = (2, 2, 2)
 CHAIN_LENGTH = 4
@@ -357,6 +361,13 @@ def token_bytes(tokenizer: Any, vocab_size: int) -> tuple[bytes, ...]:
     for token in range(len(seen), vocab_size):
         seen[f"<{token}>".encode()] = token
     return tuple(seen)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``drafts_for`` is told by the command line."""
+    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the target model and its tokenizer")
+    parser.add_argument("--draft", type=Path, default=DRAFT, help="folder of the draft model")
+    parser.add_argument("--drafts", type=Path, help=".npz of drafts: read if it exists, else made and written")
 
 
 def drafts_for(

@@ -22,8 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from benchmarks.bytes_per_token import DRAFT, TARGET
-from benchmarks.drafts import Positions, Settings, drafts_for
+from benchmarks.drafts import DRAFT, TARGET, Positions, Settings, drafts_for
 
 SCHEMA_VERSION = 1
 WIDTHS = (1, 2, 3, 4)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from benchmarks.bytes_per_token import DRAFT, TARGET
-from benchmarks.drafts import Drafts, Settings, drafts_for
+from benchmarks.drafts import Drafts, Settings, add_options, drafts_for
 from tslt_wire.id_model import BASE_BITS, OCTAVE_MASSES
 from tslt_wire.list_range import AFFINITY, HIT_PRIOR, HIT_PRIOR_LOOKS, octave_class, rank_classes
 
@@ -120,9 +118,7 @@ def tables(drafts: Drafts) -> list[Table]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or load drafts, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the target model and its tokenizer")
-    parser.add_argument("--draft", type=Path, default=DRAFT, help="folder of the draft model")
-    parser.add_argument("--drafts", type=Path, help=".npz of drafts: read if it exists, else made and written")
+    add_options(parser)
     args = parser.parse_args(argv)
     console = Console()
     drafts = drafts_for(args.drafts, args.target, args.draft, Settings(), console=console)

@@ -23,8 +23,7 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.baselines import KSqs
-from benchmarks.bytes_per_token import DRAFT, TARGET
-from benchmarks.drafts import Drafts, Settings, drafts_for
+from benchmarks.drafts import Drafts, Settings, add_options, drafts_for
 from benchmarks.format_base import Floats
 from benchmarks.formats import Meter, TsltFrame
 from benchmarks.rate_grid import overlap, standard_error
@@ -241,9 +240,7 @@ def _cells(row: Row) -> list[str]:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the target model and its tokenizer")
-    parser.add_argument("--draft", type=Path, default=DRAFT, help="folder of the draft model")
-    parser.add_argument("--drafts", type=Path, help=".npz of drafts: read if it exists, else made and written")
+    add_options(parser)
     parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.7, 1.0], help="of draft and target, above 0")
     parser.add_argument("--json", type=Path, help="write all rows")

@@ -21,9 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import tslt_wire as tw
-from benchmarks.bytes_per_token import DRAFT, TARGET
 from benchmarks.drafts import Settings as DraftSettings
-from benchmarks.drafts import drafts_for
+from benchmarks.drafts import add_options, drafts_for
 from benchmarks.rate_grid import Point, describe
 from benchmarks.rate_measure import Result, Settings, measure_all
 from benchmarks.rate_report import dump, report
@@ -158,9 +157,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Settings()
-    parser.add_argument("--target", type=Path, default=TARGET, help="folder of the target model and its tokenizer")
-    parser.add_argument("--draft", type=Path, default=DRAFT, help="folder of the draft model")
-    parser.add_argument("--drafts", type=Path, help=".npz of drafts: read if it exists, else made and written")
+    add_options(parser)
     parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
     parser.add_argument("--temperature", type=float, nargs="+", default=default.temperatures, help="of the target")
     parser.add_argument(

@@ -78,15 +78,15 @@ class DraftSession(TextSession):
         for depth, count in enumerate(expansion):
             logits = self._root_pass(pending) if depth == 0 else self._level_pass(tokens, parents, first=level[0])
             first = len(tokens)
-            for parent, row in zip(level, logits, strict=True):
-                q = tw.sparsify(
-                    row,
-                    temperature=temperature,
-                    truncation=truncation,
-                    precision=precision,
-                    prior=prior,
-                    tail_scale=tail_scale,
-                )
+            found = tw.sparsify_batch(
+                logits,
+                temperature=temperature,
+                truncation=truncation,
+                precision=precision,
+                prior=prior,
+                tail_scale=tail_scale,
+            )
+            for parent, q in zip(level, found, strict=True):
                 lists[parent] = q
                 if pick is None:
                     children = tw.sample_children(q, count, rng, replacement=replacement)

@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
 
 from tslt_wire import codec, distribution, list_codec
-from tslt_wire.distribution import TAIL_SCALE, SparseDistribution
-from tslt_wire.precision import Precision
-from tslt_wire.prior import Prior
-from tslt_wire.truncation import Truncation
 
 VARIABLE = "TSLT_WIRE_BACKEND"
 
@@ -33,24 +28,6 @@ def _choose() -> str:
     return "native" if found and wanted != "reference" else "reference"
 
 
-def _sparsify_rows(
-    logits: Any,
-    *,
-    temperature: float = 1.0,
-    truncation: Truncation | None = None,
-    precision: Precision | str = Precision.LOG2_2,
-    prior: Prior | None = None,
-    tail_scale: float = TAIL_SCALE,
-) -> list[SparseDistribution]:
-    """Sparsify each row of ``logits``, real (N, V), as ``sparsify`` does; all nodes of a tree's level in one call."""
-    return [
-        distribution.sparsify(
-            row, temperature=temperature, truncation=truncation, precision=precision, prior=prior, tail_scale=tail_scale
-        )
-        for row in logits
-    ]
-
-
 backend = _choose()
 """``native`` or ``reference``."""
 
@@ -61,6 +38,6 @@ if backend == "native":
     encode_list, decode_list = native.encode_list, native.decode_list
     encode, decode = native.encode, native.decode
 else:
-    sparsify, sparsify_batch = distribution.sparsify, _sparsify_rows
+    sparsify, sparsify_batch = distribution.sparsify, distribution.sparsify_batch
     encode_list, decode_list = list_codec.encode_list, list_codec.decode_list
     encode, decode = codec.encode, codec.decode

@@ -254,6 +254,24 @@ def sparsify(
     )
 
 
+def sparsify_batch(
+    logits: Any,
+    *,
+    temperature: float = 1.0,
+    truncation: Truncation | None = None,
+    precision: Precision | str = Precision.LOG2_2,
+    prior: Prior | None = None,
+    tail_scale: float = TAIL_SCALE,
+) -> list[SparseDistribution]:
+    """Sparsify each row of ``logits``, real (N, V), as ``sparsify`` does; all nodes of a tree's level in one call."""
+    return [
+        sparsify(
+            row, temperature=temperature, truncation=truncation, precision=precision, prior=prior, tail_scale=tail_scale
+        )
+        for row in logits
+    ]
+
+
 def check_lists(lists: Sequence[SparseDistribution]) -> tuple[int, Precision]:
     """Return the vocabulary size and precision that all ``lists`` share; ValueError if they do not."""
     kinds = {(q.vocab_size, q.precision) for q in lists}

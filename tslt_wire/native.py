@@ -214,20 +214,17 @@ def sparsify_batch(
     prior: Prior | None = None,
     tail_scale: float = TAIL_SCALE,
 ) -> list[SparseDistribution]:
-    """See ``backends.sparsify_batch``."""
+    """See ``distribution.sparsify_batch``."""
     made = _sparsify(logits, 2, temperature, truncation, precision, prior, tail_scale)
     if made is None:
-        return [
-            distribution.sparsify(
-                row,
-                temperature=temperature,
-                truncation=truncation,
-                precision=precision,
-                prior=prior,
-                tail_scale=tail_scale,
-            )
-            for row in logits
-        ]
+        return distribution.sparsify_batch(
+            logits,
+            temperature=temperature,
+            truncation=truncation,
+            precision=precision,
+            prior=prior,
+            tail_scale=tail_scale,
+        )
     return made  # type: ignore[no-any-return]
 
 

@@ -25,13 +25,16 @@ class Siblings:
         self.weights = q.weights.copy()
         """Weights of the listed tokens that are left, int64 (K,)."""
         self._gone = q.ids.tolist() if q.prior is not None else []
+        self._outside: WeighedIds | None = None
 
     @property
     def outside(self) -> WeighedIds:
         """The tail's tokens that are left; only if the list has a tail."""
         if self._q.prior is None:
             raise ValueError("this list has no tail")
-        return self._q.prior.outside(self._gone)
+        if self._outside is None:
+            self._outside = self._q.prior.outside(self._gone)
+        return self._outside
 
     @property
     def tail(self) -> int:
@@ -90,6 +93,7 @@ class Siblings:
             self.weights[rank] = 0
         else:
             insort(self._gone, token)
+            self._outside = None
 
 
 def sample_children(
