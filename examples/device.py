@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
 
 EVIDENCE = {"list": "list", "full": "list", "match": "match", "coupled": "coupled"}
-"""What ``--evidence`` takes, and the evidence that it means on the wire."""
+"""What ``--evidence`` takes besides ``auto``, and the evidence that it means on the wire."""
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
 
@@ -55,8 +55,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument(
         "--evidence",
         default="list",
-        choices=list(EVIDENCE),
-        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone (%(default)s)",
+        choices=["auto", *EVIDENCE],
+        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone; auto: a planner "
+        "picks it each round, with K, precision, draft temperature and expansion (%(default)s)",
     )
     draft.add_argument("--k", type=int, metavar="K", help="list at most so many tokens (no limit)")
     least = "list no token less probable than this (list, without --k: that of the default profile, tslt_wire.defaults)"
@@ -81,12 +82,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         args.entropy = whole if args.evidence == "full" else "range"
     if args.tokens < 1:
         parser.error("--tokens must be at least 1")
+    theirs = ("expansion", "k", "min_prob", "draft_temperature", "precision", "without_replacement")
+    if args.evidence == "auto" and any(getattr(args, name) != parser.get_default(name) for name in theirs):
+        parser.error(f"--evidence auto picks {', '.join(theirs)} itself")
     if args.transport == "zmq" and args.ca:
         parser.error("--ca is for --transport quic")
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step after the other
     """Load the draft, connect, generate, report."""
     from rich.console import Console
     from tslt_transports.link import ClientTls, connect
@@ -94,7 +98,8 @@ async def run(args: argparse.Namespace) -> None:
     from examples.device_loop import Device
     from examples.fingerprint import vocabulary_of
     from examples.llama_draft import DraftModel
-    from examples.report import Stream, Tally, last_line, legend, prior_line, table
+    from examples.planned import Autopilot
+    from examples.report import Stream, Tally, against_full, last_line, legend, prior_line, table
     from examples.seeds import device_rng
     from examples.timing import WANTED
     from examples.untrusted import printable
@@ -114,7 +119,7 @@ async def run(args: argparse.Namespace) -> None:
         tokenizer=vocabulary.fingerprint,
         model=model.model_id,
         sampling=sampling,
-        evidence=tuple(dict.fromkeys((EVIDENCE[args.evidence], *OUR_EVIDENCE))),
+        evidence=tuple(dict.fromkeys((EVIDENCE.get(args.evidence, "list"), *OUR_EVIDENCE))),
         entropy=tuple(dict.fromkeys((args.entropy, "none"))),
         priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
         extra=WANTED,
@@ -139,8 +144,9 @@ async def run(args: argparse.Namespace) -> None:
         handshake = link.bytes_sent + link.bytes_received
         console.print(args.prompt, end="", highlight=False, markup=False)
         stream = Stream(console, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), prompt)
+        pilot = Autopilot(device) if args.evidence == "auto" else None
         started = time.perf_counter()
-        async for round_ in device.generate(args.tokens, settings):
+        async for round_ in pilot.generate(args.tokens) if pilot else device.generate(args.tokens, settings):
             tally.rounds.append(round_)
             tally.wall_s = time.perf_counter() - started
             stream.add(round_)
@@ -150,12 +156,16 @@ async def run(args: argparse.Namespace) -> None:
     finally:
         console.print()
         await device.close()
-    console.print(table(tally, model.vocab_size, settings, handshake, prior=prior_line(device)))
+    evidence = pilot.evidence_line() if pilot else settings.evidence
+    full = () if pilot else against_full(tally, model.vocab_size, settings.expansion)
+    console.print(table(tally, handshake, evidence=evidence, prior=prior_line(device), full=full))
+    if pilot:
+        console.print(pilot.planner.explain(), highlight=False, markup=False)
     print(last_line(tally), flush=True)
 
 
 def draft_settings(args: argparse.Namespace) -> DraftSettings:
-    """How to draft, from the command line; greedy targets are drafted for greedily."""
+    """How to draft, from the command line; greedy targets are drafted for greedily.  ``auto`` does not ask for it."""
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
@@ -180,7 +190,7 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
         truncation=truncation,
         precision=args.precision,
         replacement=replacement,
-        evidence=EVIDENCE[args.evidence],
+        evidence=EVIDENCE.get(args.evidence, "list"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -80,6 +80,16 @@ class Round:
         return (*self.accepted, self.token)
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A frame each way."""
+
+    uplink_bytes: int
+    downlink_bytes: int
+    seconds: float
+    """From the first byte out to the last one in, the edge's part included."""
+
+
 class Device:
     """A device with one link to one edge."""
 
@@ -92,18 +102,24 @@ class Device:
         rng: np.random.Generator,
         reply_timeout_s: float = 60.0,
         tables: Sequence[tw.Prior] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``tables``: the trained tables that ``hello.priors`` names."""
+        """``tables``: the trained tables that ``hello.priors`` names.  ``clock``: seconds, for the rounds' times."""
         self._link = link
+        self._clock = clock
         self._text = text
         self._rng = rng
         self._reply_timeout_s = reply_timeout_s
         self.session = tw.DeviceSession(hello, tables)
         self._tails = tw.TailScale()
+        self.handshake = Exchange(0, 0, 0.0)
+        """HELLO and WELCOME, once they are there: what the link is like before the first round."""
 
     async def open(self) -> tw.Welcome:
         """Shake hands; raises EdgeError if the edge does not fit."""
+        started = self._clock()
         event = await self._exchange()
+        self.handshake = Exchange(self._link.bytes_sent, self._link.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
         self._welcome = event.welcome
@@ -136,14 +152,15 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} takes {list(self._welcome.evidence)}, not this evidence")
         self._check_expansion(settings.expansion)
         left = max_tokens
-        while left > 0 and self.session.state is tw.State.IDLE:
-            room = min(self._text.room, self._target_room())
-            if room < 0:
-                return
-            expansion = settings.expansion[: min(left - 1, room)]
-            round_ = await self._round(expansion, settings)
+        while round_ := await self.round(left, settings):
             left -= len(round_.tokens)
             yield round_
+
+    async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
+        """One round of at most ``max_tokens`` tokens; None if there is nothing left to do.  ``settings`` must fit."""
+        if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
+            return None
+        return await self._round(settings.expansion[: min(max_tokens - 1, self.room)], settings)
 
     async def close(self) -> None:
         """Say goodbye and close the link."""
@@ -160,11 +177,13 @@ class Device:
             if nodes > limit:
                 raise ValueError(f"the edge takes trees of {limit} nodes, {expansion} has more")
 
-    def _target_room(self) -> int:
-        return context_of(self._welcome) - len(self.session.prefix)
+    @property
+    def room(self) -> int:
+        """Tokens that both models' contexts still hold, the target's own token not counted; below 0: none at all."""
+        return min(self._text.room, context_of(self._welcome) - len(self.session.prefix))
 
     async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
-        started = time.perf_counter()
+        started = self._clock()
         has_lists = settings.evidence == "list"
         tree, lists = await asyncio.to_thread(
             self._text.draft,
@@ -184,9 +203,9 @@ class Device:
         else:
             evidence = tw.MatchEvidence() if settings.evidence == "match" else tw.CoupledEvidence()
         self.session.send_draft(tree, evidence)
-        drafted = time.perf_counter()
+        drafted = self._clock()
         event = await self._exchange()
-        answered = time.perf_counter()
+        answered = self._clock()
         if not isinstance(event, tw.VerdictReceived):
             raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
         verdict, path = event.verdict, tree.path(event.verdict.node)

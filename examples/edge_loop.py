@@ -117,8 +117,11 @@ class EdgeDevice:
         turn: asyncio.Semaphore,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         on_round: Callable[[EdgeRound], None] = lambda _: None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """``clock``: seconds, for what the device and ``on_round`` are told."""
         self._link = link
+        self._clock = clock
         self._session = tw.EdgeSession(settings, coupling=coupling)
         self._text: TargetSession = model.session()
         self._rng = rng
@@ -160,7 +163,7 @@ class EdgeDevice:
             return await self._link.receive()
 
     async def _step(self, frame: bytes) -> None:
-        started = time.perf_counter()
+        started = self._clock()
         try:
             # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
             for event in await asyncio.to_thread(self._session.receive_data, frame):
@@ -189,7 +192,7 @@ class EdgeDevice:
         # One at a time: each holds (1 + nodes) * V floats a few times over.
         async with self._turn:
             verdict = await asyncio.to_thread(self._decide, draft)
-        seconds = time.perf_counter() - started
+        seconds = self._clock() - started
         if self._timing:
             verdict = with_verify_time(verdict, seconds)
         sent = self._session.send_verdict(verdict)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 import tslt_wire as tw
-from examples.device_loop import Device, DraftSettings, Round
+from examples.device_loop import Device, Round
 from tslt_wire.tree import expansion_parents
 
 ACCEPTED_STYLE = "green"
@@ -112,11 +112,21 @@ def prior_line(device: Device) -> str:
     return f"{name[:14] if name.startswith('table:') else name}, tails {device.tail_scale:.0%}"
 
 
-def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_bytes: int, *, prior: str) -> Table:
-    """The figures of a run, one a row; ``prior``: see ``prior_line``."""
-    rounds, tokens = len(tally.rounds), tally.tokens
-    full = full_vocabulary_bytes(vocab_size, settings.expansion) * rounds / max(1, tokens)
+def against_full(tally: Tally, vocab_size: int, expansion: Sequence[int]) -> list[tuple[str, str]]:
+    """What whole distributions would cost in the place of what was sent."""
+    full = full_vocabulary_bytes(vocab_size, expansion) * len(tally.rounds) / max(1, tally.tokens)
     uplink = tally.per_token("uplink_bytes")
+    return [
+        ("uplink, full vocabulary (f16)", f"{full:,.0f} bytes/token"),
+        ("  that is", f"{full / max(uplink, 1e-9):,.0f} times as much"),
+    ]
+
+
+def table(
+    tally: Tally, handshake_bytes: int, *, evidence: str, prior: str, full: Sequence[tuple[str, str]] = ()
+) -> Table:
+    """The figures of a run, one a row; ``prior``: see ``prior_line``; ``full``: see ``against_full``."""
+    rounds, tokens = len(tally.rounds), tally.tokens
     out = Table(show_header=False, title="what it took", title_justify="left")
     out.add_column(style="dim")
     out.add_column(justify="right")
@@ -124,13 +134,12 @@ def table(tally: Tally, vocab_size: int, settings: DraftSettings, handshake_byte
         ("tokens", f"{tokens}"),
         ("rounds", f"{rounds}"),
         ("acceptance", f"{tally.alpha:.3f}"),
-        ("evidence", settings.evidence),
+        ("evidence", evidence),
         ("prior", prior),
         ("tokens per round", f"{tokens / max(1, rounds):.2f}"),
-        ("uplink", f"{uplink:.1f} bytes/token"),
+        ("uplink", f"{tally.per_token('uplink_bytes'):.1f} bytes/token"),
         ("downlink", f"{tally.per_token('downlink_bytes'):.1f} bytes/token"),
-        ("uplink, full vocabulary (f16)", f"{full:,.0f} bytes/token"),
-        ("  that is", f"{full / max(uplink, 1e-9):,.0f} times as much"),
+        *full,
         ("handshake and prompt, once", f"{handshake_bytes} bytes"),
         ("time per token", f"{1e3 * tally.wall_s / max(1, tokens):.1f} ms"),
         ("  draft", f"{1e3 * tally.per_token('draft_s'):.1f} ms"),

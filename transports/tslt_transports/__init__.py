@@ -1,8 +1,9 @@
-"""Transports for speculative-decoding frames: an in-process link, ZeroMQ and QUIC, behind one interface.
+"""Transports for speculative-decoding frames: in-process links, ZeroMQ and QUIC, behind one interface.
 
 See `tslt_transports.link` for the interface. Importing this package imports neither pyzmq nor aioquic.
 """
 
+from tslt_transports.emulated import EmulatedLink, Line, Network, VirtualClock, emulated_pair
 from tslt_transports.inprocess import InProcessLink, InProcessListener, pair
 from tslt_transports.link import (
     ClientTls,
@@ -22,17 +23,22 @@ from tslt_transports.link import (
 __all__ = [
     "ClientTls",
     "ConnectError",
+    "EmulatedLink",
     "FrameTooLarge",
     "InProcessLink",
     "InProcessListener",
+    "Line",
     "Link",
     "LinkClosed",
     "LinkError",
     "LinkOptions",
     "Listener",
+    "Network",
     "ServerTls",
     "Transport",
+    "VirtualClock",
     "connect",
+    "emulated_pair",
     "listen",
     "pair",
 ]

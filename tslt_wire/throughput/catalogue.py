@@ -22,7 +22,11 @@ class Mode:
     alphas: tuple[float, ...]
     """Expected acceptance of 1, 2, ... siblings, strictly between 0 and 1; one value: chains only."""
     k: int = 0
-    """Entries of a list; 0: none, or the whole vocabulary."""
+    """Entries of a list at most; 0: none, or the whole vocabulary."""
+    entries: int = 0
+    """Listed tokens of each parent in a DRAFT, at most: what ``limits.max_entries`` bounds."""
+    min_prob: float = 0.0
+    """Lists have no token less probable than this."""
     precision: str = ""
     """Of the list; empty: the kind of evidence has none."""
     draft_temperature: float = 1.0
@@ -34,7 +38,8 @@ class Mode:
     @property
     def name(self) -> str:
         """For people."""
-        parts = [self.evidence, f"K={self.k}" if self.k else "", self.precision]
+        least = f"q>={self.min_prob:g}" if self.min_prob else ""
+        parts = [self.evidence, least or (f"K={self.k}" if self.k else ""), self.precision]
         return " ".join(part for part in parts if part)
 
 
@@ -86,6 +91,7 @@ def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy
             wire=wire,
             alphas=alphas,
             k=k,
+            entries=(k or vocab_size) if wire.parent else 0,
             precision=precision,
             draft_temperature=0.0 if greedy else draft_temperature,
         )

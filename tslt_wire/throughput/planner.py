@@ -72,15 +72,16 @@ class Planner:
         precisions: Iterable[str] | None = None,
         shapes: Sequence[tuple[int, ...]] | None = None,
         max_nodes: int | None = None,
+        max_entries: int | None = None,
         link: Link = _START_LINK,
         compute: Compute = _START_COMPUTE,
         budget: float = 0.02,
     ) -> None:
         """``modes``: the catalogue, of which only what the session agreed on is used.
 
-        ``evidence``, ``precisions``, ``max_nodes``: WELCOME's ``evidence``, ``precisions`` (None: all) and
-        ``limits.max_nodes``.  ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``:
-        first guesses.  ``budget``: part of the session's time that curiosity may cost, 0 for none.
+        ``evidence``, ``precisions``, ``max_nodes``, ``max_entries``: what WELCOME says of these (None: no limit).
+        ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``: first guesses.
+        ``budget``: part of the session's time that curiosity may cost, 0 for none.
         Raises ValueError if nothing is left to choose from.
         """
         if not 0 <= budget < 1:
@@ -93,12 +94,14 @@ class Planner:
             raise ValueError("the catalogue names a mode twice")
         every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
         widths, wide = widths_of(every), [max(shape, default=1) for shape in every]
-        nodes = shape_counts(widths)[2]
+        _, parents, nodes = shape_counts(widths)
         pairs = [
             (i, j)
             for i, mode in enumerate(self._modes)
             for j in range(len(every))
-            if wide[j] <= max(1, len(mode.alphas)) and (max_nodes is None or nodes[j] <= max_nodes)
+            if wide[j] <= max(1, len(mode.alphas))
+            and (max_nodes is None or nodes[j] <= max_nodes)
+            and (max_entries is None or parents[j] * mode.entries <= max_entries)
         ]
         if not pairs:
             raise ValueError(f"the catalogue has nothing for evidence {sorted(agreed)} and {len(every)} shapes")

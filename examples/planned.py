@@ -1,0 +1,117 @@
+"""``--evidence auto``: a planner picks each round's evidence, precision, K, draft temperature and shape.
+
+It goes by the times of the session's own rounds; see ``tslt_wire.throughput``.  The output does not depend on its
+choices, so they may depend on anything that happened before the round.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import tslt_wire as tw
+from examples.device_loop import Device, DraftSettings, Round
+from tslt_wire.throughput import Context, Mode, Observation, Plan, Planner, default_modes
+from tslt_wire.truncation import Truncation
+
+log = logging.getLogger("tslt.device")
+
+EXPLAIN_ROUNDS = 50
+"""Rounds between two explanations in the log (``--verbose``)."""
+ON_THE_WIRE = {"full": "list"}
+"""Names of a planner's evidence that the wire calls otherwise: ``full`` is a list of everything."""
+
+
+def settings_for(mode: Mode, expansion: tuple[int, ...]) -> DraftSettings:
+    """How to draft what a planner chose."""
+    truncation: Truncation | None = None
+    precision = mode.precision
+    if mode.evidence == "match":
+        # Only the order counts: no temperature changes it, and coarse weights would make ties of it.
+        return DraftSettings(
+            expansion=expansion, truncation=tw.TopK(max(expansion, default=1)), precision="f32", evidence="match"
+        )
+    if mode.evidence == "coupled":
+        # Never sent, so as fine as can be.
+        precision = "f32"
+    elif mode.min_prob:
+        truncation = tw.TopK(mode.k) & tw.MinProb(mode.min_prob)
+    elif mode.evidence != "full":
+        truncation = tw.TopK(mode.k)
+    return DraftSettings(
+        expansion=expansion,
+        temperature=mode.draft_temperature,
+        truncation=truncation,
+        precision=precision,
+        evidence=ON_THE_WIRE.get(mode.evidence, mode.evidence),
+    )
+
+
+def planner_for(device: Device, **options: object) -> Planner:
+    """A planner for what ``device`` and its edge agreed on, which knows how long their handshake took.
+
+    ``options``: more of ``Planner``'s, first guesses say.
+    """
+    welcome = device.session.welcome
+    if welcome is None:
+        raise ValueError("the device has not shaken hands yet: open() comes first")
+    evidence = (*welcome.evidence, *(name for name, wire in ON_THE_WIRE.items() if wire in welcome.evidence))
+    temperature = device.session.hello.sampling.temperature
+    planner = Planner(
+        default_modes(welcome.vocab_size, temperature=temperature, entropy=welcome.entropy),
+        evidence=evidence,
+        precisions=welcome.precisions,
+        max_nodes=welcome.limits.max_nodes,
+        max_entries=welcome.limits.max_entries,
+        **options,  # type: ignore[arg-type]
+    )
+    shaken = device.handshake
+    planner.observe_exchange(shaken.uplink_bytes, shaken.downlink_bytes, shaken.seconds)
+    return planner
+
+
+def observation(plan: Plan, round_: Round) -> Observation:
+    """What a planner learns from the round that it planned."""
+    return Observation(
+        mode=plan.mode,
+        expansion=plan.expansion[: round_.drafted],
+        accepted=len(round_.accepted),
+        tried=round_.tried,
+        uplink_bytes=round_.uplink_bytes,
+        downlink_bytes=round_.downlink_bytes,
+        draft_s=round_.draft_s,
+        link_s=max(0.0, round_.link_s),
+        verify_s=round_.verify_s or None,
+    )
+
+
+class Autopilot:
+    """Generates with a planner at the wheel."""
+
+    def __init__(self, device: Device, planner: Planner | None = None) -> None:
+        """``planner``: None makes the one that ``planner_for`` gives."""
+        self._device = device
+        self.planner = planner_for(device) if planner is None else planner
+        self.chosen: Counter[str] = Counter()
+        """Rounds by kind of evidence, in the planner's names."""
+
+    async def generate(self, max_tokens: int) -> AsyncIterator[Round]:
+        """Like ``Device.generate``, each round as the planner chooses; logs its reasons now and then."""
+        left = max_tokens
+        while left > 0:
+            plan = self.planner.plan(Context(tokens_left=left, room=max(0, self._device.room)))
+            round_ = await self._device.round(left, settings_for(plan.mode, plan.expansion))
+            if round_ is None:
+                return
+            self.planner.observe(observation(plan, round_))
+            self.chosen[plan.mode.evidence] += 1
+            if self.chosen.total() % EXPLAIN_ROUNDS == 0:
+                log.info("after %d rounds: %s", self.chosen.total(), self.planner.explain())
+            left -= len(round_.tokens)
+            yield round_
+
+    def evidence_line(self) -> str:
+        """What was chosen, by what part of the rounds."""
+        rounds = max(1, self.chosen.total())
+        return "auto: " + ", ".join(f"{kind} {number / rounds:.0%}" for kind, number in self.chosen.most_common())
