@@ -7,11 +7,12 @@ verdicts neither help nor hurt it; what it sees is random, with jitter and outli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tslt_wire.throughput import Compute, ExpectedRound, Link, Mode, Observation, Plan, Planner, expected_round
+from tslt_wire.throughput.model import shape_counts, widths_of
 
 COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
 """A small model on a phone, a 7B model on an edge GPU that serves others too."""
@@ -33,6 +34,8 @@ class World:
     """Standard deviation of ln(time) of everything that takes time."""
     outliers: float = 0.01
     """Probability that a round's time on the link is five times as long."""
+    extra: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Seconds that an evidence kind takes more: for each parent at the device, for each token at the edge."""
     tells_time: bool = True
     """Whether the edge says how long it takes."""
 
@@ -44,7 +47,10 @@ class World:
 
     def expected(self, mode: Mode, expansion: Sequence[int]) -> ExpectedRound:
         """What a round brings and takes in the mean."""
-        return expected_round(mode.wire, expansion, self.alphas(mode, expansion), self.link, self.compute)
+        plain = expected_round(mode.wire, expansion, self.alphas(mode, expansion), self.link, self.compute)
+        parent_s, token_s = self.extra.get(mode.evidence, (0.0, 0.0))
+        more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
+        return replace(plain, seconds=plain.seconds + float(more))
 
     def play(self, plan: Plan, rng: np.random.Generator) -> Observation:
         """One round at random."""
@@ -62,11 +68,11 @@ class World:
             up, down, trips = up + wire.rejection_up, down + wire.rejection_down, trips + round(wire.rejection_trips)
             while wire.proposals and rng.random() < self.alphas(mode, expansion)[0] ** wire.proposals:
                 up, down, trips = up + wire.request, down + wire.rejection_down, trips + 1
-        c = self.compute
+        c, (parent_s, token_s) = self.compute, self.extra.get(mode.evidence, (0.0, 0.0))
         seconds = np.array([
-            len(expansion) * c.draft_s + parents * c.draft_parent_s,
+            len(expansion) * c.draft_s + parents * (c.draft_parent_s + parent_s),
             self.link.seconds(up, down, trips),
-            c.verify_s + nodes * c.verify_node_s,
+            c.verify_s + nodes * c.verify_node_s + (accepted + 1) * token_s,
         ]) * np.exp(rng.normal(0, self.jitter, 3))  # fmt: skip
         draft, link, verify = seconds.tolist()
         if rng.random() < self.outliers:

@@ -28,6 +28,8 @@ _LEAST_NOISE = 0.003
 _NOISE_KEEP = 0.97
 _SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
 """Seconds a byte that must be reckoned with: 10 kbit/s up, 80 kbit/s down."""
+_KIND_S = 0.005
+"""Seconds that a kind of evidence may take more than another, for each parent or token: a race over a vocabulary."""
 _FLOOR_S = 2e-4
 """Seconds below which clocks and schedulers make the noise."""
 
@@ -178,10 +180,16 @@ class LinearTime:
 
 
 class Times:
-    """Estimates of a session's link and models, from its rounds."""
+    """Estimates of a session's link and models, from its rounds.
 
-    def __init__(self, link: Link, compute: Compute) -> None:
-        """What to assume before the first round: rough guesses will do."""
+    Kinds of evidence differ in what they take besides the models: races over the vocabulary, lists to write and to
+    read.  So each has a time of its own for each parent at the device and for each token of the text at the edge.
+    """
+
+    def __init__(self, link: Link, compute: Compute, kinds: Sequence[str]) -> None:
+        """What to assume before the first round: rough guesses will do.  ``kinds``: all kinds of evidence."""
+        self._kinds = tuple(kinds)
+        zeros, some, steady = ((v,) * len(kinds) for v in (0.0, _KIND_S, 0.005))
         up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
         self.link = LinearTime(
             (link.rtt_s, up, down),
@@ -190,25 +198,34 @@ class Times:
         )
         """Seconds a round trip, an uplink byte and a downlink byte."""
         each, more = compute.draft_s, compute.draft_parent_s
-        self.draft = LinearTime((each, more), (max(0.02, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
-        """Seconds a level and a parent."""
+        self.draft = LinearTime(
+            (each, more, *zeros), (max(0.02, 2 * each), max(0.002, 2 * more), *some), (0.005, 0.005, *steady)
+        )
+        """Seconds a level, a parent, and a parent with each kind of evidence more than with the fastest."""
         each, more = compute.verify_s, compute.verify_node_s
-        self.verify = LinearTime((each, more), (max(0.1, 2 * each), max(0.002, 2 * more)), (0.005, 0.005))
-        """Seconds a pass and a node."""
+        self.verify = LinearTime(
+            (each, more, *zeros), (max(0.1, 2 * each), max(0.002, 2 * more), *some), (0.005, 0.005, *steady)
+        )
+        """Seconds a pass, a node, and a token of the text with each kind of evidence more than with the fastest."""
+        self.drafted = False
+        """Whether a draft has been timed yet."""
         self.verify_known = True
         """Whether the edge says how long it takes, as far as is known."""
 
     def learn(self, seen: Observation, levels: float, parents: float, nodes: float) -> None:
         """One round, with the counts of its tree."""
+        of_kind = np.array([kind == seen.mode.evidence for kind in self._kinds], np.float64)
         if levels:
-            self.draft.learn((levels, parents), seen.draft_s)
+            self.draft.learn((levels, parents, *(parents * of_kind)), seen.draft_s)
+            self.drafted = True
         self.verify_known = seen.verify_s is not None
         link_s = seen.link_s
+        verify = (1.0, nodes, *((seen.accepted + 1) * of_kind))
         if seen.verify_s is not None:
-            self.verify.learn((1.0, nodes), seen.verify_s)
+            self.verify.learn(verify, seen.verify_s)
         else:
             # The guess stays, and what it is wrong by counts as part of the round trip.
-            link_s = max(0.0, link_s - float(self.verify.predict((1.0, nodes))[0]))
+            link_s = max(0.0, link_s - float(self.verify.predict(verify)[0]))
         self.link.learn((seen.trips, seen.uplink_bytes, seen.downlink_bytes), link_s)
 
     def predict(self, link: Floats, draft: Floats, verify: Floats) -> tuple[list[Floats], list[Floats]]:
@@ -223,7 +240,7 @@ class Times:
         return Link(uplink_bit_s=rates[0], downlink_bit_s=rates[1], rtt_s=rtt)
 
     def as_compute(self) -> Compute:
-        """The models as they seem now."""
-        draft, parent = self.draft.mean.tolist()
-        verify, node = self.verify.mean.tolist()
+        """The models as they seem now, with the kind of evidence that takes least."""
+        draft, parent, *_ = self.draft.mean.tolist()
+        verify, node, *_ = self.verify.mean.tolist()
         return Compute(draft_s=draft, verify_s=verify, draft_parent_s=parent, verify_node_s=node)

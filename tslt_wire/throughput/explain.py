@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tslt_wire.throughput.catalogue import Mode
-from tslt_wire.throughput.model import Compute, Link, shape_counts, speedup, widths_of
+from tslt_wire.throughput.model import Compute, Link, speedup
 from tslt_wire.throughput.plan import Plan
 
 _BOUND = {
@@ -34,6 +34,8 @@ class Known(Protocol):
     @property
     def tells_time(self) -> bool: ...  # noqa: D102
 
+    def parts(self, plan: Plan) -> dict[str, float]: ...  # noqa: D102
+
     def alpha(self, mode: Mode, siblings: int = 1) -> float: ...  # noqa: D102
 
 
@@ -47,23 +49,10 @@ def rate_name(bit_s: float) -> str:
     return f"{bit_s:.3g} bit/s"
 
 
-def parts_of(plan: Plan, link: Link, compute: Compute) -> dict[str, float]:
-    """Seconds of an expected round by what takes them."""
-    levels, parents, nodes = (float(v[0]) for v in shape_counts(widths_of([plan.expansion])))
-    expected = plan.expected
-    return {
-        "draft": levels * compute.draft_s + parents * compute.draft_parent_s,
-        "uplink": 8 * expected.uplink_bytes / link.uplink_bit_s,
-        "downlink": 8 * expected.downlink_bytes / link.downlink_bit_s,
-        "round trip": expected.trips * link.rtt_s,
-        "verify": compute.verify_s + nodes * compute.verify_node_s,
-    }
-
-
 def explain(known: Known, ranking: Sequence[Plan]) -> str:
     """Explain the first of ``ranking`` (``Planner.ranking``), and name the best of another kind of evidence."""
     best, link = ranking[0], known.link
-    parts = parts_of(best, link, known.compute)
+    parts = known.parts(best)
     most = max(parts, key=lambda name: parts[name])
     expected, rate = best.expected, best.expected.tokens_per_s
     lines = [

@@ -44,6 +44,8 @@ _ALIKE = 1.25
 """A dear try must promise this many times what cheap ones do."""
 _ASIDE = 0.6
 """Part of the budget that cheap tries leave to dear ones."""
+_ADVANCE = 20.0
+"""Rounds whose part of the budget may be spent before they are over: a session starts with tries."""
 _BYTES_KEEP = 0.95
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_parent_s=0.0003, verify_node_s=0.0003)
@@ -111,7 +113,10 @@ class Planner:
         self._widths = widths[self._shape_of]
         self._counts = shape_counts(self._widths)
         self._wires = np.array([self._modes[i].wire.row for i in self._mode_of])
-        self._times = Times(link, compute)
+        kinds = list(dict.fromkeys(m.evidence for m in self._modes))
+        self._times = Times(link, compute, kinds)
+        of_kind = [[float(m.evidence == kind) for kind in kinds] for m in self._modes]
+        self._of_kind: Floats = np.array(of_kind)[self._mode_of]
         self._acceptance = Acceptance(self._modes, max(wide))
         self._sizes = np.ones((len(self._modes), 2))
         """Uplink bytes seen over bytes expected, of chains and trees."""
@@ -150,13 +155,26 @@ class Planner:
         """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not."""
         return float(self._acceptance.alphas()[self._modes.index(mode), int(siblings > 1), siblings])
 
+    def parts(self, plan: Plan) -> dict[str, float]:
+        """Seconds of an expected round by what takes them: draft, uplink, downlink, round trip, verify."""
+        levels, parents, nodes = (float(v[0]) for v in shape_counts(widths_of([plan.expansion])))
+        of_kind = self._of_kind[self._mode_of == self._modes.index(plan.mode)][0]
+        expected, (trip, up, down) = plan.expected, self._times.link.mean.tolist()
+        return {
+            "draft": float(self._times.draft.predict((levels, parents, *(parents * of_kind)))[0]),
+            "uplink": up * expected.uplink_bytes,
+            "downlink": down * expected.downlink_bytes,
+            "round trip": trip * expected.trips,
+            "verify": float(self._times.verify.predict((1.0, nodes, *(expected.tokens * of_kind)))[0]),
+        }
+
     def plan(self, context: Context = ANYWHERE) -> Plan:
         """Choose the next round."""
         view = self._view(context)
         at = self._choose(view)
         self._last = best = at
         self._best_rate = float(view.load.tokens[at] / view.seconds[at])
-        room = self._budget * (self._elapsed + float(view.seconds[at])) - self._spent
+        room = self._budget * (self._elapsed + _ADVANCE * float(view.seconds[at])) - self._spent
         if room > 0:
             at = self._curious(view, best, room)
         self._pending = self._make_plan(view, at, exploring=at != best)
@@ -235,16 +253,20 @@ class Planner:
         load = self._expect()
         features = (
             np.stack([load.trips, load.uplink, load.downlink], axis=1),
-            np.stack([levels, parents], axis=1),
-            np.stack([np.ones_like(nodes), nodes], axis=1),
+            np.concatenate([levels[:, None], parents[:, None], parents[:, None] * self._of_kind], axis=1),
+            np.concatenate(
+                [np.ones_like(nodes)[:, None], nodes[:, None], load.tokens[:, None] * self._of_kind], axis=1
+            ),
         )
         seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
         return _View(load, np.maximum(seconds, 1e-6), features, allowed)
 
     def _apart(self, view: _View, at: int) -> Floats:
         """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
-        _, deviations = self._times.predict(*(rows - rows[at] for rows in view.features))
-        return np.sqrt(sum((d**2 for d in deviations), np.zeros(len(view.seconds))))
+        _, (link, draft, verify) = self._times.predict(*(rows - rows[at] for rows in view.features))
+        # Before the first draft nothing is known of the models, and one round tells: no reason to be afraid of it.
+        models = draft**2 + verify**2 if self._times.drafted else 0.0
+        return np.sqrt(link**2 + models)
 
     def _choose(self, view: _View) -> int:
         """The best of all if times are taken to be a bit longer, where they are less certain than the last choice's."""
