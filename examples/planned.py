@@ -32,8 +32,8 @@ def settings_for(mode: Mode, expansion: tuple[int, ...]) -> DraftSettings:
         return DraftSettings(
             expansion=expansion, truncation=tw.TopK(max(expansion, default=1)), precision="f32", evidence="match"
         )
-    if mode.evidence == "coupled":
-        # Never sent, so as fine as can be.
+    if mode.evidence in ("coupled", "scalar"):
+        # Whole distributions that are never sent: as fine as can be.
         precision = "f32"
     elif mode.min_prob:
         truncation = tw.TopK(mode.k) & tw.MinProb(mode.min_prob)
@@ -83,6 +83,7 @@ def observation(plan: Plan, round_: Round) -> Observation:
         draft_s=round_.draft_s,
         link_s=max(0.0, round_.link_s),
         verify_s=round_.verify_s or None,
+        trips=round_.trips,
     )
 
 
