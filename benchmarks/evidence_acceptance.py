@@ -2,7 +2,9 @@
 
 Exact for each position of the drafts (``coupled``: mean over races): ``match`` tries the draft's most probable tokens,
 ``list`` and ``full`` follow the paper's Algorithm 5 with siblings drawn with replacement, ``coupled`` compares two
-races over the same exponential variates (siblings: the list version, the target takes the earliest of all races).
+races over the same exponential variates (siblings: the first few of the draft's).  Lists are those of the catalogue in
+``tslt_wire.throughput``, tails included, and so are their bytes; ``scalar`` accepts what ``full`` does and ``lazy``
+what ``list`` does, without siblings.
 
     python -m benchmarks.evidence_acceptance --json evidence.json
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,18 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from benchmarks.drafts import DRAFT, TARGET, Positions, Settings, drafts_for
+from benchmarks.drafts import DRAFT, TARGET, Logits, Positions, Settings, drafts_for
+from tslt_wire.prior import plain_prior
+from tslt_wire.truncation import Truncation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WIDTHS = (1, 2, 3, 4)
-KS = (8, 16, 32, 64, 320)
+DEFAULT_LEAST = 0.015
+LISTS = ((64, DEFAULT_LEAST, "log2/0"), (16, 0.0, "log2/0"), (64, 0.0, "log2/0"), (320, 0.0, "log2/1"))
+"""(K, least probability, precision) of the lists that a planner chooses from."""
+FULL = "log2/1"
+TAIL = tw.TailScale().scale
+"""Tails as a session starts with them."""
 LEAST_DRAFT = 0.3
 """A greedy target still gets a draft that is sampled, for those kinds that need one."""
 Vector = npt.NDArray[np.float64]
@@ -40,6 +49,12 @@ class Row:
     evidence: str
     k: int
     """Entries of a list; 0: none, or the whole vocabulary."""
+    min_prob: float
+    precision: str
+    bytes: float
+    """Of a list, range-coded, without the frame."""
+    packed_bytes: float
+    """The same, bit-packed (entropy ``none``)."""
     alphas: tuple[float, ...]
     """Probability that one of w siblings is accepted, for w in ``WIDTHS``."""
 
@@ -63,45 +78,78 @@ def verified(p: Vector, q: Vector) -> list[float]:
 
 
 def coupled(p: Vector, q: Vector, rng: np.random.Generator, races: int) -> list[float]:
-    """Part of ``races`` in which the winner on ``p`` is among the winners on ``q``."""
+    """Part of ``races`` in which the winner on ``p`` is among the first w on ``q``."""
     hits = np.zeros(len(WIDTHS))
     with np.errstate(divide="ignore"):
         p_inverse, q_inverse = 1 / p, 1 / q
     for _ in range(races):
-        times = rng.exponential(size=(max(WIDTHS), len(p)))
-        drafted = (times * q_inverse).argmin(axis=1)
-        for i, w in enumerate(WIDTHS):
-            hits[i] += int((times[:w].min(axis=0) * p_inverse).argmin()) in drafted[:w]
+        times = rng.exponential(size=len(p))
+        arrivals = times * q_inverse
+        place = int((arrivals < arrivals[(times * p_inverse).argmin()]).sum())
+        hits += place < np.array(WIDTHS)
     return [float(h) for h in hits / races]
 
 
-def measure(positions: Positions, temperature: float, *, races: int, seed: int) -> list[Row]:
-    """All kinds at all positions; ``temperature`` is the target's, the draft's is the same but at least 0.3."""
-    rng = np.random.default_rng(seed)
-    sampling, drafting = tw.Sampling(temperature=temperature), tw.Sampling(temperature=max(temperature, LEAST_DRAFT))
-    found: dict[tuple[str, int], list[list[float]]] = {}
-    for p_logits, q_logits in zip(positions.target, positions.draft, strict=True):
-        p, q = sampling.probs(p_logits), drafting.probs(q_logits)
-        found.setdefault(("match", 0), []).append(match(p, q))
-        found.setdefault(("coupled", 0), []).append(coupled(p, q, rng, races))
-        for k in KS:
-            rule = tw.TopK(k)
-            listed = tw.sparsify(q_logits, temperature=drafting.temperature, truncation=rule, precision="log2/1")
-            found.setdefault(("list", k), []).append(verified(p, listed.dense()))
-        found.setdefault(("full", 0), []).append(verified(p, q))
-    return [
-        Row(temperature, evidence, k, tuple(np.mean(rows, axis=0).round(4).tolist()))
-        for (evidence, k), rows in found.items()
-    ]
+class Bench:
+    """Acceptance and bytes at all positions."""
+
+    def __init__(self, positions: Positions, *, races: int, seed: int) -> None:
+        """``races``: for each position."""
+        self._positions, self._races, self._seed = positions, races, seed
+        vocab_size = positions.draft.shape[1]
+        prior = plain_prior(tw.DEFAULTS.prior, vocab_size)
+        self._prior = prior
+        self._coders = {
+            precision: [
+                tw.Profile(vocab_size=vocab_size, precision=precision, entropy=name, prior=prior)
+                for name in ("range", "none")
+            ]
+            for precision in (FULL, *(each[-1] for each in LISTS))
+        }
+
+    def measure(self, temperature: float) -> list[Row]:
+        """All kinds for a target at ``temperature``; the draft's is the same but at least 0.3."""
+        rng = np.random.default_rng(self._seed)
+        sampling = tw.Sampling(temperature=temperature)
+        draft_temperature = max(temperature, LEAST_DRAFT)
+        drafting = tw.Sampling(temperature=draft_temperature)
+        found: dict[tuple[str, int, float, str], list[tuple[float, ...]]] = {}
+        for p_logits, q_logits in zip(self._positions.target, self._positions.draft, strict=True):
+            p, q = sampling.probs(p_logits), drafting.probs(q_logits)
+            rows = [
+                (("match", 0, 0.0, ""), 0.0, 0.0, match(p, q)),
+                (("coupled", 0, 0.0, ""), 0.0, 0.0, coupled(p, q, rng, self._races)),
+            ]
+            for kind, k, least, precision in (*(("list", *each) for each in LISTS), ("full", 0, 0.0, FULL)):
+                listed = self._list(q_logits, k, least, precision, draft_temperature)
+                sizes = [len(tw.encode_list(listed, coder)) for coder in self._coders[precision]]
+                rows.append(((kind, k, least, precision), *sizes, verified(p, listed.dense())))
+            for key, size, packed, alphas in rows:
+                found.setdefault(key, []).append((size, packed, *alphas))
+        means = {key: np.mean(values, axis=0) for key, values in found.items()}
+        return [
+            Row(temperature, *key, *mean[:2].round(1).tolist(), tuple(mean[2:].round(4).tolist()))
+            for key, mean in means.items()
+        ]
+
+    def _list(self, logits: Logits, k: int, least: float, precision: str, temperature: float) -> tw.SparseDistribution:
+        rule: Truncation | None = tw.TopK(k) if k else None
+        if least:
+            rule = tw.TopK(k) & tw.MinProb(least)
+            temperature *= tw.DEFAULTS.draft_temperature
+        return tw.sparsify(
+            logits, temperature=temperature, truncation=rule, precision=precision, prior=self._prior, tail_scale=TAIL
+        )
 
 
 def table(rows: Sequence[Row]) -> Table:
     """One row a kind of evidence and temperature."""
     out = Table(title="acceptance by number of siblings", title_justify="left")
-    for name in ("target T", "evidence", "K", *(f"{w}" for w in WIDTHS)):
+    for name in ("target T", "evidence", "K", "least", "precision", "bytes", *(f"{w}" for w in WIDTHS)):
         out.add_column(name, justify="right")
     for row in rows:
-        out.add_row(f"{row.temperature:g}", row.evidence, f"{row.k or ''}", *(f"{a:.3f}" for a in row.alphas))
+        rule = (f"{row.k or ''}", f"{row.min_prob or ''}", row.precision, f"{row.bytes:,.1f}" if row.bytes else "")
+        out.add_row(f"{row.temperature:g}", row.evidence, *rule, *(f"{a:.3f}" for a in row.alphas))
     return out
 
 
@@ -120,7 +168,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console(width=100)
     settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
     drafts = drafts_for(args.drafts, args.target, args.draft, settings, console=console)
-    rows = [row for t in args.temperature for row in measure(drafts.positions, t, races=args.races, seed=args.seed)]
+    bench = Bench(drafts.positions, races=args.races, seed=args.seed)
+    rows = [row for temperature in args.temperature for row in bench.measure(temperature)]
     console.print(table(rows))
     if args.json is not None:
         keys = ("target", "draft", "target_sha256", "draft_sha256", "vocab_size")
@@ -130,9 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "settings": {"positions": len(drafts.positions.draft), "races": args.races, "seed": args.seed},
             "drafts": {key: drafts.meta.get(key) for key in keys},
             "widths": WIDTHS,
-            "rows": [
-                {"temperature": r.temperature, "evidence": r.evidence, "k": r.k, "alphas": r.alphas} for r in rows
-            ],
+            "rows": [asdict(row) for row in rows],
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -72,6 +72,7 @@ async def settle(
                 return Outcome(proposals.node, (*accepted, token), end, trips, seconds, None)
             session.ask_more()
         else:
+            seconds += verify_seconds(event)
             session.send_list(lists[event.node])
         event = await exchange()
         trips += 1

@@ -24,7 +24,7 @@ def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     return replace(answer, extensions=(tw.Extension(VERIFY_TIME, data),))
 
 
-def verify_seconds(answer: tw.Answer) -> float:
+def verify_seconds(answer: tw.Answer | tw.ListAsked) -> float:
     """Seconds the edge took for this answer; 0.0 if it did not say, or said nonsense."""
     for extension in answer.extensions:
         if extension.type == VERIFY_TIME and 0 < len(extension.data) <= 8:

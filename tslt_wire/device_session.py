@@ -206,7 +206,7 @@ class DeviceSession(Session):
         if isinstance(message, AskList) and self.open_draft is not None:
             self._check_rejection(message, self.open_draft)
             self._asked = message
-            return [ListAsked(self.open_draft, message.node)]
+            return [ListAsked(self.open_draft, message.node, message.extensions)]
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
 
     def _handle_welcome(self, welcome: Welcome, data: bytes) -> list[Event]:

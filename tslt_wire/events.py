@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire.distribution import SparseDistribution
+from tslt_wire.extension import Extension
 from tslt_wire.messages import Draft, Error, Hello, Proposals, Verdict, Welcome
 
 
@@ -51,6 +52,8 @@ class ListAsked:
     draft: Draft
     node: int
     """The node after which it came (-1: the prefix): the list that it was drawn from is wanted."""
+    extensions: tuple[Extension, ...] = ()
+    """What the edge said besides, the time it took say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """What a planner can choose from: ways to make evidence with their bytes, and shapes of drafts.
 
 Design section 4.  The figures are where a session starts, not what it relies on: a planner replaces them by what it
-sees.  Acceptance is that of the default pair (benchmarks/results/evidence_acceptance.json), bytes of lists those of
-whole frames (benchmarks/results/bytes_per_token.json), of other kinds the sizes in the specification.
+sees.  Acceptance and bytes of lists are those of the default pair (benchmarks/results/evidence_acceptance.json), other
+bytes those of its real frames (benchmarks/results/regimes.json).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tslt_wire.defaults import DEFAULTS
 from tslt_wire.throughput.model import Wire
 
 
@@ -46,34 +47,64 @@ class Mode:
 _TEMPERATURES = (1.0, 0.7, 0.0)
 """Of the target, measured; the draft's is the same, but at least ``_LEAST_DRAFT``."""
 _LEAST_DRAFT = 0.3
-_ALPHAS: dict[tuple[str, int], tuple[tuple[float, ...], ...]] = {
-    ("match", 0): ((0.192, 0.294, 0.347, 0.386), (0.356, 0.517, 0.584, 0.634), (0.648, 0.844, 0.867, 0.914)),
-    ("coupled", 0): ((0.724, 0.834, 0.880, 0.901), (0.706, 0.817, 0.859, 0.881), (0.557, 0.679, 0.738, 0.776)),
-    ("list", 8): ((0.464, 0.474, 0.477, 0.478), (0.651, 0.695, 0.713, 0.722), (0.567, 0.686, 0.743, 0.777)),
-    ("list", 16): ((0.536, 0.555, 0.562, 0.565), (0.693, 0.742, 0.767, 0.781), (0.564, 0.683, 0.740, 0.775)),
-    ("list", 32): ((0.593, 0.620, 0.631, 0.636), (0.719, 0.774, 0.801, 0.818), (0.563, 0.683, 0.740, 0.774)),
-    ("list", 64): ((0.636, 0.670, 0.685, 0.693), (0.735, 0.793, 0.822, 0.841), (0.563, 0.682, 0.739, 0.774)),
-    ("list", 320): ((0.703, 0.750, 0.771, 0.783), (0.752, 0.815, 0.846, 0.866), (0.563, 0.682, 0.739, 0.774)),
-    ("full", 0): ((0.787, 0.851, 0.880, 0.898), (0.762, 0.825, 0.858, 0.878), (0.563, 0.683, 0.740, 0.775)),
-}
-"""Acceptance of 1, 2, 3 and 4 siblings at each of ``_TEMPERATURES``, by evidence and K."""
-_LIST_BYTES = {
-    "range": {
-        "log2/0": {8: 10.4, 16: 19.5, 32: 37.0, 64: 70.5, 320: 300.0},
-        "log2/1": {8: 11.2, 16: 21.2, 32: 40.3, 64: 77.0, 320: 335.0},
-    },
-    "none": {
-        "log2/0": {8: 18.9, 16: 37.0, 32: 74.3, 64: 148.8, 320: 759.0},
-        "log2/2": {8: 20.7, 16: 40.8, 32: 82.0, 64: 164.0, 320: 837.0},
-    },
-}
-"""Bytes of a list in a frame, by entropy coder, precision and K."""
-_COARSE = 0.004
-"""What ``log2/0`` accepts less than finer lists."""
-_FRAME, _ID, _SCALAR = 10.0, 2.5, 3.5
-"""Bytes of a DRAFT without tokens, of a drafted id, and of q(x) beside it."""
-_PROPOSALS, _PROPOSAL_BYTES = 16, 4.5
-"""``scalar``: (y, p(y)) that a rejection brings, and bytes of each; below 100 bytes in all."""
+Alphas = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """One way to make lists, measured; one value for each of ``_TEMPERATURES``."""
+
+    k: int
+    min_prob: float
+    precision: str
+    alphas: tuple[Alphas, Alphas, Alphas]
+    """Acceptance of 1, 2, 3 and 4 siblings."""
+    coded: tuple[float, float, float]
+    """Bytes of a list, range-coded."""
+    packed: tuple[float, float, float]
+    """The same, bit-packed."""
+
+
+_MATCH = ((0.192, 0.294, 0.347, 0.386), (0.356, 0.517, 0.584, 0.634), (0.648, 0.844, 0.867, 0.914))
+_COUPLED = ((0.752, 0.882, 0.935, 0.955), (0.712, 0.862, 0.916, 0.940), (0.553, 0.778, 0.859, 0.895))
+_LEAST = _Lists(
+    64, 0.015, "log2/0",
+    ((0.525, 0.561, 0.578, 0.590), (0.654, 0.700, 0.721, 0.732), (0.583, 0.688, 0.739, 0.770)),
+    (12.8, 11.3, 5.9),
+    (21.8, 18.9, 9.7),
+)  # fmt: skip
+_K16 = _Lists(
+    16, 0.0, "log2/0",
+    ((0.589, 0.631, 0.652, 0.665), (0.694, 0.748, 0.775, 0.791), (0.561, 0.681, 0.739, 0.774)),
+    (21.3, 21.8, 24.6),
+    (38.5, 39.4, 41.8),
+)  # fmt: skip
+_K64 = _Lists(
+    64, 0.0, "log2/0",
+    ((0.662, 0.711, 0.734, 0.749), (0.731, 0.793, 0.824, 0.843), (0.560, 0.680, 0.738, 0.773)),
+    (74.3, 77.9, 85.2),
+    (150.6, 153.8, 155.3),
+)  # fmt: skip
+_K320 = _Lists(
+    320, 0.0, "log2/1",
+    ((0.720, 0.774, 0.800, 0.816), (0.752, 0.815, 0.846, 0.866), (0.563, 0.682, 0.739, 0.774)),
+    (368.2, 388.2, 241.8),
+    (798.1, 821.8, 455.1),
+)  # fmt: skip
+_FULL = _Lists(
+    0, 0.0, "log2/1",
+    ((0.785, 0.848, 0.878, 0.897), (0.761, 0.825, 0.858, 0.878), (0.563, 0.682, 0.739, 0.774)),
+    (15564.3, 16282.8, 564.2),
+    (23972.8, 58153.8, 1257.8),
+)  # fmt: skip
+_FULL_VOCABULARY = 32_000
+"""What ``_FULL`` was measured with."""
+_FRAME, _VERDICT = 11.0, 15.0
+"""Bytes of a DRAFT without tokens and of a VERDICT that tells its time, transport included."""
+_ID, _CODE, _SHAPE = 1.9, 1.0, 0.7
+"""Bytes of a drafted id, of q(x) beside it, and of a drafted token whose list is there."""
+_PROPOSALS, _REJECTED = 16, 60.0
+"""``scalar``: (y, p(y)) that a rejection brings, and bytes of them all."""
 
 
 def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy: str = "range") -> tuple[Mode, ...]:
@@ -82,56 +113,46 @@ def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy
     ``entropy``: the session's coder, which decides how long lists are; what is not ``range`` counts as ``none``.
     """
     at = min(range(len(_TEMPERATURES)), key=lambda i: abs(_TEMPERATURES[i] - temperature))
-    draft_temperature = max(temperature, _LEAST_DRAFT)
+    drafted = max(temperature, _LEAST_DRAFT)
 
-    def mode(evidence: str, wire: Wire, alphas: tuple[float, ...], k: int = 0, precision: str = "") -> Mode:
-        greedy = evidence == "match"
+    def ids(evidence: str, alphas: Alphas, draft_temperature: float) -> Mode:
+        wire = Wire(frame=_FRAME, node=_ID, verdict=_VERDICT)
+        return Mode(evidence=evidence, wire=wire, alphas=alphas, draft_temperature=draft_temperature)
+
+    def lists(evidence: str, made: _Lists) -> Mode:
+        size = (made.coded if entropy == "range" else made.packed)[at]
+        alphas = made.alphas[at]
+        if evidence == "full":
+            size *= vocab_size / _FULL_VOCABULARY
+        wire = Wire(frame=_FRAME, node=_SHAPE, parent=size, verdict=_VERDICT)
+        if evidence == "lazy":
+            alphas = alphas[:1]
+            wire = Wire(
+                frame=_FRAME, node=_ID + _CODE, verdict=_VERDICT,
+                rejection_down=_VERDICT, rejection_up=10 + size, rejection_trips=1.0,
+            )  # fmt: skip
         return Mode(
             evidence=evidence,
             wire=wire,
             alphas=alphas,
-            k=k,
-            entries=(k or vocab_size) if wire.parent else 0,
-            precision=precision,
-            draft_temperature=0.0 if greedy else draft_temperature,
+            k=made.k,
+            min_prob=made.min_prob,
+            entries=(made.k or vocab_size) if wire.parent else 0,
+            precision=made.precision,
+            draft_temperature=drafted * (DEFAULTS.draft_temperature if made.min_prob else 1.0),
         )
 
-    ids = Wire(frame=_FRAME, node=_ID)
-    alphas = {key: values[at] for key, values in _ALPHAS.items()}
-    lists = _LIST_BYTES["range" if entropy == "range" else "none"]
-    best = list(lists)[-1]
-    found = [
-        mode("match", ids, alphas["match", 0]),
-        mode("coupled", ids, alphas["coupled", 0]),
-        mode(
-            "scalar",
-            Wire(
-                frame=_FRAME,
-                node=_ID + _SCALAR,
-                rejection_down=10 + _PROPOSALS * _PROPOSAL_BYTES,
-                proposals=_PROPOSALS,
-            ),
-            alphas["full", 0][:1],
-        ),
-    ]
-    for k in (64, 320):
-        wire = Wire(
-            frame=_FRAME,
-            node=_ID + _SCALAR,
-            rejection_down=10.0,
-            rejection_up=10 + lists[best][k],
-            rejection_trips=1.0,
-        )
-        found.append(mode("lazy", wire, alphas["list", k][:1], k, best))
-    for precision, sizes in lists.items():
-        for k, size in sizes.items():
-            less = _COARSE if precision == "log2/0" else 0.0
-            values = tuple(a - less for a in alphas["list", k])
-            found.append(mode("list", Wire(frame=_FRAME, node=1.0, parent=size), values, k, precision))
-    found.append(
-        mode("full", Wire(frame=_FRAME, node=_ID, parent=2.0 * vocab_size), alphas["full", 0], precision="f16")
+    scalar = Wire(
+        frame=_FRAME, node=_ID + _CODE, verdict=_VERDICT, rejection_down=_REJECTED, proposals=_PROPOSALS
+    )  # fmt: skip
+    return (
+        ids("match", _MATCH[at], 0.0),
+        ids("coupled", _COUPLED[at], drafted),
+        Mode(evidence="scalar", wire=scalar, alphas=_FULL.alphas[at][:1], draft_temperature=drafted),
+        *(lists("lazy", made) for made in (_LEAST, _K64, _K320)),
+        *(lists("list", made) for made in (_LEAST, _K16, _K64, _K320)),
+        lists("full", _FULL),
     )
-    return tuple(found)
 
 
 def default_shapes(longest: int = 16) -> tuple[tuple[int, ...], ...]:
