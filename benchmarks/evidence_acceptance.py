@@ -116,19 +116,21 @@ class Bench:
         found: dict[tuple[str, int, float, str], list[tuple[float, ...]]] = {}
         for p_logits, q_logits in zip(self._positions.target, self._positions.draft, strict=True):
             p, q = sampling.probs(p_logits), drafting.probs(q_logits)
-            rows = [
-                (("match", 0, 0.0, ""), 0.0, 0.0, match(p, q)),
-                (("coupled", 0, 0.0, ""), 0.0, 0.0, coupled(p, q, rng, self._races)),
+            rows: list[tuple[tuple[str, int, float, str], list[float], list[float]]] = [
+                (("match", 0, 0.0, ""), [0.0, 0.0], match(p, q)),
+                (("coupled", 0, 0.0, ""), [0.0, 0.0], coupled(p, q, rng, self._races)),
             ]
             for kind, k, least, precision in (*(("list", *each) for each in LISTS), ("full", 0, 0.0, FULL)):
                 listed = self._list(q_logits, k, least, precision, draft_temperature)
-                sizes = [len(tw.encode_list(listed, coder)) for coder in self._coders[precision]]
-                rows.append(((kind, k, least, precision), *sizes, verified(p, listed.dense())))
-            for key, size, packed, alphas in rows:
-                found.setdefault(key, []).append((size, packed, *alphas))
-        means = {key: np.mean(values, axis=0) for key, values in found.items()}
+                sizes = [float(len(tw.encode_list(listed, coder))) for coder in self._coders[precision]]
+                rows.append(((kind, k, least, precision), sizes, verified(p, listed.dense())))
+            for key, sizes, alphas in rows:
+                found.setdefault(key, []).append((*sizes, *alphas))
+        means: dict[tuple[str, int, float, str], Vector] = {
+            key: np.mean(values, axis=0) for key, values in found.items()
+        }
         return [
-            Row(temperature, *key, *mean[:2].round(1).tolist(), tuple(mean[2:].round(4).tolist()))
+            Row(temperature, *key, round(mean[0], 1), round(mean[1], 1), tuple(mean[2:].round(4).tolist()))
             for key, mean in means.items()
         ]
 

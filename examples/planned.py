@@ -96,6 +96,8 @@ class Autopilot:
         self.planner = planner_for(device) if planner is None else planner
         self.chosen: Counter[str] = Counter()
         """Rounds by kind of evidence, in the planner's names."""
+        self.last: Plan | None = None
+        """What the last round was."""
 
     async def generate(self, max_tokens: int) -> AsyncIterator[Round]:
         """Like ``Device.generate``, each round as the planner chooses; logs its reasons now and then."""
@@ -107,6 +109,7 @@ class Autopilot:
                 return
             self.planner.observe(observation(plan, round_))
             self.chosen[plan.mode.evidence] += 1
+            self.last = plan
             if self.chosen.total() % EXPLAIN_ROUNDS == 0:
                 log.info("after %d rounds: %s", self.chosen.total(), self.planner.explain())
             left -= len(round_.tokens)

@@ -1,0 +1,279 @@
+"""Recorded rounds on any link: what each fixed choice makes there, and what the planner makes of not knowing.
+
+Time is virtual: a round takes what its draft and its verification take (medians of the bank, or given), and what its
+bytes and round trips take on the link, which is exact where a device waits for each answer (``live`` checks it).  Fixed
+choices and ``auto`` are both judged by the expected tokens and seconds of their choices, so that lucky rounds help
+neither; what ``auto`` sees is the rounds of the bank, one at random each time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.regimes.bank import Bank, Choice
+from tslt_wire.throughput import Link, Observation, Planner, streamed_tokens_per_s
+from tslt_wire.throughput.model import shape_counts, widths_of
+
+Floats = npt.NDArray[np.float64]
+OVERHEAD_OF = "match"
+"""The evidence that takes nothing but the models' own passes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Model times that are given in place of measured ones; seconds."""
+
+    draft_s: float
+    """A level of the draft."""
+    target_s: float
+    """A pass of the target."""
+    node_s: float = 0.0
+    """What a pass of the target takes longer for each drafted token."""
+    edge_draft_s: float | None = None
+    """A level of the draft at the edge; None: as on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a choice takes besides the link, and brings; means of its rounds."""
+
+    tokens: float
+    draft_s: float
+    verify_s: float
+    trips: float
+    uplink: float
+    downlink: float
+
+    def seconds(self, link: Link) -> float:
+        """A round's."""
+        return self.draft_s + self.verify_s + link.seconds(self.uplink, self.downlink, self.trips)
+
+    def rate(self, link: Link) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds(link)
+
+
+class World:
+    """A bank with times."""
+
+    def __init__(self, bank: Bank, times: Times | None = None) -> None:
+        """``times``: None takes the measured ones; else what is measured besides the models' passes is added."""
+        self.bank = bank
+        self.times = times
+        self.costs = {choice: self._cost(choice) for choice in bank.choices}
+        self._jitter = {choice: self._spread(choice) for choice in bank.choices}
+
+    def _medians(self, choice: Choice) -> tuple[float, float]:
+        rounds = self.bank.rounds[choice]
+        return float(np.median(rounds.draft_s)), float(np.median(rounds.verify_s))
+
+    def bare(self, expansion: tuple[int, ...]) -> tuple[float, float]:
+        """Seconds of the models' own passes for a shape: (draft, target)."""
+        if self.times is None:
+            return self._medians(
+                next(c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, expansion))
+            )
+        return len(expansion) * self.times.draft_s, self.times.target_s + float(
+            np.cumprod(expansion).sum()
+        ) * self.times.node_s
+
+    def _cost(self, choice: Choice) -> Cost:
+        rounds, (draft_s, verify_s) = self.bank.rounds[choice], self._medians(choice)
+        if self.times is not None:
+            plain = next(
+                c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, choice.expansion)
+            )
+            more = [max(0.0, a - b) for a, b in zip((draft_s, verify_s), self._medians(plain), strict=True)]
+            draft_s, verify_s = (a + b for a, b in zip(self.bare(choice.expansion), more, strict=True))
+        return Cost(
+            tokens=rounds.tokens,
+            draft_s=draft_s,
+            verify_s=verify_s,
+            trips=float(rounds.trips.mean()),
+            uplink=float(rounds.uplink.mean()),
+            downlink=float(rounds.downlink.mean()),
+        )
+
+    def _spread(self, choice: Choice) -> tuple[Floats, Floats]:
+        """Measured times over their median: what a device sees of a busy machine."""
+        rounds = self.bank.rounds[choice]
+        draft_s, verify_s = self._medians(choice)
+        return rounds.draft_s / max(draft_s, 1e-9), rounds.verify_s / max(verify_s, 1e-9)
+
+    def observe(self, choice: Choice, link: Link, row: int) -> Observation:
+        """What a device sees of round ``row`` of the bank on a link."""
+        rounds, cost = self.bank.rounds[choice], self.costs[choice]
+        draft, verify = self._jitter[choice]
+        measured = self.times is None
+        return Observation(
+            mode=choice.mode,
+            expansion=choice.expansion,
+            accepted=int(rounds.accepted[row]),
+            tried=int(rounds.tried[row]),
+            uplink_bytes=float(rounds.uplink[row]),
+            downlink_bytes=float(rounds.downlink[row]),
+            draft_s=cost.draft_s * (float(draft[row]) if measured else 1.0),
+            link_s=link.seconds(float(rounds.uplink[row]), float(rounds.downlink[row]), float(rounds.trips[row])),
+            verify_s=cost.verify_s * (float(verify[row]) if measured else 1.0),
+            trips=int(rounds.trips[row]),
+        )
+
+    def planner(self, link: Link, evidence: set[str]) -> Planner:
+        """A planner at the start of a session on ``link``: it knows how long the handshake took."""
+        planner = Planner(
+            self.bank.modes, evidence=evidence, shapes=self.bank.shapes, max_entries=self.bank.meta["max_entries"]
+        )
+        planner.observe_exchange(*self.bank.handshake, link.seconds(*self.bank.handshake))
+        return planner
+
+
+@dataclass(slots=True)
+class Session:
+    """What ``auto`` did."""
+
+    seconds: float = 0.0
+    """Expected ones of all its choices."""
+    tokens: float = 0.0
+    chosen: Counter[str] = field(default_factory=Counter)
+    """Rounds by choice."""
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second, start and tries included."""
+        return self.tokens / self.seconds
+
+
+def play_auto(world: World, link: Link, evidence: set[str], *, tokens: int, seed: int) -> Session:
+    """Let a planner make ``tokens`` tokens (in expectation) on a link that it does not know."""
+    rng, out = np.random.default_rng(seed), Session()
+    planner = world.planner(link, evidence)
+    places = len(next(iter(world.bank.rounds.values())).accepted)
+    while out.tokens < tokens:
+        plan = planner.plan()
+        choice = Choice(plan.mode, plan.expansion)
+        cost = world.costs[choice]
+        part = min(1.0, (tokens - out.tokens) / cost.tokens)
+        out.tokens += part * cost.tokens
+        out.seconds += part * cost.seconds(link)
+        out.chosen[choice.name] += 1
+        planner.observe(world.observe(choice, link, int(rng.integers(places))))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One link: every fixed choice's best, ``auto``, and the edge alone."""
+
+    uplink_bit_s: float
+    rtt_s: float
+    best: str
+    """Name of the best fixed choice."""
+    evidence: str
+    rate: float
+    """Tokens a second of the best fixed choice."""
+    by_evidence: dict[str, tuple[str, float]]
+    """Best choice of each kind of evidence, and its tokens a second."""
+    auto: float
+    """Tokens a second of ``auto``, mean over seeds."""
+    shortfall: float
+    """Part of the best fixed rate that ``auto`` misses, mean over seeds; below 0: it is faster."""
+    shortfall_worst: float
+    """Of the worst seed."""
+    chosen: dict[str, int]
+    """Rounds by choice in the first seed's session."""
+    edge_streams: float
+    """Tokens a second if the edge decodes alone, one token a pass, and streams."""
+    edge_speculates: float
+    """Tokens a second if the edge has both models and streams."""
+    edge_shape: str
+    edge_s_per_token: dict[str, float]
+    """Seconds of the edge a token: of the best fixed choice, of streaming, of edge-hosted speculation."""
+
+
+def hosted(world: World, link: Link) -> tuple[float, tuple[int, ...], float]:
+    """(tokens a second, shape, edge seconds a token) of speculation at the edge: whole distributions, nothing sent.
+
+    Tokens are streamed: the downlink bounds the rate, the round trip does not.
+    """
+    found = []
+    for choice in world.bank.choices:
+        if choice.mode.evidence == "full":
+            cost = world.costs[choice]
+            draft_s, verify_s = world.bare(choice.expansion)
+            if world.times is not None and world.times.edge_draft_s is not None:
+                draft_s = len(choice.expansion) * world.times.edge_draft_s
+            size = streamed_bytes(world) + ID_BYTES * (cost.tokens - 1)
+            compute = draft_s + verify_s if choice.expansion else verify_s
+            found.append(
+                (cost.tokens / max(compute, 8 * size / link.downlink_bit_s), choice.expansion, compute / cost.tokens)
+            )
+    return max(found)
+
+
+ID_BYTES = 2.0
+"""Of one more token in a streamed frame."""
+
+
+def streamed_bytes(world: World) -> float:
+    """Bytes of a frame that carries one token: a real VERDICT."""
+    plain = next(c for c in world.bank.choices if not c.expansion)
+    return world.costs[plain].downlink
+
+
+def measure(world: World, link: Link, *, tokens: int, seeds: int) -> Cell:
+    """One cell."""
+    rates = {choice: cost.rate(link) for choice, cost in world.costs.items()}
+    kinds = list(dict.fromkeys(choice.mode.evidence for choice in rates))
+    winners = {kind: max((c for c in rates if c.mode.evidence == kind), key=lambda c: rates[c]) for kind in kinds}
+    best = max(winners.values(), key=lambda c: rates[c])
+    played = [play_auto(world, link, set(kinds), tokens=tokens, seed=seed) for seed in range(seeds)]
+    missed = [1 - each.rate / rates[best] for each in played]
+    _, target_s = world.bare(())
+    edge_rate, edge_shape, edge_s = hosted(world, link)
+    cost = world.costs[best]
+    return Cell(
+        uplink_bit_s=link.uplink_bit_s,
+        rtt_s=link.rtt_s,
+        best=best.name,
+        evidence=best.mode.evidence,
+        rate=rates[best],
+        by_evidence={kind: (choice.name, rates[choice]) for kind, choice in winners.items()},
+        auto=float(np.mean([each.rate for each in played])),
+        shortfall=float(np.mean(missed)),
+        shortfall_worst=max(missed),
+        chosen=dict(played[0].chosen.most_common()),
+        edge_streams=streamed_tokens_per_s(target_s, link, token_bytes=streamed_bytes(world)),
+        edge_speculates=edge_rate,
+        edge_shape=",".join(map(str, edge_shape)),
+        edge_s_per_token={"split": cost.verify_s / cost.tokens, "streams": target_s, "speculates": edge_s},
+    )
+
+
+def wire_fit(bank: Bank) -> dict[str, tuple[float, float, float]]:
+    """Uplink bytes of each mode as frame + node * nodes + parent * parents, least squares over its shapes.
+
+    Without what a rejection costs.  This is where the constants of ``tslt_wire.throughput.catalogue`` are from.
+    """
+    found = {}
+    for mode in bank.modes:
+        mine = [c for c in bank.choices if c.mode is mode]
+        _, parents, nodes = shape_counts(widths_of([c.expansion for c in mine]))
+        rows, sizes = [], []
+        for choice, each_parents, each_nodes in zip(mine, parents, nodes, strict=True):
+            rounds = bank.rounds[choice]
+            accepted = (
+                rounds.uplink[rounds.trips == 1]
+                if mode.evidence != "scalar"
+                else rounds.uplink[rounds.accepted == rounds.tried]
+            )
+            if len(accepted):
+                rows.append((1.0, each_nodes, each_parents))
+                sizes.append(float(accepted.mean()))
+        x = np.array(rows) if mode.wire.parent else np.array(rows)[:, :2]
+        fit = np.linalg.lstsq(x / np.array(sizes)[:, None], np.ones(len(sizes)), rcond=None)[0]
+        found[mode.name] = tuple([*fit.tolist(), 0.0][:3])
+    return found
