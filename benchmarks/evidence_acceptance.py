@@ -38,7 +38,11 @@ TAIL = tw.TailScale().scale
 """Tails as a session starts with them."""
 LEAST_DRAFT = 0.3
 """A greedy target still gets a draft that is sampled, for those kinds that need one."""
+RACES = 24
+"""For each position, to estimate ``coupled``."""
 Vector = npt.NDArray[np.float64]
+Key = tuple[str, int, float, str]
+"""Kind of evidence, K, least probability, precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +112,23 @@ class Bench:
         }
 
     def measure(self, temperature: float) -> list[Row]:
-        """All kinds for a target at ``temperature``; the draft's is the same but at least 0.3."""
+        """Means of all kinds for a target at ``temperature``."""
+        means: dict[Key, Vector] = {key: np.mean(values, axis=0) for key, values in self.positions(temperature).items()}
+        return [
+            Row(temperature, *key, round(mean[0], 1), round(mean[1], 1), tuple(mean[2:].round(4).tolist()))
+            for key, mean in means.items()
+        ]
+
+    def positions(self, temperature: float) -> dict[Key, list[tuple[float, ...]]]:
+        """Bytes, packed bytes and acceptance by width, at each position; the draft's temperature is at least 0.3."""
         rng = np.random.default_rng(self._seed)
         sampling = tw.Sampling(temperature=temperature)
         draft_temperature = max(temperature, LEAST_DRAFT)
         drafting = tw.Sampling(temperature=draft_temperature)
-        found: dict[tuple[str, int, float, str], list[tuple[float, ...]]] = {}
+        found: dict[Key, list[tuple[float, ...]]] = {}
         for p_logits, q_logits in zip(self._positions.target, self._positions.draft, strict=True):
             p, q = sampling.probs(p_logits), drafting.probs(q_logits)
-            rows: list[tuple[tuple[str, int, float, str], list[float], list[float]]] = [
+            rows: list[tuple[Key, list[float], list[float]]] = [
                 (("match", 0, 0.0, ""), [0.0, 0.0], match(p, q)),
                 (("coupled", 0, 0.0, ""), [0.0, 0.0], coupled(p, q, rng, self._races)),
             ]
@@ -126,13 +138,7 @@ class Bench:
                 rows.append(((kind, k, least, precision), sizes, verified(p, listed.dense())))
             for key, sizes, alphas in rows:
                 found.setdefault(key, []).append((*sizes, *alphas))
-        means: dict[tuple[str, int, float, str], Vector] = {
-            key: np.mean(values, axis=0) for key, values in found.items()
-        }
-        return [
-            Row(temperature, *key, round(mean[0], 1), round(mean[1], 1), tuple(mean[2:].round(4).tolist()))
-            for key, mean in means.items()
-        ]
+        return found
 
     def _list(self, logits: Logits, k: int, least: float, precision: str, temperature: float) -> tw.SparseDistribution:
         rule: Truncation | None = tw.TopK(k) if k else None
@@ -163,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--drafts", type=Path, help="file of drafts to use, or to write if it is not there")
     parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.7, 0.0], help="of the target")
     parser.add_argument("--positions", type=int, default=128)
-    parser.add_argument("--races", type=int, default=24, help="for each position, to estimate `coupled`")
+    parser.add_argument("--races", type=int, default=RACES, help="for each position, to estimate `coupled`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)

@@ -148,20 +148,26 @@ def test_edge_only_decoding_is_bound_by_the_target_or_by_the_downlink():
 def test_the_catalogue_is_what_was_measured():
     rows = json.loads((RESULTS / "evidence_acceptance.json").read_text())["rows"]
     for temperature in (1.0, 0.7, 0.0):
-        measured = {(r["evidence"], r["k"]): r["alphas"] for r in rows if r["temperature"] == temperature}
-        for mode in default_modes(temperature=temperature):
-            if mode.precision != "log2/0":
+        measured = {(r["evidence"], r["k"], r["min_prob"]): r for r in rows if r["temperature"] == temperature}
+        for entropy, size in (("range", "bytes"), ("none", "packed_bytes")):
+            for mode in default_modes(temperature=temperature, entropy=entropy):
                 kind = {"scalar": "full", "lazy": "list"}.get(mode.evidence, mode.evidence)
-                wanted = measured[kind, mode.k][: len(mode.alphas)]
-                assert mode.alphas == pytest.approx(wanted, abs=6e-4), mode.name
-    figures = json.loads((RESULTS / "bytes_per_token.json").read_text())["figures"]
-    sizes = {(f["format"], f["k"]): f["bytes"] for f in figures if f["temperature"] == 1}
+                row = measured[kind, mode.k, mode.min_prob]
+                assert mode.alphas == pytest.approx(row["alphas"][: len(mode.alphas)], abs=6e-4), mode.name
+                assert mode.precision in {row["precision"], ""}
+                if mode.wire.parent:
+                    assert mode.wire.parent == pytest.approx(row[size], abs=0.06), mode.name
+
+
+def test_the_catalogues_frames_are_real_ones():
+    """Bytes of whole rounds, a rejection's included, as the sessions of benchmarks.regimes had them."""
+    fits = json.loads((RESULTS / "regimes.json").read_text())["wire_fit"]
     for mode in default_modes():
-        if mode.evidence == "list":
-            name = mode.precision.replace("/", "_")
-            for shape, kind, nodes in (((1,) * 4, "chain", 4), ((2, 2, 2), "tree", 14)):
-                found = expected_round(mode.wire, shape, [0.5] * len(shape), LINK, COMPUTE).uplink_bytes
-                assert found == pytest.approx(nodes * sizes[f"{kind}_{name}_range", mode.k], rel=0.2), mode.name
+        frame, node, parent = fits[mode.name]
+        for levels in (1, 4, 8):
+            if mode.evidence != "full":
+                seen = frame + levels * (node + parent)
+                assert mode.wire.frame + levels * (mode.wire.node + mode.wire.parent) == pytest.approx(seen, rel=0.1)
 
 
 def test_bad_values_are_refused():

@@ -23,9 +23,10 @@ from rich.console import Console
 
 import tslt_wire as tw
 from benchmarks.drafts import DRAFT, TARGET
+from benchmarks.regimes.acceptance import measure as measure_acceptance
 from benchmarks.regimes.bank import CHAINS, QUICK_SHAPES, TREES, Bank, Pair, record
-from benchmarks.regimes.live import Live, run_live
-from benchmarks.regimes.replay import Cell, Times, World, measure, play_auto, wire_fit
+from benchmarks.regimes.live import TEXT_TOKENS, Live, run_live
+from benchmarks.regimes.replay import Cell, Times, World, compare, measure, play_auto, wire_fit
 from benchmarks.regimes.report import kinds_table, plot, table
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
@@ -77,15 +78,20 @@ def bank_for(args: argparse.Namespace, models: Pair | None, console: Console) ->
     if models is None:
         raise SystemExit("no bank and no models to record one with")
     shapes = QUICK_SHAPES if args.quick else (*CHAINS, *TREES)
-    with console.status("recording rounds ...") as status:
+    texts, tokens = (2, 12) if args.quick else (len(models.prompts), TEXT_TOKENS)
+    with console.status("computing acceptance along texts ...") as status:
+        acceptance = measure_acceptance(
+            args.target, args.draft, temperature=args.temperature, texts=texts, tokens=tokens, seed=args.seed
+        )
         bank = asyncio.run(
             record(
                 models,
                 temperature=args.temperature,
                 places=args.places,
-                tokens=48,
+                tokens=tokens,
                 shapes=shapes,
                 seed=args.seed,
+                acceptance=acceptance,
                 progress=lambda done: status.update(f"recording rounds, place {done} of {args.places} ..."),
             )
         )
@@ -183,6 +189,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "drafted tokens; rates are goodput, bytes those of the QUIC transport's frames",
         highlight=False,
     )
+    ratios = ", ".join(f"{kind} {ratio:.3f} +- {error:.3f}" for kind, (ratio, error) in compare(world).items())
+    console.print(f"recorded tokens a round over expected ones: {ratios}", highlight=False)
     live = check_live(args, models, world, cells, console) if models is not None and args.live_tokens else []
     mean, worst = float(np.mean([c.shortfall for c in cells])), max(c.shortfall for c in cells)
     console.print(f"regimes: cells={len(cells)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}", soft_wrap=True)
@@ -195,6 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "model_times": used,
             "summary": {"cells": len(cells), "shortfall_mean": mean, "shortfall_worst": worst},
             "wire_fit": wire_fit(bank),
+            "recorded_over_expected_tokens": compare(world),
             "handshake_bytes": bank.handshake,
             "cells": [asdict(cell) for cell in cells],
             "live": live,

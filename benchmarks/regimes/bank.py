@@ -20,6 +20,7 @@ from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
 from benchmarks.drafts import read_prompts
+from benchmarks.regimes.acceptance import Acceptance
 from examples.command_line import load_tokenizer
 from examples.device_loop import Device, Round
 from examples.edge_loop import EdgeDevice, edge_settings
@@ -34,7 +35,7 @@ from tslt_wire.throughput import Mode, default_modes
 from tslt_wire.throughput.model import shape_counts, widths_of
 from tslt_wire.throughput.plan import shape_name
 
-VERSION = 1
+VERSION = 2
 CHAINS = tuple((1,) * length for length in (0, 1, 2, 3, 4, 6, 8, 12))
 TREES = ((2,), (2, 1), (2, 2), (3, 2, 1), (2, 2, 2), (2, 1, 1, 1), (2, 2, 1, 1, 1, 1))
 QUICK_SHAPES = ((), (1,), (1,) * 3, (2, 2))
@@ -73,9 +74,9 @@ class Rounds:
     verify_s: Floats
 
     @property
-    def tokens(self) -> float:
-        """Mean tokens of a round."""
-        return 1 + float(self.accepted.mean())
+    def rejected(self) -> npt.NDArray[np.bool_]:
+        """Whether a token was rejected."""
+        return self.tried > self.accepted
 
 
 @dataclass(slots=True)
@@ -84,6 +85,8 @@ class Bank:
 
     choices: list[Choice]
     rounds: dict[Choice, Rounds]
+    acceptance: Acceptance
+    """Of the same two models, on texts like these."""
     handshake: tuple[int, int]
     """Bytes of HELLO and WELCOME."""
     meta: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +107,8 @@ class Bank:
             "version": VERSION,
             "handshake": self.handshake,
             "meta": self.meta,
+            "text": self.acceptance.text.tolist(),
+            "alphas": {name: rows.round(5).tolist() for name, rows in self.acceptance.alphas.items()},
             "rounds": {
                 choice.name: {name: getattr(found, name).tolist() for name in FIELDS}
                 for choice, found in self.rounds.items()
@@ -127,7 +132,9 @@ class Bank:
             by_name[name]: Rounds(**{key: np.array(values, np.float64) for key, values in found.items()})
             for name, found in document["rounds"].items()
         }
-        return cls(known, rounds, tuple(document["handshake"]), meta)
+        alphas = {name: np.array(rows, np.float64) for name, rows in document["alphas"].items()}
+        acceptance = Acceptance(np.array(document["text"], np.int64), alphas)
+        return cls(known, rounds, acceptance, tuple(document["handshake"]), meta)
 
 
 def choices_of(
@@ -247,9 +254,13 @@ async def record(
     tokens: int,
     shapes: Sequence[tuple[int, ...]],
     seed: int,
+    acceptance: Acceptance,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Bank:
-    """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt."""
+    """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt.
+
+    ``acceptance``: what goes with it into the bank.
+    """
     recorder = Recorder(models, temperature=temperature, seed=seed)
     limits = (await recorder.device.open()).limits
     choices = choices_of(models.draft.vocab_size, temperature, shapes, limits.max_entries)
@@ -285,4 +296,4 @@ async def record(
         "draft": models.draft.model_id,
         "backend": tw.backend,
     }
-    return Bank(choices, rounds, (shaken.uplink_bytes, shaken.downlink_bytes), meta)
+    return Bank(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)

@@ -30,6 +30,9 @@ from tslt_wire.throughput import Link
 TEXT_TOKENS = 48
 """Tokens behind a prompt, as in the bank."""
 
+READ_S = 60.0
+"""Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
+
 
 class ClockedDraft(DraftSession):
     """Drafts, and lets ``seconds`` pass for it."""
@@ -140,6 +143,7 @@ async def run_live(
     while out.tokens < tokens:
         await device.prompt(models.prompts[number % len(models.prompts)])
         number, made = number + 1, 0
+        clock.advance(READ_S)
         if choice is None:
             rounds = pilot.generate(EVERYTHING)
         else:

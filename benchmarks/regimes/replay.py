@@ -3,7 +3,8 @@
 Time is virtual: a round takes what its draft and its verification take (medians of the bank, or given), and what its
 bytes and round trips take on the link, which is exact where a device waits for each answer (``live`` checks it).  Fixed
 choices and ``auto`` are both judged by the expected tokens and seconds of their choices, so that lucky rounds help
-neither; what ``auto`` sees is the rounds of the bank, one at random each time.
+neither.  What ``auto`` sees is chance: what is accepted is drawn from the acceptance at a place of a text, bytes and
+times are those of a recorded round that ended alike.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class World:
         """``times``: None takes the measured ones; else what is measured besides the models' passes is added."""
         self.bank = bank
         self.times = times
+        self.levels = {c: bank.acceptance.levels(c.mode, c.expansion) for c in bank.choices}
+        """Acceptance of the levels of each choice at each place of the texts, (places, levels)."""
+        self.alike = {(c, rejected): self._alike(c, rejected) for c in bank.choices for rejected in (False, True)}
+        """Recorded rounds of each choice that ended with a rejection, or without."""
         self.costs = {choice: self._cost(choice) for choice in bank.choices}
         self._jitter = {choice: self._spread(choice) for choice in bank.choices}
 
@@ -74,29 +79,39 @@ class World:
     def bare(self, expansion: tuple[int, ...]) -> tuple[float, float]:
         """Seconds of the models' own passes for a shape: (draft, target)."""
         if self.times is None:
-            return self._medians(
-                next(c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, expansion))
-            )
-        return len(expansion) * self.times.draft_s, self.times.target_s + float(
-            np.cumprod(expansion).sum()
-        ) * self.times.node_s
+            return self._medians(self._plain(expansion))
+        nodes = float(np.cumprod(expansion).sum())
+        return len(expansion) * self.times.draft_s, self.times.target_s + nodes * self.times.node_s
 
     def _cost(self, choice: Choice) -> Cost:
         rounds, (draft_s, verify_s) = self.bank.rounds[choice], self._medians(choice)
         if self.times is not None:
-            plain = next(
-                c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, choice.expansion)
-            )
+            plain = self._plain(choice.expansion)
             more = [max(0.0, a - b) for a, b in zip((draft_s, verify_s), self._medians(plain), strict=True)]
             draft_s, verify_s = (a + b for a, b in zip(self.bare(choice.expansion), more, strict=True))
+        kept = np.cumprod(self.levels[choice], axis=1)
+        whole = float(kept[:, -1].mean()) if kept.shape[1] else 1.0
+
+        def mean(values: Floats) -> float:
+            ends = [float(values[self.alike[choice, rejected]].mean()) for rejected in (False, True)]
+            return whole * ends[0] + (1 - whole) * ends[1]
+
         return Cost(
-            tokens=rounds.tokens,
+            tokens=1 + float(kept.sum(axis=1).mean()),
             draft_s=draft_s,
             verify_s=verify_s,
-            trips=float(rounds.trips.mean()),
-            uplink=float(rounds.uplink.mean()),
-            downlink=float(rounds.downlink.mean()),
+            trips=mean(rounds.trips),
+            uplink=mean(rounds.uplink),
+            downlink=mean(rounds.downlink),
         )
+
+    def _alike(self, choice: Choice, rejected: bool) -> npt.NDArray[np.int64]:
+        """Recorded rounds that ended with a rejection, or without one; all of them if none did."""
+        found = np.flatnonzero(self.bank.rounds[choice].rejected == rejected)
+        return found if len(found) else np.arange(len(self.bank.rounds[choice].rejected))
+
+    def _plain(self, expansion: tuple[int, ...]) -> Choice:
+        return next(c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, expansion))
 
     def _spread(self, choice: Choice) -> tuple[Floats, Floats]:
         """Measured times over their median: what a device sees of a busy machine."""
@@ -104,22 +119,27 @@ class World:
         draft_s, verify_s = self._medians(choice)
         return rounds.draft_s / max(draft_s, 1e-9), rounds.verify_s / max(verify_s, 1e-9)
 
-    def observe(self, choice: Choice, link: Link, row: int) -> Observation:
-        """What a device sees of round ``row`` of the bank on a link."""
+    def observe(self, choice: Choice, link: Link, rng: np.random.Generator) -> Observation:
+        """What a device sees of a round at random."""
+        levels = self.levels[choice]
+        lost = np.flatnonzero(rng.random(levels.shape[1]) >= levels[int(rng.integers(len(levels)))])
+        accepted = int(lost[0]) if len(lost) else levels.shape[1]
+        row = int(rng.choice(self.alike[choice, len(lost) > 0]))
         rounds, cost = self.bank.rounds[choice], self.costs[choice]
         draft, verify = self._jitter[choice]
         measured = self.times is None
+        up, down, trips = float(rounds.uplink[row]), float(rounds.downlink[row]), int(rounds.trips[row])
         return Observation(
             mode=choice.mode,
             expansion=choice.expansion,
-            accepted=int(rounds.accepted[row]),
-            tried=int(rounds.tried[row]),
-            uplink_bytes=float(rounds.uplink[row]),
-            downlink_bytes=float(rounds.downlink[row]),
+            accepted=accepted,
+            tried=accepted + (len(lost) > 0),
+            uplink_bytes=up,
+            downlink_bytes=down,
             draft_s=cost.draft_s * (float(draft[row]) if measured else 1.0),
-            link_s=link.seconds(float(rounds.uplink[row]), float(rounds.downlink[row]), float(rounds.trips[row])),
+            link_s=link.seconds(up, down, trips),
             verify_s=cost.verify_s * (float(verify[row]) if measured else 1.0),
-            trips=int(rounds.trips[row]),
+            trips=trips,
         )
 
     def planner(self, link: Link, evidence: set[str]) -> Planner:
@@ -151,7 +171,6 @@ def play_auto(world: World, link: Link, evidence: set[str], *, tokens: int, seed
     """Let a planner make ``tokens`` tokens (in expectation) on a link that it does not know."""
     rng, out = np.random.default_rng(seed), Session()
     planner = world.planner(link, evidence)
-    places = len(next(iter(world.bank.rounds.values())).accepted)
     while out.tokens < tokens:
         plan = planner.plan()
         choice = Choice(plan.mode, plan.expansion)
@@ -160,7 +179,7 @@ def play_auto(world: World, link: Link, evidence: set[str], *, tokens: int, seed
         out.tokens += part * cost.tokens
         out.seconds += part * cost.seconds(link)
         out.chosen[choice.name] += 1
-        planner.observe(world.observe(choice, link, int(rng.integers(places))))
+        planner.observe(world.observe(choice, link, rng))
     return out
 
 
@@ -265,15 +284,22 @@ def wire_fit(bank: Bank) -> dict[str, tuple[float, float, float]]:
         rows, sizes = [], []
         for choice, each_parents, each_nodes in zip(mine, parents, nodes, strict=True):
             rounds = bank.rounds[choice]
-            accepted = (
-                rounds.uplink[rounds.trips == 1]
-                if mode.evidence != "scalar"
-                else rounds.uplink[rounds.accepted == rounds.tried]
-            )
+            accepted = rounds.uplink[~rounds.rejected] if mode.wire.rejection_down else rounds.uplink
             if len(accepted):
                 rows.append((1.0, each_nodes, each_parents))
                 sizes.append(float(accepted.mean()))
         x = np.array(rows) if mode.wire.parent else np.array(rows)[:, :2]
         fit = np.linalg.lstsq(x / np.array(sizes)[:, None], np.ones(len(sizes)), rcond=None)[0]
         found[mode.name] = tuple([*fit.tolist(), 0.0][:3])
+    return found
+
+
+def compare(world: World) -> dict[str, tuple[float, float]]:
+    """Recorded tokens a round over expected ones, by kind of evidence: (ratio, its standard error)."""
+    found = {}
+    for kind in dict.fromkeys(c.mode.evidence for c in world.bank.choices):
+        mine = [c for c in world.bank.choices if c.mode.evidence == kind and c.expansion]
+        # Rounds at one place have one cause: its mean is one observation.
+        ratios = np.mean([(1 + world.bank.rounds[c].accepted) / world.costs[c].tokens for c in mine], axis=0)
+        found[kind] = (float(ratios.mean()), float(ratios.std() / np.sqrt(len(ratios))))
     return found

@@ -31,6 +31,10 @@ class Mode:
     precision: str = ""
     """Of the list; empty: the kind of evidence has none."""
     draft_temperature: float = 1.0
+    parent_s: float = 0.0
+    """Seconds a parent that this kind may take at the device besides the draft model."""
+    token_s: float = 0.0
+    """Seconds a token of the text that it may take at the edge besides the target."""
 
     def __post_init__(self) -> None:
         if not self.alphas or not all(0 < a < 1 for a in self.alphas) or list(self.alphas) != sorted(self.alphas):
@@ -99,12 +103,14 @@ _FULL = _Lists(
 )  # fmt: skip
 _FULL_VOCABULARY = 32_000
 """What ``_FULL`` was measured with."""
-_FRAME, _VERDICT = 11.0, 15.0
-"""Bytes of a DRAFT without tokens and of a VERDICT that tells its time, transport included."""
-_ID, _CODE, _SHAPE = 1.9, 1.0, 0.7
-"""Bytes of a drafted id, of q(x) beside it, and of a drafted token whose list is there."""
-_PROPOSALS, _REJECTED = 16, 60.0
-"""``scalar``: (y, p(y)) that a rejection brings, and bytes of them all."""
+_FRAME, _LIST_FRAME, _VERDICT = 11.1, 12.3, 15.0
+"""Bytes of a DRAFT without tokens, of one with lists, and of a VERDICT that tells its time, transport included."""
+_ID, _CODE = 2.1, 1.35
+"""Bytes of a drafted id, and of q(x) beside it; with a list, the id is next to nothing."""
+_PROPOSALS, _REJECTED, _NAMED = 16, 80.0, 4.0
+"""``scalar``: (y, p(y)) that a rejection brings, bytes of them all, and bytes that name the one that is taken."""
+_RACE_S, _WRITE_S = 1e-7, 5e-8
+"""Seconds for each token of the vocabulary that races, and for each entry of a list to write, or to read."""
 
 
 def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy: str = "range") -> tuple[Mode, ...]:
@@ -115,39 +121,53 @@ def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy
     at = min(range(len(_TEMPERATURES)), key=lambda i: abs(_TEMPERATURES[i] - temperature))
     drafted = max(temperature, _LEAST_DRAFT)
 
-    def ids(evidence: str, alphas: Alphas, draft_temperature: float) -> Mode:
-        wire = Wire(frame=_FRAME, node=_ID, verdict=_VERDICT)
-        return Mode(evidence=evidence, wire=wire, alphas=alphas, draft_temperature=draft_temperature)
+    def ids(evidence: str, alphas: Alphas, draft_temperature: float, race_s: float = 0.0) -> Mode:
+        return Mode(
+            evidence=evidence,
+            wire=Wire(frame=_FRAME, node=_ID, verdict=_VERDICT),
+            alphas=alphas,
+            draft_temperature=draft_temperature,
+            parent_s=race_s * vocab_size,
+            token_s=race_s * vocab_size,
+        )
 
     def lists(evidence: str, made: _Lists) -> Mode:
         size = (made.coded if entropy == "range" else made.packed)[at]
         alphas = made.alphas[at]
         if evidence == "full":
             size *= vocab_size / _FULL_VOCABULARY
-        wire = Wire(frame=_FRAME, node=_SHAPE, parent=size, verdict=_VERDICT)
+        wire = Wire(frame=_LIST_FRAME, node=0.0, parent=size, verdict=_VERDICT)
         if evidence == "lazy":
             alphas = alphas[:1]
             wire = Wire(
                 frame=_FRAME, node=_ID + _CODE, verdict=_VERDICT,
                 rejection_down=_VERDICT, rejection_up=10 + size, rejection_trips=1.0,
             )  # fmt: skip
+        entries = (made.k or vocab_size) if wire.parent else 0
         return Mode(
             evidence=evidence,
             wire=wire,
             alphas=alphas,
             k=made.k,
             min_prob=made.min_prob,
-            entries=(made.k or vocab_size) if wire.parent else 0,
+            entries=entries,
             precision=made.precision,
             draft_temperature=drafted * (DEFAULTS.draft_temperature if made.min_prob else 1.0),
+            parent_s=_WRITE_S * entries,
+            token_s=_WRITE_S * entries,
         )
 
     scalar = Wire(
-        frame=_FRAME, node=_ID + _CODE, verdict=_VERDICT, rejection_down=_REJECTED, proposals=_PROPOSALS
-    )  # fmt: skip
+        frame=_FRAME,
+        node=_ID + _CODE,
+        verdict=_VERDICT,
+        rejection_down=_REJECTED,
+        rejection_up=_NAMED,
+        proposals=_PROPOSALS,
+    )
     return (
         ids("match", _MATCH[at], 0.0),
-        ids("coupled", _COUPLED[at], drafted),
+        ids("coupled", _COUPLED[at], drafted, _RACE_S),
         Mode(evidence="scalar", wire=scalar, alphas=_FULL.alphas[at][:1], draft_temperature=drafted),
         *(lists("lazy", made) for made in (_LEAST, _K64, _K320)),
         *(lists("list", made) for made in (_LEAST, _K16, _K64, _K320)),

@@ -7,7 +7,7 @@ filter whose coefficients drift, with noise in proportion to the time, clipped o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,8 @@ _LEAST_NOISE = 0.003
 _NOISE_KEEP = 0.97
 _SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
 """Seconds a byte that must be reckoned with: 10 kbit/s up, 80 kbit/s down."""
-_KIND_S = 0.005
-"""Seconds that a kind of evidence may take more than another, for each parent or token: a race over a vocabulary."""
+_KIND_S = 0.0015
+"""Deviation of the guess of what a kind of evidence takes besides the models, more than the guess itself."""
 _FLOOR_S = 2e-4
 """Seconds below which clocks and schedulers make the noise."""
 
@@ -105,13 +105,12 @@ class LinearTime:
         variance = ((rows @ self._cov) * rows).sum(axis=-1)
         return rows @ self._mean, np.sqrt(np.maximum(variance, 0.0))
 
-    def tells(self, x: Floats, about: Floats) -> Floats:
-        """Part of the variance of the time of ``about`` (n,) that one round of each of ``x`` (N, n) takes away."""
+    def tells(self, x: Floats, about: Floats) -> tuple[Floats, float]:
+        """Variance of the time of ``about`` (n,) that one round of each of ``x`` (N, n) takes away, and all of it."""
         part = x @ self._cov
         noise = self._noise * np.maximum(x @ self._mean, _FLOOR_S)
         known = (part * x).sum(axis=1) + noise**2
-        told: Floats = (part @ about) ** 2 / (known * max(float(about @ self._cov @ about), 1e-300))
-        return told
+        return (part @ about) ** 2 / np.maximum(known, 1e-300), float(about @ self._cov @ about)
 
     def learn(self, x: npt.ArrayLike, seconds: float) -> None:
         """One observation: ``x`` (n,) took ``seconds``."""
@@ -186,10 +185,14 @@ class Times:
     read.  So each has a time of its own for each parent at the device and for each token of the text at the edge.
     """
 
-    def __init__(self, link: Link, compute: Compute, kinds: Sequence[str]) -> None:
-        """What to assume before the first round: rough guesses will do.  ``kinds``: all kinds of evidence."""
+    def __init__(self, link: Link, compute: Compute, kinds: Mapping[str, tuple[float, float]]) -> None:
+        """What to assume before the first round: rough guesses will do.
+
+        ``kinds``: by kind of evidence, seconds a parent at the device and a token at the edge besides the models.
+        """
         self._kinds = tuple(kinds)
-        zeros, some, steady = ((v,) * len(kinds) for v in (0.0, _KIND_S, 0.005))
+        device, edge = ([guess[i] for guess in kinds.values()] for i in (0, 1))
+        steady = [0.005] * len(kinds)
         up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
         self.link = LinearTime(
             (link.rtt_s, up, down),
@@ -199,14 +202,18 @@ class Times:
         """Seconds a round trip, an uplink byte and a downlink byte."""
         each, more = compute.draft_s, compute.draft_parent_s
         self.draft = LinearTime(
-            (each, more, *zeros), (max(0.02, 2 * each), max(0.002, 2 * more), *some), (0.005, 0.005, *steady)
+            (each, more, *device),
+            (max(0.02, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in device)),
+            (0.005, 0.005, *steady),
         )
-        """Seconds a level, a parent, and a parent with each kind of evidence more than with the fastest."""
+        """Seconds a level, a parent, and more a parent with each kind of evidence."""
         each, more = compute.verify_s, compute.verify_node_s
         self.verify = LinearTime(
-            (each, more, *zeros), (max(0.1, 2 * each), max(0.002, 2 * more), *some), (0.005, 0.005, *steady)
+            (each, more, *edge),
+            (max(0.1, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in edge)),
+            (0.005, 0.005, *steady),
         )
-        """Seconds a pass, a node, and a token of the text with each kind of evidence more than with the fastest."""
+        """Seconds a pass, a node, and more a token of the text with each kind of evidence."""
         self.drafted = False
         """Whether a draft has been timed yet."""
         self.verify_known = True
@@ -232,6 +239,13 @@ class Times:
         """Seconds of each part and their deviations, each (N,), for what they are linear in, (N, n)."""
         pairs = [self.link.predict(link), self.draft.predict(draft), self.verify.predict(verify)]
         return [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
+
+    def tell(self, rounds: Sequence[Floats], about: Sequence[Floats]) -> Floats:
+        """Part of the variance of a time that each of N rounds takes away; parts as in ``predict``: (N, n) and (n,)."""
+        parts = (self.link, self.draft, self.verify)
+        told = [part.tells(x, each) for part, x, each in zip(parts, rounds, about, strict=True)]
+        taken: Floats = sum((taken for taken, _ in told), np.zeros(len(rounds[0])))
+        return taken / max(sum(whole for _, whole in told), 1e-300)
 
     def as_link(self) -> Link:
         """The link as it seems now; the rate that a coefficient of 0 stands for is ``inf``."""

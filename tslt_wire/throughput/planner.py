@@ -39,7 +39,7 @@ _PESSIMISM = 2.0
 _WORTHWHILE = 1.02
 """A try must promise this many times the best rate."""
 _STEP = 0.2
-"""A step towards a try that is too dear must take away this part of the variance of its time on the link."""
+"""A step towards a try that is too dear must take away this part of the variance of its time."""
 _ALIKE = 1.25
 """A dear try must promise this many times what cheap ones do."""
 _ASIDE = 0.6
@@ -113,7 +113,7 @@ class Planner:
         self._widths = widths[self._shape_of]
         self._counts = shape_counts(self._widths)
         self._wires = np.array([self._modes[i].wire.row for i in self._mode_of])
-        kinds = list(dict.fromkeys(m.evidence for m in self._modes))
+        kinds = {m.evidence: (m.parent_s, m.token_s) for m in reversed(self._modes)}
         self._times = Times(link, compute, kinds)
         of_kind = [[float(m.evidence == kind) for kind in kinds] for m in self._modes]
         self._of_kind: Floats = np.array(of_kind)[self._mode_of]
@@ -296,6 +296,7 @@ class Planner:
             return cheap_one
         if loss[dream] <= room:
             return dream
-        link = view.features[0]
-        told = self._times.link.tells(link[payable], link[dream] - link[best])
+        told = self._times.tell(
+            tuple(rows[payable] for rows in view.features), tuple(rows[dream] - rows[best] for rows in view.features)
+        )
         return int(payable[told.argmax()]) if told.max() > _STEP else cheap_one
