@@ -3,8 +3,8 @@
 Time is virtual: a round takes what its draft and its verification take (medians of the bank, or given), and what its
 bytes and round trips take on the link, which is exact where a device waits for each answer (``live`` checks it).  Fixed
 choices and ``auto`` are both judged by the expected tokens and seconds of their choices, so that lucky rounds help
-neither.  What ``auto`` sees is chance: what is accepted is drawn from the acceptance at a place of a text, bytes and
-times are those of a recorded round that ended alike.
+neither.  What ``auto`` sees is chance: what is accepted is drawn from the acceptance at a place of a text, bytes are
+those of a recorded round that ended alike, and times jitter.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tslt_wire.throughput import Link, Observation, Planner, streamed_tokens_per
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 Floats = npt.NDArray[np.float64]
+JITTER = 0.05
+"""Standard deviation of ln(time) of all that ``auto`` sees; not this machine's own, which other work would change."""
 OVERHEAD_OF = "match"
 """The evidence that takes nothing but the models' own passes."""
 
@@ -70,7 +72,6 @@ class World:
         self.alike = {(c, rejected): self._alike(c, rejected) for c in bank.choices for rejected in (False, True)}
         """Recorded rounds of each choice that ended with a rejection, or without."""
         self.costs = {choice: self._cost(choice) for choice in bank.choices}
-        self._jitter = {choice: self._spread(choice) for choice in bank.choices}
 
     def _medians(self, choice: Choice) -> tuple[float, float]:
         rounds = self.bank.rounds[choice]
@@ -113,12 +114,6 @@ class World:
     def _plain(self, expansion: tuple[int, ...]) -> Choice:
         return next(c for c in self.bank.choices if (c.mode.evidence, c.expansion) == (OVERHEAD_OF, expansion))
 
-    def _spread(self, choice: Choice) -> tuple[Floats, Floats]:
-        """Measured times over their median: what a device sees of a busy machine."""
-        rounds = self.bank.rounds[choice]
-        draft_s, verify_s = self._medians(choice)
-        return rounds.draft_s / max(draft_s, 1e-9), rounds.verify_s / max(verify_s, 1e-9)
-
     def observe(self, choice: Choice, link: Link, rng: np.random.Generator) -> Observation:
         """What a device sees of a round at random."""
         levels = self.levels[choice]
@@ -126,8 +121,7 @@ class World:
         accepted = int(lost[0]) if len(lost) else levels.shape[1]
         row = int(rng.choice(self.alike[choice, len(lost) > 0]))
         rounds, cost = self.bank.rounds[choice], self.costs[choice]
-        draft, verify = self._jitter[choice]
-        measured = self.times is None
+        draft, verify, way = np.exp(rng.normal(0, JITTER, 3)).tolist()
         up, down, trips = float(rounds.uplink[row]), float(rounds.downlink[row]), int(rounds.trips[row])
         return Observation(
             mode=choice.mode,
@@ -136,9 +130,9 @@ class World:
             tried=accepted + (len(lost) > 0),
             uplink_bytes=up,
             downlink_bytes=down,
-            draft_s=cost.draft_s * (float(draft[row]) if measured else 1.0),
-            link_s=link.seconds(up, down, trips),
-            verify_s=cost.verify_s * (float(verify[row]) if measured else 1.0),
+            draft_s=cost.draft_s * draft,
+            link_s=link.seconds(up, down, trips) * way,
+            verify_s=cost.verify_s * verify,
             trips=trips,
         )
 

@@ -46,16 +46,18 @@ class Acceptance:
         self._cov = self._prior.copy()
         self._offset: Floats = np.zeros(len(keys))
 
-    def alphas(self, deviations: float = 0.0, beside: tuple[int, int] = (0, 0)) -> Floats:
+    def alphas(self, deviations: float = 0.0, beside: tuple[int, int] | None = None) -> Floats:
         """Acceptance (modes, 2, widest + 1): of chains and of trees, with 0, 1, ... siblings (0: 0).
 
-        ``deviations``: this many standard deviations above what is expected if (mode, tree) ``beside`` stays as it is.
+        ``deviations``: this many standard deviations above what is expected; if (mode, tree) ``beside`` stays as it is.
         """
         offsets = self._offset
         if deviations:
-            at = 2 * beside[0] + beside[1]
-            apart = self._cov.diagonal() + self._cov[at, at] - 2 * self._cov[at]
-            offsets = offsets + deviations * np.sqrt(np.maximum(apart, 0.0))
+            variance = self._cov.diagonal()
+            if beside is not None:
+                at = 2 * beside[0] + beside[1]
+                variance = variance + self._cov[at, at] - 2 * self._cov[at]
+            offsets = offsets + deviations * np.sqrt(np.maximum(variance, 0.0))
         odds = self._base[:, None, :] + offsets.reshape(-1, 2, 1)
         out = np.zeros((len(self._base), 2, self._base.shape[1] + 1))
         out[:, :, 1:] = 1 / (1 + np.exp(-np.clip(odds, -_MOST, _MOST)))

@@ -133,6 +133,10 @@ class LinearTime:
         seen = 1.25 * abs(error) * (noise / deviation) / size
         self._noise = max(_LEAST_NOISE, _NOISE_KEEP * self._noise + (1 - _NOISE_KEEP) * seen)
 
+    def wait(self) -> None:
+        """A round without an observation: what was known is less certain now."""
+        self._drift_on()
+
     def _drift_on(self) -> None:
         self._cov = self._cov + np.diag((self._drift * self._mean) ** 2)
         least = np.minimum(1.0, self._spread / np.sqrt(self._cov.diagonal()))
@@ -200,13 +204,13 @@ class Times:
             (0.005, 0.01, 0.01),
         )
         """Seconds a round trip, an uplink byte and a downlink byte."""
-        each, more = compute.draft_s, compute.draft_parent_s
+        first, each, more = compute.draft_start_s, compute.draft_s, compute.draft_parent_s
         self.draft = LinearTime(
-            (each, more, *device),
-            (max(0.02, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in device)),
-            (0.005, 0.005, *steady),
+            (first, each, more, *device),
+            (max(0.002, first), max(0.02, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in device)),
+            (0.005, 0.005, 0.005, *steady),
         )
-        """Seconds a level, a parent, and more a parent with each kind of evidence."""
+        """Seconds a draft, a level, a parent, and more a parent with each kind of evidence."""
         each, more = compute.verify_s, compute.verify_node_s
         self.verify = LinearTime(
             (each, more, *edge),
@@ -222,8 +226,10 @@ class Times:
     def learn(self, seen: Observation, levels: float, parents: float, nodes: float) -> None:
         """One round, with the counts of its tree."""
         of_kind = np.array([kind == seen.mode.evidence for kind in self._kinds], np.float64)
-        if levels:
-            self.draft.learn((levels, parents, *(parents * of_kind)), seen.draft_s)
+        if not levels:
+            self.draft.wait()
+        else:
+            self.draft.learn((1.0, levels, parents, *(parents * of_kind)), seen.draft_s)
             self.drafted = True
         self.verify_known = seen.verify_s is not None
         link_s = seen.link_s
@@ -255,6 +261,6 @@ class Times:
 
     def as_compute(self) -> Compute:
         """The models as they seem now, with the kind of evidence that takes least."""
-        draft, parent, *_ = self.draft.mean.tolist()
+        start, draft, parent, *_ = self.draft.mean.tolist()
         verify, node, *_ = self.verify.mean.tolist()
-        return Compute(draft_s=draft, verify_s=verify, draft_parent_s=parent, verify_node_s=node)
+        return Compute(draft_s=draft, verify_s=verify, draft_start_s=start, draft_parent_s=parent, verify_node_s=node)

@@ -57,6 +57,8 @@ class Compute:
     """T_SLM: seconds of one pass of the draft model.  A chain of L tokens takes L, a tree one a level."""
     verify_s: float
     """T_LLM: seconds of one pass of the target, which checks a whole draft."""
+    draft_start_s: float = 0.0
+    """Seconds of a draft, however short, besides its passes: catching up with the text, writing the frame."""
     draft_parent_s: float = 0.0
     """Seconds that a pass of the draft model takes longer for each node it continues."""
     verify_node_s: float = 0.0
@@ -184,7 +186,8 @@ def expected_round(
     tokens, trips, up, down = (float(v[0]) for v in (found.tokens, found.trips, found.uplink, found.downlink))
     levels, parents, nodes = (float(v[0]) for v in counts)
     seconds = (
-        levels * compute.draft_s
+        (levels > 0) * compute.draft_start_s
+        + levels * compute.draft_s
         + parents * compute.draft_parent_s
         + link.seconds(up, down, trips)
         + compute.verify_s

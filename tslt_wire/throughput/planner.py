@@ -44,11 +44,13 @@ _ALIKE = 1.25
 """A dear try must promise this many times what cheap ones do."""
 _ASIDE = 0.6
 """Part of the budget that cheap tries leave to dear ones."""
+_SAVING, _LESSER = 100.0, 0.5
+"""Rounds to save for a try, and the part of its gain that a try must promise that is made instead."""
 _ADVANCE = 20.0
 """Rounds whose part of the budget may be spent before they are over: a session starts with tries."""
 _BYTES_KEEP = 0.95
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
-_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_parent_s=0.0003, verify_node_s=0.0003)
+_START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_start_s=0.001, draft_parent_s=0.0003, verify_node_s=0.0003)
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class Planner:
         of_kind = self._of_kind[self._mode_of == self._modes.index(plan.mode)][0]
         expected, (trip, up, down) = plan.expected, self._times.link.mean.tolist()
         return {
-            "draft": float(self._times.draft.predict((levels, parents, *(parents * of_kind)))[0]),
+            "draft": float(self._times.draft.predict((levels > 0, levels, parents, *(parents * of_kind)))[0]),
             "uplink": up * expected.uplink_bytes,
             "downlink": down * expected.downlink_bytes,
             "round trip": trip * expected.trips,
@@ -236,7 +238,7 @@ class Planner:
             exploring=exploring,
         )
 
-    def _expect(self, deviations: float = 0.0, beside: tuple[int, int] = (0, 0)) -> Expectation:
+    def _expect(self, deviations: float = 0.0, beside: tuple[int, int] | None = None) -> Expectation:
         alphas = self._acceptance.alphas(deviations, beside)
         each = alphas[self._mode_of[:, None], self._tree_of[:, None], self._widths]
         load = expect(self._wires, self._widths, each, self._counts)
@@ -253,7 +255,7 @@ class Planner:
         load = self._expect()
         features = (
             np.stack([load.trips, load.uplink, load.downlink], axis=1),
-            np.concatenate([levels[:, None], parents[:, None], parents[:, None] * self._of_kind], axis=1),
+            np.concatenate([np.stack([levels > 0, levels, parents], axis=1), parents[:, None] * self._of_kind], axis=1),
             np.concatenate(
                 [np.ones_like(nodes)[:, None], nodes[:, None], load.tokens[:, None] * self._of_kind], axis=1
             ),
@@ -282,7 +284,9 @@ class Planner:
         """
         here, rate = view.allowed, self._best_rate
         apart = self._apart(view, best)
-        tokens = self._expect(_OPTIMISM, (int(self._mode_of[best]), int(self._tree_of[best]))).tokens
+        # Without a draft nothing is accepted: then it is no comfort that all kinds are better or worse together.
+        beside = (int(self._mode_of[best]), int(self._tree_of[best])) if self._widths[best].any() else None
+        tokens = self._expect(_OPTIMISM, beside).tokens
         hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, 0.2 * view.seconds)
         loss = view.seconds + _PESSIMISM * apart - view.load.tokens / rate
         tries = here[hoped[here] > _WORTHWHILE * rate]
@@ -290,7 +294,11 @@ class Planner:
         if not len(tries) or not len(payable):
             return best
         dream = int(tries[hoped[tries].argmax()])
-        cheap = tries[loss[tries] <= room - _ASIDE * self._budget * self._elapsed]
+        kept = room - _ASIDE * self._budget * self._elapsed
+        # What is worth saving for: no small change for lesser tries meanwhile.
+        near = tries[loss[tries] <= max(0.0, kept) + self._budget * _SAVING * float(view.seconds[best])]
+        enough = rate + _LESSER * (hoped[near].max() - rate) if len(near) else 0.0
+        cheap = tries[(loss[tries] <= kept) & (hoped[tries] >= enough)]
         cheap_one = int(cheap[hoped[cheap].argmax()]) if len(cheap) else best
         if hoped[dream] <= _ALIKE * max(hoped[cheap_one], rate):
             return cheap_one
