@@ -13,7 +13,7 @@ import pytest
 import tslt_wire as tw
 from spec.vectorgen.tools import profile_from
 from tslt_wire import precision as precision_module
-from tslt_wire.coupling import philox
+from tslt_wire.philox import philox
 from tslt_wire.verify import RandomChoices, verify_with
 
 ROOT = Path(__file__).resolve().parent.parent
