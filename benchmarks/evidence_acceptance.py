@@ -2,9 +2,9 @@
 
 Exact for each position of the drafts (``coupled``: mean over races): ``match`` tries the draft's most probable tokens,
 ``list`` and ``full`` follow the paper's Algorithm 5 with siblings drawn with replacement, ``coupled`` compares two
-races over the same exponential variates (siblings: the first few of the draft's).  Lists are those of the catalogue in
-``tslt_wire.throughput``, tails included, and so are their bytes; ``scalar`` accepts what ``full`` does and ``lazy``
-what ``list`` does, without siblings.
+races over the same exponential variates (siblings: the first few of the draft's), ``scalar`` and ``lazy`` are for
+chains and lose what their grid rounds off.  Lists are those of the catalogue in ``tslt_wire.throughput``, tails
+included, and so are their bytes.
 
     python -m benchmarks.evidence_acceptance --json evidence.json
 """
@@ -25,6 +25,7 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.drafts import DRAFT, TARGET, Logits, Positions, Settings, drafts_for
+from tslt_wire.grid import GRID, codes_above, codes_below
 from tslt_wire.prior import plain_prior
 from tslt_wire.truncation import Truncation
 
@@ -60,7 +61,7 @@ class Row:
     packed_bytes: float
     """The same, bit-packed (entropy ``none``)."""
     alphas: tuple[float, ...]
-    """Probability that one of w siblings is accepted, for w in ``WIDTHS``."""
+    """Probability that one of w siblings is accepted, for w in ``WIDTHS``; of one alone where there can be no more."""
 
 
 def match(p: Vector, q: Vector) -> list[float]:
@@ -79,6 +80,17 @@ def verified(p: Vector, q: Vector) -> list[float]:
         found.append(1 - missed)
         rest = left / part if part > 0 else rest
     return [found[w - 1] for w in WIDTHS]
+
+
+def scalar(p: Vector, q: Vector) -> list[float]:
+    """Acceptance with q rounded up and p rounded down to the grid (specification, section 6.6)."""
+    below = np.append(GRID, 0.0)[codes_below(p)]
+    return [float((q * np.minimum(1, below / GRID[codes_above(q)])).sum())]
+
+
+def lazy(p: Vector, q: Vector) -> list[float]:
+    """Acceptance with q rounded up."""
+    return [float((q * np.minimum(1, p / GRID[codes_above(q)])).sum())]
 
 
 def coupled(p: Vector, q: Vector, rng: np.random.Generator, races: int) -> list[float]:
@@ -131,11 +143,14 @@ class Bench:
             rows: list[tuple[Key, list[float], list[float]]] = [
                 (("match", 0, 0.0, ""), [0.0, 0.0], match(p, q)),
                 (("coupled", 0, 0.0, ""), [0.0, 0.0], coupled(p, q, rng, self._races)),
+                (("scalar", 0, 0.0, ""), [0.0, 0.0], scalar(p, q)),
             ]
             for kind, k, least, precision in (*(("list", *each) for each in LISTS), ("full", 0, 0.0, FULL)):
                 listed = self._list(q_logits, k, least, precision, draft_temperature)
                 sizes = [float(len(tw.encode_list(listed, coder))) for coder in self._coders[precision]]
                 rows.append(((kind, k, least, precision), sizes, verified(p, listed.dense())))
+                if kind == "list":
+                    rows.append((("lazy", k, least, precision), sizes, lazy(p, listed.dense())))
             for key, sizes, alphas in rows:
                 found.setdefault(key, []).append((*sizes, *alphas))
         return found

@@ -151,9 +151,9 @@ def test_the_catalogue_is_what_was_measured():
         measured = {(r["evidence"], r["k"], r["min_prob"]): r for r in rows if r["temperature"] == temperature}
         for entropy, size in (("range", "bytes"), ("none", "packed_bytes")):
             for mode in default_modes(temperature=temperature, entropy=entropy):
-                kind = {"scalar": "full", "lazy": "list"}.get(mode.evidence, mode.evidence)
-                row = measured[kind, mode.k, mode.min_prob]
-                assert mode.alphas == pytest.approx(row["alphas"][: len(mode.alphas)], abs=6e-4), mode.name
+                row = measured[mode.evidence, mode.k, mode.min_prob]
+                # Those of scalar and lazy are taken from full and list: what their grid rounds off is less than this.
+                assert mode.alphas == pytest.approx(row["alphas"], abs=0.0025), mode.name
                 assert mode.precision in {row["precision"], ""}
                 if mode.wire.parent:
                     assert mode.wire.parent == pytest.approx(row[size], abs=0.06), mode.name

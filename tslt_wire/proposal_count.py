@@ -21,8 +21,8 @@ class ProposalCount:
     number is settled before the proposals are drawn.  Not for two threads at once.
     """
 
-    def __init__(self, *, least: int = 4, most: int = 22) -> None:
-        """``most`` bounds the frame: 22 have 88 bytes at V = 32,000.  ValueError unless 1 <= least <= most <= 256."""
+    def __init__(self, *, least: int = 4, most: int = 24) -> None:
+        """``most`` bounds the frame: 24 have 93 bytes at V = 32,000.  ValueError unless 1 <= least <= most <= 256."""
         if not 1 <= least <= most <= 256:
             raise ValueError(f"1 <= least <= most <= 256 is needed, got {least} and {most}")
         self._least, self._most = least, most

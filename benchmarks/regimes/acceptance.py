@@ -29,7 +29,7 @@ class Acceptance:
     text: npt.NDArray[np.int64]
     """Which text each position is in, int64 (N,), ascending; positions of a text follow each other."""
     alphas: dict[str, Floats]
-    """By kind of evidence, K, least probability and precision (``key``): (N, 4), for 1 to 4 siblings."""
+    """By kind of evidence, K and least probability (``key``): (N, 4), for 1 to 4 siblings, or (N, 1): chains only."""
 
     def levels(self, mode: Mode, expansion: Sequence[int]) -> Floats:
         """Acceptance of each level of a round that starts at each position where it fits, (starts, levels)."""
@@ -43,9 +43,8 @@ class Acceptance:
 
 
 def key(mode: Mode) -> str:
-    """Where ``Acceptance.alphas`` has a mode: ``scalar`` accepts what ``full`` does and ``lazy`` what ``list`` does."""
-    kind = {"scalar": "full", "lazy": "list"}.get(mode.evidence, mode.evidence)
-    return f"{kind} {mode.k} {mode.min_prob:g}"
+    """Where ``Acceptance.alphas`` has a mode."""
+    return f"{mode.evidence} {mode.k} {mode.min_prob:g}"
 
 
 def measure(target: Path, draft: Path, *, temperature: float, texts: int, tokens: int, seed: int) -> Acceptance:

@@ -109,7 +109,7 @@ _ID, _CODE = 2.1, 1.35
 """Bytes of a drafted id, and of q(x) beside it; with a list, the id is next to nothing."""
 _PROPOSALS, _REJECTED, _NAMED = 16, 80.0, 4.0
 """``scalar``: (y, p(y)) that a rejection brings, bytes of them all, and bytes that name the one that is taken."""
-_RACE_S, _WRITE_S = 1e-7, 5e-8
+_RACE_S, _WRITE_S = 3e-8, 5e-8
 """Seconds for each token of the vocabulary that races, and for each entry of a list to write, or to read."""
 
 
