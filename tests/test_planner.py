@@ -16,10 +16,11 @@ from tslt_wire.throughput import (
     default_modes,
     default_shapes,
 )
-from tslt_wire.throughput.acceptance import Acceptance
+from tslt_wire.throughput.acceptance import Acceptance, log_odds
 from tslt_wire.throughput.estimates import LinearTime
 
 EVERYTHING = ("match", "coupled", "scalar", "lazy", "list", "full")
+FAST = Compute(draft_s=0.003, verify_s=0.01, draft_start_s=0.001, verify_node_s=0.0005)
 MODES, SHAPES = default_modes(), default_shapes()
 
 
@@ -105,6 +106,48 @@ def test_equal_observations_give_equal_plans():
     assert traces[0] == traces[1]
 
 
+def test_a_kind_that_takes_long_is_found_out_and_one_that_does_not_is_found():
+    """Races that take as long as the draft model: ``list`` wins, whatever comes first."""
+    slow = {"coupled": (0.02, 0.01)}
+    world = World(link(1e7, 0.005), extra=slow)
+    assert shortfall([world], evidence=("coupled", "list")) < 0.05
+    played = play(Planner(MODES, evidence=("coupled", "list")), [world], 600, np.random.default_rng(0))
+    assert played.chosen["list"] > 5 * played.chosen.get("coupled", 0)
+
+
+def test_drafts_that_failed_by_chance_get_another_chance():
+    """A streak of rejections makes it stop drafting; nothing is learnt from rounds without a draft, but time passes."""
+    planner = Planner(MODES, evidence=("list",), link=link(1e7, 0.001), compute=FAST)
+    world = World(link(1e7, 0.001), FAST)
+    for _ in range(60):
+        plan = planner.plan()
+        expansion = plan.expansion
+        planner.observe(
+            Observation(
+                mode=plan.mode, expansion=expansion, accepted=0, tried=min(1, len(expansion)), uplink_bytes=50,
+                downlink_bytes=15, draft_s=0.003 * len(expansion), link_s=0.001, verify_s=0.01,
+            )
+        )  # fmt: skip
+    assert planner.plan().expansion == ()
+    played = play(planner, [world], 1500, np.random.default_rng(0))
+    assert any(plan.expansion for plan in played.trace[-100:])
+
+
+def test_what_the_edge_does_not_take_is_not_planned():
+    planner = Planner(MODES, evidence=EVERYTHING, max_entries=1000)
+    for plan in planner.ranking():
+        assert sum(np.cumprod((1, *plan.expansion))[:-1]) * plan.mode.entries <= 1000
+    full = next(plan for plan in planner.ranking() if plan.mode.evidence == "full")
+    assert full.expansion == ()
+
+
+def test_parts_add_up():
+    planner = Planner(MODES, evidence=EVERYTHING)
+    play(planner, [World(link(1e5, 0.1))], 100, np.random.default_rng(0))
+    for plan in planner.ranking():
+        assert sum(planner.parts(plan).values()) == pytest.approx(plan.expected.seconds)
+
+
 def test_curiosity_stays_in_its_budget():
     for budget in (0.0, 0.02):
         planner = Planner(MODES, evidence=EVERYTHING, budget=budget)
@@ -123,7 +166,8 @@ def test_the_chain_it_likes_best_has_the_closed_forms_length():
             wire = mode.wire
             fixed = world.link.seconds(wire.frame, wire.verdict) + world.compute.verify_s
             extra = world.link.seconds(wire.rejection_up, wire.rejection_down, wire.rejection_trips)
-            token = world.compute.draft_s + world.link.seconds(wire.node + wire.parent, 0, 0)
+            # What a token of the text takes at the edge comes on top of every length alike.
+            token = world.compute.draft_s + mode.parent_s + world.link.seconds(wire.node + wire.parent, 0, 0)
             best = best_length(mode.alphas[0], round_s=fixed, token_s=token, rejection_s=extra, longest=32)
             assert len(planner.ranking()[0].expansion) == best
 
@@ -202,6 +246,9 @@ def test_acceptance_is_learnt_and_shared():
     assert now[at, 0, 1] == pytest.approx(true, abs=0.07)
     fell = (start - now)[:, 0, 1]
     assert (fell > 0.05).all()
-    assert fell[at + 1] > fell[4]
+    ks = [mode.k for mode in modes]
+    assert ks == [64, 16, 64, 320]
+    odds = [log_odds(a) - log_odds(b) for a, b in zip(start[:, 0, 1], now[:, 0, 1], strict=True)]
+    assert odds[at] > odds[0] > odds[3]  # it says more about lists of its own length
     assert acceptance.spread(at, False) < 0.3
     assert (now[..., 0] == 0).all()

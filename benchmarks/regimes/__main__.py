@@ -26,8 +26,8 @@ from benchmarks.drafts import DRAFT, TARGET
 from benchmarks.regimes.acceptance import measure as measure_acceptance
 from benchmarks.regimes.bank import CHAINS, QUICK_SHAPES, TREES, Bank, Pair, record
 from benchmarks.regimes.live import TEXT_TOKENS, Live, run_live
-from benchmarks.regimes.replay import Cell, Times, World, compare, measure, play_auto, wire_fit
-from benchmarks.regimes.report import kinds_table, plot, table
+from benchmarks.regimes.replay import QUANTILE, Cell, Times, World, compare, measure, play_auto, wire_fit
+from benchmarks.regimes.report import EVIDENCE, edge_line, kinds_table, plot, table
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
 
@@ -45,6 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target", type=Path, default=TARGET, metavar="FOLDER")
     parser.add_argument("--draft", type=Path, default=DRAFT, metavar="FOLDER")
     parser.add_argument("--bank", type=Path, help="file of recorded rounds to use, or to write if it is not there")
+    parser.add_argument("--evidence", nargs="+", choices=EVIDENCE, default=list(EVIDENCE), help="that both ends have")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the target (%(default)s)")
     parser.add_argument("--places", type=int, default=96, help="places in texts where all is recorded (%(default)s)")
     parser.add_argument("--tokens", type=int, default=1500, help="tokens of auto's sessions (%(default)s)")
@@ -58,7 +59,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     times.add_argument("--target-ms", type=float, help="a pass of the target")
     times.add_argument("--node-ms", type=float, default=0.0, help="what a pass takes longer for each drafted token")
     times.add_argument("--edge-draft-ms", type=float, help="a level of the draft at the edge (as on the device)")
-    parser.add_argument("--live-tokens", type=int, default=400, help="of each session of the live check; 0: no check")
+    parser.add_argument("--live-tokens", type=int, default=800, help="of each session of the live check; 0: no check")
     parser.add_argument("--quick", action="store_true", help="few places, shapes and links: for tests")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
@@ -104,7 +105,7 @@ def model_times(world: World) -> dict[str, Any]:
     """What the models take, and whether that was measured."""
     levels = [shape for shape in world.bank.shapes if shape == (1,) * len(shape)]
     return {
-        "source": "given" if world.times else "measured, medians",
+        "source": "given" if world.times else f"measured, quantile {QUANTILE:g}",
         "draft_ms": {len(shape): round(1e3 * world.bare(shape)[0], 3) for shape in levels},
         "target_ms": {len(shape): round(1e3 * world.bare(shape)[1], 3) for shape in levels},
     }
@@ -115,7 +116,6 @@ def check_live(
 ) -> list[dict[str, Any]]:
     """Real sessions in a few cells, beside what the replay says of them."""
     by_name = {choice.name: choice for choice in world.bank.choices}
-    evidence = {choice.mode.evidence for choice in world.bank.choices}
     rows = []
     links = [(u, r) for u, r in LIVE if any((c.uplink_bit_s, c.rtt_s) == (u, r) for c in cells)]
     for uplink, rtt in links or [(cells[0].uplink_bit_s, cells[0].rtt_s)]:
@@ -123,12 +123,15 @@ def check_live(
         cell = next(c for c in cells if (c.uplink_bit_s, c.rtt_s) == (uplink, rtt))
         for what in (cell.best, "auto"):
             choice = by_name.get(what)
-            found: Live = asyncio.run(run_live(models, world, link, choice, tokens=args.live_tokens))
+            found: Live = asyncio.run(run_live(models, world, link, choice, args.evidence, tokens=args.live_tokens))
             replayed = cell.rate
             if choice is None:
                 replayed = float(
                     np.mean(
-                        [play_auto(world, link, evidence, tokens=args.live_tokens, seed=seed).rate for seed in range(5)]
+                        [
+                            play_auto(world, link, set(args.evidence), tokens=args.live_tokens, seed=seed).rate
+                            for seed in range(5)
+                        ]
                     )
                 )
             row = {
@@ -180,10 +183,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             for rtt in args.rtt:
                 status.update(f"replaying, {rate_name(uplink)}, {1e3 * rtt:g} ms ...")
                 link = Link(uplink_bit_s=uplink, downlink_bit_s=args.downlink * uplink, rtt_s=rtt)
-                cells.append(measure(world, link, tokens=args.tokens, seeds=args.seeds))
+                cells.append(measure(world, link, args.evidence, tokens=args.tokens, seeds=args.seeds))
     console.print(table(cells))
     console.print(kinds_table(cells))
     used = model_times(world)
+    console.print(edge_line(cells), highlight=False)
     console.print(
         f"model times ({used['source']}): draft {used['draft_ms']} ms by levels, target {used['target_ms']} ms by "
         "drafted tokens; rates are goodput, bytes those of the QUIC transport's frames",
@@ -195,7 +199,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     mean, worst = float(np.mean([c.shortfall for c in cells])), max(c.shortfall for c in cells)
     console.print(f"regimes: cells={len(cells)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}", soft_wrap=True)
     if args.json is not None:
-        settings = {key: getattr(args, key) for key in ("tokens", "seeds", "downlink", "node_ms", "edge_draft_ms")}
+        settings = {
+            key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "downlink", "node_ms", "edge_draft_ms")
+        }
         document = {
             "benchmark": "regimes",
             "schema": SCHEMA_VERSION,
@@ -210,9 +216,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if args.png is not None:
+        draft, target = used["draft_ms"].get(1, 0.0), used["target_ms"][0]
         title = (
-            f"Best fixed choice, tokens/s, auto against it; edge alone: streaming / with both models "
-            f"({used['source']} model times)"
+            f"Best fixed choice of {', '.join(args.evidence)}: tokens/s, and auto against it.\n{edge_line(cells)}\n"
+            f"A level of the draft {draft:.1f} ms, a pass of the target {target:.1f} ms ({used['source']}); downlink "
+            f"{args.downlink:g} times the uplink; temperature {bank.meta['temperature']:g}."
         )
         plot(cells, args.png, title)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,9 +116,9 @@ class Live:
 
 
 async def run_live(
-    models: Pair, world: World, link: Link, choice: Choice | None, *, tokens: int, seed: int = 0
+    models: Pair, world: World, link: Link, choice: Choice | None, kinds: Sequence[str], *, tokens: int, seed: int = 0
 ) -> Live:
-    """Generate ``tokens`` tokens over the link; ``choice``: None lets the planner choose."""
+    """Generate ``tokens`` tokens over the link; ``choice``: None lets the planner choose among ``kinds``."""
     clock, edge_clock = VirtualClock(), VirtualClock()
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
@@ -137,8 +138,7 @@ async def run_live(
     device.world, device.draft, device.target = world, draft, target
     device.known = {settings_for(each.mode, each.expansion): each for each in world.bank.choices}
     await device.open()
-    evidence = {c.mode.evidence for c in world.bank.choices}
-    pilot = Autopilot(device, world.planner(link, evidence))
+    pilot = Autopilot(device, world.planner(link, set(kinds)))
     out, number = Live(), 0
     while out.tokens < tokens:
         await device.prompt(models.prompts[number % len(models.prompts)])

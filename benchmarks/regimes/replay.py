@@ -1,6 +1,6 @@
 """Recorded rounds on any link: what each fixed choice makes there, and what the planner makes of not knowing.
 
-Time is virtual: a round takes what its draft and its verification take (medians of the bank, or given), and what its
+Time is virtual: a round takes what its draft and its verification take (the bank's, or given), and what its
 bytes and round trips take on the link, which is exact where a device waits for each answer (``live`` checks it).  Fixed
 choices and ``auto`` are both judged by the expected tokens and seconds of their choices, so that lucky rounds help
 neither.  What ``auto`` sees is chance: what is accepted is drawn from the acceptance at a place of a text, bytes are
@@ -10,6 +10,7 @@ those of a recorded round that ended alike, and times jitter.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,8 @@ from tslt_wire.throughput import Link, Observation, Planner, streamed_tokens_per
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 Floats = npt.NDArray[np.float64]
+QUANTILE = 0.1
+"""Of the measured times of a choice: what it takes when the machine has little else to do.  Medians follow its load."""
 JITTER = 0.05
 """Standard deviation of ln(time) of all that ``auto`` sees; not this machine's own, which other work would change."""
 OVERHEAD_OF = "match"
@@ -73,22 +76,22 @@ class World:
         """Recorded rounds of each choice that ended with a rejection, or without."""
         self.costs = {choice: self._cost(choice) for choice in bank.choices}
 
-    def _medians(self, choice: Choice) -> tuple[float, float]:
+    def _measured(self, choice: Choice) -> tuple[float, float]:
         rounds = self.bank.rounds[choice]
-        return float(np.median(rounds.draft_s)), float(np.median(rounds.verify_s))
+        return float(np.quantile(rounds.draft_s, QUANTILE)), float(np.quantile(rounds.verify_s, QUANTILE))
 
     def bare(self, expansion: tuple[int, ...]) -> tuple[float, float]:
         """Seconds of the models' own passes for a shape: (draft, target)."""
         if self.times is None:
-            return self._medians(self._plain(expansion))
+            return self._measured(self._plain(expansion))
         nodes = float(np.cumprod(expansion).sum())
         return len(expansion) * self.times.draft_s, self.times.target_s + nodes * self.times.node_s
 
     def _cost(self, choice: Choice) -> Cost:
-        rounds, (draft_s, verify_s) = self.bank.rounds[choice], self._medians(choice)
+        rounds, (draft_s, verify_s) = self.bank.rounds[choice], self._measured(choice)
         if self.times is not None:
             plain = self._plain(choice.expansion)
-            more = [max(0.0, a - b) for a, b in zip((draft_s, verify_s), self._medians(plain), strict=True)]
+            more = [max(0.0, a - b) for a, b in zip((draft_s, verify_s), self._measured(plain), strict=True)]
             draft_s, verify_s = (a + b for a, b in zip(self.bare(choice.expansion), more, strict=True))
         kept = np.cumprod(self.levels[choice], axis=1)
         whole = float(kept[:, -1].mean()) if kept.shape[1] else 1.0
@@ -237,10 +240,9 @@ def streamed_bytes(world: World) -> float:
     return world.costs[plain].downlink
 
 
-def measure(world: World, link: Link, *, tokens: int, seeds: int) -> Cell:
-    """One cell."""
-    rates = {choice: cost.rate(link) for choice, cost in world.costs.items()}
-    kinds = list(dict.fromkeys(choice.mode.evidence for choice in rates))
+def measure(world: World, link: Link, kinds: Sequence[str], *, tokens: int, seeds: int) -> Cell:
+    """One cell, for sessions that agreed on these kinds of evidence."""
+    rates = {choice: cost.rate(link) for choice, cost in world.costs.items() if choice.mode.evidence in kinds}
     winners = {kind: max((c for c in rates if c.mode.evidence == kind), key=lambda c: rates[c]) for kind in kinds}
     best = max(winners.values(), key=lambda c: rates[c])
     played = [play_auto(world, link, set(kinds), tokens=tokens, seed=seed) for seed in range(seeds)]

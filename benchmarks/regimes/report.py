@@ -7,16 +7,21 @@ from pathlib import Path
 
 from rich.table import Table
 
+import tslt_wire as tw
 from benchmarks.regimes.replay import Cell
 from tslt_wire.throughput.explain import rate_name
 
 EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
+PRECISIONS = tuple(precision.value for precision in tw.Precision)
 COLOURS = ("#b9c0c4", "#7fb7de", "#8fcf9f", "#d9c77a", "#e8a87c", "#c79bd1")
 
 
 def short(name: str) -> str:
-    """A choice's name for a small field: ``coupled, chain 8``."""
-    return name.replace("chain of ", "chain ").replace("log2/", "").replace("no draft", "no draft")
+    """A choice's name for a small field: ``list K=64, chain 8``."""
+    how, shape = name.split(", ", 1)
+    for precision in PRECISIONS:
+        how = how.removesuffix(f" {precision}")
+    return f"{how}, {shape.replace('chain of ', 'chain ')}"
 
 
 def table(cells: Sequence[Cell]) -> Table:
@@ -55,6 +60,23 @@ def kinds_table(cells: Sequence[Cell]) -> Table:
     return out
 
 
+def edge_line(cells: Sequence[Cell]) -> str:
+    """What the edge alone makes on these links."""
+    parts = []
+    for name, rates in (
+        ("streaming", [c.edge_streams for c in cells]),
+        ("speculating with both models", [c.edge_speculates for c in cells]),
+    ):
+        low, high = min(rates), max(rates)
+        parts.append(f"{name} {high:.0f}/s" if high < 1.02 * low else f"{name} {low:.0f} to {high:.0f}/s")
+    split = [c.edge_s_per_token["split"] for c in cells]
+    busy = cells[0].edge_s_per_token
+    return (
+        f"The edge alone: {', '.join(parts)}.  Busy a token: {1e3 * busy['streams']:.1f} and "
+        f"{1e3 * busy['speculates']:.1f} ms; with a device {1e3 * min(split):.1f} to {1e3 * max(split):.1f} ms."
+    )
+
+
 def plot(cells: Sequence[Cell], path: Path, title: str) -> None:
     """Heat map: colour is the winning kind, text the choice, its tokens a second, and ``auto`` against it."""
     import matplotlib as mpl
@@ -67,19 +89,16 @@ def plot(cells: Sequence[Cell], path: Path, title: str) -> None:
     at = {(c.uplink_bit_s, c.rtt_s): c for c in cells}
     grid = [[EVIDENCE.index(at[u, r].evidence) for r in rtts] for u in uplinks]
     with mpl.rc_context({"font.size": 10}):
-        canvas = Canvas(figsize=(1.95 * len(rtts) + 1.5, 0.95 * len(uplinks) + 2.2), dpi=120, layout="constrained")
+        canvas = Canvas(figsize=(1.7 * len(rtts) + 1.5, 0.72 * len(uplinks) + 2.3), dpi=120, layout="constrained")
         axes = canvas.subplots()
         axes.imshow(grid, cmap=ListedColormap(COLOURS), vmin=0, vmax=len(EVIDENCE) - 1, aspect="auto", origin="lower")
         for y, u in enumerate(uplinks):
             for x, r in enumerate(rtts):
                 c = at[u, r]
-                lines = (
-                    (0.27, short(c.best).replace(", ", "\n", 1), "bold"),
-                    (-0.12, f"{c.rate:.1f}/s   auto {-c.shortfall:+.1%}", "normal"),
-                    (-0.34, f"edge {c.edge_streams:.0f} / {c.edge_speculates:.0f}", "normal"),
-                )
-                for offset, text, weight in lines:
-                    axes.text(x, y + offset, text, ha="center", va="center", fontsize=8, fontweight=weight)
+                how = short(c.best).replace(", ", "\n", 1)
+                axes.text(x, y + 0.16, how, ha="center", va="center", fontsize=8.5, fontweight="bold")
+                text = f"{c.rate:.1f}/s   auto {-c.shortfall:+.1%}"
+                axes.text(x, y - 0.28, text, ha="center", va="center", fontsize=8.5)
         axes.set_xticks(range(len(rtts)), [f"{1e3 * r:g} ms" for r in rtts])
         axes.set_yticks(range(len(uplinks)), [rate_name(u) for u in uplinks])
         axes.set_xlabel("round trip")

@@ -103,6 +103,17 @@ def figures(output):
     return [float(group) for group in match.groups()]
 
 
+def test_auto_explains_itself(pair):
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (_, address):
+        arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")
+        run = device(*arguments, "--evidence", "auto")
+    assert run.returncode == 0, run.stderr
+    assert figures(run.stdout)[0] == 30
+    text = " ".join(run.stdout.split())
+    for words in ("auto: ", "tokens/s", "bottleneck", "Trying other choices has cost"):
+        assert words in text
+
+
 def test_zmq_device_and_edge(pair):
     with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (process, address):
         arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")
