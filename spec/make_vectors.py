@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, id_drafts, lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import coded, frames, id_drafts, lists, ranged, tails, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -43,7 +43,8 @@ def contents() -> dict[str, dict[str, Any]]:
             + ranged.build_frames()
             + tails.build_frames()
             + zipped.build_frames()
-            + id_drafts.build_frames(),
+            + id_drafts.build_frames()
+            + coded.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -58,6 +59,12 @@ def contents() -> dict[str, dict[str, Any]]:
             "notes": verification.NOTES,
             "tables": tails.tables(),
             "groups": verification.build() + id_drafts.build_verification(),
+        },
+        "coded.json": {
+            "schema": "tslt-wire-coded-1",
+            **head,
+            "notes": coded.NOTES,
+            "groups": coded.build_rules(),
         },
         "coupling.json": {
             "schema": "tslt-wire-coupling-1",

@@ -12,7 +12,7 @@ from tslt_wire import precision
 from tslt_wire.codec import Kind
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.profile import ENTROPY_IDS
-from tslt_wire.session_states import SENDERS, TRANSITIONS, Role, State
+from tslt_wire.session_states import ANSWERS, SENDERS, TRANSITIONS, Role, State
 from tslt_wire.tree_codec import Shape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,5 +143,8 @@ def test_state_table():
     for row in rows(text, "state"):
         allowed = {kind: cell.split(" or ")[0].lower() for kind, cell in zip(kinds, row[2:], strict=True) if cell}
         assert allowed == TRANSITIONS[State(row[0].lower())], row[0]
-    assert {kind for kind in Kind if SENDERS[kind] == {Role.EDGE}} == {Kind.WELCOME, Kind.VERDICT}
+    answers = {kind for kinds in ANSWERS.values() for kind in kinds}
+    assert {kind for kind in Kind if SENDERS[kind] == {Role.EDGE}} == {Kind.WELCOME, *answers}
+    found = {Kind[row[0]]: {Kind[name] for name in row[1].split(", ")} for row in rows(text, "frame of the device")}
+    assert found == ANSWERS
     assert {kind for kind in Kind if SENDERS[kind] == set(Role)} == {Kind.ERROR, Kind.BYE}
