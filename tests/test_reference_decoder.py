@@ -275,8 +275,12 @@ class Chooser:
     """[RANGE-1] to [RANGE-3], in exact arithmetic: answers at random where a decoder reads, and encodes the answer."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.rng, self.low, self.range, self.written = rng, 0, 2**64 - 1, 0
-        self.least = 0
+        self.rng, self.least, self.before = rng, 0, b""
+        self.plain: PlainChooser | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.low, self.range, self.written = 0, 2**64 - 1, 0
 
     def entries(self, total: int) -> None:
         """[RLIST-11]"""
@@ -312,13 +316,53 @@ class Chooser:
         self.take(sum(weights[:found]), weights[found], sum(weights))
         return found
 
-    def end(self) -> bytes:
-        for count in range(9):
+    def ending(self, first: int, after: int) -> bytes:
+        for count in range(first, 9):
             unit = 2 ** (64 - 8 * count)
             value = -(-self.low // unit) * unit
-            if value < self.low + self.range:
+            if value + unit * after < self.low + self.range + after:
                 break
-        return value.to_bytes(self.written + 8, "big")[: self.written + count].ljust(self.least, b"\0")
+        return value.to_bytes(self.written + 8, "big")[: self.written + count]
+
+    def end(self) -> bytes:
+        rest = self.plain.octets() if self.plain else self.ending(0, 0)
+        return (self.before + rest).ljust(self.least, b"\0")
+
+    def leave(self) -> "PlainChooser":
+        """[RANGE-6]"""
+        self.before += self.ending(1, 1)
+        self.plain = PlainChooser(self.rng)
+        return self.plain
+
+    def resume(self, bits: "PlainChooser") -> None:
+        self.before += bits.octets()
+        self.plain = None
+        self.start()
+
+
+class PlainChooser:
+    """Plain bits at random: a 1 as often as gaps and codewords have them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng, self.value, self.size = rng, 0, 0
+        self.often = rng.choice([0.3, 0.7, 0.98])
+
+    def field(self, bits: int) -> int:
+        found = int(self.rng.random() < self.often) if bits == 1 else self.rng.randrange(1 << bits)
+        self.value |= found << self.size
+        self.size += bits
+        return found
+
+    def fields(self, count: int, bits: int) -> list[int]:
+        likely = {16: 0xBF80, 32: 0xBF800000}[bits]  # codes that a list can have
+        found = [self.rng.choice([0, likely + self.rng.randrange(99)]) for _ in range(count)]
+        for value in found:
+            self.value |= value << self.size
+            self.size += bits
+        return found
+
+    def octets(self) -> bytes:
+        return self.value.to_bytes(-(-self.size // 8), "little")
 
 
 def make_draft(rng: random.Random, profile: dict, precision: int, parents: list[int]) -> bytes:
