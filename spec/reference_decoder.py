@@ -747,7 +747,8 @@ class RangeLists:
         self.last_tail = 0
         self.seen: dict[int, tuple[int, int, int]] = {}  # token: times, last, class
         self.counts: dict[tuple[int, bool, int, int], tuple[int, int]] = {}
-        self.ordered: list[int] = []  # the tokens of seen, ascending
+        self.ordered: list[int] = []  # the tokens of seen, ascending, if the list is not too long for them
+        self.gone: set[int] = set()  # the same
         self.free = Left(range(vocab_size + 1), [])  # 1 for each id that is free
         self.weighed: Left | None = None  # if the prior is a table: the row for the list
 
@@ -757,7 +758,8 @@ class RangeLists:
         refuse_if(size > room, "limit_exceeded")
         self.entries += size
         self.coder.entries(self.entries)
-        self.ordered = sorted(self.seen)
+        self.ordered = sorted(self.seen) if size <= 512 else []
+        self.gone = set(self.ordered)
         self.free = Left(range(self.vocab_size + 1), self.ordered)
         if len(self.rows) == 5:
             self.weighed = Left(self.rows[bisect_right((31, 127, 511), size - 1)], self.ordered)
@@ -799,7 +801,7 @@ class RangeLists:
         if n == 0:
             return []
         if n == free:
-            return [id_ for id_ in range(low, end) if id_ not in self.seen]
+            return [id_ for id_ in range(low, end) if id_ not in self.gone]
         top = low == 0 and high > 256
         if self.weighed and n == 1:
             return [self.coder.id(self.weighed, low, end)]
@@ -837,7 +839,7 @@ class RangeLists:
     def old_ids(self, size: int) -> list[int]:
         """[RLIST-5]"""
         found: list[int] = []
-        free = self.vocab_size - len(self.seen)
+        free = self.vocab_size - len(self.ordered)
         for index, token in enumerate(self.ordered):
             to_come = size - len(found)
             if to_come == 0:
@@ -910,7 +912,7 @@ class RangeLists:
 
     def by_gaps(self, bits: Bits, n: int) -> list[int]:
         """[RLIST-14]: n free ids."""
-        free = [id_ for id_ in range(self.vocab_size) if id_ not in self.seen]
+        free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
         f = len(free)
         m = f - n if 2 * n > f else n
         mean, position = 2 * f // max(m, 1), -1
@@ -966,10 +968,10 @@ class RangeLists:
         """[RLIST-8]"""
         self.lists += 1
         self.last_size = size = len(ids)
+        if size > 512:
+            return
         if len(self.seen) + size > SEEN_LIMIT:
             self.seen = {}
-        if size > SEEN_LIMIT:
-            return
         z = sorted(codes)
         for id_, code in zip(ids, codes, strict=True):
             times, _, class_ = self.seen.get(id_, (0, 0, 2))

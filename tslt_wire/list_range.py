@@ -50,6 +50,8 @@ TAIL_NEAR = (12, 10, 8, 6, 5, 4, 3, 2)
 """Weights of a tail by its distance to that of the list before, if neither is 0."""
 TAIL_NONE = (160, 30)
 """Weight of no tail, after a list that had none and after one that had one."""
+SHARED = 512
+"""Longer lists know nothing of each other: that would take most of their time and give little."""
 MAX_SEEN = 2048
 """Most tokens that a frame remembers: what a list costs in time must not grow with the lists before it."""
 HIT_PRIOR_LOOKS = 32
@@ -146,7 +148,7 @@ class ListModel:
 
     def _code_old(self, ids: list[int], size: int) -> tuple[list[int], list[int], list[int]]:
         """Code which of the tokens seen so far are listed: all of these, those that are, other ids of the list."""
-        if not self._seen:
+        if not self._seen or size > SHARED:
             return [], [], ids
         coder = self._coder
         seen = sorted(self._seen)
@@ -226,11 +228,11 @@ class ListModel:
 
     def _learn(self, ids: Sequence[int], codes: Sequence[int]) -> None:
         self._lists += 1
-        order = sorted(codes)
+        if len(ids) > SHARED:
+            return
         if len(self._seen) + len(ids) > MAX_SEEN:
             self._seen.clear()
-        if len(ids) > MAX_SEEN:
-            return
+        order = sorted(codes)
         eighth, half = order[len(order) // 8], order[len(order) // 2]
         for token, code in zip(ids, codes, strict=True):
             rank = 0 if code <= eighth else 1 if code <= half else 2

@@ -6,13 +6,14 @@ Spec sections 5.3 and 5.4.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
 import tslt_wire as tw
 from spec.vectorgen.tools import Case, Group, Json, list_value, make_list, message_value
 from tslt_wire.id_model import code_ids
-from tslt_wire.list_range import MAX_SEEN
+from tslt_wire.list_range import MAX_SEEN, SHARED
 from tslt_wire.range_coder import Writer
 
 FLOATS = {"f32": 0xC0200000, "f16": 0xC100, "bf16": 0xC020}
@@ -182,26 +183,29 @@ def build_frames() -> list[Json]:
         data = tw.encode(empty, group.profile)
         group.add(Case(f"range/frame/{vocab_size}/empty", "no tokens", data, message_value(empty), None, ()))
     _bad_frames(groups[2])
-    groups += [_forgetting(size, second) for size, second in ((MAX_SEEN, 2), (MAX_SEEN + 1, 2))]
-    groups += [_forgetting(MAX_SEEN - 48, second) for second in (48, 49)]
+    groups += [_forgetting((SHARED,) * (MAX_SEEN // SHARED - 1) + (SHARED - 48, second, 3)) for second in (48, 49)]
+    groups += [_forgetting((size, 5, size, 3)) for size in (SHARED, SHARED + 1)]
     return [group.to_json() for group in groups]
 
 
-def _forgetting(vocab_size: int, second: int) -> Group:
-    """A chain whose lists have all tokens, ``second`` of them, 3 of them: about as many as a frame remembers."""
+def _forgetting(sizes: Sequence[int]) -> Group:
+    """A chain whose lists have other tokens each, but for the last one, which has some of the first one's."""
+    vocab_size = sum(sizes)
     group = Group(tw.Profile(vocab_size=vocab_size, entropy="range"), tw.decode)
-    lists = {}
-    for parent, ids in ((-1, range(vocab_size)), (0, range(7, 7 + second)), (1, range(8, 11))):
-        lists[parent] = make_list(vocab_size, "log2/0", ids, [0] * len(ids))
+    lists, first = {}, 0
+    for parent, size in enumerate(sizes, -1):
+        ids = range(first, first + size) if parent < len(sizes) - 2 else range(7, 7 + size)
+        lists[parent] = make_list(vocab_size, "log2/0", ids, [0] * size)
+        first += size
     draft = tw.Draft(
         round=7,
         prefix_length=120,
         prefix_hash=0xBEEF,
-        tree=tw.TokenTree.chain([0, 7, 8]),
+        tree=tw.TokenTree.chain([int(q.ids[0]) for q in lists.values()]),
         evidence=tw.ListEvidence(lists),
     )
-    note = f"lists of {vocab_size}, {second} and 3 tokens; {MAX_SEEN} are remembered"
-    id_ = f"range/frame/{vocab_size}/remember-{second}"
+    note = f"lists of {', '.join(map(str, sizes))} tokens; {MAX_SEEN} are remembered, of lists of up to {SHARED}"
+    id_ = f"range/frame/{vocab_size}/remember-{sizes[-2]}"
     group.add(Case(id_, note, tw.encode(draft, group.profile), message_value(draft), None, ()))
     return group
 

@@ -250,37 +250,57 @@ static void other_places(const int32_t *places, uint32_t count, uint32_t total, 
   }
 }
 
+/* How many free ids come before each id.  Which comes next, an id or one that is not free, cannot be guessed: no branch
+ * hangs on it. */
+static void ids_to_places(const seen_ids *seen, const int32_t *ids, uint32_t count, int32_t *places) {
+  uint32_t i = 0, x = 0;
+  while (i < count && x < seen->count) {
+    bool gone = seen->ids[x] < ids[i];
+    places[i] = ids[i] - (int32_t)x;
+    x += gone;
+    i += !gone;
+  }
+  for (; i < count; i++)
+    places[i] = ids[i] - (int32_t)x;
+}
+
+static void places_to_ids(const seen_ids *seen, const int32_t *places, uint32_t count, int32_t *ids) {
+  uint32_t i = 0, x = 0;
+  while (i < count && x < seen->count) {
+    bool gone = (uint32_t)seen->ids[x] <= (uint32_t)places[i] + x;
+    ids[i] = places[i] + (int32_t)x;
+    x += gone;
+    i += !gone;
+  }
+  for (; i < count; i++)
+    ids[i] = places[i] + (int32_t)x;
+}
+
 int code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
                  const seen_ids *seen) {
-  uint32_t total = vocab_size - seen->count, rest = total - count, x = 0;
+  uint32_t total = vocab_size - seen->count, rest = total - count;
   bool others = count > rest;
-  int32_t *places = ids, *coded = ids;
+  uint32_t fewer = others ? rest : count;
+  int32_t *places = ids, *coded = ids; /* those of the ids, and those that travel */
   if (seen->count || others) {
     int32_t *room = tslt_reserve(&context->places, (size_t)count + (others ? rest : 0), sizeof(int32_t));
     if (!room)
       return TSLT_NO_MEMORY;
-    places = p->reads || !seen->count ? ids : room;
+    places = seen->count ? room : ids;
     coded = others ? room + count : places;
   }
   if (!p->reads) {
-    for (uint32_t i = 0; seen->count && i < count; i++) {
-      while (x < seen->count && seen->ids[x] < ids[i])
-        x++;
-      places[i] = ids[i] - (int32_t)x;
-    }
+    if (seen->count)
+      ids_to_places(seen, ids, count, places);
     if (others)
       other_places(places, count, total, coded);
   }
-  uint32_t fewer = others ? rest : count;
   int error = fewer ? plain_gaps(p, coded, fewer, total) : TSLT_OK;
   if (error || !p->reads)
     return error;
   if (others)
     other_places(coded, rest, total, places);
-  for (uint32_t i = 0; seen->count && i < count; i++) {
-    while (x < seen->count && (uint32_t)seen->ids[x] <= (uint32_t)places[i] + x)
-      x++;
-    places[i] += (int32_t)x;
-  }
+  if (seen->count)
+    places_to_ids(seen, places, count, ids);
   return TSLT_OK;
 }

@@ -15,8 +15,8 @@ typedef struct {
   size_t bytes;
 } buffer;
 
-/* Tokens that a frame remembers (spec [RLIST-8]), ascending. */
-enum { MAX_SEEN = 2048, FACTS = 32 };
+/* Tokens that a frame remembers (spec [RLIST-8]) of lists of up to SHARED, ascending. */
+enum { SHARED = 512, MAX_SEEN = 2048, FACTS = 32 };
 typedef struct {
   uint32_t count;
   int32_t ids[MAX_SEEN];

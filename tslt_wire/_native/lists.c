@@ -134,15 +134,17 @@ static uint32_t code_size(list_model *m, uint32_t size) {
 typedef struct {
   uint32_t count;
   int32_t *ids;
-  bool gaps; /* they have plain bits */
+  const seen_ids *seen; /* those that it does, for this list */
+  bool gaps;            /* the fresh ones have plain bits */
 } fresh_ids;
 
 /* The symbols of the ids. */
 static int start_ids(list_model *m, fresh_ids *fresh, int32_t *ids, uint32_t size, const int64_t *starts) {
   tslt_context *context = m->context;
   range_coder *c = m->coder;
-  const seen_ids *seen = &context->seen[m->seen];
-  *fresh = (fresh_ids){.ids = ids};
+  static const seen_ids NOTHING;
+  const seen_ids *seen = size <= SHARED ? &context->seen[m->seen] : &NOTHING;
+  *fresh = (fresh_ids){.ids = ids, .seen = seen};
   if (size == m->vocab_size)
     return TSLT_OK;
   fresh->count = size;
@@ -212,7 +214,7 @@ static int code_long(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *tai
   *tail = code_tail(m, *tail, size);
   error = range_leave(c, &plain);
   if (!error && fresh.gaps)
-    error = code_gap_ids(context, &plain, fresh.ids, fresh.count, m->vocab_size, &context->seen[m->seen]);
+    error = code_gap_ids(context, &plain, fresh.ids, fresh.count, m->vocab_size, fresh.seen);
   if (error)
     return error;
   if (c->reads)
