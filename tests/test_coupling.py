@@ -6,9 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_chi_square import chi_square_p
 
 import tslt_wire as tw
+from tslt_wire import backends, philox
 from tslt_wire.coupling import KEY_BYTES
 from tslt_wire.prior import plain_prior
 
@@ -223,3 +226,17 @@ def test_the_edges_token_does_not_depend_on_the_draft():
         for count in range(9):
             draft = coupled_draft(q, count, position)
             assert verified([p] * (count + 1), draft).tokens(draft.tree)[0] == token
+
+
+@pytest.mark.skipif(tw.backend != "native", reason="two backends to compare")
+@given(
+    key=st.binary(min_size=8, max_size=8),
+    epoch=st.integers(0, 2**32 - 1),
+    position=st.integers(0, 2**32 - 1),
+    ids=st.lists(st.integers(0, 2**20 - 1), max_size=40),
+)
+def test_kernel_and_reference_have_the_same_numbers(key, epoch, position, ids):
+    tokens = np.array(ids, dtype=np.int64)
+    found, wanted = backends.uniforms(key, epoch, position, tokens), philox.uniforms(key, epoch, position, tokens)
+    assert found.dtype == wanted.dtype
+    assert np.array_equal(found, wanted)

@@ -14,8 +14,8 @@ import tslt_wire as tw
 from spec.vectorgen.tools import message_value, profile_from
 from tslt_wire import precision as precision_module
 from tslt_wire.choices import RandomChoices
-from tslt_wire.coupling import philox
 from tslt_wire.grid import code_above, code_below
+from tslt_wire.philox import philox
 from tslt_wire.proposals import choose_with, propose_with
 from tslt_wire.verify import verify_list_with, verify_with
 

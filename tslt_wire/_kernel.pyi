@@ -38,6 +38,7 @@ def decode_list(
     max_entries: int,
     /,
 ) -> SparseDistribution | int: ...
+def uniforms(key: bytes, epoch: int, position: int, ids: npt.NDArray[np.int32], /) -> bytes: ...
 def sparsify(
     logits: Any,
     dimensions: int,

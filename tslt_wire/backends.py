@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from tslt_wire import codec, distribution, list_codec
+from tslt_wire import codec, distribution, list_codec, philox
 
 VARIABLE = "TSLT_WIRE_BACKEND"
 
@@ -37,7 +37,9 @@ if backend == "native":
     sparsify, sparsify_batch = native.sparsify, native.sparsify_batch
     encode_list, decode_list = native.encode_list, native.decode_list
     encode, decode = native.encode, native.decode
+    uniforms = native.uniforms
 else:
     sparsify, sparsify_batch = distribution.sparsify, distribution.sparsify_batch
     encode_list, decode_list = list_codec.encode_list, list_codec.decode_list
     encode, decode = codec.encode, codec.decode
+    uniforms = philox.uniforms

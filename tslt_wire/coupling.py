@@ -17,33 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import backends
 from tslt_wire.distribution import SparseDistribution
 
-Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 KEY_BYTES = 8
 """Bytes of a session's secret: the key of Philox4x32."""
-_ROUNDS = 10
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
-
-
-def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32-10: four random words of 32 bits, uint64 (N,), for each counter.
-
-    ``counter``: four words below 2**32, each an integer or integers (N,); ``key``: two words.
-    """
-    c0, c1, c2, c3 = np.broadcast_arrays(*(np.asarray(word, dtype=np.uint64) for word in counter))
-    k0, k1 = key
-    for _ in range(_ROUNDS):
-        # Products of two 32-bit words fit 64 bits: high and low half are what the algorithm wants.
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = p1 >> _HALF ^ c1 ^ np.uint64(k0), p1 & _LOW, p0 >> _HALF ^ c3 ^ np.uint64(k1), p0 & _LOW
-        k0, k1 = k0 + _KEY_STEPS[0] & 0xFFFFFFFF, k1 + _KEY_STEPS[1] & 0xFFFFFFFF
-    return c0, c1, c2, c3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +49,7 @@ class Coupling:
         """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
         if not 0 <= position < 1 << 32:
             raise ValueError(f"position must be in 0..{(1 << 32) - 1}, got {position}")
-        tokens = np.asarray(ids, dtype=np.uint64)
-        key = (int.from_bytes(self.key[:4], "little"), int.from_bytes(self.key[4:], "little"))
-        # One block has the numbers of two tokens; neighbours in ``ids`` mostly share it.
-        blocks, at = np.unique(tokens >> np.uint64(1), return_inverse=True)
-        words = np.stack(philox((blocks, position, self.epoch, 0), key))[:, at.reshape(-1)]
-        odd = (tokens & np.uint64(1)).astype(bool)
-        high, low = np.where(odd, words[2], words[0]), np.where(odd, words[3], words[1])
-        numbers: Floats = (high << np.uint64(21) | low >> np.uint64(11)).astype(np.float64)
-        return (numbers + 1) * 2.0**-53
+        return backends.uniforms(self.key, self.epoch, position, ids)
 
     def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
         """When each token arrives, float64 (N,): exponential, independent, with its rate; never (inf) for a rate of 0.

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from tslt_wire import _kernel, codec, distribution, list_codec
 from tslt_wire.bits import BitReader, BitWriter
@@ -119,6 +120,11 @@ def decode_list(
     if isinstance(q, int):
         raise _refused(q)
     return q
+
+
+def uniforms(key: bytes, epoch: int, position: int, ids: Any) -> npt.NDArray[np.float64]:
+    """See ``philox.uniforms``."""
+    return np.frombuffer(_kernel.uniforms(key, epoch, position, np.ascontiguousarray(ids, dtype=np.int32)))
 
 
 # ------------------------------------------------------------------------------------------------------------- sparsify

@@ -264,6 +264,23 @@ object sparsify(const logits_array &logits, size_t dimensions, double temperatur
   return all;
 }
 
+// ----------------------------------------------------------------------------------------------------------- coupling
+
+// Doubles, as the bytes of an array.
+object uniforms(nb::bytes key, uint32_t epoch, uint32_t position, handle ids) {
+  memory tokens(ids);
+  size_t count = tokens.size() / sizeof(int32_t);
+  if (key.size() != 8)
+    throw nb::value_error("a coupling key has 8 bytes");
+  object made = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(count * sizeof(double))));
+  if (!made.is_valid())
+    throw nb::python_error();
+  double *numbers = reinterpret_cast<double *>(PyBytes_AS_STRING(made.ptr()));
+  nb::gil_scoped_release unlocked;
+  tslt_uniforms(reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position, tokens.as<int32_t>(), count, numbers);
+  return made;
+}
+
 // ---------------------------------------------------------------------------------------------------------- drafts
 
 std::vector<int32_t> numbers(nb::tuple values) {
@@ -352,6 +369,7 @@ NB_MODULE(_kernel, m) {
         nb::arg(), nb::arg());
   m.def("sparsify", &sparsify, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg().none(), nb::arg(), nb::arg());
+  m.def("uniforms", &uniforms);
   m.def("encode_draft", &encode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("decode_draft", &decode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),

@@ -17,18 +17,11 @@ static int check_siblings(tslt_context *context, const tslt_draft *draft) {
   for (uint32_t i = 0; i < draft->node_count; i++) {
     uint32_t list = list_of[draft->parents[i] + 1];
     int32_t *siblings = sorted + first[list];
-    uint32_t low = 0, high = filled[list];
-    while (low < high) {
-      uint32_t middle = (low + high) / 2;
-      if (siblings[middle] < draft->tokens[i])
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    if (low < filled[list] && siblings[low] == draft->tokens[i])
+    uint32_t at = count_below(siblings, filled[list], draft->tokens[i]);
+    if (at < filled[list] && siblings[at] == draft->tokens[i])
       return TSLT_BAD_TREE;
-    memmove(siblings + low + 1, siblings + low, (filled[list]++ - low) * sizeof *siblings);
-    siblings[low] = draft->tokens[i];
+    memmove(siblings + at + 1, siblings + at, (filled[list]++ - at) * sizeof *siblings);
+    siblings[at] = draft->tokens[i];
   }
   return TSLT_OK;
 }

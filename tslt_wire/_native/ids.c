@@ -15,7 +15,6 @@ static const uint16_t MASSES[15][13] = {
 /* The free ids: those below V that no earlier list of the frame had; and the weights that a table gives them. */
 typedef struct {
   tslt_context *context;
-  range_coder *coder;
   uint32_t vocab_size;
   const int32_t *excluded;
   const int64_t *starts; /* NULL if there is no table */
@@ -27,18 +26,13 @@ typedef struct {
   uint32_t low, high, n, at, first, end;
 } interval;
 
-static uint32_t lower_bound(const int32_t *ids, uint32_t first, uint32_t end, int64_t token) {
-  while (first < end) {
-    uint32_t middle = (first + end) / 2;
-    if (ids[middle] < token)
-      first = middle + 1;
-    else
-      end = middle;
-  }
-  return first;
+/* The parts have less than 2^52. */
+static inline unsigned share_class(const free_ids *f, uint64_t left, uint64_t right) {
+  return f->context->share_class[left + right ? (left << 12) / (left + right) : 2048];
 }
 
-static unsigned share_class(const free_ids *f, uint64_t left, uint64_t right) {
+/* The same of counts of ids; divisions of 32 bits are quicker. */
+static inline unsigned count_class(const free_ids *f, uint32_t left, uint32_t right) {
   return f->context->share_class[left + right ? (left << 12) / (left + right) : 2048];
 }
 
@@ -58,14 +52,13 @@ static inline unsigned code_urn(range_coder *c, unsigned k, const uint16_t *urn,
 }
 
 /* How many of `n` ids are in the lower part, which has `left` free ids, the upper one `right`. */
-static uint32_t code_split(const free_ids *f, uint32_t k, uint32_t n, uint32_t left, uint32_t right, int inner,
-                           unsigned share) {
-  range_coder *c = f->coder;
+static inline uint32_t code_split(const free_ids *f, range_coder *c, uint32_t k, uint32_t n, uint32_t left, uint32_t right,
+                                  int inner, unsigned share) {
   bool turned = 2 * (uint64_t)n > left + right;
   if (turned) {
     k = left - k;
     n = left + right - n;
-    share = share_class(f, left, right);
+    share = count_class(f, left, right);
   }
   if (n > (left < right ? left : right)) {
     uint32_t first = n > right ? n - right : 0;
@@ -94,8 +87,7 @@ static void all_free(const free_ids *f, const interval *v, int32_t *ids) {
 }
 
 /* Which of the C(size, n) sets: spec, INDEX.  n is 1, or size at most 32. */
-static void code_leaf(const free_ids *f, const interval *v, uint32_t size, int32_t *ids) {
-  range_coder *c = f->coder;
+static inline void code_leaf(const free_ids *f, range_coder *c, const interval *v, uint32_t size, int32_t *ids) {
   uint32_t n = v->n, x = v->first;
   if (!c->reads) {
     uint64_t number = 0;
@@ -139,9 +131,12 @@ static int64_t below(const free_ids *f, uint32_t token, uint32_t place) {
   return f->starts[token] - f->gone[place];
 }
 
+static uint32_t place_of(const free_ids *f, const interval *v, uint32_t token) {
+  return v->first + count_below(f->excluded + v->first, v->end - v->first, token);
+}
+
 /* One id, by its weight: spec [RLIST-3]. */
-static void code_one(const free_ids *f, const interval *v, int32_t *id) {
-  range_coder *c = f->coder;
+static inline void code_one(const free_ids *f, range_coder *c, const interval *v, int32_t *id) {
   uint32_t low = v->low, high = v->high < f->vocab_size ? v->high : f->vocab_size;
   int64_t base = below(f, low, v->first);
   uint64_t total = (uint64_t)(below(f, high, v->end) - base), part = c->range / total;
@@ -151,7 +146,7 @@ static void code_one(const free_ids *f, const interval *v, int32_t *id) {
     /* The last id with no more than this below it; one that is excluded has no weight, so it is not the last. */
     while (high - low > 1) {
       uint32_t middle = (low + high) / 2;
-      if (below(f, middle, lower_bound(f->excluded, v->first, v->end, middle)) <= found)
+      if (below(f, middle, place_of(f, v, middle)) <= found)
         low = middle;
       else
         high = middle;
@@ -159,7 +154,7 @@ static void code_one(const free_ids *f, const interval *v, int32_t *id) {
     token = low;
     *id = (int32_t)token;
   }
-  int64_t start = below(f, token, lower_bound(f->excluded, v->first, v->end, token));
+  int64_t start = below(f, token, place_of(f, v, token));
   uint64_t size = (uint64_t)(f->starts[token + 1] - f->starts[token]);
   if (c->reads)
     range_take(c, part, (uint64_t)(start - base), size);
@@ -167,9 +162,70 @@ static void code_one(const free_ids *f, const interval *v, int32_t *id) {
     range_put(c, part, (uint64_t)(start - base), size);
 }
 
+static inline void code_set(const free_ids *f, range_coder *coder, int32_t *ids, uint32_t count, uint32_t gone,
+                            bool reads) {
+  range_coder c = *coder; /* a copy that no other file sees, and so in registers */
+  c.reads = reads;
+  unsigned row = bit_length(count);
+  const uint16_t *masses = MASSES[(row < 15 ? row : 15) - 1];
+  unsigned bits = id_bits(f->vocab_size);
+  interval waiting[32];
+  unsigned depth = 0;
+  waiting[depth++] = (interval){0, 1u << (bits > 8 ? bits : 8), count, 0, 0, gone};
+  while (depth && !c.error) {
+    interval v = waiting[--depth];
+    if (!v.n)
+      continue;
+    uint32_t end = v.high < f->vocab_size ? v.high : f->vocab_size;
+    uint32_t size = end - v.low - (v.end - v.first);
+    bool top = v.low == 0 && v.high > 256;
+    if (v.n == size) {
+      if (reads)
+        all_free(f, &v, ids + v.at);
+      continue;
+    }
+    if (f->starts && v.n == 1) {
+      code_one(f, &c, &v, ids + v.at);
+      continue;
+    }
+    if (!f->starts && !top && (v.n == 1 || size <= LEAF)) {
+      code_leaf(f, &c, &v, size, ids + v.at);
+      continue;
+    }
+    uint32_t middle = (v.low + v.high) / 2;
+    if (middle >= f->vocab_size) {
+      v.high = middle;
+      waiting[depth++] = v;
+      continue;
+    }
+    uint32_t between = place_of(f, &v, middle);
+    uint32_t left = middle - v.low - (between - v.first);
+    unsigned share;
+    if (f->starts) {
+      int64_t border = below(f, middle, between);
+      share = share_class(f, (uint64_t)(border - below(f, v.low, v.first)),
+                          (uint64_t)(below(f, end, v.end) - border));
+    } else if (top) {
+      unsigned octave = bit_length(v.high) - 2 - 8;
+      uint32_t lower = 0;
+      for (unsigned i = 0; i <= octave; i++)
+        lower += masses[i];
+      /* middle is a power of two. */
+      share = count_class(f, lower, (masses[octave + 1] * (end - middle) >> (octave + 8)) + 1);
+    } else {
+      share = count_class(f, left, size - left);
+    }
+    uint32_t k = reads ? 0 : count_below(ids + v.at, v.n, middle);
+    k = code_split(f, &c, k, v.n, left, size - left, !top, share);
+    waiting[depth++] = (interval){middle, v.high, v.n - k, v.at + k, between, v.end};
+    waiting[depth++] = (interval){v.low, middle, k, v.at, v.first, between};
+  }
+  *coder = c;
+}
+
 void code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
               const seen_ids *seen, const int64_t *starts) {
-  free_ids f = {context, c, vocab_size, seen->ids, starts, context->gone};
+  free_ids f = {context, vocab_size, seen->ids, starts, context->gone};
   if (!count)
     return;
   if (starts) {
@@ -177,57 +233,8 @@ void code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t coun
     for (uint32_t i = 0; i < seen->count; i++)
       context->gone[i + 1] = context->gone[i] + starts[seen->ids[i] + 1] - starts[seen->ids[i]];
   }
-  unsigned row = bit_length(count);
-  const uint16_t *masses = MASSES[(row < 15 ? row : 15) - 1];
-  unsigned bits = id_bits(vocab_size);
-  interval waiting[32];
-  unsigned depth = 0;
-  waiting[depth++] = (interval){0, 1u << (bits > 8 ? bits : 8), count, 0, 0, seen->count};
-  while (depth && !c->error) {
-    interval v = waiting[--depth];
-    if (!v.n)
-      continue;
-    uint32_t end = v.high < vocab_size ? v.high : vocab_size;
-    uint32_t size = end - v.low - (v.end - v.first);
-    bool top = v.low == 0 && v.high > 256;
-    if (v.n == size) {
-      if (c->reads)
-        all_free(&f, &v, ids + v.at);
-      continue;
-    }
-    if (starts && v.n == 1) {
-      code_one(&f, &v, ids + v.at);
-      continue;
-    }
-    if (!starts && !top && (v.n == 1 || size <= LEAF)) {
-      code_leaf(&f, &v, size, ids + v.at);
-      continue;
-    }
-    uint32_t middle = (v.low + v.high) / 2;
-    if (middle >= vocab_size) {
-      v.high = middle;
-      waiting[depth++] = v;
-      continue;
-    }
-    uint32_t between = v.first == v.end ? v.end : lower_bound(seen->ids, v.first, v.end, middle);
-    uint32_t left = middle - v.low - (between - v.first);
-    unsigned share;
-    if (starts) {
-      int64_t border = below(&f, middle, between);
-      share = share_class(&f, (uint64_t)(border - below(&f, v.low, v.first)),
-                          (uint64_t)(below(&f, end, v.end) - border));
-    } else if (top) {
-      unsigned octave = bit_length(v.high) - 2 - 8;
-      uint32_t lower = 0;
-      for (unsigned i = 0; i <= octave; i++)
-        lower += masses[i];
-      share = share_class(&f, lower, (uint64_t)masses[octave + 1] * (end - middle) / middle + 1);
-    } else {
-      share = left == size - left ? context->share_class[2048] : share_class(&f, left, size - left);
-    }
-    uint32_t k = c->reads ? 0 : lower_bound(ids, v.at, v.at + v.n, middle) - v.at;
-    k = code_split(&f, k, v.n, left, size - left, !top, share);
-    waiting[depth++] = (interval){middle, v.high, v.n - k, v.at + k, between, v.end};
-    waiting[depth++] = (interval){v.low, middle, k, v.at, v.first, between};
-  }
+  if (c->reads)
+    code_set(&f, c, ids, count, seen->count, true);
+  else
+    code_set(&f, c, ids, count, seen->count, false);
 }

@@ -16,13 +16,11 @@ typedef struct {
 } buffer;
 
 /* Tokens that a frame remembers (spec [RLIST-8]), ascending. */
-enum { MAX_SEEN = 2048 };
+enum { MAX_SEEN = 2048, FACTS = 32 };
 typedef struct {
   uint32_t count;
   int32_t ids[MAX_SEEN];
-  uint32_t last[MAX_SEEN];
-  uint8_t times[MAX_SEEN]; /* at most 4: more are not told apart */
-  uint8_t rank[MAX_SEEN];
+  uint8_t facts[MAX_SEEN]; /* seen.c */
 } seen_ids;
 
 struct tslt_context {
@@ -35,7 +33,8 @@ struct tslt_context {
   buffer logits, picked, maxima, masses, keys32;
   seen_ids seen[2];
   int64_t gone[MAX_SEEN + 1];
-  int32_t old[MAX_SEEN], fresh[MAX_SEEN];
+  int32_t old[MAX_SEEN];
+  uint64_t marks[TSLT_MAX_VOCAB_SIZE / 64]; /* a bit a token; 0 but while a list is written */
   uint32_t choose[LEAF + 1][LEAF + 2]; /* [n][f]: C(f, n) */
   uint8_t share_class[4097];           /* by the lower part's share in 4096ths, rounded down */
   uint16_t share_value[SHARE_CLASSES];
@@ -78,9 +77,36 @@ static inline unsigned bit_length(uint64_t value) {
 /* The place of the lowest 1 bit; there is one. */
 static inline unsigned lowest_bit(unsigned bits) { return bit_length(bits & (0u - bits)) - 1; }
 
+/* How many of `count` ascending ids are below `token`.  No branch hangs on the ids: which way it went could not be
+ * guessed, and a wrong guess costs more than all of this. */
+static inline uint32_t count_below(const int32_t *ids, uint32_t count, int64_t token) {
+  const int32_t *at = ids;
+  while (count > 1) {
+    uint32_t half = count / 2;
+    at += half & (0u - (uint32_t)(at[half - 1] < token));
+    count -= half;
+  }
+  return (uint32_t)(at - ids) + (count && *at < token);
+}
+
 /* Bits of one id: spec, bitlen(V - 1). */
 static inline unsigned id_bits(uint32_t vocab_size) { return bit_length(vocab_size - 1); }
 
+/* Eight bytes as a number.  Compilers that are told so make one instruction of it. */
+#if defined(__GNUC__) && defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+static inline uint64_t load_le64(const uint8_t *p) {
+  uint64_t value;
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+
+static inline uint64_t load_be64(const uint8_t *p) { return __builtin_bswap64(load_le64(p)); }
+
+static inline void store_be64(uint8_t *p, uint64_t value) {
+  value = __builtin_bswap64(value);
+  memcpy(p, &value, sizeof value);
+}
+#else
 static inline uint64_t load_le64(const uint8_t *p) {
   uint64_t value = 0;
   for (int i = 7; i >= 0; i--)
@@ -99,6 +125,7 @@ static inline void store_be64(uint8_t *p, uint64_t value) {
   for (int i = 7; i >= 0; i--, value >>= 8)
     p[i] = (uint8_t)value;
 }
+#endif
 
 /* Fields are appended to `out`; a full buffer is found out by the caller, who looks at `error` at the end. */
 typedef struct {
@@ -154,7 +181,7 @@ typedef struct {
   uint32_t tail, size, lists;
   uint64_t entries;
   int seen; /* which of the context's two */
-  uint16_t hits[4][2][3][3][2];
+  uint16_t hits[FACTS][3][2]; /* listed and met, in 32nds at first, by facts and lists so far */
 } list_model;
 
 void list_model_start(list_model *m, tslt_context *context, struct range_coder *coder, const tslt_profile *profile,

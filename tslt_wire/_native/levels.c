@@ -80,6 +80,31 @@ static uint32_t count_by_length(range_coder *c, uint32_t count, uint32_t left, b
   return low + (uint32_t)code_uniform(c, count - low, (uint64_t)high - low + 1);
 }
 
+static void keep_level(level_counts *counts, uint32_t level, uint32_t entries) {
+  counts->level[counts->count] = (uint16_t)level;
+  counts->entries[counts->count] = entries;
+  counts->count += entries != 0;
+}
+
+/* Counts of a short list, one entry after another: without branches on what cannot be guessed. */
+static inline void count_walking(range_coder *coder, const uint32_t *given, uint32_t size, uint32_t top, uint32_t twice,
+                                 level_counts *counts, bool reads) {
+  range_coder c = *coder;
+  uint32_t found[MOST_LEVELS], level = 0, n = 1, done = 1;
+  c.reads = reads;
+  while (done < size && level < top) {
+    bool another = code_chance(&c, !reads && n < given[level], done + 1, (uint64_t)done + 1 + twice);
+    found[level] = n + another;
+    done += another;
+    n = another ? n + 1 : 0;
+    level += !another;
+  }
+  found[level] = n + size - done; /* what is left at the last level cannot be elsewhere */
+  for (uint32_t i = 0; i <= level; i++)
+    keep_level(counts, i, found[i]);
+  *coder = c;
+}
+
 static int code_counts(range_coder *c, const uint32_t *codes, uint32_t size, int precision, level_counts *counts) {
   uint32_t given[MOST_LEVELS], top = max_code(precision), twice = 2u << log_scale(precision), last = 0;
   if (!c->reads) {
@@ -87,36 +112,20 @@ static int code_counts(range_coder *c, const uint32_t *codes, uint32_t size, int
     for (uint32_t i = 0; i < size; i++)
       given[codes[i]]++;
   }
-  uint32_t done = 0;
   counts->count = 0;
-  for (uint32_t level = 0; done < size; level++) {
-    uint32_t n = 0;
-    if (level == top) {
-      n = size - done; /* what is left cannot be elsewhere */
-    } else if (size > WALKED) {
-      n = last = count_by_length(c, c->reads ? 0 : given[level], size - done, level == 0, last);
-      if (c->error)
-        return c->error;
-    } else {
-      n = level == 0;
-      if (c->reads) {
-        while (done + n < size && code_chance(c, 0, done + n + 1, (uint64_t)done + n + 1 + twice) && !c->error)
-          n++;
-      } else {
-        while (n < given[level]) {
-          code_chance(c, 1, done + n + 1, (uint64_t)done + n + 1 + twice);
-          n++;
-        }
-        if (done + n < size)
-          code_chance(c, 0, done + n + 1, (uint64_t)done + n + 1 + twice);
-      }
-      if (c->error)
-        return c->error;
-    }
-    if (n) {
-      counts->level[counts->count] = (uint16_t)level;
-      counts->entries[counts->count++] = n;
-    }
+  if (size <= WALKED) {
+    if (c->reads)
+      count_walking(c, NULL, size, top, twice, counts, true);
+    else
+      count_walking(c, given, size, top, twice, counts, false);
+    return c->error;
+  }
+  uint32_t done = 0;
+  for (uint32_t level = 0; done < size && !c->error; level++) {
+    uint32_t n = size - done;
+    if (level < top)
+      n = last = count_by_length(c, c->reads ? 0 : given[level], n, level == 0, last);
+    keep_level(counts, level, n);
     done += n;
   }
   return c->error;
@@ -167,12 +176,6 @@ static int code_large(range_coder *c, uint32_t *codes, uint32_t size, const leve
   return c->error;
 }
 
-/* Running sums of the weights that are left, a row for each column: weight(level 0), weight(level 0) + weight(level 1),
- * ...  A multiple of LANES levels is kept up to date, so that one pass of vectors changes or searches a row. */
-typedef struct {
-  _Alignas(16) uint16_t rows[COLUMNS][FEW_LEVELS];
-} sums;
-
 static void rank_classes(const level_counts *counts, uint8_t *class_of) {
   uint32_t before = 0;
   for (unsigned k = 0; k < counts->count; k++) {
@@ -182,37 +185,34 @@ static void rank_classes(const level_counts *counts, uint8_t *class_of) {
   }
 }
 
-static void sums_start(sums *s, const level_counts *counts, const uint8_t *class_of, unsigned lanes) {
-  for (unsigned o = 0; o < COLUMNS; o++) {
-    uint32_t sum = 0;
-    for (unsigned k = 0; k < counts->count; k++) {
-      sum += counts->entries[k] * AFFINITY[class_of[k]][o];
-      s->rows[o][k] = (uint16_t)sum; /* at most 1024 * 47 */
-    }
-    /* What is behind the end is never reached: it falls by less than there is above the other sums. */
-    for (unsigned k = counts->count; k < lanes; k++)
-      s->rows[o][k] = UINT16_MAX;
+/* Running sums, for one column, of the weights that are left: those of level 0, of levels 0 and 1, ...  A multiple of
+ * LANES levels is kept up to date, so that one pass of vectors changes or searches all. */
+static void sum_column(uint16_t *sums, const level_counts *counts, const uint8_t *class_of, unsigned column,
+                       unsigned lanes) {
+  uint32_t sum = 0;
+  for (unsigned k = 0; k < counts->count; k++) {
+    sum += counts->entries[k] * AFFINITY[class_of[k]][column];
+    sums[k] = (uint16_t)sum; /* at most 1024 * 47 */
   }
+  /* What is behind the end is never reached: it falls by less than there is above the other sums. */
+  for (unsigned k = counts->count; k < lanes; k++)
+    sums[k] = UINT16_MAX;
 }
 
-static inline void sums_take(sums *s, const tslt_context *context, unsigned lanes, unsigned k, unsigned class) {
+static inline void sums_take(uint16_t *sums, const tslt_context *context, unsigned lanes, unsigned k, uint16_t weight) {
   unsigned first = k & ~(LANES - 1u);
   const uint16_t *mask = context->step[k - first];
-  for (unsigned o = 0; o < COLUMNS; o++) {
-    uint16_t *row = s->rows[o];
-    uint16_t weight = AFFINITY[class][o];
 #if defined(__SSE2__)
-    __m128i all = _mm_set1_epi16((short)weight), *part = (__m128i *)(void *)(row + first);
-    const __m128i *masks = (const __m128i *)(const void *)mask, *end = (const __m128i *)(const void *)(row + lanes);
-    part[0] = _mm_sub_epi16(part[0], _mm_and_si128(all, _mm_loadu_si128(masks)));
-    part[1] = _mm_sub_epi16(part[1], _mm_and_si128(all, _mm_loadu_si128(masks + 1)));
-    for (part += 2; part < end; part++)
-      *part = _mm_sub_epi16(*part, all);
+  __m128i all = _mm_set1_epi16((short)weight), *part = (__m128i *)(void *)(sums + first);
+  const __m128i *masks = (const __m128i *)(const void *)mask, *end = (const __m128i *)(const void *)(sums + lanes);
+  part[0] = _mm_sub_epi16(part[0], _mm_and_si128(all, _mm_loadu_si128(masks)));
+  part[1] = _mm_sub_epi16(part[1], _mm_and_si128(all, _mm_loadu_si128(masks + 1)));
+  for (part += 2; part < end; part++)
+    *part = _mm_sub_epi16(*part, all);
 #else
-    for (unsigned i = first; i < lanes; i++)
-      row[i] = (uint16_t)(row[i] - (i < first + LANES ? mask[i - first] & weight : weight));
+  for (unsigned i = first; i < lanes; i++)
+    sums[i] = (uint16_t)(sums[i] - (i < first + LANES ? mask[i - first] & weight : weight));
 #endif
-  }
 }
 
 /* Which lanes an entry less changes. */
@@ -222,32 +222,38 @@ void tslt_make_steps(tslt_context *context) {
       context->step[k][i] = i >= k ? UINT16_MAX : 0;
 }
 
-/* Lists of up to FEW_LEVELS levels: nearly all. */
-static int code_few(const tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
-                    const level_counts *counts) {
-  sums s;
+/* Lists of up to FEW_LEVELS levels: nearly all.  `counts` is used up.  Ids ascend, and so do their columns: one column
+ * at a time is enough. */
+static inline void code_few(const tslt_context *context, range_coder *coder, const int32_t *ids, uint32_t *codes,
+                            uint32_t size, level_counts *counts, bool reads) {
+  _Alignas(16) uint16_t sums[FEW_LEVELS];
   uint8_t class_of[FEW_LEVELS];
   uint16_t index[MOST_LEVELS];
-  unsigned lanes = (counts->count + LANES - 1u) & ~(LANES - 1u);
+  range_coder c = *coder;
+  unsigned lanes = (counts->count + LANES - 1u) & ~(LANES - 1u), column = COLUMNS;
+  c.reads = reads;
   rank_classes(counts, class_of);
-  sums_start(&s, counts, class_of, lanes);
   for (unsigned i = 0; i < counts->count; i++)
     index[counts->level[i]] = (uint16_t)i;
-  for (uint32_t i = 0; i < size && !c->error; i++) {
-    const uint16_t *row = s.rows[octave_class(ids[i])];
-    uint32_t total = row[counts->count - 1];
-    uint64_t part = c->range / total;
-    unsigned k = c->reads ? count_not_above(row, lanes, (uint16_t)range_find(c, part, total)) : index[codes[i]];
-    uint32_t start = k ? row[k - 1] : 0u;
-    if (c->reads) {
-      codes[i] = counts->level[k];
-      range_take(c, part, start, row[k] - start);
-    } else {
-      range_put(c, part, start, row[k] - start);
+  for (uint32_t i = 0; i < size && !c.error; i++) {
+    if (octave_class(ids[i]) != column) {
+      column = octave_class(ids[i]);
+      sum_column(sums, counts, class_of, column, lanes);
     }
-    sums_take(&s, context, lanes, k, class_of[k]);
+    uint32_t total = sums[counts->count - 1];
+    uint64_t part = c.range / total;
+    unsigned k = reads ? count_not_above(sums, lanes, (uint16_t)range_find(&c, part, total)) : index[codes[i]];
+    uint32_t start = k ? sums[k - 1] : 0u;
+    if (reads) {
+      codes[i] = counts->level[k];
+      range_take(&c, part, start, sums[k] - start);
+    } else {
+      range_put(&c, part, start, sums[k] - start);
+    }
+    counts->entries[k]--;
+    sums_take(sums, context, lanes, k, AFFINITY[class_of[k]][column]);
   }
-  return c->error;
+  *coder = c;
 }
 
 /* Any number of levels: entries that are left, by class and by blocks of LANES levels. */
@@ -310,6 +316,11 @@ int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint3
   }
   if (size > LARGE)
     return code_large(c, codes, size, &counts);
-  return counts.count <= FEW_LEVELS ? code_few(context, c, ids, codes, size, &counts)
-                                    : code_many(c, ids, codes, size, &counts);
+  if (counts.count > FEW_LEVELS)
+    return code_many(c, ids, codes, size, &counts);
+  if (c->reads)
+    code_few(context, c, ids, codes, size, &counts, true);
+  else
+    code_few(context, c, ids, codes, size, &counts, false);
+  return c->error;
 }

@@ -1,10 +1,8 @@
 /* Lists: bit-packed (spec 5.1) and under the range coder (spec 5.4). */
-#include "levels.h"
+#include "seen.h"
 
 static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
                                          123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
-static const uint8_t HIT_PRIOR[4][2][3] = {
-    {{4, 3, 3}, {10, 10, 9}}, {{5, 4, 3}, {15, 13, 10}}, {{7, 4, 3}, {14, 15, 15}}, {{13, 5, 4}, {21, 23, 20}}};
 static const uint8_t TAIL_NEAR[8] = {12, 10, 8, 6, 5, 4, 3, 2};
 enum { TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
 
@@ -111,8 +109,7 @@ void list_model_start(list_model *m, tslt_context *context, range_coder *coder, 
   m->prior = profile->prior;
   m->tail = m->size = m->lists = 0;
   m->entries = 0;
-  m->seen = 0;
-  context->seen[0].count = 0;
+  seen_start(m);
 }
 
 static uint32_t code_size(list_model *m, uint32_t size) {
@@ -133,57 +130,6 @@ static uint32_t code_size(list_model *m, uint32_t size) {
   return size;
 }
 
-/* Which of the ids that earlier lists had are listed again: to context->old; the others that `ids` has to
- * context->fresh.  Returns how many are old. */
-static uint32_t code_old(list_model *m, const int32_t *ids, uint32_t size) {
-  tslt_context *context = m->context;
-  range_coder *c = m->coder;
-  const seen_ids *seen = &context->seen[m->seen];
-  uint32_t old = 0, at = 0, lists = (m->lists < 3 ? m->lists : 3) - 1;
-  for (uint32_t i = 0; i < seen->count && old < size && !c->error; i++) {
-    int32_t token = seen->ids[i];
-    if (size - old >= m->vocab_size - i) {
-      /* All free ids, and all that are left here, are listed. */
-      for (; i < seen->count; i++)
-        context->old[old++] = seen->ids[i];
-      break;
-    }
-    bool listed = false;
-    if (!c->reads) {
-      while (at < size && ids[at] < token)
-        at++;
-      listed = at < size && ids[at] == token;
-    }
-    unsigned recent = seen->last[i] == m->lists;
-    uint16_t *count = m->hits[seen->times[i] - 1][recent][seen->rank[i]][lists];
-    if (!count[1]) {
-      count[0] = HIT_PRIOR[seen->times[i] - 1][recent][seen->rank[i]];
-      count[1] = 32;
-    }
-    listed = code_chance(c, listed, count[0], count[1]);
-    if (listed) {
-      context->old[old++] = token;
-      count[0] = (uint16_t)(count[0] + 8);
-    }
-    count[1] = (uint16_t)(count[1] + 8);
-    if (count[1] > 256) {
-      count[0] = (uint16_t)((count[0] + 1) >> 1);
-      count[1] = (uint16_t)((count[1] >> 1) + 1);
-    }
-  }
-  return old;
-}
-
-static void merge_ids(const int32_t *a, uint32_t a_count, const int32_t *b, uint32_t b_count, int32_t *out) {
-  uint32_t i = 0, j = 0;
-  while (i < a_count && j < b_count)
-    *out++ = a[i] < b[j] ? a[i++] : b[j++];
-  while (i < a_count)
-    *out++ = a[i++];
-  while (j < b_count)
-    *out++ = b[j++];
-}
-
 static int code_list_ids(list_model *m, int32_t *ids, uint32_t size, const int64_t *starts) {
   tslt_context *context = m->context;
   range_coder *c = m->coder;
@@ -198,24 +144,15 @@ static int code_list_ids(list_model *m, int32_t *ids, uint32_t size, const int64
     code_ids(context, c, ids, size, m->vocab_size, seen, starts);
     return c->error;
   }
-  uint32_t old = code_old(m, ids, size), fresh = size - old;
+  int32_t *fresh = tslt_reserve(&context->keys, (size_t)size + 8, sizeof(int32_t));
+  if (!fresh)
+    return TSLT_NO_MEMORY;
+  uint32_t count = c->reads ? seen_read(m, size) : seen_write(m, ids, size, fresh);
   if (c->error)
     return c->error;
-  int32_t *rest = tslt_reserve(&context->keys, (size_t)fresh + 8, sizeof(int32_t));
-  if (!rest)
-    return TSLT_NO_MEMORY;
-  if (!c->reads) {
-    uint32_t n = 0, j = 0;
-    for (uint32_t i = 0; i < size; i++) {
-      if (j < old && context->old[j] == ids[i])
-        j++;
-      else if (n < fresh)
-        rest[n++] = ids[i];
-    }
-  }
-  code_ids(context, c, rest, fresh, m->vocab_size, seen, starts);
+  code_ids(context, c, fresh, count, m->vocab_size, seen, starts);
   if (c->reads && !c->error)
-    merge_ids(context->old, old, rest, fresh, ids);
+    seen_merge(m, fresh, count, ids, size);
   return c->error;
 }
 
@@ -234,45 +171,6 @@ static uint32_t code_tail(list_model *m, uint32_t tail) {
   }
   m->tail = code_locate(c, tail, starts, TAIL_PARTS);
   return m->tail;
-}
-
-/* Remember a list: spec [RLIST-8]. */
-static void learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size) {
-  tslt_context *context = m->context;
-  seen_ids *seen = &context->seen[m->seen], *merged = &context->seen[!m->seen];
-  m->lists++;
-  if (seen->count + (uint64_t)size > MAX_SEEN)
-    seen->count = 0;
-  if (size > MAX_SEEN)
-    return;
-  uint32_t eighth = nth_code(codes, size, size / 8), half = nth_code(codes, size, size / 2);
-  uint32_t i = 0, n = 0;
-  for (uint32_t j = 0; j < size; j++, n++) {
-    for (; i < seen->count && seen->ids[i] < ids[j]; i++, n++) {
-      merged->ids[n] = seen->ids[i];
-      merged->last[n] = seen->last[i];
-      merged->times[n] = seen->times[i];
-      merged->rank[n] = seen->rank[i];
-    }
-    uint8_t times = 1, rank = codes[j] <= eighth ? 0 : codes[j] <= half ? 1 : 2;
-    if (i < seen->count && seen->ids[i] == ids[j]) {
-      times = seen->times[i] < 4 ? seen->times[i] + 1 : 4;
-      rank = rank < seen->rank[i] ? rank : seen->rank[i];
-      i++;
-    }
-    merged->ids[n] = ids[j];
-    merged->last[n] = m->lists;
-    merged->times[n] = times;
-    merged->rank[n] = rank;
-  }
-  for (; i < seen->count; i++, n++) {
-    merged->ids[n] = seen->ids[i];
-    merged->last[n] = seen->last[i];
-    merged->times[n] = seen->times[i];
-    merged->rank[n] = seen->rank[i];
-  }
-  merged->count = n;
-  m->seen = !m->seen;
 }
 
 int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last) {
@@ -313,11 +211,8 @@ int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool l
     tslt_point(context, list, context->entries);
     context->entries += size;
   }
-  if (!last && !c->error) {
-    if (!m->lists)
-      memset(m->hits, 0, sizeof m->hits);
-    learn(m, ids, codes, size);
-  }
+  if (!last && !c->error)
+    seen_learn(m, ids, codes, size);
   return c->error;
 }
 

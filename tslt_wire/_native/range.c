@@ -11,24 +11,24 @@ void range_read_start(range_coder *c, const uint8_t *data, size_t size) {
     c->low = c->low << 8 | (i < size ? data[i] : 0);
 }
 
-void range_carry(range_coder *c) {
-  size_t at = c->at;
-  while (at && ++c->out[--at] == 0) {
+void range_carry(uint8_t *out, size_t at) {
+  while (at && ++out[--at] == 0) {
   }
 }
 
-void range_read_slowly(range_coder *c, unsigned bytes) {
+range_coder range_read_slowly(range_coder c, unsigned bytes) {
   for (; bytes; bytes--) {
-    if (c->at >= c->size + WINDOW_BYTES) {
-      range_fail(c, TSLT_TRUNCATED);
-      c->low = 0;
-      c->range = UINT64_MAX;
-      return;
+    if (c.at >= c.size + WINDOW_BYTES) {
+      range_fail(&c, TSLT_TRUNCATED);
+      c.low = 0;
+      c.range = UINT64_MAX;
+      break;
     }
-    c->low = c->low << 8 | (c->at < c->size ? c->in[c->at] : 0);
-    c->range <<= 8;
-    c->at++;
+    c.low = c.low << 8 | (c.at < c.size ? c.in[c.at] : 0);
+    c.range <<= 8;
+    c.at++;
   }
+  return c;
 }
 
 /* The shortest ending in [low, low + range): how many bytes of the window; `up` is what must be added to low.  All in
@@ -50,7 +50,7 @@ int range_write_finish(range_coder *c, size_t *size) {
   unsigned count = ending(c->low, c->range, &up);
   uint64_t value = c->low + up;
   if (value < up && c->low)
-    range_carry(c);
+    range_carry(c->out, c->at);
   size_t length = c->at + count;
   if (c->at + WINDOW_BYTES > c->size || c->least > c->size)
     return TSLT_NO_SPACE;

@@ -24,7 +24,6 @@ typedef struct range_coder {
   size_t size;  /* reader: bytes there are; writer: bytes that fit */
   size_t at;    /* bytes read (up to 8 behind the end) or written */
   size_t least; /* bytes that were promised */
-  uint8_t spill[8]; /* where a writer goes on after its buffer is full */
 } range_coder;
 
 void range_write_start(range_coder *c, uint8_t *out, size_t capacity);
@@ -32,8 +31,9 @@ void range_read_start(range_coder *c, const uint8_t *data, size_t size);
 /* The last bytes: `size` gets how many there are in all. */
 int range_write_finish(range_coder *c, size_t *size);
 int range_read_finish(range_coder *c);
-void range_carry(range_coder *c);
-void range_read_slowly(range_coder *c, unsigned bytes);
+void range_carry(uint8_t *out, size_t at);
+/* By value: a coder whose address goes nowhere can live in registers. */
+range_coder range_read_slowly(range_coder c, unsigned bytes);
 
 static inline void range_fail(range_coder *c, int error) {
   if (!c->error)
@@ -51,17 +51,15 @@ static inline void range_promise(range_coder *c, uint64_t least) {
 static inline void range_put(range_coder *c, uint64_t part, uint64_t start, uint64_t size) {
   uint64_t low = c->low + part * start;
   if (low < c->low)
-    range_carry(c);
+    range_carry(c->out, c->at);
   uint64_t range = part * size;
   unsigned bytes = (64u - bit_length(range)) >> 3;
-  if (c->at + WINDOW_BYTES > c->size) {
+  if (c->at + WINDOW_BYTES <= c->size) {
+    store_be64(c->out + c->at, low);
+    c->at += bytes;
+  } else {
     range_fail(c, TSLT_NO_SPACE);
-    c->out = c->spill;
-    c->size = sizeof c->spill;
-    c->at = 0;
   }
-  store_be64(c->out + c->at, low);
-  c->at += bytes;
   c->low = low << 8 * bytes;
   c->range = range << 8 * bytes;
 }
@@ -76,7 +74,7 @@ static inline void range_take(range_coder *c, uint64_t part, uint64_t start, uin
     c->range <<= 8 * bytes;
     c->at += bytes;
   } else if (bytes) {
-    range_read_slowly(c, bytes);
+    *c = range_read_slowly(*c, bytes);
   }
 }
 

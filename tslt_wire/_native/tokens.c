@@ -19,15 +19,8 @@ typedef struct {
 } siblings;
 
 int64_t tslt_rank(const tslt_list *list, int64_t token) {
-  uint32_t low = 0, high = list->count;
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (list->ids[middle] < token)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < list->count && list->ids[low] == token ? (int64_t)low : -1;
+  uint32_t rank = count_below(list->ids, list->count, token);
+  return rank < list->count && list->ids[rank] == token ? (int64_t)rank : -1;
 }
 
 /* The weight of gone children whose place is below `place`. */
@@ -59,15 +52,8 @@ static int64_t listed_below(const siblings *s, uint32_t rank) {
 
 /* Sum of the prior's weights of tokens below `token` that are left in the tail. */
 static int64_t outside_below(const siblings *s, const tslt_list *list, const tslt_prior *prior, int64_t token) {
-  uint32_t low = 0, high = list->count;
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (list->ids[middle] < token)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return prior->tail[token] - (low ? s->outside[low - 1] : 0) - gone_below(s->tail, s->tail_count, token);
+  uint32_t rank = count_below(list->ids, list->count, token);
+  return prior->tail[token] - (rank ? s->outside[rank - 1] : 0) - gone_below(s->tail, s->tail_count, token);
 }
 
 static int32_t code_listed(range_coder *c, siblings *s, const tslt_list *list, uint32_t *rank) {

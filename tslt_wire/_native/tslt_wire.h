@@ -166,6 +166,11 @@ int tslt_encode_draft(tslt_context *context, const tslt_profile *profile, const 
 int tslt_decode_draft(tslt_context *context, const tslt_profile *profile, const tslt_limits *limits,
                       const uint8_t *data, size_t size, tslt_draft *draft);
 
+/* The numbers of `count` tokens for evidence `coupled` (spec [RACE-1]), in (0, 1]; `position` is of the token's place in
+ * the text.  ids are 0 and up; ascending ones are quickest. */
+void tslt_uniforms(const uint8_t key[8], uint32_t epoch, uint32_t position, const int32_t *ids, size_t count,
+                   double *numbers);
+
 /* CRC-32/ISO-HDLC; `start` is that of the bytes before, 0 for none. */
 uint32_t tslt_crc32(uint32_t start, const uint8_t *data, size_t size);
 
