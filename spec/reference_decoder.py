@@ -915,10 +915,10 @@ class RangeLists:
         free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
         f = len(free)
         m = f - n if 2 * n > f else n
-        mean, position = 2 * f // max(m, 1), -1
+        mean, position = f // (2 * max(m, 1)), -1
         found = set()
         for _ in range(m):
-            k = (mean >> 5).bit_length()
+            k = (9 * mean >> 8).bit_length()
             q = 0
             while bits.field(1) == 0:
                 q += 1
@@ -926,7 +926,7 @@ class RangeLists:
             g = (q << k) + bits.field(k) if q < 6 else (5 + 2 ** (q - 6) << k) + bits.field(k + q - 6)
             position += 1 + g
             refuse_if(position >= f, "bad_list")
-            mean += g - (mean >> 4)
+            mean += min(g, (mean >> 1) + 8) - (mean >> 4)
             found.add(position)
         return [id_ for i, id_ in enumerate(free) if (i in found) == (m == n)]
 

@@ -112,7 +112,7 @@ def _bad() -> list[Group]:
     def refuse(label: str, note: str, data: bytes, error: str) -> None:
         group.refuse(f"range/long/{V}/{label}", note, data, error)
 
-    # 129 of 1,000 ids: the mean is 15 at first, and k is 0.
+    # 129 of 1,000 ids: 16 times the mean is 3 at first, and k is 0.
     for label, note, bits, error in (
         ("zeros", "27 bits of 0 before a 1", Bits().put(1 << 27, 32).put(0, 32), "bad_list"),
         ("zeros-end", "24 bits of 0, and the end", Bits().put(0, 24), "truncated"),
