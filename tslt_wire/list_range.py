@@ -253,16 +253,18 @@ def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precisio
     left = [counts[code] for code in levels]
     index = {code: i for i, code in enumerate(levels)}
     rows = [AFFINITY[c] for c in rank_classes(left)]
-    # A column of weights for each class of ids, and its sum; each entry takes its row once from every column.
-    columns = [[n * row[o] for n, row in zip(left, rows, strict=True)] for o in range(len(AFFINITY[0]))]
-    totals = [sum(column) for column in columns]
     found: list[int] = []
+    octave, weights, total = -1, [0] * len(left), 0
     for i, token in enumerate(ids):
-        o = octave_class(token)
-        k = coder.choose(index[codes[i]] if codes else 0, columns[o], totals[o])
-        for o, part in enumerate(rows[k]):
-            columns[o][k] -= part
-            totals[o] -= part
+        # Ids ascend, and so do their classes: the weights of one class at a time are enough.
+        if octave_class(token) != octave:
+            octave = octave_class(token)
+            weights = [n * row[octave] for n, row in zip(left, rows, strict=True)]
+            total = sum(weights)
+        k = coder.choose(index[codes[i]] if codes else 0, weights, total)
+        left[k] -= 1
+        weights[k] -= rows[k][octave]
+        total -= rows[k][octave]
         found.append(levels[k])
     return found
 
