@@ -9,10 +9,7 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/python -m examples.demo
 
-# Not every compiler comes with the sanitizers' libraries.
-SANITIZERS := $(shell echo 'int main(void){return 0;}' | $${CC:-cc} -fsanitize=address,undefined -x c - -o /dev/null \
-	2>/dev/null && echo sanitize)
-test: lint types $(SANITIZERS) pytest
+test: lint types pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .

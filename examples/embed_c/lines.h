@@ -152,6 +152,39 @@ static void read_vector(vector *v, char *line) {
   }
 }
 
+/* Numbers that both ends of a session share, for some tokens. */
+typedef struct {
+  char id[128];
+  uint8_t *key;
+  uint32_t epoch, position, count;
+  int32_t *ids;
+  double *numbers;
+} shared_numbers;
+
+static int is_shared(const char *line) { return !strncmp(line, "uniforms ", 9); }
+
+static inline void read_shared(shared_numbers *s, char *line) {
+  size_t size;
+  strtok(line, " \n");
+  snprintf(s->id, sizeof s->id, "%s", word());
+  s->key = hex(word(), &size);
+  s->epoch = (uint32_t)number();
+  s->position = (uint32_t)number();
+  s->count = (uint32_t)number();
+  s->ids = read_numbers(s->count);
+  s->numbers = room(s->count, sizeof *s->numbers);
+  if (size != 8 || strcmp(word(), "valid"))
+    exit(3);
+  for (uint32_t i = 0; i < s->count; i++)
+    s->numbers[i] = (double)(number() + 1) / 9007199254740992.0; /* 2^53 */
+}
+
+static inline void free_shared(shared_numbers *s) {
+  free(s->key);
+  free(s->ids);
+  free(s->numbers);
+}
+
 static void free_vector(vector *v) {
   for (uint32_t i = 0; i < v->draft.list_count; i++) {
     free((void *)v->lists[i].ids);

@@ -3,7 +3,7 @@
  *   cc -std=c11 -O3 -ffp-contract=off -I tslt_wire/_native -o embed examples/embed_c/main.c tslt_wire/_native/(all).c
  *   python3 examples/embed_c/vectors.py | ./embed
  *
- * check_list and check_draft are the part to look at; lines.h only reads lines. */
+ * check_list, check_draft and check_shared are the part to look at; lines.h only reads lines. */
 #include "lines.h"
 
 static uint8_t *out;
@@ -67,10 +67,30 @@ static const char *check_draft(tslt_context *context, const vector *v) {
   return size == v->size && !memcmp(out, v->bytes, size) ? NULL : "other bytes";
 }
 
+static const char *check_shared(const shared_numbers *s) {
+  double *found = room(s->count, sizeof *found);
+  tslt_uniforms(s->key, s->epoch, s->position, s->ids, s->count, found);
+  int differ = memcmp(found, s->numbers, s->count * sizeof *found);
+  free(found);
+  return differ ? "other numbers" : NULL;
+}
+
 int main(void) {
   unsigned valid = 0, invalid = 0, wrong = 0;
   tslt_context *context = tslt_context_new();
   for (char *line; context && (line = read_line()) != NULL; free(line)) {
+    if (is_shared(line)) {
+      shared_numbers s;
+      read_shared(&s, line);
+      const char *problem = check_shared(&s);
+      if (problem) {
+        printf("%s: %s\n", s.id, problem);
+        wrong++;
+      }
+      valid++;
+      free_shared(&s);
+      continue;
+    }
     vector v;
     read_vector(&v, line);
     const char *problem = strcmp(v.kind, "list") ? check_draft(context, &v) : check_list(context, &v);

@@ -1,14 +1,16 @@
-"""Print the golden vectors of lists and drafts as lines of numbers, for ``main.c`` and other programs without JSON.
+"""Print the golden vectors that a kernel can check as lines of numbers, for ``main.c`` and others without JSON.
 
-A line is ``list`` or ``draft``, the vector's id, the profile, the limits, the bytes, and what they mean:
+A line is ``list`` or ``draft``, the vector's id, the profile, the limits, the bytes, and what they mean; or shared
+numbers of evidence ``coupled``:
 
     list  ID  V PRECISION ENTROPY PRIOR  LIMITS  HEX  valid LIST  |  invalid CODE
     draft ID  V ENTROPY PRIOR  LIMITS  HEX  valid DRAFT  |  invalid CODE
+    uniforms ID  KEY EPOCH POSITION  N, N ids  valid N numbers
 
 PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_depth,
 max_entries and max_extensions.  HEX and other bytes are ``-`` if there are none.  LIST is K, the tail, then K ids, K
 codes, K weights.  DRAFT is round, prefix_length, prefix_hash, PRECISION, without_replacement, the extension block in
-hex, N, N parents, N tokens, the number of lists, the LISTs.
+hex, N, N parents, N tokens, the number of lists, the LISTs.  KEY is 8 bytes in hex; numbers are the n of [RACE-1].
 """
 
 from __future__ import annotations
@@ -104,6 +106,15 @@ def lines() -> Iterator[str]:
                 yield " ".join(map(str, fields))
 
 
+def uniforms() -> Iterator[str]:
+    """The shared numbers of evidence ``coupled``."""
+    file = json.loads((VECTORS / "coupling.json").read_text())
+    for group in file["groups"]:
+        for test in group["tests"] if group["what"] == "uniforms" else ():
+            place = [test["key"], test["epoch"], test["position"], len(test["ids"]), *test["ids"]]
+            yield " ".join(map(str, ["uniforms", test["id"], *place, "valid", *test["numbers"]]))
+
+
 if __name__ == "__main__":
-    for line in lines():
+    for line in (*lines(), *uniforms()):
         sys.stdout.write(line + "\n")
