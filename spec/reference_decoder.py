@@ -816,7 +816,7 @@ class RangeLists:
         if self.weighed:
             g = share(self.weighed.between(low, mid), self.weighed.between(mid, end))
         elif top:
-            j, row = high.bit_length() - 9, MASSES[total.bit_length() - 1]
+            j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 8) - 1]
             g = share(sum(row[:j]), row[j] * (end - mid) // mid + 1)
         else:
             g = share(lower, upper)
@@ -894,7 +894,7 @@ class RangeLists:
         old = self.old_ids(size) if size < self.vocab_size else self.ordered
         new = range(self.vocab_size) if size == self.vocab_size else []
         n = size - len(old) if size < self.vocab_size else 0
-        gaps = n > 128 and not self.weighed
+        gaps = n > 128 and self.vocab_size - len(self.ordered) > 1024 and not self.weighed
         if not gaps:
             new = new or self.new_ids(n)
         lengths = [] if self.precision in FLOATS else self.lengths(size)

@@ -101,7 +101,7 @@ class PlainWriter(Plain):
 
 
 def first_mean(count: int, free: int) -> int:
-    """16 times the mean gap that is expected at first, of ``count`` ids of ``free``: the first ids are near each other."""
+    """16 times the mean gap that is expected at first, of ``count`` ids of ``free``: small ids are near each other."""
     return free // (2 * count)
 
 
