@@ -824,7 +824,7 @@ class RangeLists:
         if self.weighed:
             g = share(self.weighed.between(low, mid), self.weighed.between(mid, end))
         elif top:
-            j, row = high.bit_length() - 9, MASSES[total.bit_length() - 1]
+            j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 8) - 1]
             g = share(sum(row[:j]), row[j] * (end - mid) // mid + 1)
         else:
             g = share(lower, upper)
@@ -902,7 +902,7 @@ class RangeLists:
         old = self.old_ids(size) if size < self.vocab_size else self.ordered
         new = range(self.vocab_size) if size == self.vocab_size else []
         n = size - len(old) if size < self.vocab_size else 0
-        gaps = n > 128 and not self.weighed
+        gaps = n > 128 and self.vocab_size - len(self.ordered) > 1024 and not self.weighed
         if not gaps:
             new = new or self.new_ids(n)
         lengths = [] if self.precision in FLOATS else self.lengths(size)
@@ -923,10 +923,10 @@ class RangeLists:
         free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
         f = len(free)
         m = f - n if 2 * n > f else n
-        mean, position = 2 * f // max(m, 1), -1
+        mean, position = f // (2 * max(m, 1)), -1
         found = set()
         for _ in range(m):
-            k = (mean >> 5).bit_length()
+            k = (9 * mean >> 8).bit_length()
             q = 0
             while bits.field(1) == 0:
                 q += 1
@@ -934,7 +934,7 @@ class RangeLists:
             g = (q << k) + bits.field(k) if q < 6 else (5 + 2 ** (q - 6) << k) + bits.field(k + q - 6)
             position += 1 + g
             refuse_if(position >= f, "bad_list")
-            mean += g - (mean >> 4)
+            mean += min(g, (mean >> 1) + 8) - (mean >> 4)
             found.add(position)
         return [id_ for i, id_ in enumerate(free) if (i in found) == (m == n)]
 

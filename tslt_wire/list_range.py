@@ -50,6 +50,8 @@ TAIL_NEAR = (12, 10, 8, 6, 5, 4, 3, 2)
 """Weights of a tail by its distance to that of the list before, if neither is 0."""
 TAIL_NONE = (160, 30)
 """Weight of no tail, after a list that had none and after one that had one."""
+FEW_IDS = 1024
+"""If no more ids are free, sets of them are quick to code, and often so dense that gaps would cost more."""
 SHARED = 512
 """Longer lists know nothing of each other: that would take most of their time and give little."""
 MAX_SEEN = 2048
@@ -202,7 +204,7 @@ class ListModel:
         coder, vocab_size = self._coder, self._vocab_size
         seen, old, new = self._code_old(given, size) if size < vocab_size else ([], [], [])
         count, expected = size - len(old), self._expected(size, seen)
-        gaps = size < vocab_size and count > LONG and expected is None
+        gaps = size < vocab_size and count > LONG and vocab_size - len(seen) > FEW_IDS and expected is None
         if size < vocab_size and not gaps:
             new = code_ids(coder, new, count, vocab_size, seen, expected)
         lengths: list[int] = []
@@ -253,16 +255,18 @@ def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precisio
     left = [counts[code] for code in levels]
     index = {code: i for i, code in enumerate(levels)}
     rows = [AFFINITY[c] for c in rank_classes(left)]
-    # A column of weights for each class of ids, and its sum; each entry takes its row once from every column.
-    columns = [[n * row[o] for n, row in zip(left, rows, strict=True)] for o in range(len(AFFINITY[0]))]
-    totals = [sum(column) for column in columns]
     found: list[int] = []
+    octave, weights, total = -1, [0] * len(left), 0
     for i, token in enumerate(ids):
-        o = octave_class(token)
-        k = coder.choose(index[codes[i]] if codes else 0, columns[o], totals[o])
-        for o, part in enumerate(rows[k]):
-            columns[o][k] -= part
-            totals[o] -= part
+        # Ids ascend, and so do their classes: the weights of one class at a time are enough.
+        if octave_class(token) != octave:
+            octave = octave_class(token)
+            weights = [n * row[octave] for n, row in zip(left, rows, strict=True)]
+            total = sum(weights)
+        k = coder.choose(index[codes[i]] if codes else 0, weights, total)
+        left[k] -= 1
+        weights[k] -= rows[k][octave]
+        total -= rows[k][octave]
         found.append(levels[k])
     return found
 

@@ -17,9 +17,9 @@ GAP_STEPS = 6
 """A gap of fewer than so many times 2**k has its number of these in ones; each further bit doubles the step."""
 GAP_BITS = 20
 """Bits of the largest gap."""
-_MEMORY = 4
-"""The mean of the gaps so far is one of about 2**4 gaps."""
-_WINDOW_BYTES = 96
+_ZEROS = tuple((value & -value).bit_length() - 1 if value else GAP_STEPS for value in range(1 << GAP_STEPS))
+"""Bits of 0 below the first 1, of GAP_STEPS bits."""
+_WINDOW_BYTES = 48
 _LEAST_BITS = 64
 """More than any field has, and any gap."""
 
@@ -100,12 +100,21 @@ class PlainWriter(Plain):
         return words.tobytes()[: -(-int(ends[-1]) // 8)]
 
 
+def first_mean(count: int, free: int) -> int:
+    """16 times the mean gap that is expected at first, of ``count`` ids of ``free``: small ids are near each other."""
+    return free // (2 * count)
+
+
 def _widths(gaps: Sequence[int], free: int) -> list[int]:
-    """How many low bits each gap has: by the mean of those before it."""
-    mean, found = 2 * free // len(gaps), []
+    """How many low bits each gap has in its field, k: by the mean of about 16 gaps before it.
+
+    A gap far above the mean counts as one of 8 times the mean.
+    """
+    mean, found = first_mean(len(gaps), free), []
     for gap in gaps:
-        found.append((mean >> _MEMORY + 1).bit_length())
-        mean += gap - (mean >> _MEMORY)
+        found.append((9 * mean >> 8).bit_length())
+        most = (mean >> 1) + 8
+        mean += (gap if gap < most else most) - (mean >> 4)
     return found
 
 
@@ -120,35 +129,40 @@ class PlainReader(Plain):
 
     def gaps(self, values: Sequence[int], count: int, free: int) -> list[int]:
         """See Plain.gaps."""
-        place, mean, found, window, bits = -1, 2 * free // count, [], 0, 0
+        place, mean, found, window, bits = -1, first_mean(count, free), [], 0, 0
         for _ in range(count):
             if bits < _LEAST_BITS:
                 window, bits = self._window(bits)
-            k = (mean >> _MEMORY + 1).bit_length()
-            zeros = (window & -window).bit_length() - 1
-            most = GAP_STEPS + GAP_BITS - k
-            if not 0 <= zeros <= most:
-                left = self._end - self._at + bits
-                raise _truncated() if left <= most else DecodeError(ErrorCode.BAD_LIST, "a gap above 2**20")
-            width = k
+            k = (9 * mean >> 8).bit_length()  # as in _widths
+            zeros = _ZEROS[window & 63]
             if zeros < GAP_STEPS:
-                gap = zeros << k
+                gap = zeros << k | window >> zeros + 1 & (1 << k) - 1
+                used = zeros + 1 + k
             else:
-                width += zeros - GAP_STEPS
-                gap = GAP_STEPS - 1 + (1 << zeros - GAP_STEPS) << k
-            gap += window >> zeros + 1 & (1 << width) - 1
-            used = zeros + 1 + width
+                gap, used = self._long_gap(window, bits, k)
             bits -= used
             window >>= used
-            if self._at - bits > self._end:
-                raise _truncated()
             place += gap + 1
-            if place >= free:
+            if place >= free or self._at - bits > self._end:
+                if self._at - bits > self._end:
+                    raise _truncated()
                 raise DecodeError(ErrorCode.BAD_LIST, "an id behind the last one")
-            mean += gap - (mean >> _MEMORY)
+            most = (mean >> 1) + 8
+            mean += (gap if gap < most else most) - (mean >> 4)
             found.append(place)
         self._at -= bits
         return found
+
+    def _long_gap(self, window: int, bits: int, k: int) -> tuple[int, int]:
+        """A gap of GAP_STEPS steps or more, and how many bits it has."""
+        zeros = (window & -window).bit_length() - 1
+        most = GAP_STEPS + GAP_BITS - k
+        if not 0 <= zeros <= most:
+            left = self._end - self._at + bits
+            raise _truncated() if left <= most else DecodeError(ErrorCode.BAD_LIST, "a gap above 2**20")
+        more = zeros - GAP_STEPS
+        gap = (GAP_STEPS - 1 + (1 << more) << k) + (window >> zeros + 1 & (1 << k + more) - 1)
+        return gap, zeros + 1 + k + more
 
     def symbols(self, values: Sequence[int], count: int, lengths: Sequence[int]) -> list[int]:
         """See Plain.symbols."""

@@ -7,6 +7,7 @@ kept to the rule.  No length is above ``MAX_LENGTH``, because rare levels are co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.range_coder import Coder
@@ -58,6 +59,20 @@ def prefix_lengths(counts: Sequence[int], size: int) -> list[int]:
     return lengths
 
 
+@cache
+def _first_weights(most: int) -> tuple[int, ...]:
+    lengths = range(1, MAX_LENGTH + 1)
+    return FIRST_ALONE, *(FIRST_LENGTH[most - length if 0 <= most - length < 5 else 5] for length in lengths)
+
+
+@cache
+def _next_weights(shortest: int, last: int, absent: bool) -> tuple[int, ...]:
+    row = NEXT_LENGTH[absent]
+    lengths = range(1, MAX_LENGTH + 1)
+    possible = (row[min(max(length - last, -3), 3) + 3] if length >= shortest else 0 for length in lengths)
+    return NEXT_NONE[absent], *possible
+
+
 def code_lengths(coder: Coder, lengths: Sequence[int], size: int, max_code: int) -> list[int]:
     """Code the lengths of levels 0, 1, ... up to the highest that has entries; all 0 if that is level 0.
 
@@ -75,17 +90,7 @@ def code_lengths(coder: Coder, lengths: Sequence[int], size: int, max_code: int)
             if 1 << (MAX_LENGTH - shortest) != left:
                 raise DecodeError(ErrorCode.NON_CANONICAL, "the lengths of the codes leave a gap")
             return [*found, shortest]
-        weights = [0] * (MAX_LENGTH + 1)
-        if level == 0:
-            weights[0] = FIRST_ALONE
-            for length in range(1, MAX_LENGTH + 1):
-                below = most - length
-                weights[length] = FIRST_LENGTH[below if 0 <= below < 5 else 5]
-        else:
-            weights[0] = NEXT_NONE[absent]
-            row = NEXT_LENGTH[absent]
-            for length in range(max(shortest, 1), MAX_LENGTH + 1):
-                weights[length] = row[min(max(length - last, -3), 3) + 3]
+        weights = _next_weights(shortest, last, absent) if level else _first_weights(most)
         length = coder.choose(lengths[level] if lengths else 0, weights, sum(weights))
         found.append(length)
         absent = not length

@@ -14,7 +14,7 @@ from tslt_wire.list_range import ListModel
 from tslt_wire.plain_bits import Plain, PlainWriter
 from tslt_wire.range_coder import Writer
 
-V = 1000
+V = 2000
 
 
 class _Odd(Writer):
@@ -112,12 +112,12 @@ def _bad() -> list[Group]:
     def refuse(label: str, note: str, data: bytes, error: str) -> None:
         group.refuse(f"range/long/{V}/{label}", note, data, error)
 
-    # 129 of 1,000 ids: the mean is 15 at first, and k is 0.
+    # 129 of 2,000 ids: 16 times the mean is 7 at first, and k is 0.
     for label, note, bits, error in (
         ("zeros", "27 bits of 0 before a 1", Bits().put(1 << 27, 32).put(0, 32), "bad_list"),
         ("zeros-end", "24 bits of 0, and the end", Bits().put(0, 24), "truncated"),
         ("far", "a gap of 2^20 + 5", Bits().put(1 << 26, 32).put(0, 32), "bad_list"),
-        ("behind", "the position 1,000 of 1,000", Bits().put(1 << 15, 16).put(1000 - 5 - 2**9, 9), "bad_list"),
+        ("behind", "the position 2,000 of 2,000", Bits().put(1 << 16, 17).put(V - 5 - 2**10, 10), "bad_list"),
         ("field", "the last field is cut", Bits().put(1 << 15, 16), "truncated"),
     ):
         refuse(label, note, written(_Odd(_given(bits)), flat), error)
@@ -143,7 +143,7 @@ def build_frames() -> list[Json]:
     group = Group(tw.Profile(vocab_size=V, entropy="range"), tw.decode)
     for precision, first in (("log2/1", 0), ("f16", 0xC100)):
         lists = {}
-        for parent, ids in enumerate((range(0, 600, 3), range(1, 400, 2), range(5), range(V), range(300, 999)), -1):
+        for parent, ids in enumerate((range(0, 600, 3), range(1, 400, 2), range(5), range(V), range(300, 1900)), -1):
             codes = [first + 1 + i % 9 for i in range(len(ids))]
             codes[len(ids) // 3] = 0
             lists[parent] = make_list(V, precision, ids, codes)
@@ -155,6 +155,6 @@ def build_frames() -> list[Json]:
             evidence=tw.ListEvidence(lists),
         )
         id_ = f"range/frame/{V}/long-{precision.replace('/', '-')}"
-        note = "lists of 200, 200, 5, 1000 and 699 tokens: new ids as gaps, as a set, and by those that are not listed"
+        note = "lists of 200, 200, 5, 2000 and 1600 tokens: gaps of new ids, also of those that are not listed"
         group.add(Case(id_, note, tw.encode(draft, group.profile), message_value(draft), None, ()))
     return [group.to_json()]

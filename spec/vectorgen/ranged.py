@@ -53,6 +53,8 @@ def build_lists() -> list[Json]:
         (10, (1, 3, 9, 10)),
         (257, (1, 16, 256, 257)),
         (512, (16, 128, 129, 320)),
+        (1024, (129, 512)),
+        (1025, (129, 512)),
         (4096, (32, 320)),
         (5000, (1024, 1025, 4096)),
         (32000, (1, 16, 32, 33, 64, 320)),
@@ -61,7 +63,11 @@ def build_lists() -> list[Json]:
         (1 << 20, (3, 64)),
     ):
         for precision in tw.Precision:
-            if vocab_size in (257, 512, 4096, 5000, 128256, 1 << 20) and precision not in ("log2/1", "log2/4", "f16"):
+            if vocab_size in (257, 512, 1024, 1025, 4096, 5000, 128256, 1 << 20) and precision not in (
+                "log2/1",
+                "log2/4",
+                "f16",
+            ):
                 continue
             group = _group(vocab_size, precision)
             groups.append(group)

@@ -165,7 +165,7 @@ static inline void code_set(const free_ids *f, range_coder *coder, int32_t *ids,
   range_coder c = *coder; /* a copy that no other file sees, and so in registers */
   c.reads = reads;
   unsigned row = bit_length(count);
-  const uint16_t *masses = MASSES[(row < MASS_ROWS ? row : MASS_ROWS) - 1]; /* a table's sets may be larger */
+  const uint16_t *masses = MASSES[(row < MASS_ROWS ? row : MASS_ROWS) - 1]; /* larger sets are few, or have a table */
   unsigned bits = id_bits(f->vocab_size);
   interval waiting[32];
   unsigned depth = 0;

@@ -4,7 +4,7 @@
 static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
                                          123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
 static const uint8_t TAIL_NEAR[8] = {12, 10, 8, 6, 5, 4, 3, 2};
-enum { LONG = 128, TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
+enum { LONG = 128, FEW_IDS = 1024, TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
 
 bool tslt_more_entries(tslt_context *context, uint64_t count) {
   uint64_t wanted = context->entries + count;
@@ -156,7 +156,7 @@ static int start_ids(list_model *m, fresh_ids *fresh, int32_t *ids, uint32_t siz
     if (c->error)
       return c->error;
   }
-  fresh->gaps = fresh->count > LONG && !starts;
+  fresh->gaps = fresh->count > LONG && m->vocab_size - seen->count > FEW_IDS && !starts;
   if (!fresh->gaps)
     code_ids(context, c, fresh->ids, fresh->count, m->vocab_size, seen, starts);
   return c->error;

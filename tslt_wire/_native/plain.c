@@ -1,7 +1,7 @@
 /* Plain bits: gaps whose widths follow the gaps before, prefix codes, fields. */
 #include "plain.h"
 
-enum { GAP_STEPS = 6, GAP_BITS = 20, MEMORY = 4 };
+enum { GAP_STEPS = 6, GAP_BITS = 20 };
 
 /* ------------------------------------------------------------------------------------------ between parts of symbols */
 
@@ -102,8 +102,13 @@ static inline uint64_t bits_at(const bit_reader *r, uint64_t at) {
 
 /* -------------------------------------------------------------------------------------------------------------- gaps */
 
-/* Bits that a gap of this k has below its steps. */
-static inline unsigned gap_width(uint32_t mean) { return bit_length(mean >> MEMORY | 1) - 1; }
+/* k, by 16 times the mean of the gaps before. */
+static inline unsigned gap_width(uint32_t mean) { return bit_length(9 * mean >> 7 | 1) - 1; }
+
+static inline uint32_t next_mean(uint32_t mean, uint32_t gap) {
+  uint32_t largest = (mean >> 1) + 8;
+  return mean - (mean >> 4) + (gap < largest ? gap : largest);
+}
 
 /* A gap of GAP_STEPS steps or more; how many bits it has to `used`.  Returns an error. */
 static int read_long_gap(const bit_reader *r, uint64_t at, unsigned k, uint32_t *gap, unsigned *used) {
@@ -119,7 +124,7 @@ static int read_long_gap(const bit_reader *r, uint64_t at, unsigned k, uint32_t 
 
 static int read_gaps(bit_reader *r, int32_t *places, uint32_t count, uint32_t free) {
   enum { AT_ONCE = 2 }; /* as the sum of gaps is below 2^20, k is below 20: short gaps have at most 26 bits */
-  uint32_t mean = 2 * free / count, next = 0, gap, i = 0;
+  uint32_t mean = free / 2 / count, next = 0, gap, i = 0;
   uint64_t at = r->at;
   while (i < count) {
     uint64_t bits = bits_at(r, at);
@@ -143,7 +148,7 @@ static int read_gaps(bit_reader *r, int32_t *places, uint32_t count, uint32_t fr
       if (next >= free)
         return TSLT_BAD_LIST;
       places[i++] = (int32_t)next++;
-      mean += gap - (mean >> MEMORY);
+      mean = next_mean(mean, gap);
     }
   }
   r->at = at;
@@ -151,7 +156,7 @@ static int read_gaps(bit_reader *r, int32_t *places, uint32_t count, uint32_t fr
 }
 
 static int write_gaps(bit_writer *w, const int32_t *places, uint32_t count, uint32_t free) {
-  uint32_t mean = 2 * free / count, next = 0;
+  uint32_t mean = free / 2 / count, next = 0;
   for (uint32_t i = 0; i < count; i++) {
     unsigned k = gap_width(mean);
     uint32_t gap = (uint32_t)places[i] - next, steps = gap >> k;
@@ -164,7 +169,7 @@ static int write_gaps(bit_writer *w, const int32_t *places, uint32_t count, uint
       put_wide(w, (1 | rest << 1) << (GAP_STEPS + more), GAP_STEPS + 2 * more + 1 + k);
     }
     next = (uint32_t)places[i] + 1;
-    mean += gap - (mean >> MEMORY);
+    mean = next_mean(mean, gap);
   }
   return w->error;
 }
