@@ -270,6 +270,54 @@ def linearity(repetitions: int) -> list[tuple[int, float]]:
     return [(k, float(np.median(spent)) / 1000) for k, spent in zip(sizes, times, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """Decode time of a frame with as many entries as the default limits allow, or nearly."""
+
+    lists: int
+    k: int
+    vocab_size: int
+    bytes: int
+    milliseconds: float
+
+
+def largest(repetitions: int) -> list[Largest]:
+    """Few lists of all tokens, of half of them, and as many lists as a tree of 1,024 nodes has."""
+    found = []
+    most, depth = tw.DecodeLimits().max_nodes, tw.DecodeLimits().max_depth
+    for lists, vocab_size, k in ((2, 1 << 20, 1 << 20), (4, 1 << 20, 1 << 19), (most - most // depth, 32_000, 2048)):
+        draft = _wide_draft(lists, k, vocab_size)
+        profile = tw.Profile(vocab_size=vocab_size, entropy="range")
+        data = tw.encode(draft, profile)
+        times = []
+        for _ in range(max(5, repetitions // 40)):
+            start = time.perf_counter_ns()
+            tw.decode(data, profile)
+            times.append(time.perf_counter_ns() - start)
+        found.append(Largest(lists, k, vocab_size, len(data), float(np.median(times)) / 1e6))
+    return found
+
+
+def _wide_draft(lists: int, k: int, vocab_size: int) -> tw.Draft:
+    """A tree of paths as long as they may be, in which all nodes but the last of a path have a list."""
+    rng = np.random.default_rng(2)
+    depth = tw.DecodeLimits().max_depth
+    paths = -(-lists // depth)
+    parents = [node - paths if node >= paths else -1 for node in range(lists - 1 + paths)]
+    owners = sorted(set(parents))
+    rows = (rng.normal(size=(4, vocab_size)) * 1.5).astype(np.float32)
+    some = tw.sparsify_batch(rows, truncation=tw.TopK(k), precision=PRECISION)
+    found = {owner: some[i % len(some)] for i, owner in enumerate(owners)}
+    tokens = tuple(int(found[parent].ids[node % paths]) for node, parent in enumerate(parents))
+    return tw.Draft(
+        round=0,
+        prefix_length=1,
+        prefix_hash=0,
+        tree=tw.TokenTree(tokens, parents),
+        evidence=tw.ListEvidence(found),
+    )
+
+
 # -------------------------------------------------------------------------------------------------------------- output
 
 
@@ -289,7 +337,9 @@ def tables(cells: Sequence[Cell]) -> list[Table]:
     return found
 
 
-def ratios(cells: Sequence[Cell], growth: Sequence[tuple[int, float]]) -> dict[str, float]:
+def ratios(
+    cells: Sequence[Cell], growth: Sequence[tuple[int, float]], frames: Sequence[Largest] = ()
+) -> dict[str, float]:
     """The figures that matter, each ours over theirs unless its name says otherwise."""
 
     def cell(work: str, contender: str, vocab_size: int, k: int) -> Cell | None:
@@ -316,6 +366,8 @@ def ratios(cells: Sequence[Cell], growth: Sequence[tuple[int, float]]) -> dict[s
     if growth:
         steps = [later / earlier for (_, earlier), (_, later) in pairwise(growth)]
         found["decode time for twice the entries, worst"] = max(steps)
+    for frame in frames:
+        found[f"decode of {frame.lists} lists of {frame.k} in a frame, ms"] = frame.milliseconds
     return found
 
 
@@ -347,9 +399,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     with console.status("measuring") as status:
         cells = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
         growth = linearity(args.repetitions) if tw.backend == "native" else []
+        status.update("the largest frames")
+        frames = largest(args.repetitions) if tw.backend == "native" else []
     for table in tables(cells):
         Console(width=max(console.width, 130)).print(table)
-    found = ratios(cells, growth)
+    found = ratios(cells, growth, frames)
     for name, value in found.items():
         console.print(f"{name}: {value:.2f}", highlight=False)
     if args.json:
@@ -365,6 +419,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "cells": [asdict(cell) for cell in cells],
             "ratios": found,
             "linearity": growth,
+            "largest": [asdict(frame) for frame in frames],
         }
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if tw.backend != "native":

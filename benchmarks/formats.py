@@ -27,6 +27,7 @@ from benchmarks.baselines import (
 from benchmarks.drafts import EXPANSION, Drafts, Logits, Round
 from benchmarks.format_base import Bitstream, Decoded, Format, FormatError
 from tslt_wire.list_range import ListModel
+from tslt_wire.plain_bits import Plain, PlainWriter
 from tslt_wire.range_coder import Coder
 
 ROUND = 20
@@ -81,6 +82,7 @@ class Meter(Coder):
 
     def __init__(self) -> None:
         self.bits = 0.0
+        self._plain = PlainWriter()
 
     def uniform(self, value: int, total: int) -> int:
         """See Coder.uniform."""
@@ -99,6 +101,15 @@ class Meter(Coder):
 
     def promise(self, least: int) -> None:
         """See Coder.promise: costs nothing by itself."""
+
+    def leave(self) -> Plain:
+        """See Coder.leave; the ends of bytes cost nothing here."""
+        self._plain = PlainWriter()
+        return self._plain
+
+    def resume(self) -> None:
+        """See Coder.resume."""
+        self.bits += self._plain.size
 
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""

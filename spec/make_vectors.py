@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import coded, frames, id_drafts, lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import coded, frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -32,7 +32,11 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": lists.NOTES | zipped.NOTES,
             "tables": tails.tables(),
-            "groups": lists.build() + ranged.build_lists() + tails.build_lists() + zipped.build_lists(),
+            "groups": lists.build()
+            + ranged.build_lists()
+            + long_lists.build_lists()
+            + tails.build_lists()
+            + zipped.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
@@ -41,6 +45,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "tables": tails.tables(),
             "groups": frames.build()
             + ranged.build_frames()
+            + long_lists.build_frames()
             + tails.build_frames()
             + zipped.build_frames()
             + id_drafts.build_frames()

@@ -610,10 +610,35 @@ class RangeDecoder:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.code = int.from_bytes(self.window(0), "big")
-        self.range = 2**64 - 1
-        self.read = 8  # bytes, with those behind the end
         self.least = 0
+        self.start(0)
+
+    def start(self, first: int) -> None:
+        """[RANGE-4], [RANGE-6]: symbols from byte ``first`` on."""
+        self.code = int.from_bytes(self.window(first), "big")
+        self.range = 2**64 - 1
+        self.read = first + 8  # bytes, with those behind the end
+
+    def leave(self) -> Bits:
+        """[RANGE-6]: the plain bits that follow."""
+        last = int.from_bytes(self.window(self.read - 8), "big")
+        low = last - self.code
+        for count in range(1, 9):
+            unit = 2 ** (64 - 8 * count)
+            value = -(-low // unit) * unit
+            if value + unit <= low + self.range:
+                break
+        after = self.read - 8 + count
+        refuse_if(after > len(self.data), "truncated")
+        refuse_if(value != last // unit * unit, "non_canonical")
+        bits = Bits(self.data)
+        bits.at = 8 * after
+        return bits
+
+    def resume(self, bits: Bits) -> None:
+        """[RANGE-6]: symbols behind the plain bits."""
+        refuse_if(bits.field(-bits.at % 8) != 0, "reserved_bits")
+        self.start(bits.at // 8)
 
     def window(self, first: int) -> bytes:
         """8 bytes from ``first`` on, which may be behind the end."""
@@ -711,17 +736,11 @@ MASSES = (
     (67, 439, 290, 146, 48, 25, 25, 25, 25, 25, 25, 25, 25),
     (52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25),
     (42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25),
-    (29, 181, 263, 236, 178, 89, 25, 25, 25, 25, 25, 25, 25),
-    (25, 105, 222, 250, 207, 133, 55, 25, 25, 25, 25, 25, 25),
-    (25, 60, 164, 236, 229, 170, 94, 33, 25, 25, 25, 25, 25),
-    (25, 34, 112, 200, 232, 199, 132, 64, 25, 25, 25, 25, 25),
-    (25, 25, 73, 156, 216, 216, 166, 98, 42, 25, 25, 25, 25),
-    (25, 25, 46, 114, 186, 216, 191, 132, 70, 27, 25, 25, 25),
-    (25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25),
 )
 
 SEEN_LIMIT = 2048
-N = ((1, 1, 1, 64, 22, 14, 4, 1), (1, 8, 30, 28, 25, 8, 1, 1), (2, 4, 16, 50, 28, 2, 1, 1))  # [RLIST-7]
+FIRST_LENGTHS = (25, 48, 29, 6, 2)  # [RLIST-15]
+NEXT_LENGTHS = ((1, 1, 7, 36, 4, 1, 1), (1, 3, 30, 72, 12, 3, 1))  # after a level without entries, with entries
 NEAR = (12, 10, 8, 6, 5, 4, 3, 2)  # [RLIST-12]
 
 
@@ -736,7 +755,8 @@ class RangeLists:
         self.last_tail = 0
         self.seen: dict[int, tuple[int, int, int]] = {}  # token: times, last, class
         self.counts: dict[tuple[int, bool, int, int], tuple[int, int]] = {}
-        self.ordered: list[int] = []  # the tokens of seen, ascending
+        self.ordered: list[int] = []  # the tokens of seen, ascending, if the list is not too long for them
+        self.gone: set[int] = set()  # the same
         self.free = Left(range(vocab_size + 1), [])  # 1 for each id that is free
         self.weighed: Left | None = None  # if the prior is a table: the row for the list
 
@@ -746,13 +766,17 @@ class RangeLists:
         refuse_if(size > room, "limit_exceeded")
         self.entries += size
         self.coder.entries(self.entries)
-        self.ordered = sorted(self.seen)
+        self.ordered = sorted(self.seen) if size <= 512 else []
+        self.gone = set(self.ordered)
         self.free = Left(range(self.vocab_size + 1), self.ordered)
         if len(self.rows) == 5:
             self.weighed = Left(self.rows[bisect_right((31, 127, 511), size - 1)], self.ordered)
-        ids = list(range(size)) if size == self.vocab_size else self.ids(size)
-        codes = self.float_codes(size) if self.precision in FLOATS else self.log_codes(ids)
-        tail = self.tail() if self.rows and size < self.vocab_size else 0
+        if size > 128:
+            ids, codes, tail = self.long(size)
+        else:
+            ids = list(range(size)) if size == self.vocab_size else self.ids(size)
+            codes = self.float_codes(size) if self.precision in FLOATS else self.log_codes(ids)
+            tail = self.tail(size)
         found = make_list(self.precision, self.vocab_size, ids, codes, tail)
         self.remember(ids, codes)
         return found
@@ -773,8 +797,11 @@ class RangeLists:
     def ids(self, size: int) -> list[int]:
         """[RLIST-2]"""
         old = self.old_ids(size)
-        high = 1 << max(8, (self.vocab_size - 1).bit_length())
-        return sorted(old + self.set(0, high, size - len(old), size - len(old)))
+        return sorted(old + self.new_ids(size - len(old)))
+
+    def new_ids(self, n: int) -> list[int]:
+        """[RLIST-3]"""
+        return self.set(0, 1 << max(8, (self.vocab_size - 1).bit_length()), n, n)
 
     def set(self, low: int, high: int, n: int, total: int) -> list[int]:
         """[RLIST-3], SET: n free ids in [low, high), ascending; ``total`` is N."""
@@ -782,7 +809,7 @@ class RangeLists:
         if n == 0:
             return []
         if n == free:
-            return [id_ for id_ in range(low, end) if id_ not in self.seen]
+            return [id_ for id_ in range(low, end) if id_ not in self.gone]
         top = low == 0 and high > 256
         if self.weighed and n == 1:
             return [self.coder.id(self.weighed, low, end)]
@@ -797,7 +824,7 @@ class RangeLists:
         if self.weighed:
             g = share(self.weighed.between(low, mid), self.weighed.between(mid, end))
         elif top:
-            j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 15) - 1]
+            j, row = high.bit_length() - 9, MASSES[min(total.bit_length(), 8) - 1]
             g = share(sum(row[:j]), row[j] * (end - mid) // mid + 1)
         else:
             g = share(lower, upper)
@@ -820,7 +847,7 @@ class RangeLists:
     def old_ids(self, size: int) -> list[int]:
         """[RLIST-5]"""
         found: list[int] = []
-        free = self.vocab_size - len(self.seen)
+        free = self.vocab_size - len(self.ordered)
         for index, token in enumerate(self.ordered):
             to_come = size - len(found)
             if to_come == 0:
@@ -845,17 +872,11 @@ class RangeLists:
     def log_codes(self, ids: list[int]) -> list[int]:
         """[RLIST-7]"""
         size = len(ids)
-        numbers = self.walked(size) if size <= 128 else self.by_length(size)
+        numbers = self.walked(size)
         levels = [level for level, number in enumerate(numbers) if number > 0]
         left = [numbers[level] for level in levels]
         if levels == [0]:
             return [0] * size
-        if size > 1024:
-            weights = [max(1, (u << 16) // size) for u in left]
-            weights[left.index(max(left))] += 2**16 - sum(weights)
-            codes = [levels[self.coder.choose(weights)] for _ in ids]
-            refuse_if(Counter(codes) != dict(zip(levels, left, strict=True)), "non_canonical")
-            return codes
         before = accumulate(left, initial=0)
         rows = [F[min((b + u // 2).bit_length(), 7)] for b, u in zip(before, left, strict=False)]
         codes = []
@@ -867,7 +888,7 @@ class RangeLists:
         return codes
 
     def walked(self, size: int) -> list[int]:
-        """[RLIST-7], K <= 128: how many entries each level has."""
+        """[RLIST-7]: how many entries each level has."""
         s, level = steps(self.precision), 0
         numbers = [0] * (30 * 2**s + 1)
         for done in range(size):
@@ -876,26 +897,73 @@ class RangeLists:
             numbers[level] += 1
         return numbers
 
-    def by_length(self, size: int) -> list[int]:
-        """[RLIST-7], K > 128"""
-        highest, left = 30 * 2 ** steps(self.precision), size
-        numbers: list[int] = []
-        while left > 0 and len(numbers) < highest:
-            lengths = range(left.bit_length() + 1)
-            if not numbers:
-                weights = [(0, 80, 18, 4)[e] if e < 4 else 1 for e in lengths]
-            else:
-                p = numbers[-1].bit_length()
-                row = N[0 if p == 0 else 1 if p <= 2 else 2]
-                weights = [row[min(max(e - p, -3), 4) + 3] for e in lengths]
-            e = self.coder.choose(weights)
-            a = 2 ** (e - 1) if e > 0 else 0
-            numbers.append(a + self.coder.uniform(min(2**e - 1, left) - a + 1))
-            left -= numbers[-1]
-        return numbers + [0] * (highest - len(numbers)) + [left]
+    def long(self, size: int) -> tuple[list[int], list[int], int]:
+        """[RLIST-13]: ids, codes and tail."""
+        old = self.old_ids(size) if size < self.vocab_size else self.ordered
+        new = range(self.vocab_size) if size == self.vocab_size else []
+        n = size - len(old) if size < self.vocab_size else 0
+        gaps = n > 128 and self.vocab_size - len(self.ordered) > 1024 and not self.weighed
+        if not gaps:
+            new = new or self.new_ids(n)
+        lengths = [] if self.precision in FLOATS else self.lengths(size)
+        tail = self.tail(size)
+        bits = self.coder.leave()
+        if gaps:
+            new = self.by_gaps(bits, n)
+        if self.precision in FLOATS:
+            codes = bits.fields(size, FLOATS[self.precision][0])
+        else:
+            codes = by_codewords(bits, size, lengths) if lengths != [0] else [0] * size
+            refuse_if(lengths != huffman(codes), "non_canonical")
+        self.coder.resume(bits)
+        return sorted({*old, *new}), codes, tail
 
-    def tail(self) -> int:
+    def by_gaps(self, bits: Bits, n: int) -> list[int]:
+        """[RLIST-14]: n free ids."""
+        free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
+        f = len(free)
+        m = f - n if 2 * n > f else n
+        mean, position = f // (2 * max(m, 1)), -1
+        found = set()
+        for _ in range(m):
+            k = (9 * mean >> 8).bit_length()
+            q = 0
+            while bits.field(1) == 0:
+                q += 1
+                refuse_if(q > 26 - k, "bad_list")
+            g = (q << k) + bits.field(k) if q < 6 else (5 + 2 ** (q - 6) << k) + bits.field(k + q - 6)
+            position += 1 + g
+            refuse_if(position >= f, "bad_list")
+            mean += min(g, (mean >> 1) + 8) - (mean >> 4)
+            found.add(position)
+        return [id_ for i, id_ in enumerate(free) if (i in found) == (m == n)]
+
+    def lengths(self, size: int) -> list[int]:
+        """[RLIST-15]: l"""
+        found: list[int] = []
+        left = 2**14
+        while left > 0:
+            if len(found) == 30 * 2 ** steps(self.precision):
+                refuse_if(left & (left - 1) != 0, "non_canonical")
+                return [*found, 15 - left.bit_length()]
+            weights = [1]
+            if not found:
+                rank = min(size.bit_length(), 11)
+                weights += [FIRST_LENGTHS[rank - x] if 0 <= rank - x < 5 else 1 for x in range(1, 15)]
+            else:
+                last, row = next(x for x in reversed(found) if x > 0), NEXT_LENGTHS[found[-1] > 0]
+                weights = [12 if found[-1] > 0 else 80]
+                weights += [row[min(max(x - last, -3), 3) + 3] if 2 ** (14 - x) <= left else 0 for x in range(1, 15)]
+            found.append(self.coder.choose(weights))
+            if found == [0]:
+                break
+            left -= 2 ** (14 - found[-1]) if found[-1] > 0 else 0
+        return found
+
+    def tail(self, size: int) -> int:
         """[RLIST-12]"""
+        if not self.rows or size == self.vocab_size:
+            return 0
         if self.lists == 0:
             found = 1 + self.coder.uniform(31) if self.coder.chance(1, 2) else 0
         else:
@@ -908,15 +976,47 @@ class RangeLists:
         """[RLIST-8]"""
         self.lists += 1
         self.last_size = size = len(ids)
+        if size > 512:
+            return
         if len(self.seen) + size > SEEN_LIMIT:
             self.seen = {}
-        if size > SEEN_LIMIT:
-            return
         z = sorted(codes)
         for id_, code in zip(ids, codes, strict=True):
             times, _, class_ = self.seen.get(id_, (0, 0, 2))
             now = 0 if code <= z[size // 8] else 1 if code <= z[size // 2] else 2
             self.seen[id_] = (times + 1, self.lists, min(class_, now))
+
+
+def by_codewords(bits: Bits, size: int, lengths: list[int]) -> list[int]:
+    """[RLIST-15]: ``size`` codes."""
+    codewords, number, before = {}, 0, 0
+    for length, code in sorted((length, code) for code, length in enumerate(lengths) if length > 0):
+        number <<= length - before
+        codewords[length, number] = code
+        number, before = number + 1, length
+    found = []
+    for _ in range(size):
+        word, length = bits.field(1), 1
+        while (length, word) not in codewords:
+            word, length = 2 * word + bits.field(1), length + 1
+        found.append(codewords[length, word])
+    return found
+
+
+def huffman(codes: list[int]) -> list[int]:
+    """[RLIST-15]: the l that belong to a list's codes."""
+    numbers = Counter(codes)
+    nodes = [(max(numbers[code], -(-len(codes) // 1024)), i, [code]) for i, code in enumerate(sorted(numbers))]
+    lengths = [0] * (max(numbers) + 1)
+    made = len(nodes)
+    while len(nodes) > 1:
+        nodes.sort()
+        (a, _, below), (b, _, above), *nodes = nodes
+        for code in below + above:
+            lengths[code] += 1
+        nodes.append((a + b, made, below + above))
+        made += 1
+    return lengths
 
 
 def indexed(index: int, n: int, free: int) -> list[int]:

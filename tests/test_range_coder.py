@@ -101,3 +101,40 @@ def test_bytes_after_the_end_and_missing_bytes():
                 decoder.take(decoder.peek(256), 1)
             decoder.finish()
         assert caught.value.code is code
+
+
+@settings(deadline=None)
+@given(st.lists(symbols(), min_size=1, max_size=40), st.binary(max_size=20), st.lists(symbols(), max_size=40))
+def test_any_bytes_may_follow_symbols_that_were_left(before, plain, after):
+    out = RangeEncoder()
+    for start, size, total in before:
+        out.put(start, size, total)
+    out.leave()
+    out.resume(plain)
+    for start, size, total in after:
+        out.put(start, size, total)
+    data = out.finish()
+    decoder = RangeDecoder(data)
+    for start, size, total in before:
+        assert start <= decoder.peek(total) < start + size
+        decoder.take(start, size)
+    first = decoder.leave()
+    assert data[first : first + len(plain)] == plain
+    assert first <= len(written(before)) + 2
+    decoder.resume(first + len(plain))
+    for start, size, total in after:
+        assert start <= decoder.peek(total) < start + size
+        decoder.take(start, size)
+    decoder.finish()
+    for short in range(first):
+        with pytest.raises(DecodeError):
+            left_early(data[:short], before)
+
+
+def left_early(data, content):
+    decoder = RangeDecoder(data)
+    for start, size, total in content:
+        if not start <= decoder.peek(total) < start + size:
+            raise DecodeError(ErrorCode.NON_CANONICAL, "another symbol")
+        decoder.take(start, size)
+    decoder.leave()

@@ -83,7 +83,8 @@ class DeviceSession(Session):
             self._check_prompt(prompt, self.welcome)
         self._send(prompt)
         self._set_prefix(known, prompt.tokens)
-        self._choice = self.proposals = self.open_draft = None
+        self._choice = None
+        self._end_round()
 
     def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
         """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
@@ -123,7 +124,8 @@ class DeviceSession(Session):
         self._grow_prefix((token,))
         ends = self.welcome is not None and token in self.welcome.eos_tokens
         self.state = State.ENDED if ends else State.IDLE
-        self._choice, self.proposals, self.open_draft = index, None, None
+        self._choice = index
+        self._end_round()
         return token
 
     def ask_more(self) -> More:
@@ -252,7 +254,7 @@ class DeviceSession(Session):
             )
         tokens = verdict.tokens(draft.tree)
         self._grow_prefix(tokens)
-        self.open_draft, self._waiting = None, (self.round, 0)
+        self._end_round()
         return [VerdictReceived(draft, verdict, tokens)]
 
     def _handle_proposals(self, message: Proposals, draft: Draft) -> list[Event]:
@@ -264,6 +266,10 @@ class DeviceSession(Session):
             raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
         self.proposals, self._waiting = message, (message.round, message.batch + 1)
         return [ProposalsReceived(draft, message, tokens)]
+
+    def _end_round(self) -> None:
+        self.open_draft = self.proposals = None
+        self._waiting = (self.round, 0)
 
     def _check_rejection(self, message: Proposals | AskList, draft: Draft) -> None:
         """Refuse an answer that rejects a token the open draft has not."""

@@ -13,6 +13,9 @@ from functools import lru_cache
 from itertools import accumulate
 from math import comb
 
+import numpy as np
+
+from tslt_wire.plain_bits import Plain
 from tslt_wire.range_coder import Coder
 from tslt_wire.weighed_ids import WeighedIds, code_one
 
@@ -39,13 +42,6 @@ OCTAVE_MASSES: tuple[tuple[int, ...], ...] = (
     (67, 439, 290, 146, 48, 25, 25, 25, 25, 25, 25, 25, 25),
     (52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25),
     (42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25),
-    (29, 181, 263, 236, 178, 89, 25, 25, 25, 25, 25, 25, 25),
-    (25, 105, 222, 250, 207, 133, 55, 25, 25, 25, 25, 25, 25),
-    (25, 60, 164, 236, 229, 170, 94, 33, 25, 25, 25, 25, 25),
-    (25, 34, 112, 200, 232, 199, 132, 64, 25, 25, 25, 25, 25),
-    (25, 25, 73, 156, 216, 216, 166, 98, 42, 25, 25, 25, 25),
-    (25, 25, 46, 114, 186, 216, 191, 132, 70, 27, 25, 25, 25),
-    (25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25),
 )
 """Expected part of a list's ids below 2**8, then in each octave above; by bitlen of the list's size."""
 _SHARES = 1 << SHARE_BITS
@@ -212,3 +208,33 @@ def _leaf(coder: Coder, free: FreeIds, low: int, size: int, n: int, ids: Sequenc
             rank -= 1
         ranks.reverse()
     return [free.nth(low, rank) for rank in ranks]
+
+
+def code_gaps(plain: Plain, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()) -> list[int]:
+    """Code ``count`` ids as ``code_ids`` does, as places among the free ones, or those that are not listed."""
+    free = FreeIds(vocab_size, excluded)
+    total = free.count(0, vocab_size)
+    if count == total:
+        return free.all(0, vocab_size)
+    places = _places(ids, excluded, vocab_size)
+    if 2 * count <= total:
+        places = plain.gaps(places, count, total)
+    else:
+        others = _others(places, total) if places else places
+        places = _others(plain.gaps(others, total - count, total), total)
+    if not excluded:
+        return places
+    every = np.delete(np.arange(vocab_size), np.asarray(excluded))
+    return list(every[places].tolist())
+
+
+def _places(ids: Sequence[int], excluded: Sequence[int], vocab_size: int) -> list[int]:
+    """How many free ids come before each of ``ids``."""
+    if not excluded or not ids:
+        return list(ids)
+    return list((np.asarray(ids) - np.searchsorted(np.asarray(excluded), np.asarray(ids))).tolist())
+
+
+def _others(places: Sequence[int], total: int) -> list[int]:
+    """All numbers below ``total`` that are not in ``places``."""
+    return list(np.delete(np.arange(total), np.asarray(places, dtype=np.int64)).tolist())

@@ -7,15 +7,14 @@ Everything is described once, for both directions (``range_coder.Coder``), in in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from itertools import accumulate
 
 import numpy as np
 
 from tslt_wire.distribution import TAIL_PARTS, SparseDistribution
 from tslt_wire.errors import DecodeError, ErrorCode
-from tslt_wire.id_model import code_ids
+from tslt_wire.id_model import code_gaps, code_ids
 from tslt_wire.precision import Precision
+from tslt_wire.prefix_code import code_lengths, prefix_lengths
 from tslt_wire.profile import Profile
 from tslt_wire.range_coder import Coder
 from tslt_wire.weighed_ids import WeighedIds
@@ -37,17 +36,8 @@ FREE_ENTRIES = 256
 ENTRIES_A_BYTE = 8
 """Entries beyond FREE_ENTRIES need a byte for every so many.  Real lists have 1 to 3; without this rule a few bytes
 could say "everything, all equal" and keep a decoder busy for seconds."""
-WALKED = 128
-"""Lists with more entries say how many have each code by bit lengths: time stays in proportion to the codes."""
-FIRST_LENGTH = (0, 80, 18, 4, 1)
-"""Weights of the bit length of how many entries have code 0; the last one is for all longer ones."""
-NEXT_LENGTH = ((1, 1, 1, 64, 22, 14, 4, 1), (1, 8, 30, 28, 25, 8, 1, 1), (2, 4, 16, 50, 28, 2, 1, 1))
-"""Weights of the bit length of the next number less that of the last one, -3 to 4; a row for the last one's bit length:
-0, 1 or 2, more."""
-LARGE_BITS = 16
-"""Those frequencies sum to 2**16."""
-LARGE = 1024
-"""Lists with more entries are coded with fixed frequencies of codes: time stays in proportion to the entries."""
+LONG = 128
+"""Lists with more entries have their codes, and if so many ids are new these too, in plain bits."""
 HIT_PRIOR = (
     ((4, 3, 3), (10, 10, 9)),
     ((5, 4, 3), (15, 13, 10)),
@@ -60,6 +50,10 @@ TAIL_NEAR = (12, 10, 8, 6, 5, 4, 3, 2)
 """Weights of a tail by its distance to that of the list before, if neither is 0."""
 TAIL_NONE = (160, 30)
 """Weight of no tail, after a list that had none and after one that had one."""
+FEW_IDS = 1024
+"""If no more ids are free, sets of them are quick to code, and often so dense that gaps would cost more."""
+SHARED = 512
+"""Longer lists know nothing of each other: that would take most of their time and give little."""
 MAX_SEEN = 2048
 """Most tokens that a frame remembers: what a list costs in time must not grow with the lists before it."""
 HIT_PRIOR_LOOKS = 32
@@ -97,14 +91,18 @@ class ListModel:
             raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
         self._entries += size
         coder.promise(-(-max(0, self._entries - FREE_ENTRIES) // ENTRIES_A_BYTE))
-        ids = self._code_ids(q.ids.tolist() if q is not None else [], size)
-        values = q.codes.tolist() if q is not None else []
-        if self._precision.is_log:
-            codes = code_levels(coder, values, ids, self._precision)
+        given, values = (q.ids.tolist(), q.codes.tolist()) if q is not None else ([], [])
+        tail = q.tail if q is not None else 0
+        if size > LONG:
+            ids, codes, tail = self._code_long(given, values, tail, size)
         else:
-            total = 1 << self._precision.code_bits
-            codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
-        tail = self._code_tail(q.tail if q is not None else 0) if self._prior and size < vocab_size else 0
+            ids = self._code_ids(given, size)
+            if self._precision.is_log:
+                codes = code_levels(coder, values, ids, self._precision)
+            else:
+                total = 1 << self._precision.code_bits
+                codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
+            tail = self._code_tail(tail, size)
         if q is None:
             try:
                 q = SparseDistribution(
@@ -144,15 +142,21 @@ class ListModel:
     # ------------------------------------------------------------------------------------------------------------- ids
 
     def _code_ids(self, ids: list[int], size: int) -> list[int]:
-        coder, vocab_size = self._coder, self._vocab_size
-        if size == vocab_size:
-            return list(range(vocab_size))
-        if not self._seen:
-            return code_ids(coder, ids, size, vocab_size, (), self._expected(size, ()))
+        if size == self._vocab_size:
+            return list(range(size))
+        seen, old, new = self._code_old(ids, size)
+        new = code_ids(self._coder, new, size - len(old), self._vocab_size, seen, self._expected(size, seen))
+        return sorted(old + new) if old else new
+
+    def _code_old(self, ids: list[int], size: int) -> tuple[list[int], list[int], list[int]]:
+        """Code which of the tokens seen so far are listed: all of these, those that are, other ids of the list."""
+        if not self._seen or size > SHARED:
+            return [], [], ids
+        coder = self._coder
         seen = sorted(self._seen)
         listed = set(ids)
         old: list[int] = []
-        fresh = vocab_size - len(seen)
+        fresh = self._vocab_size - len(seen)
         for i, token in enumerate(seen):
             wanted = size - len(old)
             if wanted == 0:
@@ -168,10 +172,7 @@ class ListModel:
             count[1] += HIT_STEP
             if count[1] > HIT_LOOKS:
                 count[0], count[1] = (count[0] + 1) >> 1, (count[1] >> 1) + 1
-        new = code_ids(
-            coder, sorted(listed.difference(seen)), size - len(old), vocab_size, seen, self._expected(size, seen)
-        )
-        return sorted(old + new)
+        return seen, old, sorted(listed.difference(seen))
 
     def _expected(self, size: int, excluded: Sequence[int]) -> WeighedIds | None:
         return self._prior.expected(size, excluded) if self._prior is not None else None
@@ -182,9 +183,12 @@ class ListModel:
         key = (min(times, 4), int(last == self._lists), rank, min(self._lists, 3))
         return self._hits.setdefault(key, [HIT_PRIOR[key[0] - 1][key[1]][rank], HIT_PRIOR_LOOKS])
 
-    def _code_tail(self, tail: int) -> int:
-        """Code a tail, which is likely to be near that of the list before."""
+    def _code_tail(self, tail: int, size: int) -> int:
+        """Code a tail, which is likely to be near that of the list before; a list of all ids, or without a prior, has
+        none."""
         last, coder = self._tail, self._coder
+        if not self._prior or size == self._vocab_size:
+            return 0
         if not self._lists:
             self._tail = coder.uniform(tail - 1, TAIL_PARTS - 1) + 1 if coder.chance(int(tail > 0), 1, 2) else 0
         else:
@@ -193,13 +197,44 @@ class ListModel:
             self._tail = coder.choose(tail, weights, sum(weights))
         return self._tail
 
+    # ------------------------------------------------------------------------------------------------------ long lists
+
+    def _code_long(self, given: list[int], values: list[int], tail: int, size: int) -> tuple[list[int], list[int], int]:
+        """Ids, codes and tail; all that has symbols first, then the plain bits."""
+        coder, vocab_size = self._coder, self._vocab_size
+        seen, old, new = self._code_old(given, size) if size < vocab_size else ([], [], [])
+        count, expected = size - len(old), self._expected(size, seen)
+        gaps = size < vocab_size and count > LONG and vocab_size - len(seen) > FEW_IDS and expected is None
+        if size < vocab_size and not gaps:
+            new = code_ids(coder, new, count, vocab_size, seen, expected)
+        lengths: list[int] = []
+        if self._precision.is_log:
+            if values:
+                lengths = prefix_lengths(np.bincount(values).tolist(), size)
+            lengths = code_lengths(coder, lengths, size, self._precision.max_code)
+        tail = self._code_tail(tail, size)
+        plain = coder.leave()
+        if gaps:
+            new = code_gaps(plain, new, count, vocab_size, seen)
+        if not lengths:
+            codes = plain.fields(values, size, self._precision.code_bits)
+        elif len(lengths) == 1:
+            codes = [0] * size
+        else:
+            codes = plain.symbols(values, size, lengths)
+            if coder.reads and prefix_lengths(np.bincount(codes).tolist(), size) != lengths:
+                raise DecodeError(ErrorCode.NON_CANONICAL, "the list has not the numbers of codes its lengths are for")
+        coder.resume()
+        ids = list(range(size)) if size == vocab_size else sorted(old + new) if old else new
+        return ids, codes, tail
+
     def _learn(self, ids: Sequence[int], codes: Sequence[int]) -> None:
         self._lists += 1
-        order = sorted(codes)
+        if len(ids) > SHARED:
+            return
         if len(self._seen) + len(ids) > MAX_SEEN:
             self._seen.clear()
-        if len(ids) > MAX_SEEN:
-            return
+        order = sorted(codes)
         eighth, half = order[len(order) // 8], order[len(order) // 2]
         for token, code in zip(ids, codes, strict=True):
             rank = 0 if code <= eighth else 1 if code <= half else 2
@@ -217,36 +252,23 @@ def code_levels(coder: Coder, codes: Sequence[int], ids: Sequence[int], precisio
     levels = [code for code, count in enumerate(counts) if count]
     if len(levels) == 1:
         return [0] * size
-    if size > LARGE:
-        return _large(coder, codes, size, levels, [counts[code] for code in levels])
     left = [counts[code] for code in levels]
     index = {code: i for i, code in enumerate(levels)}
     rows = [AFFINITY[c] for c in rank_classes(left)]
-    # A column of weights for each class of ids, and its sum; each entry takes its row once from every column.
-    columns = [[n * row[o] for n, row in zip(left, rows, strict=True)] for o in range(len(AFFINITY[0]))]
-    totals = [sum(column) for column in columns]
     found: list[int] = []
+    octave, weights, total = -1, [0] * len(left), 0
     for i, token in enumerate(ids):
-        o = octave_class(token)
-        k = coder.choose(index[codes[i]] if codes else 0, columns[o], totals[o])
-        for o, part in enumerate(rows[k]):
-            columns[o][k] -= part
-            totals[o] -= part
+        # Ids ascend, and so do their classes: the weights of one class at a time are enough.
+        if octave_class(token) != octave:
+            octave = octave_class(token)
+            weights = [n * row[octave] for n, row in zip(left, rows, strict=True)]
+            total = sum(weights)
+        k = coder.choose(index[codes[i]] if codes else 0, weights, total)
+        left[k] -= 1
+        weights[k] -= rows[k][octave]
+        total -= rows[k][octave]
         found.append(levels[k])
     return found
-
-
-def _large(coder: Coder, codes: Sequence[int], size: int, levels: list[int], counts: list[int]) -> list[int]:
-    """Codes of a list so long that frequencies that stay as they are cost nothing."""
-    # Of 2**16, so that a native decoder need not divide; the largest makes up for what rounding took or gave.
-    weights = [max(1, (count << LARGE_BITS) // size) for count in counts]
-    weights[counts.index(max(counts))] += (1 << LARGE_BITS) - sum(weights)
-    starts = [0, *accumulate(weights)]
-    index = {code: i for i, code in enumerate(levels)}
-    found = [coder.locate(index[codes[i]] if codes else 0, starts) for i in range(size)]
-    if np.bincount(found, minlength=len(levels)).tolist() != counts:
-        raise DecodeError(ErrorCode.NON_CANONICAL, "the list has not the numbers of codes that it starts with")
-    return [levels[i] for i in found]
 
 
 def rank_classes(counts: Sequence[int]) -> list[int]:
@@ -271,37 +293,17 @@ def _code_counts(coder: Coder, codes: Sequence[int], size: int, precision: Preci
     given = list(counts)
     for code in codes:
         given[code] += 1
-    count = _by_length if size > WALKED else partial(_by_steps, double=2 * precision.steps_per_octave)
-    left, last = size, None
+    left, double = size, 2 * precision.steps_per_octave
     for level in range(highest):
-        counts[level] = last = count(coder, given[level], left, size, last)
-        left -= last
+        found = 0 if level else 1
+        while found < left:
+            done = size - left + found
+            if not coder.chance(int(given[level] > found), done + 1, done + 1 + double):
+                break
+            found += 1
+        counts[level] = found
+        left -= found
         if not left:
             return counts
     counts[highest] = left
     return counts
-
-
-def _by_steps(coder: Coder, count: int, left: int, size: int, last: int | None, *, double: int) -> int:
-    """Walk up: one step for each entry of the level, and one to go on."""
-    found = 0 if last is not None else 1
-    while found < left:
-        done = size - left + found
-        if not coder.chance(int(count > found), done + 1, done + 1 + double):
-            break
-        found += 1
-    return found
-
-
-def _by_length(coder: Coder, count: int, left: int, size: int, last: int | None) -> int:
-    """Bit length of the number, then which of that length: a few steps, however many entries."""
-    most = left.bit_length()
-    if last is None:
-        weights = [FIRST_LENGTH[min(bits, len(FIRST_LENGTH) - 1)] for bits in range(most + 1)]
-    else:
-        before = last.bit_length()
-        row = NEXT_LENGTH[min((before + 1) // 2, len(NEXT_LENGTH) - 1)]
-        weights = [row[min(max(bits - before, -3), 4) + 3] for bits in range(most + 1)]
-    bits = coder.choose(count.bit_length(), weights, sum(weights))
-    low = 1 << bits >> 1
-    return low + coder.uniform(count - low, min((1 << bits) - 1, left) - low + 1)

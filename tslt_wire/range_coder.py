@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.plain_bits import Plain, PlainReader, PlainWriter
 
 _TOP = 64
 _LOW = 1 << 56
@@ -25,6 +26,16 @@ def ending(low: int, span: int) -> tuple[int, int]:
         shift = _TOP - 8 * count
         value = -(-low >> shift) << shift
         if value < low + span:
+            return count, value
+    return WINDOW_BYTES, low
+
+
+def closed_ending(low: int, span: int) -> tuple[int, int]:
+    """Return the same of endings that stay in the interval whatever bytes follow."""
+    for count in range(1, WINDOW_BYTES):
+        shift = _TOP - 8 * count
+        value = -(-low >> shift) << shift
+        if value + (1 << shift) <= low + span:
             return count, value
     return WINDOW_BYTES, low
 
@@ -57,6 +68,18 @@ class RangeEncoder:
             at -= 1
         self._out[at] += 1
 
+    def leave(self) -> None:
+        """End the symbols so that any bytes may follow; ``resume`` says which."""
+        count, value = closed_ending(self._low, self._range)
+        if value > _MASK:
+            self._carry()
+        self._out += (value & _MASK).to_bytes(WINDOW_BYTES, "big")[:count]
+
+    def resume(self, plain: bytes) -> None:
+        """Go on with symbols behind ``plain``."""
+        self._out += plain
+        self._low, self._range = 0, _MASK
+
     def finish(self, least: int = 0) -> bytes:
         """Everything, in the fewest bytes that are at least ``least``; zero bytes at the end change nothing."""
         count, value = ending(self._low, self._range)
@@ -69,12 +92,27 @@ class RangeDecoder:
     """Reads symbols from bytes; every method raises DecodeError for bytes that no encoder writes."""
 
     def __init__(self, data: bytes | memoryview) -> None:
-        self._data = bytes(data)
-        self._code = int.from_bytes(self._data[:WINDOW_BYTES].ljust(WINDOW_BYTES, b"\0"), "big")
+        self.data = bytes(data)
+        self._size = 1
+        self.resume(0)
+
+    def resume(self, first: int) -> None:
+        """Go on with symbols at the byte ``first``."""
+        self._at = first + WINDOW_BYTES
+        self._code = int.from_bytes(self.data[first : self._at].ljust(WINDOW_BYTES, b"\0"), "big")
         self._window = self._code
         self._range = _MASK
-        self._at = WINDOW_BYTES
-        self._size = 1
+
+    def leave(self) -> int:
+        """Return the byte behind the symbols; they must have ended as ``RangeEncoder.leave`` ends them."""
+        low = self._window - self._code
+        count, value = closed_ending(low, self._range)
+        first = self._at - WINDOW_BYTES + count
+        if first > len(self.data):
+            raise DecodeError(ErrorCode.TRUNCATED, "the bytes end before the symbols do")
+        if (value ^ self._window) >> _TOP - 8 * count:
+            raise DecodeError(ErrorCode.NON_CANONICAL, "these symbols have another encoding")
+        return first
 
     def peek(self, total: int) -> int:
         """Which of ``total`` parts the next symbol is in; ``take`` must follow."""
@@ -88,9 +126,9 @@ class RangeDecoder:
         """Go past the symbol ``[start, start + size)``, which ``peek`` was in."""
         code, span = self._code - self._size * start, self._size * size
         while span < _LOW:
-            if self._at >= len(self._data) + WINDOW_BYTES:
+            if self._at >= len(self.data) + WINDOW_BYTES:
                 raise DecodeError(ErrorCode.TRUNCATED, "the bytes end before the symbols do")
-            byte = self._data[self._at] if self._at < len(self._data) else 0
+            byte = self.data[self._at] if self._at < len(self.data) else 0
             self._at += 1
             code = code << 8 | byte
             self._window = (self._window << 8 | byte) & _MASK
@@ -107,15 +145,15 @@ class RangeDecoder:
 
     def __len__(self) -> int:
         """Bytes there are."""
-        return len(self._data)
+        return len(self.data)
 
     def finish(self, least: int = 0) -> None:
         """Check that the bytes are the one encoding, of at least ``least`` bytes, of the symbols that were read."""
         count, value = ending(self._window - self._code, self._range)
         size = max(self._at - WINDOW_BYTES + count, least)
-        if len(self._data) > size:
-            raise DecodeError(ErrorCode.TRAILING_BYTES, f"{len(self._data) - size} bytes follow the last symbol")
-        if len(self._data) < size or value != self._window or any(self._data[self._at :]):
+        if len(self.data) > size:
+            raise DecodeError(ErrorCode.TRAILING_BYTES, f"{len(self.data) - size} bytes follow the last symbol")
+        if len(self.data) < size or value != self._window or any(self.data[self._at :]):
             raise DecodeError(ErrorCode.NON_CANONICAL, "these symbols have another encoding")
 
 
@@ -148,6 +186,14 @@ class Coder:
         """Code a value that is ``part(value)``, start and size, of ``total``; ``find`` says which one a part is in."""
         raise NotImplementedError
 
+    def leave(self) -> Plain:
+        """End the symbols for now: plain bits follow, until ``resume``."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """End the plain bits: symbols follow, if anything does."""
+        raise NotImplementedError
+
     def promise(self, least: int) -> None:
         """Say that there will be at least ``least`` bytes; a reader refuses at once if there are fewer."""
         raise NotImplementedError
@@ -160,7 +206,18 @@ class Writer(Coder):
 
     def __init__(self) -> None:
         self.encoder = RangeEncoder()
+        self._plain = PlainWriter()
         self._least = 0
+
+    def leave(self) -> Plain:
+        """See Coder.leave."""
+        self.encoder.leave()
+        self._plain = PlainWriter()
+        return self._plain
+
+    def resume(self) -> None:
+        """See Coder.resume."""
+        self.encoder.resume(self._plain.finish())
 
     def promise(self, least: int) -> None:
         """See Coder.promise."""
@@ -207,7 +264,17 @@ class Reader(Coder):
 
     def __init__(self, data: bytes | memoryview) -> None:
         self.decoder = RangeDecoder(data)
+        self._plain = PlainReader(self.decoder.data, 0)
         self._least = 0
+
+    def leave(self) -> Plain:
+        """See Coder.leave."""
+        self._plain = PlainReader(self.decoder.data, self.decoder.leave())
+        return self._plain
+
+    def resume(self) -> None:
+        """See Coder.resume."""
+        self.decoder.resume(self._plain.finish())
 
     def promise(self, least: int) -> None:
         """See Coder.promise."""

@@ -16,7 +16,7 @@ from tslt_wire.tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
 SIZES = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 127, 128, 129, 255, 256, 257, 264, 265)
-LONG_SIZES = (320, 2048, 2049, 4096, 4097)
+LONG_SIZES = (128, 129, 320, 512, 513, 4096)
 FULL_UP_TO = 5000
 """Vocabularies up to this size have lists of all tokens, too; longer ones take long to read."""
 NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1)

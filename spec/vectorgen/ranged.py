@@ -13,7 +13,7 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.tools import Case, Group, Json, list_value, make_list, message_value
 from tslt_wire.id_model import code_ids
-from tslt_wire.list_range import MAX_SEEN, ListModel
+from tslt_wire.list_range import MAX_SEEN, SHARED
 from tslt_wire.range_coder import Writer
 
 FLOATS = {"f32": 0xC0200000, "f16": 0xC100, "bf16": 0xC020}
@@ -53,6 +53,8 @@ def build_lists() -> list[Json]:
         (10, (1, 3, 9, 10)),
         (257, (1, 16, 256, 257)),
         (512, (16, 128, 129, 320)),
+        (1024, (129, 512)),
+        (1025, (129, 512)),
         (4096, (32, 320)),
         (5000, (1024, 1025, 4096)),
         (32000, (1, 16, 32, 33, 64, 320)),
@@ -61,7 +63,11 @@ def build_lists() -> list[Json]:
         (1 << 20, (3, 64)),
     ):
         for precision in tw.Precision:
-            if vocab_size in (257, 512, 4096, 5000, 128256, 1 << 20) and precision not in ("log2/1", "log2/4", "f16"):
+            if vocab_size in (257, 512, 1024, 1025, 4096, 5000, 128256, 1 << 20) and precision not in (
+                "log2/1",
+                "log2/4",
+                "f16",
+            ):
                 continue
             group = _group(vocab_size, precision)
             groups.append(group)
@@ -86,7 +92,7 @@ def build_lists() -> list[Json]:
 
 
 def _huge_list() -> Group:
-    """A list so long that the last row of the masses is used, with a gap in every octave of its ids."""
+    """Nearly all of the first ids and two far from them: gaps of 0, then two of many bits."""
     group = _group(1 << 20, "log2/0")
     gaps = {9, 300, 700, *(1000 + (1 << bits) for bits in range(9, 14))}
     ids = sorted(set(range(17000)) - gaps | {40000, (1 << 20) - 1})
@@ -114,15 +120,6 @@ def _group(vocab_size: int, precision: str, **limits: int) -> Group:
     return Group(profile, tw.decode_list, limits)
 
 
-class _FirstLevel(Writer):
-    """Writes the first index wherever an index is found by running sums."""
-
-    def locate(self, value: int, starts: Sequence[int]) -> int:
-        """Write 0, and say that it was ``value``."""
-        super().locate(0, starts)
-        return value
-
-
 def _bad_lists() -> list[Group]:
     group = _group(32000, "log2/1")
     good = tw.encode_list(some_list(32000, "log2/1", 32), group.profile)
@@ -145,15 +142,9 @@ def _bad_lists() -> list[Group]:
         ("padding", "a byte at the end that is not 0", full[:-1] + b"\x01", "non_canonical"),
     ):
         flat.refuse(f"range/list/2000/log2-1/flat-{label}", note, data, error)
-    long = _group(4097, "log2/0")
-    first = _FirstLevel()
-    nearly = make_list(4097, "log2/0", range(4097), [0] * 4096 + [1])
-    ListModel(first, long.profile, tw.Precision.LOG2_0).code(nearly, 4097)
-    note = "4,096 codes 0 and one 1 are announced, 4,097 codes 0 follow"
-    long.refuse("range/list/4097/log2-0/other-numbers", note, first.finish(), "non_canonical", "full")
     limited = _group(32000, "log2/1", max_entries=31)
     limited.refuse("range/list/32000/log2-1/limit", "32 entries of 31", good, "limit_exceeded")
-    groups = [group, flat, long, limited]
+    groups = [group, flat, limited]
     for precision, bad in (("f32", 0x80000000), ("f16", 0xFC00), ("bf16", 1)):
         floats = _group(10, precision)
         bits = 32 if precision == "f32" else 16
@@ -198,26 +189,29 @@ def build_frames() -> list[Json]:
         data = tw.encode(empty, group.profile)
         group.add(Case(f"range/frame/{vocab_size}/empty", "no tokens", data, message_value(empty), None, ()))
     _bad_frames(groups[2])
-    groups += [_forgetting(size, second) for size, second in ((MAX_SEEN, 2), (MAX_SEEN + 1, 2))]
-    groups += [_forgetting(MAX_SEEN - 48, second) for second in (48, 49)]
+    groups += [_forgetting((SHARED,) * (MAX_SEEN // SHARED - 1) + (SHARED - 48, second, 3)) for second in (48, 49)]
+    groups += [_forgetting((size, 5, size, 3)) for size in (SHARED, SHARED + 1)]
     return [group.to_json() for group in groups]
 
 
-def _forgetting(vocab_size: int, second: int) -> Group:
-    """A chain whose lists have all tokens, ``second`` of them, 3 of them: about as many as a frame remembers."""
+def _forgetting(sizes: Sequence[int]) -> Group:
+    """A chain whose lists have other tokens each, but for the last one, which has some of the first one's."""
+    vocab_size = sum(sizes)
     group = Group(tw.Profile(vocab_size=vocab_size, entropy="range"), tw.decode)
-    lists = {}
-    for parent, ids in ((-1, range(vocab_size)), (0, range(7, 7 + second)), (1, range(8, 11))):
-        lists[parent] = make_list(vocab_size, "log2/0", ids, [0] * len(ids))
+    lists, first = {}, 0
+    for parent, size in enumerate(sizes, -1):
+        ids = range(first, first + size) if parent < len(sizes) - 2 else range(7, 7 + size)
+        lists[parent] = make_list(vocab_size, "log2/0", ids, [0] * size)
+        first += size
     draft = tw.Draft(
         round=7,
         prefix_length=120,
         prefix_hash=0xBEEF,
-        tree=tw.TokenTree.chain([0, 7, 8]),
+        tree=tw.TokenTree.chain([int(q.ids[0]) for q in lists.values()]),
         evidence=tw.ListEvidence(lists),
     )
-    note = f"lists of {vocab_size}, {second} and 3 tokens; {MAX_SEEN} are remembered"
-    id_ = f"range/frame/{vocab_size}/remember-{second}"
+    note = f"lists of {', '.join(map(str, sizes))} tokens; {MAX_SEEN} are remembered, of lists of up to {SHARED}"
+    id_ = f"range/frame/{vocab_size}/remember-{sizes[-2]}"
     group.add(Case(id_, note, tw.encode(draft, group.profile), message_value(draft), None, ()))
     return group
 

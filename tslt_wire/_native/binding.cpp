@@ -173,7 +173,7 @@ struct list_view {
 
 // Call `write(out, capacity, &size)` with a buffer that is large enough; an error code, or bytes.
 template <typename F> object written(size_t bound, F write) {
-  uint8_t small[4096];
+  uint8_t small[16384];
   std::unique_ptr<uint8_t[]> large;
   uint8_t *out = small;
   size_t capacity = sizeof small, size = 0;

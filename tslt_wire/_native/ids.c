@@ -1,16 +1,14 @@
 /* Sets of token ids under the range coder: spec [RLIST-3] and [RLIST-4]. */
-#include "range.h"
+#include "plain.h"
+
+enum { MASS_ROWS = 8 };
 
 /* Masses of octaves, rows by bitlen(N). */
-static const uint16_t MASSES[15][13] = {
+static const uint16_t MASSES[MASS_ROWS][13] = {
     {288, 562, 125, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25}, {231, 544, 194, 25, 25, 25, 25, 25, 25, 25, 25, 25, 25},
     {175, 525, 256, 34, 25, 25, 25, 25, 25, 25, 25, 25, 25}, {133, 506, 284, 64, 25, 25, 25, 25, 25, 25, 25, 25, 25},
     {95, 490, 293, 97, 25, 25, 25, 25, 25, 25, 25, 25, 25},  {67, 439, 290, 146, 48, 25, 25, 25, 25, 25, 25, 25, 25},
-    {52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25}, {42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25},
-    {29, 181, 263, 236, 178, 89, 25, 25, 25, 25, 25, 25, 25}, {25, 105, 222, 250, 207, 133, 55, 25, 25, 25, 25, 25, 25},
-    {25, 60, 164, 236, 229, 170, 94, 33, 25, 25, 25, 25, 25}, {25, 34, 112, 200, 232, 199, 132, 64, 25, 25, 25, 25, 25},
-    {25, 25, 73, 156, 216, 216, 166, 98, 42, 25, 25, 25, 25}, {25, 25, 46, 114, 186, 216, 191, 132, 70, 27, 25, 25, 25},
-    {25, 25, 28, 80, 150, 201, 203, 161, 101, 48, 25, 25, 25}};
+    {52, 351, 308, 181, 83, 25, 25, 25, 25, 25, 25, 25, 25}, {42, 259, 304, 219, 119, 46, 25, 25, 25, 25, 25, 25, 25}};
 
 /* The free ids: those below V that no earlier list of the frame had; and the weights that a table gives them. */
 typedef struct {
@@ -167,7 +165,7 @@ static inline void code_set(const free_ids *f, range_coder *coder, int32_t *ids,
   range_coder c = *coder; /* a copy that no other file sees, and so in registers */
   c.reads = reads;
   unsigned row = bit_length(count);
-  const uint16_t *masses = MASSES[(row < 15 ? row : 15) - 1];
+  const uint16_t *masses = MASSES[(row < MASS_ROWS ? row : MASS_ROWS) - 1]; /* larger sets are few, or have a table */
   unsigned bits = id_bits(f->vocab_size);
   interval waiting[32];
   unsigned depth = 0;
@@ -237,4 +235,72 @@ void code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t coun
     code_set(&f, c, ids, count, seen->count, true);
   else
     code_set(&f, c, ids, count, seen->count, false);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- gaps */
+
+/* Numbers below `total` that are not among `count` of `places`. */
+static void other_places(const int32_t *places, uint32_t count, uint32_t total, int32_t *others) {
+  int32_t place = 0;
+  for (uint32_t i = 0; i <= count; i++) {
+    int32_t end = i < count ? places[i] : (int32_t)total;
+    while (place < end)
+      *others++ = place++;
+    place++;
+  }
+}
+
+/* How many free ids come before each id.  Which comes next, an id or one that is not free, cannot be guessed: no branch
+ * hangs on it. */
+static void ids_to_places(const seen_ids *seen, const int32_t *ids, uint32_t count, int32_t *places) {
+  uint32_t i = 0, x = 0;
+  while (i < count && x < seen->count) {
+    bool gone = seen->ids[x] < ids[i];
+    places[i] = ids[i] - (int32_t)x;
+    x += gone;
+    i += !gone;
+  }
+  for (; i < count; i++)
+    places[i] = ids[i] - (int32_t)x;
+}
+
+static void places_to_ids(const seen_ids *seen, const int32_t *places, uint32_t count, int32_t *ids) {
+  uint32_t i = 0, x = 0;
+  while (i < count && x < seen->count) {
+    bool gone = (uint32_t)seen->ids[x] <= (uint32_t)places[i] + x;
+    ids[i] = places[i] + (int32_t)x;
+    x += gone;
+    i += !gone;
+  }
+  for (; i < count; i++)
+    ids[i] = places[i] + (int32_t)x;
+}
+
+int code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                 const seen_ids *seen) {
+  uint32_t total = vocab_size - seen->count, rest = total - count;
+  bool others = count > rest;
+  uint32_t fewer = others ? rest : count;
+  int32_t *places = ids, *coded = ids; /* those of the ids, and those that travel */
+  if (seen->count || others) {
+    int32_t *room = tslt_reserve(&context->places, (size_t)count + (others ? rest : 0), sizeof(int32_t));
+    if (!room)
+      return TSLT_NO_MEMORY;
+    places = seen->count ? room : ids;
+    coded = others ? room + count : places;
+  }
+  if (!p->reads) {
+    if (seen->count)
+      ids_to_places(seen, ids, count, places);
+    if (others)
+      other_places(places, count, total, coded);
+  }
+  int error = fewer ? plain_gaps(p, coded, fewer, total) : TSLT_OK;
+  if (error || !p->reads)
+    return error;
+  if (others)
+    other_places(coded, rest, total, places);
+  if (seen->count)
+    places_to_ids(seen, places, count, ids);
+  return TSLT_OK;
 }

@@ -15,8 +15,8 @@ typedef struct {
   size_t bytes;
 } buffer;
 
-/* Tokens that a frame remembers (spec [RLIST-8]), ascending. */
-enum { MAX_SEEN = 2048, FACTS = 32 };
+/* Tokens that a frame remembers (spec [RLIST-8]) of lists of up to SHARED, ascending. */
+enum { SHARED = 512, MAX_SEEN = 2048, FACTS = 32 };
 typedef struct {
   uint32_t count;
   int32_t ids[MAX_SEEN];
@@ -31,6 +31,8 @@ struct tslt_context {
   buffer parents, tokens, degrees, first, depths, lists, list_parents, list_of, siblings, removed, sums, keys;
   /* Sparsify. */
   buffer logits, picked, maxima, masses, keys32;
+  /* Long lists. */
+  buffer places;
   seen_ids seen[2];
   int64_t gone[MAX_SEEN + 1];
   int32_t old[MAX_SEEN];
@@ -75,7 +77,13 @@ static inline unsigned bit_length(uint64_t value) {
 }
 
 /* The place of the lowest 1 bit; there is one. */
-static inline unsigned lowest_bit(unsigned bits) { return bit_length(bits & (0u - bits)) - 1; }
+static inline unsigned lowest_bit(uint64_t bits) {
+#if defined(__GNUC__) || defined(__clang__)
+  return (unsigned)__builtin_ctzll(bits);
+#else
+  return bit_length(bits & (0u - bits)) - 1;
+#endif
+}
 
 /* How many of `count` ascending ids are below `token`.  No branch hangs on the ids: which way it went could not be
  * guessed, and a wrong guess costs more than all of this. */
@@ -102,16 +110,19 @@ static inline uint64_t load_le64(const uint8_t *p) {
 
 static inline uint64_t load_be64(const uint8_t *p) { return __builtin_bswap64(load_le64(p)); }
 
-static inline void store_be64(uint8_t *p, uint64_t value) {
-  value = __builtin_bswap64(value);
-  memcpy(p, &value, sizeof value);
-}
+static inline void store_le64(uint8_t *p, uint64_t value) { memcpy(p, &value, sizeof value); }
+static inline void store_be64(uint8_t *p, uint64_t value) { store_le64(p, __builtin_bswap64(value)); }
 #else
 static inline uint64_t load_le64(const uint8_t *p) {
   uint64_t value = 0;
   for (int i = 7; i >= 0; i--)
     value = value << 8 | p[i];
   return value;
+}
+
+static inline void store_le64(uint8_t *p, uint64_t value) {
+  for (int i = 0; i < 8; i++, value >>= 8)
+    p[i] = (uint8_t)value;
 }
 
 static inline uint64_t load_be64(const uint8_t *p) {
@@ -202,6 +213,11 @@ void write_plain_list(bit_writer *w, const tslt_profile *profile, int precision,
 /* Code a set of `count` ids among the free ones (spec [RLIST-3]); `ids` is read or written. */
 void code_ids(tslt_context *context, struct range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
               const seen_ids *seen, const int64_t *starts);
+
+struct plain_bits;
+/* The same of more ids, by their gaps: spec [RLIST-14]. */
+int code_gap_ids(tslt_context *context, struct plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                 const seen_ids *seen);
 
 /* ----------------------------------------------------------------------------------------------------------- trees */
 

@@ -1,7 +1,7 @@
 /* Codes under the range coder: how many entries each level has, then which entry has which. */
 #include "levels.h"
 
-enum { WALKED = 128, LARGE = 1024, LARGE_BITS = 16, MOST_LEVELS = 481, FEW_LEVELS = 64 };
+enum { FEW_LEVELS = 64 };
 
 /* Weights of an entry's rank class (rows) at the octave class of its id (columns). */
 static const uint16_t AFFINITY[CLASSES][COLUMNS] = {{47, 26, 13, 5, 4, 4},    {34, 24, 18, 9, 7, 4},
@@ -50,43 +50,13 @@ typedef struct {
   uint32_t entries[MOST_LEVELS];
 } level_counts;
 
-/* How many of the ``left`` entries a level has: their bit length, then which number of that length. */
-static uint32_t count_by_length(range_coder *c, uint32_t count, uint32_t left, bool first, uint32_t last) {
-  static const uint8_t FIRST_LENGTH[] = {0, 80, 18, 4, 1};
-  static const uint8_t NEXT_LENGTH[3][8] = {
-      {1, 1, 1, 64, 22, 14, 4, 1}, {1, 8, 30, 28, 25, 8, 1, 1}, {2, 4, 16, 50, 28, 2, 1, 1}};
-  unsigned most = bit_length(left), before = bit_length(last), bits = bit_length(count);
-  const uint8_t *row = NEXT_LENGTH[before == 0 ? 0 : before <= 2 ? 1 : 2];
-  uint32_t starts[34];
-  starts[0] = 0;
-  for (unsigned e = 0; e <= most; e++) {
-    int d = (int)e - (int)before;
-    unsigned weight = first ? FIRST_LENGTH[e < 4 ? e : 4] : row[(d < -3 ? -3 : d > 4 ? 4 : d) + 3];
-    starts[e + 1] = starts[e] + weight;
-  }
-  uint64_t part = c->range / starts[most + 1];
-  if (c->reads) {
-    uint32_t at = (uint32_t)range_find(c, part, starts[most + 1]);
-    if (c->error)
-      return 0;
-    for (bits = 0; starts[bits + 1] <= at; bits++)
-      ;
-    range_take(c, part, starts[bits], starts[bits + 1] - starts[bits]);
-  } else {
-    range_put(c, part, starts[bits], starts[bits + 1] - starts[bits]);
-  }
-  uint32_t low = bits ? 1u << (bits - 1) : 0, high = (uint32_t)(((uint64_t)1 << bits) - 1);
-  high = high < left ? high : left;
-  return low + (uint32_t)code_uniform(c, count - low, (uint64_t)high - low + 1);
-}
-
 static void keep_level(level_counts *counts, uint32_t level, uint32_t entries) {
   counts->level[counts->count] = (uint16_t)level;
   counts->entries[counts->count] = entries;
   counts->count += entries != 0;
 }
 
-/* Counts of a short list, one entry after another: without branches on what cannot be guessed. */
+/* One entry after another: without branches on what cannot be guessed. */
 static inline void count_walking(range_coder *coder, const uint32_t *given, uint32_t size, uint32_t top, uint32_t twice,
                                  level_counts *counts, bool reads) {
   range_coder c = *coder;
@@ -106,73 +76,17 @@ static inline void count_walking(range_coder *coder, const uint32_t *given, uint
 }
 
 static int code_counts(range_coder *c, const uint32_t *codes, uint32_t size, int precision, level_counts *counts) {
-  uint32_t given[MOST_LEVELS], top = max_code(precision), twice = 2u << log_scale(precision), last = 0;
+  uint32_t given[MOST_LEVELS], top = max_code(precision), twice = 2u << log_scale(precision);
   if (!c->reads) {
     memset(given, 0, (top + 1) * sizeof *given);
     for (uint32_t i = 0; i < size; i++)
       given[codes[i]]++;
   }
   counts->count = 0;
-  if (size <= WALKED) {
-    if (c->reads)
-      count_walking(c, NULL, size, top, twice, counts, true);
-    else
-      count_walking(c, given, size, top, twice, counts, false);
-    return c->error;
-  }
-  uint32_t done = 0;
-  for (uint32_t level = 0; done < size && !c->error; level++) {
-    uint32_t n = size - done;
-    if (level < top)
-      n = last = count_by_length(c, c->reads ? 0 : given[level], n, level == 0, last);
-    keep_level(counts, level, n);
-    done += n;
-  }
-  return c->error;
-}
-
-/* Codes of a list so long that frequencies that stay as they are cost nothing. */
-static int code_large(range_coder *c, uint32_t *codes, uint32_t size, const level_counts *counts) {
-  enum { GUIDE_BITS = 10, TOTAL = 1 << LARGE_BITS };
-  uint32_t starts[MOST_LEVELS + 1], weights[MOST_LEVELS] = {0}, found[MOST_LEVELS] = {0}, sum = 0;
-  uint16_t index[MOST_LEVELS], guide[1 << GUIDE_BITS];
-  unsigned shift = LARGE_BITS - GUIDE_BITS, most = 0, k = 0;
-  for (unsigned i = 0; i < counts->count; i++) {
-    uint32_t weight = (uint32_t)(((uint64_t)counts->entries[i] << LARGE_BITS) / size);
-    weights[i] = weight ? weight : 1;
-    sum += weights[i];
-    most = counts->entries[i] > counts->entries[most] ? i : most;
-    index[counts->level[i]] = (uint16_t)i;
-  }
-  weights[most] += TOTAL - sum; /* modulo 2^32: the sum may be the larger one */
-  starts[0] = 0;
-  for (unsigned i = 0; i < counts->count; i++)
-    starts[i + 1] = starts[i] + weights[i];
-  /* Where to start looking: the level that has the first of each 1024th. */
-  for (uint32_t i = 0; i < 1 << GUIDE_BITS; i++) {
-    while (starts[k + 1] <= i << shift)
-      k++;
-    guide[i] = (uint16_t)k;
-  }
-  for (uint32_t i = 0; i < size; i++) {
-    uint64_t part = c->range >> LARGE_BITS;
-    if (c->reads) {
-      uint32_t at = (uint32_t)range_find(c, part, TOTAL);
-      if (c->error)
-        return c->error;
-      k = guide[at >> shift];
-      while (starts[k + 1] <= at)
-        k++;
-      codes[i] = counts->level[k];
-      found[k]++;
-      range_take(c, part, starts[k], weights[k]);
-    } else {
-      k = index[codes[i]];
-      range_put(c, part, starts[k], weights[k]);
-    }
-  }
-  if (c->reads && !c->error && memcmp(found, counts->entries, counts->count * sizeof *found) != 0)
-    return TSLT_NON_CANONICAL;
+  if (c->reads)
+    count_walking(c, NULL, size, top, twice, counts, true);
+  else
+    count_walking(c, given, size, top, twice, counts, false);
   return c->error;
 }
 
@@ -192,7 +106,7 @@ static void sum_column(uint16_t *sums, const level_counts *counts, const uint8_t
   uint32_t sum = 0;
   for (unsigned k = 0; k < counts->count; k++) {
     sum += counts->entries[k] * AFFINITY[class_of[k]][column];
-    sums[k] = (uint16_t)sum; /* at most 1024 * 47 */
+    sums[k] = (uint16_t)sum; /* at most 128 * 47 */
   }
   /* What is behind the end is never reached: it falls by less than there is above the other sums. */
   for (unsigned k = counts->count; k < lanes; k++)
@@ -314,8 +228,6 @@ int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint3
       memset(codes, 0, size * sizeof *codes);
     return TSLT_OK;
   }
-  if (size > LARGE)
-    return code_large(c, codes, size, &counts);
   if (counts.count > FEW_LEVELS)
     return code_many(c, ids, codes, size, &counts);
   if (c->reads)

@@ -1,8 +1,8 @@
-/* Codes under the range coder: spec [RLIST-6] and [RLIST-7]. */
+/* Codes of lists that are not long, under the range coder: spec [RLIST-6] and [RLIST-7]. */
 #ifndef TSLT_LEVELS_H
 #define TSLT_LEVELS_H
 
-#include "range.h"
+#include "plain.h"
 
 int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width);
 int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,

@@ -4,7 +4,7 @@
 static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
                                          123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
 static const uint8_t TAIL_NEAR[8] = {12, 10, 8, 6, 5, 4, 3, 2};
-enum { TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
+enum { LONG = 128, FEW_IDS = 1024, TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
 
 bool tslt_more_entries(tslt_context *context, uint64_t count) {
   uint64_t wanted = context->entries + count;
@@ -130,34 +130,51 @@ static uint32_t code_size(list_model *m, uint32_t size) {
   return size;
 }
 
-static int code_list_ids(list_model *m, int32_t *ids, uint32_t size, const int64_t *starts) {
+/* Those of a list's ids that the frame does not remember. */
+typedef struct {
+  uint32_t count;
+  int32_t *ids;
+  const seen_ids *seen; /* those that it does, for this list */
+  bool gaps;            /* the fresh ones have plain bits */
+} fresh_ids;
+
+/* The symbols of the ids. */
+static int start_ids(list_model *m, fresh_ids *fresh, int32_t *ids, uint32_t size, const int64_t *starts) {
   tslt_context *context = m->context;
   range_coder *c = m->coder;
-  const seen_ids *seen = &context->seen[m->seen];
-  if (size == m->vocab_size) {
-    if (c->reads)
-      for (uint32_t i = 0; i < size; i++)
-        ids[i] = (int32_t)i;
+  static const seen_ids NOTHING;
+  const seen_ids *seen = size <= SHARED ? &context->seen[m->seen] : &NOTHING;
+  *fresh = (fresh_ids){.ids = ids, .seen = seen};
+  if (size == m->vocab_size)
     return TSLT_OK;
+  fresh->count = size;
+  if (seen->count) {
+    fresh->ids = tslt_reserve(&context->keys, (size_t)size + 8, sizeof(int32_t));
+    if (!fresh->ids)
+      return TSLT_NO_MEMORY;
+    fresh->count = c->reads ? seen_read(m, size) : seen_write(m, ids, size, fresh->ids);
+    if (c->error)
+      return c->error;
   }
-  if (!seen->count) {
-    code_ids(context, c, ids, size, m->vocab_size, seen, starts);
-    return c->error;
-  }
-  int32_t *fresh = tslt_reserve(&context->keys, (size_t)size + 8, sizeof(int32_t));
-  if (!fresh)
-    return TSLT_NO_MEMORY;
-  uint32_t count = c->reads ? seen_read(m, size) : seen_write(m, ids, size, fresh);
-  if (c->error)
-    return c->error;
-  code_ids(context, c, fresh, count, m->vocab_size, seen, starts);
-  if (c->reads && !c->error)
-    seen_merge(m, fresh, count, ids, size);
+  fresh->gaps = fresh->count > LONG && m->vocab_size - seen->count > FEW_IDS && !starts;
+  if (!fresh->gaps)
+    code_ids(context, c, fresh->ids, fresh->count, m->vocab_size, seen, starts);
   return c->error;
 }
 
-static uint32_t code_tail(list_model *m, uint32_t tail) {
+/* All ids of a list that was read. */
+static void join_ids(const list_model *m, const fresh_ids *fresh, int32_t *ids, uint32_t size) {
+  if (size == m->vocab_size)
+    for (uint32_t i = 0; i < size; i++)
+      ids[i] = (int32_t)i;
+  else if (fresh->ids != ids)
+    seen_merge(m, fresh->ids, fresh->count, ids, size);
+}
+
+static uint32_t code_tail(list_model *m, uint32_t tail, uint32_t size) {
   range_coder *c = m->coder;
+  if (!m->prior || size == m->vocab_size)
+    return 0;
   if (!m->lists) {
     m->tail = code_chance(c, tail > 0, 1, 2) ? (uint32_t)code_uniform(c, tail - 1, TAIL_PARTS - 1) + 1 : 0;
     return m->tail;
@@ -171,6 +188,66 @@ static uint32_t code_tail(list_model *m, uint32_t tail) {
   }
   m->tail = code_locate(c, tail, starts, TAIL_PARTS);
   return m->tail;
+}
+
+/* Ids, codes and tail of a long list: all symbols, then the plain bits.  Spec [RLIST-13]. */
+static int code_long(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *tail, uint32_t size,
+                     const int64_t *starts) {
+  tslt_context *context = m->context;
+  range_coder *c = m->coder;
+  plain_bits plain;
+  fresh_ids fresh;
+  uint32_t counts[MOST_LEVELS];
+  uint8_t lengths[MOST_LEVELS], found[MOST_LEVELS];
+  unsigned levels = 0, most = is_log(m->precision) ? max_code(m->precision) : 0;
+  int error = start_ids(m, &fresh, ids, size, starts);
+  if (error)
+    return error;
+  if (is_log(m->precision)) {
+    if (!c->reads) {
+      count_levels(codes, size, most, counts);
+      prefix_lengths(counts, most + 1, size, lengths);
+    }
+    if (code_lengths(c, lengths, &levels, size, most))
+      return c->error;
+  }
+  *tail = code_tail(m, *tail, size);
+  error = range_leave(c, &plain);
+  if (!error && fresh.gaps)
+    error = code_gap_ids(context, &plain, fresh.ids, fresh.count, m->vocab_size, fresh.seen);
+  if (error)
+    return error;
+  if (c->reads)
+    join_ids(m, &fresh, ids, size);
+  if (!is_log(m->precision))
+    error = plain_fields(&plain, codes, size, code_bits(m->precision));
+  else if (levels > 1)
+    error = plain_symbols(&plain, codes, size, lengths, levels);
+  else if (c->reads)
+    memset(codes, 0, size * sizeof *codes);
+  if (error)
+    return error;
+  if (c->reads && levels > 1) {
+    count_levels(codes, size, levels - 1, counts);
+    prefix_lengths(counts, levels, size, found);
+    if (memcmp(found, lengths, levels) != 0)
+      return TSLT_NON_CANONICAL;
+  }
+  return range_resume(c, &plain);
+}
+
+static int code_short(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *tail, uint32_t size,
+                      const int64_t *starts) {
+  fresh_ids fresh;
+  int error = start_ids(m, &fresh, ids, size, starts);
+  if (error)
+    return error;
+  if (m->coder->reads)
+    join_ids(m, &fresh, ids, size);
+  error = is_log(m->precision) ? code_levels(m->context, m->coder, ids, codes, size, m->precision)
+                               : code_floats(m->coder, codes, size, code_bits(m->precision));
+  *tail = code_tail(m, *tail, size);
+  return error;
 }
 
 int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last) {
@@ -197,14 +274,9 @@ int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool l
     codes = (uint32_t *)context->codes.at + context->entries;
   }
   const int64_t *starts = m->prior ? m->prior->rows[size < 32 ? 0 : size < 128 ? 1 : size < 512 ? 2 : 3] : NULL;
-  int error = code_list_ids(m, ids, size, starts);
-  if (!error)
-    error = is_log(m->precision) ? code_levels(context, c, ids, codes, size, m->precision)
-                                 : code_floats(c, codes, size, code_bits(m->precision));
+  int error = (size > LONG ? code_long : code_short)(m, ids, codes, &list->tail, size, starts);
   if (error)
     return error;
-  if (m->prior && size < m->vocab_size)
-    list->tail = code_tail(m, list->tail);
   if (c->reads && !c->error) {
     if (!tslt_weigh(m->precision, codes, size, (int64_t *)context->weights.at + context->entries))
       return TSLT_BAD_LIST;

@@ -87,10 +87,13 @@ void seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32
   seen_ids *seen = &context->seen[m->seen], *merged = &context->seen[!m->seen];
   if (!m->lists++)
     memcpy(m->hits, HITS, sizeof HITS);
-  if (seen->count + (uint64_t)size > MAX_SEEN)
-    seen->count = 0;
-  if (size > MAX_SEEN)
+  if (size > SHARED) {
+    for (uint32_t i = 0; i < seen->count; i++)
+      seen->facts[i] &= (uint8_t)~RECENT;
     return;
+  }
+  if (seen->count + size > MAX_SEEN)
+    seen->count = 0;
   uint32_t eighth = nth_code(codes, size, size / 8), half = nth_code(codes, size, size / 2);
   uint32_t i = 0, j = 0, n = 0;
   for (; i < seen->count && j < size; n++) {

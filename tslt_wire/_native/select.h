@@ -155,13 +155,7 @@ static uint64_t NAME(masses)(const REAL *x, size_t count, double top, double tem
       down[i] /= temperature;
     for (size_t i = 0; i < n; i++)
       steps[i] = (int32_t)((down[i] < 64.0 ? down[i] : 64.0) * TSLT_LOG2_E * 65536.0 + 0.5);
-    for (size_t i = 0; i < n; i++) {
-      uint64_t product = (uint64_t)tslt_coarse[steps[i] >> 8 & 255] * tslt_fine[steps[i] & 255];
-      /* The upper half first: 32 of the places that are shifted out. */
-      uint32_t upper = (uint32_t)(product >> 32), octaves = (uint32_t)steps[i] >> 16;
-      uint32_t mass = octaves < 31 ? upper >> octaves : 0;
-      masses[at + i] = mass;
-    }
+    masses_of_steps(steps, n, masses + at);
     uint64_t part = 0;
     for (size_t i = 0; i < n; i++)
       part += masses[at + i];

@@ -1,11 +1,12 @@
 /* Logits to lists: truncate, quantise (spec section 4).  Binary64 basic operations and integers alone. */
-#include "weights.h"
-
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 #define TSLT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#define TSLT_GATHERS
 #else
 #define TSLT_CLONES
 #endif
+
+#include "masses.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -103,7 +103,8 @@ void tslt_context_free(tslt_context *context) {
   buffer *all[] = {&context->ids,    &context->codes,        &context->weights, &context->parents,  &context->tokens,
                    &context->degrees, &context->first,       &context->depths,  &context->lists,    &context->list_parents,
                    &context->list_of, &context->siblings,    &context->removed, &context->sums,     &context->keys,
-                   &context->logits,  &context->picked,      &context->maxima,  &context->masses,   &context->keys32};
+                   &context->logits,  &context->picked,      &context->maxima,  &context->masses,   &context->keys32,
+                   &context->places};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     free(all[i]->at);
   free(context);

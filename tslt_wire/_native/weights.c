@@ -19,14 +19,23 @@ double tslt_single_value(uint32_t bits) {
   return value;
 }
 
+static inline int64_t log_weight(uint32_t code, unsigned scale) {
+  return tslt_log_table[(code & ((1u << scale) - 1)) << (4 - scale)] >> (code >> scale & 31);
+}
+
 static bool weigh_log(int precision, const uint32_t *codes, size_t count, int64_t *weights) {
-  unsigned scale = log_scale(precision), gap = 4 - scale;
+  enum { CODES = 512 }; /* more than there are */
+  unsigned scale = log_scale(precision);
   uint32_t top = 0, least = UINT32_MAX;
+  int64_t table[CODES];
+  bool many = count > CODES;
+  for (uint32_t code = 0; many && code < CODES; code++)
+    table[code] = log_weight(code, scale);
   for (size_t i = 0; i < count; i++) {
     uint32_t code = codes[i];
     top = code > top ? code : top;
     least = code < least ? code : least;
-    weights[i] = tslt_log_table[(code & ((1u << scale) - 1)) << gap] >> (code >> scale & 31);
+    weights[i] = many ? table[code % CODES] : log_weight(code, scale);
   }
   return least == 0 && top <= max_code(precision);
 }
