@@ -43,8 +43,9 @@ def test_every_module_the_readme_runs_exists():
     modules = set(re.findall(r"python -m ([\w.]+)", README))
     assert modules
     for module in modules:
-        path = module.replace(".", "/") + ".py"
-        assert any((ROOT / source / path).exists() for source in ("", "transports")), module
+        path = module.replace(".", "/")
+        files = [f"{path}.py", f"{path}/__main__.py"]
+        assert any((ROOT / source / file).exists() for source in ("", "transports") for file in files), module
 
 
 def test_version_is_said_once():
