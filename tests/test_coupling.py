@@ -240,3 +240,17 @@ def test_kernel_and_reference_have_the_same_numbers(key, epoch, position, ids):
     found, wanted = backends.uniforms(key, epoch, position, tokens), philox.uniforms(key, epoch, position, tokens)
     assert found.dtype == wanted.dtype
     assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 500, 1000])
+def test_children_are_the_first_arrivals_in_order(count):
+    rng = np.random.default_rng(5)
+    coupling = tw.Coupling(bytes(8), 1)
+    prior = plain_prior("density", 700)
+    logits = rng.normal(0, 3, 700).astype(np.float32)
+    for q in (tw.sparsify(logits), tw.sparsify(logits, truncation=tw.TopK(40), prior=prior, tail_scale=0.5)):
+        probs = q.dense()
+        times = coupling.arrivals(9, np.arange(700), probs)
+        there = np.flatnonzero(probs)
+        wanted = sorted(there.tolist(), key=lambda i: (times[i], i))[:count]
+        assert coupling.children(q, count, 9) == wanted
