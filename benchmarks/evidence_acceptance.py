@@ -2,7 +2,8 @@
 
 Exact for each position of the drafts (``coupled``: mean over races): ``match`` tries the draft's most probable tokens,
 ``list`` and ``full`` follow the paper's Algorithm 5 with siblings drawn with replacement, ``coupled`` compares two
-races over the same exponential variates (siblings: the list version, the target takes the earliest of all races).
+races over the same exponential variates (siblings: the list version, the target takes the earliest of all races),
+``scalar`` and ``lazy`` are for chains and lose what their grid rounds off.
 
     python -m benchmarks.evidence_acceptance --json evidence.json
 """
@@ -23,6 +24,7 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.drafts import DRAFT, TARGET, Positions, Settings, drafts_for
+from tslt_wire.grid import GRID, codes_above, codes_below
 
 SCHEMA_VERSION = 1
 WIDTHS = (1, 2, 3, 4)
@@ -41,7 +43,7 @@ class Row:
     k: int
     """Entries of a list; 0: none, or the whole vocabulary."""
     alphas: tuple[float, ...]
-    """Probability that one of w siblings is accepted, for w in ``WIDTHS``."""
+    """Probability that one of w siblings is accepted, for w in ``WIDTHS``; of one alone where there can be no more."""
 
 
 def match(p: Vector, q: Vector) -> list[float]:
@@ -60,6 +62,17 @@ def verified(p: Vector, q: Vector) -> list[float]:
         found.append(1 - missed)
         rest = left / part if part > 0 else rest
     return [found[w - 1] for w in WIDTHS]
+
+
+def scalar(p: Vector, q: Vector) -> list[float]:
+    """Acceptance with q rounded up and p rounded down to the grid (specification, section 6.6)."""
+    below = np.append(GRID, 0.0)[codes_below(p)]
+    return [float((q * np.minimum(1, below / GRID[codes_above(q)])).sum())]
+
+
+def lazy(p: Vector, q: Vector) -> list[float]:
+    """Acceptance with q rounded up."""
+    return [float((q * np.minimum(1, p / GRID[codes_above(q)])).sum())]
 
 
 def coupled(p: Vector, q: Vector, rng: np.random.Generator, races: int) -> list[float]:
@@ -88,6 +101,8 @@ def measure(positions: Positions, temperature: float, *, races: int, seed: int) 
             rule = tw.TopK(k)
             listed = tw.sparsify(q_logits, temperature=drafting.temperature, truncation=rule, precision="log2/1")
             found.setdefault(("list", k), []).append(verified(p, listed.dense()))
+            found.setdefault(("lazy", k), []).append(lazy(p, listed.dense()))
+        found.setdefault(("scalar", 0), []).append(scalar(p, q))
         found.setdefault(("full", 0), []).append(verified(p, q))
     return [
         Row(temperature, evidence, k, tuple(np.mean(rows, axis=0).round(4).tolist()))

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_table, load_tokenizer, set_up
+from examples.settle import CODED
 from tslt_wire.negotiation import OUR_EVIDENCE, our_entropy
 from tslt_wire.prior import PLAIN_PRIORS
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
 
-EVIDENCE = {"list": "list", "full": "list", "match": "match", "coupled": "coupled"}
+EVIDENCE = {"list": "list", "full": "list"} | {name: name for name in OUR_EVIDENCE if name != "list"}
 """What ``--evidence`` takes, and the evidence that it means on the wire."""
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
@@ -50,16 +51,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     draft.add_argument(
         "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
     )
-    times = f"(list: {tw.DEFAULTS.draft_temperature:g} times the target's; else the target's)"
+    times = f"(list, lazy: {tw.DEFAULTS.draft_temperature:g} times the target's; else the target's)"
     draft.add_argument("--draft-temperature", type=float, metavar="T", help=times)
     draft.add_argument(
         "--evidence",
         default="list",
         choices=list(EVIDENCE),
-        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone (%(default)s)",
+        help="list: truncated distributions; full: whole ones; match, coupled: token ids alone; scalar, lazy: and one "
+        "probability each, for chains (%(default)s)",
     )
     draft.add_argument("--k", type=int, metavar="K", help="list at most so many tokens (no limit)")
-    least = "list no token less probable than this (list, without --k: that of the default profile, tslt_wire.defaults)"
+    least = "list no token less probable than this (list, lazy; without --k: that of the default profile)"
     draft.add_argument("--min-prob", type=float, metavar="Q", help=least)
     draft.add_argument("--precision", default=tw.DEFAULTS.precision.value, choices=[p.value for p in tw.Precision])
     draft.add_argument(
@@ -79,6 +81,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         # The range coder takes seconds for lists of a whole vocabulary.
         whole = "zstd" if "zstd" in our_entropy() else "none"
         args.entropy = whole if args.evidence == "full" else "range"
+    if EVIDENCE[args.evidence] in CODED and max(args.expansion) > 1:
+        parser.error(f"--evidence {args.evidence} is for chains: --expansion takes their length alone")
     if args.tokens < 1:
         parser.error("--tokens must be at least 1")
     if args.transport == "zmq" and args.ca:
@@ -159,7 +163,7 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
     from examples.device_loop import DraftSettings
     from tslt_wire.truncation import Truncation
 
-    default = tw.DEFAULTS if args.evidence == "list" else None
+    default = tw.DEFAULTS if args.evidence in ("list", "lazy") else None
     truncation: Truncation | None = None if args.k is None else tw.TopK(args.k)
     if default and truncation is None:
         truncation = default.truncation

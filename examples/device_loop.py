@@ -17,7 +17,7 @@ from tslt_transports.link import Link, LinkClosed
 
 import tslt_wire as tw
 from examples.llama_draft import DraftSession, Pick
-from examples.timing import verify_seconds
+from examples.settle import CODED, Answered, evidence_of, settle
 from examples.untrusted import printable
 from tslt_wire.negotiation import OUR_EVIDENCE, context_of
 from tslt_wire.truncation import Truncation
@@ -40,11 +40,13 @@ class DraftSettings:
     replacement: bool = True
     """Whether siblings are sampled with replacement; evidence ``list`` alone."""
     evidence: str = "list"
-    """What travels with the tokens, and so how they are chosen and checked: ``list``, ``match`` or ``coupled``."""
+    """What travels with the tokens, and so how they are chosen and checked: one of the specification's names."""
 
     def __post_init__(self) -> None:
         if self.evidence not in OUR_EVIDENCE:
             raise ValueError(f"evidence must be one of {list(OUR_EVIDENCE)}, got {self.evidence!r}")
+        if self.evidence in CODED and any(count != 1 for count in self.expansion):
+            raise ValueError(f"evidence {self.evidence} is for chains, got the expansion {self.expansion}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +66,17 @@ class Round:
     """Distributions in the draft."""
     nodes: int
     uplink_bytes: int
-    """The DRAFT frame with what the transport adds to it."""
+    """The device's frames, the draft and what may follow it, with what the transport adds to them."""
     downlink_bytes: int
-    """The VERDICT frame, likewise."""
+    """The edge's frames, likewise."""
     draft_s: float
     """Seconds spent drafting and encoding."""
     link_s: float
     """Seconds on the way, both ways, queues included."""
     verify_s: float
     """Seconds the edge says it took."""
+    trips: int = 1
+    """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -165,13 +169,13 @@ class Device:
 
     async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
         started = time.perf_counter()
-        has_lists = settings.evidence == "list"
+        has_lists = settings.evidence in ("list", "lazy")
         tree, lists = await asyncio.to_thread(
             self._text.draft,
             expansion,
             temperature=settings.temperature,
             truncation=settings.truncation,
-            precision=settings.precision,
+            precision=tw.Precision.F32 if settings.evidence == "scalar" else settings.precision,  # it never travels
             rng=self._rng,
             replacement=settings.replacement,
             prior=self.prior if has_lists else None,
@@ -179,35 +183,38 @@ class Device:
             pick=self._pick(settings),
         )
         sent, received = self._link.bytes_sent, self._link.bytes_received
-        if has_lists:
-            evidence: tw.Evidence = tw.ListEvidence(lists, settings.replacement)
-        else:
-            evidence = tw.MatchEvidence() if settings.evidence == "match" else tw.CoupledEvidence()
-        self.session.send_draft(tree, evidence)
+        draft = self.session.send_draft(tree, evidence_of(settings.evidence, tree, lists, settings.replacement))
         drafted = time.perf_counter()
-        event = await self._exchange()
+        done = await settle(self.session, lists, self._rng, self._answer)
         answered = time.perf_counter()
-        if not isinstance(event, tw.VerdictReceived):
-            raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
-        verdict, path = event.verdict, tree.path(event.verdict.node)
-        self._text.commit(path, verdict.token)
-        self._tails.learn(event.draft, verdict)
-        verify_s = min(verify_seconds(verdict), answered - drafted)
+        path = tree.path(done.node)
+        self._text.commit(path, done.tokens[-1])
+        if done.verdict is not None and has_lists:
+            self._tails.learn(draft, done.verdict, lists)
+        verify_s = min(done.verify_s, answered - drafted)
         return Round(
-            accepted=event.tokens[:-1],
-            token=verdict.token,
-            end=verdict.end,
+            accepted=done.tokens[:-1],
+            token=done.tokens[-1],
+            end=done.end,
             drafted=len(expansion),
             # A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
-            tried=len(path) + bool(tree.children(verdict.node) and not verdict.end),
-            lists=len(event.draft.lists),
+            tried=len(path) + bool(tree.children(done.node) and not (done.verdict and done.end)),
+            lists=len(draft.lists),
             nodes=len(tree),
             uplink_bytes=self._link.bytes_sent - sent,
             downlink_bytes=self._link.bytes_received - received,
             draft_s=drafted - started,
             link_s=answered - drafted - verify_s,
             verify_s=verify_s,
+            trips=done.trips,
         )
+
+    async def _answer(self) -> Answered:
+        """Send what is queued, a draft or what follows it, and return its answer."""
+        event = await self._exchange()
+        if not isinstance(event, Answered):
+            raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
+        return event
 
     def _pick(self, settings: DraftSettings) -> Pick | None:
         """How children are chosen if they are not sampled from a list that is sent."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
@@ -42,7 +43,7 @@ class EdgeRound:
     tokens: int
     """Tokens the prefix grew by."""
     seconds: float
-    """From the arrival of the draft to its verdict."""
+    """From the arrival of the last frame of the round to its answer."""
 
 
 def edge_settings(model: TargetModel, fingerprint: bytes, tables: Sequence[tw.Prior] = ()) -> tw.EdgeSettings:
@@ -126,6 +127,11 @@ class EdgeDevice:
         self._idle_timeout_s = idle_timeout_s
         self._on_round = on_round
         self._timing = False
+        # Of a round that a rejection keeps open: the target's row there, and the nodes that were accepted.
+        self._row: NDArray[np.float64] | None = None
+        self._path: tuple[int, ...] = ()
+        self._batch = 0
+        self._count = tw.ProposalCount()
 
     async def run(self) -> None:
         """Serve this device until it leaves, is lost, or breaks the protocol."""
@@ -178,28 +184,50 @@ class EdgeDevice:
                 log.info("%s: %s, %s", self._link.peer, printable(hello.model) or "unnamed draft model", hello.sampling)
             case tw.PromptReceived():
                 await asyncio.to_thread(self._text.set_prefix, list(self._session.prefix))
-            case tw.DraftReceived(draft):
-                await self._verify(draft, started)
+            case tw.DraftReceived(draft, chosen):
+                if chosen is not None:
+                    self._text.commit(self._path, chosen)
+                    self._learn(hit=True)
+                await self._answer(draft, started, lambda: self._decide(draft))
+            case tw.MoreAsked(draft, last):
+                self._learn(hit=False)
+                await self._answer(draft, started, lambda: self._propose(last))
+            case tw.ListReceived(draft, node, q):
+                await self._answer(draft, started, lambda: tw.verify_list(draft, node, self._row, q, self._rng))
             case tw.PeerFailed(error):
                 log.warning("%s: gave up: %s: %s", self._link.peer, error.name, printable(error.message))
             case _:
                 pass
 
-    async def _verify(self, draft: tw.Draft, started: float) -> None:
+    async def _answer(self, draft: tw.Draft, started: float, decide: Callable[[], tw.Answer]) -> None:
         # One at a time: each holds (1 + nodes) * V floats a few times over.
         async with self._turn:
-            verdict = await asyncio.to_thread(self._decide, draft)
+            answer = await asyncio.to_thread(decide)
         seconds = time.perf_counter() - started
         if self._timing:
-            verdict = with_verify_time(verdict, seconds)
-        sent = self._session.send_verdict(verdict)
+            answer = with_verify_time(answer, seconds)
+        sent = self._session.send_verdict(answer)
         path = draft.tree.path(sent.node)
-        self._text.commit(path, sent.token)
+        if isinstance(sent, tw.Verdict):
+            self._text.commit(path, sent.token)
+        elif isinstance(sent, tw.Proposals):
+            self._path, self._batch = path, sent.batch
+        if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
+            return  # the round goes on, or was counted
         self._on_round(EdgeRound(self._link.peer, len(draft.tree), len(path) + 1, seconds))
 
-    def _decide(self, draft: tw.Draft) -> tw.Verdict:
+    def _decide(self, draft: tw.Draft) -> tw.Answer:
         probs = self._session.sampling.probs(self._text.score(draft.tree))
-        return tw.verify(draft, probs, self._rng, coupling=self._session.coupling)
+        answer = tw.verify(draft, probs, self._rng, coupling=self._session.coupling, proposals=self._count.value)
+        self._row = None if isinstance(answer, tw.Verdict) else probs[1 + answer.node].copy()
+        return answer
+
+    def _propose(self, last: tw.Proposals) -> tw.Proposals:
+        return tw.propose(last.round, last.node, self._row, self._rng, batch=last.batch + 1, count=self._count.most)
+
+    def _learn(self, *, hit: bool) -> None:
+        if self._batch == 0:
+            self._count.learn(hit)
 
     async def _flush(self) -> None:
         while frame := self._session.data_to_send():

@@ -1,36 +1,32 @@
 """How long the edge took for a round, told to devices that ask for it.
 
-An ignorable extension of VERDICT (spec/registry.md, type 2): a device that wants its time split into draft, link and
-verify puts ``"timing": true`` into its HELLO, and pays about 6 bytes a verdict for it.
+An ignorable extension of the edge's answers (spec/registry.md, type 2): a device that wants its time split into draft,
+link and verify puts ``"timing": true`` into its HELLO, and pays about 6 bytes an answer for it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tslt_wire as tw
 
 VERIFY_TIME = 2
-"""Extension type: microseconds from the arrival of a DRAFT to its VERDICT, little-endian, as short as can be."""
+"""Extension type: microseconds from the arrival of a frame to its answer, little-endian, as short as can be."""
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
 
 
-def with_verify_time(verdict: tw.Verdict, seconds: float) -> tw.Verdict:
-    """``verdict`` with the time it took attached."""
+def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
+    """``answer`` with the time it took attached."""
     micros = max(0, round(seconds * 1e6))
     data = micros.to_bytes(max(1, (micros.bit_length() + 7) // 8), "little")
-    return tw.Verdict(
-        round=verdict.round,
-        node=verdict.node,
-        token=verdict.token,
-        end=verdict.end,
-        extensions=(tw.Extension(VERIFY_TIME, data),),
-    )
+    return replace(answer, extensions=(tw.Extension(VERIFY_TIME, data),))
 
 
-def verify_seconds(verdict: tw.Verdict) -> float:
-    """Seconds the edge took for this verdict; 0.0 if it did not say, or said nonsense."""
-    for extension in verdict.extensions:
+def verify_seconds(answer: tw.Answer) -> float:
+    """Seconds the edge took for this answer; 0.0 if it did not say, or said nonsense."""
+    for extension in answer.extensions:
         if extension.type == VERIFY_TIME and 0 < len(extension.data) <= 8:
             return int.from_bytes(extension.data, "little") / 1e6
     return 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import coded, frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -48,7 +48,8 @@ def contents() -> dict[str, dict[str, Any]]:
             + long_lists.build_frames()
             + tails.build_frames()
             + zipped.build_frames()
-            + id_drafts.build_frames(),
+            + id_drafts.build_frames()
+            + coded.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -63,6 +64,12 @@ def contents() -> dict[str, dict[str, Any]]:
             "notes": verification.NOTES,
             "tables": tails.tables(),
             "groups": verification.build() + id_drafts.build_verification(),
+        },
+        "coded.json": {
+            "schema": "tslt-wire-coded-1",
+            **head,
+            "notes": coded.NOTES,
+            "groups": coded.build_rules(),
         },
         "coupling.json": {
             "schema": "tslt-wire-coupling-1",

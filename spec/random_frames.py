@@ -27,7 +27,7 @@ from tslt_wire.prior import PLAIN_PRIORS, plain_prior
 
 ENTROPIES = ("none", "range")
 FORMS = (*KINDS, "list")
-WEIGHTS = (10, 2, 2, 2, 2, 2, 2, 1, 1, 8)
+WEIGHTS = (10, 2, 2, 2, 2, 2, 2, 1, 1, 2, 1, 2, 1, 1, 4, 8)
 """How often each of FORMS comes."""
 INVALID_ENTRIES = 20000
 """``max_entries`` of invalid cases: damage can turn a short list into one of a million tokens, which takes long."""
@@ -90,6 +90,8 @@ def exact_limits(message: tw.Message) -> dict[str, int]:
         exact["max_nodes"] = max(1, len(message.tree))
         exact["max_depth"] = max(message.tree.depths, default=1)
         exact["max_entries"] = max(1, sum(map(len, message.lists.values())))
+    if isinstance(message, tw.ListReply):
+        exact["max_entries"] = len(message.q)
     if isinstance(message, tw.Prompt):
         exact["max_prompt_tokens"] = max(1, len(message.tokens))
     return exact

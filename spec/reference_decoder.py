@@ -132,7 +132,7 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
     refuse_if(zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"), "bad_checksum")
     bits = Bits(data[:-4])
     kind, has_extensions, compressed = bits.field(6), bits.field(1), bits.field(1)
-    refuse_if(compressed == 1 and (coder_of(profile) != "zstd" or kind not in (0x03, 0x10)), "reserved_bits")
+    refuse_if(compressed == 1 and (coder_of(profile) != "zstd" or kind not in (0x03, 0x10, 0x16)), "reserved_bits")
     bodies: dict[int, tuple[str, Callable[[Bits, Profile, Limits], Json]]] = {
         0x01: ("hello", hello),
         0x02: ("welcome", welcome),
@@ -143,10 +143,16 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
         0x10: ("draft_list", draft_list),
         0x11: ("draft_match", draft_ids),
         0x12: ("draft_coupled", draft_ids),
+        0x13: ("draft_scalar", draft_coded),
+        0x14: ("draft_lazy", draft_coded),
+        0x09: ("verdict_proposals", verdict_proposals),
+        0x15: ("more", more),
+        0x0A: ("ask_list", ask_list),
+        0x16: ("list", list_frame),
     }
     refuse_if(kind not in bodies, "unknown_kind")
     name, body = bodies[kind]
-    found = extensions(bits, limits) if has_extensions else []
+    found = extensions(bits, limits, name) if has_extensions else []
     compressed_bytes = bits.left() // 8
     content = wide(bits, limits) if compressed == 1 else bits
     value = {"kind": name, **body(content, profile, limits), "extensions": found}
@@ -161,15 +167,17 @@ def coder_of(profile: Profile) -> str:
     return coder
 
 
-def extensions(bits: Bits, limits: Limits) -> list[Json]:
-    """[EXT-1], [EXT-2], [EXT-3]: version 1 knows no type, so every odd one is refused."""
+def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
+    """[EXT-1], [EXT-2], [EXT-3], [PROP-5]: the one odd type of version 1 is the choice of a draft, one byte."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
     for _ in range(count):
         type_, length = bits.varint(), bits.varint()
-        refuse_if(type_ % 2 == 1, "unknown_critical_extension")
+        is_choice = type_ == 1 and kind.startswith("draft_")
+        refuse_if(type_ % 2 == 1 and not is_choice, "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
+        refuse_if(is_choice and length != 1, "out_of_range")
         found.append({"type": type_, "data": bits.octets(length).hex()})
         before = type_
     return found
@@ -1248,6 +1256,147 @@ def race(coupling: Json, position: int, ids: Sequence[int], rates: Sequence[floa
     numbers = [(shared_number(coupling, position, token) + 1) / 2**53 for token in ids]
     times = [-math.log(u) / rate for u, rate in zip(numbers, rates, strict=True)]
     return [token for _, token in sorted(zip(times, ids, strict=True))]
+
+
+# ----------------------------------------------------------------- 6.6 to 6.8: drafts with a number for each token
+
+
+def grid(code: int) -> Fraction:
+    """6.6: G(c); 0 for the code 4095."""
+    return Fraction(A[2 * (code % 128)], 1 << 31 + code // 128) if code < 4095 else Fraction(0)
+
+
+GRID = [grid(code) for code in range(4095)]
+
+
+def up(prob: Fraction) -> int:
+    """[GRID-1]: UP."""
+    return min(bisect_right(GRID, -prob, key=lambda number: -number) - 1, 4094)
+
+
+def down(prob: Fraction) -> int:
+    """[GRID-1]: DOWN."""
+    return bisect_left(GRID, -prob, key=lambda number: -number)
+
+
+def draft_coded(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[CODED-3]: draft_scalar and draft_lazy."""
+    vocab_size = profile["vocab_size"]
+    round_, prefix_length, prefix_hash, count = bits.varint(), bits.varint(), bits.field(16), bits.varint()
+    refuse_if(count > min(limits["max_nodes"], limits["max_depth"]), "limit_exceeded")
+    tokens = bits.fields(count, (vocab_size - 1).bit_length())
+    refuse_if(any(token >= vocab_size for token in tokens), "out_of_range")
+    codes = bits.fields(count, 12)
+    refuse_if(4095 in codes, "out_of_range")
+    place = {"round": round_, "prefix_length": prefix_length, "prefix_hash": prefix_hash}
+    return {**place, "parents": list(range(-1, count - 1)), "tokens": tokens, "codes": codes}
+
+
+def verdict_proposals(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[PROP-6]"""
+    vocab_size = profile["vocab_size"]
+    place = {"round": bits.varint(), "node": bits.varint() - 1, "batch": bits.varint()}
+    count = bits.field(8) + 1
+    tokens = bits.fields(count, (vocab_size - 1).bit_length())
+    refuse_if(any(token >= vocab_size for token in tokens), "out_of_range")
+    codes, ups = bits.fields(count, 12), bits.fields(count, 1)
+    refuse_if(any(up_ == 1 and code in (0, 4095) for code, up_ in zip(codes, ups, strict=True)), "out_of_range")
+    return {**place, "tokens": tokens, "codes": codes, "ups": ups}
+
+
+def more(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """6.7"""
+    return {"round": bits.varint(), "batch": bits.varint() + 1}
+
+
+def ask_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """6.8"""
+    return {"round": bits.varint(), "node": bits.varint() - 1}
+
+
+def list_frame(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[LAZY-2]"""
+    round_, precision, entropy, reserved = bits.varint(), bits.field(4), bits.field(2), bits.field(2)
+    refuse_if(reserved != 0, "reserved_bits")
+    coder = coder_of(profile)
+    refuse_if(precision >= len(PRECISIONS) or entropy != ("none", "range", "zstd").index(coder), "out_of_range")
+    name, room = PRECISIONS[precision], limits["max_entries"]
+    if coder == "range":
+        range_coder = RangeDecoder(bits.rest())
+        found = RangeLists(range_coder, name, profile["vocab_size"], prior_rows(profile)).read(room)
+        range_coder.end()
+    else:
+        found = plain_list(bits, name, profile, room)
+    return {"round": round_, "precision": name, "list": show_list(found, profile["vocab_size"])}
+
+
+def verify_chain(
+    draft: Json, target_probs: Sequence[Sequence[float]], uniforms: list[float], proposals: int = 1
+) -> Json:
+    """[CODED-4]: the body of the edge's answer; ``proposals`` is m.  Takes what it needs of ``uniforms``."""
+    for node, (x, code) in enumerate(zip(draft["tokens"], draft["codes"], strict=True)):
+        p = Fraction(target_probs[node][x])
+        share = grid(down(p)) if draft["kind"] == "draft_scalar" else p
+        if not Fraction(uniforms.pop(0)) < min(Fraction(1), share / grid(code)):
+            place = {"round": draft["round"], "node": node - 1}
+            if draft["kind"] == "draft_lazy":
+                return place
+            return {**place, "batch": 0, **propose(target_probs[node], uniforms, proposals)}
+    p_last = [Fraction(part) for part in target_probs[-1]]
+    token = bisect_right(list(accumulate(p_last)), Fraction(uniforms.pop(0)) * sum(p_last))
+    return {"round": draft["round"], "node": len(draft["tokens"]) - 1, "token": token}
+
+
+def propose(target_probs: Sequence[float], uniforms: list[float], count: int) -> Json:
+    """[PROP-1]"""
+    exact = [Fraction(part) for part in target_probs]
+    found: dict[str, list[int]] = {"tokens": [], "codes": [], "ups": []}
+    for _ in range(count):
+        y = bisect_right(list(accumulate(exact)), Fraction(uniforms.pop(0)) * sum(exact))
+        p, code, is_up = exact[y], down(exact[y]), 0
+        if code < 4095 and grid(code) != p:
+            low, high = grid(code), grid(code - 1)
+            is_up = int(not Fraction(uniforms.pop(0)) < low * (high - p) / (p * (high - low)))
+        for name, value in (("tokens", y), ("codes", code), ("ups", is_up)):
+            found[name].append(value)
+    return found
+
+
+def take(proposals: Json, q: Sequence[Fraction], uniforms: list[float]) -> int | None:
+    """[PROP-2]: the position of the proposal that the device takes, or None.  ``q`` has the probability of each id."""
+    for i, (y, code, is_up) in enumerate(zip(*(proposals[name] for name in ("tokens", "codes", "ups")), strict=True)):
+        t = Fraction(1)
+        if code < 4095:
+            t -= q[y] * min(Fraction(1), grid(code) / grid(up(q[y]))) / grid(code - is_up)
+        if Fraction(uniforms.pop(0)) < t:
+            return i
+    return None
+
+
+def verify_list(
+    draft: Json,
+    node: int,
+    found: Json,
+    target_probs: Sequence[float],
+    uniforms: list[float],
+    profile: Profile | None = None,
+) -> Json:
+    """[LAZY-3], [LAZY-4]: the body of the VERDICT after a list; ValueError if it does not fit the draft.
+
+    ``found`` is the list in the form of ``show_list``; the profile is needed for the prior, if it has a tail.
+    """
+    vocab_size, child = len(target_probs), node + 1
+    ids, weights = expand_ids(found, vocab_size), expand_runs(found, "weight")
+    source = Siblings(ids, weights, found.get("tail", 0), prior_rows(profile or {"vocab_size": vocab_size}))
+    q = [Fraction(float(part)) for part in source.probabilities(vocab_size)]  # [CODED-1]: rounded once
+    x = draft["tokens"][child]
+    if q[x] == 0 or up(q[x]) != draft["codes"][child]:
+        raise ValueError("protocol_violation")
+    p = [Fraction(part) for part in target_probs]
+    r = [max(Fraction(0), a - b * min(Fraction(1), a / grid(up(b)))) for a, b in zip(p, q, strict=True)]
+    r = r if sum(r) > 0 else p
+    token = bisect_right(list(accumulate(r)), Fraction(uniforms.pop(0)) * sum(r))
+    return {"round": draft["round"], "node": node, "token": token}
 
 
 def expand_ids(shown: Json, vocab_size: int) -> list[int]:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tslt_wire import (
+    AskList,
     Bye,
     CoupledEvidence,
     DecodeError,
@@ -20,10 +21,16 @@ from tslt_wire import (
     ErrorCode,
     Extension,
     Hello,
+    LazyEvidence,
     ListEvidence,
+    ListReply,
     MatchEvidence,
+    More,
     Profile,
     Prompt,
+    Proposal,
+    Proposals,
+    ScalarEvidence,
     TokenTree,
     TopK,
     Verdict,
@@ -105,6 +112,17 @@ SAMPLES = {
     "draft-parents": sample_draft((-1, 0, -1, 1, 0), precision="bf16", extensions=(Extension(2, b"!"),)),
     "draft-match": replace(sample_draft((-1, 0, 0, 1, 1)), evidence=MatchEvidence()),
     "draft-coupled": replace(sample_draft((-1, -1, 0)), evidence=CoupledEvidence()),
+    "draft-scalar": replace(sample_draft((-1, 0)), evidence=ScalarEvidence((0, 4094))),
+    "draft-lazy": replace(
+        sample_draft((-1,)), evidence=LazyEvidence((777,)), extensions=(Extension(1, b"\x05"), Extension(2, b""))
+    ),
+    "draft-choice": sample_draft((-1, 0), extensions=(Extension(0, b""), Extension(1, b"\xff"))),
+    "proposals": Proposals(
+        round=1, node=2, batch=3, proposals=(Proposal(11, 4095), Proposal(0, 0), Proposal(3, 9, up=True))
+    ),
+    "more": More(round=200, batch=1),
+    "ask-list": AskList(round=200, node=-1),
+    "list": ListReply(round=3, q=sample_draft((-1,)).evidence.lists[-1]),
     "draft-dense": sample_draft((-1, 0), precision="f32", truncation=None),
 }
 FRAMES = {name: encode(message, PROFILE) for name, message in SAMPLES.items()}
@@ -131,4 +149,31 @@ ONE = (*HEAD, LOG2_2, ("varint", 1 << 2))
 """A draft of one node, up to its list."""
 
 
-KIND_BYTES = st.sampled_from([1, 2, 3, 4, 5, 8, 0x10, 0x10, 0x11, 0x12, 0x50, 0x51, 0x48, 0x44, 0x43, 0x90])
+KIND_BYTES = st.sampled_from(
+    [
+        1,
+        2,
+        3,
+        4,
+        5,
+        8,
+        9,
+        10,
+        0x10,
+        0x10,
+        0x11,
+        0x12,
+        0x13,
+        0x14,
+        0x15,
+        0x16,
+        0x50,
+        0x51,
+        0x53,
+        0x49,
+        0x48,
+        0x44,
+        0x43,
+        0x90,
+    ]
+)

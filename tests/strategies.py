@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tslt_wire import (
+    AskList,
     Bye,
     CoupledEvidence,
     DecodeLimits,
@@ -15,14 +16,20 @@ from tslt_wire import (
     Error,
     Extension,
     Hello,
+    LazyEvidence,
     ListEvidence,
+    ListReply,
     MatchEvidence,
     Message,
     MinProb,
+    More,
     Precision,
     Prior,
     Prompt,
+    Proposal,
+    Proposals,
     Sampling,
+    ScalarEvidence,
     SparseDistribution,
     TokenTree,
     TopK,
@@ -41,6 +48,12 @@ VOCAB_SIZES = st.one_of(st.integers(1, 40), st.sampled_from([1, 2, 3, 255, 256, 
 
 extensions = st.dictionaries(st.integers(0, 2**31 - 1).map(lambda n: 2 * n), st.binary(max_size=8), max_size=3).map(
     lambda found: tuple(Extension(type_, found[type_]) for type_ in sorted(found))
+)
+
+draft_extensions = st.builds(
+    lambda others, choice: tuple(sorted((*others, *choice), key=lambda extension: extension.type)),
+    extensions,
+    st.one_of(st.just(()), st.binary(min_size=1, max_size=1).map(lambda data: (Extension(1, data),))),
 )
 
 
@@ -135,7 +148,7 @@ def drafts(draw: st.DrawFn, vocab_size: int, precision: Precision | None = None,
         prefix_hash=draw(st.integers(0, 2**16 - 1)),
         tree=TokenTree(tokens, wanted),
         evidence=ListEvidence(evidence, replacement),
-        extensions=draw(extensions),
+        extensions=draw(draft_extensions),
     )
 
 
@@ -153,7 +166,45 @@ def id_drafts(draw: st.DrawFn, vocab_size: int) -> Draft:
         prefix_hash=draw(st.integers(0, 2**16 - 1)),
         tree=TokenTree(tokens, wanted),
         evidence=draw(st.sampled_from([MatchEvidence(), CoupledEvidence()])),
-        extensions=draw(extensions),
+        extensions=draw(draft_extensions),
+    )
+
+
+def coded_drafts(vocab_size: int) -> st.SearchStrategy[Draft]:
+    """Any draft with a number for each token."""
+    nodes = st.lists(st.tuples(st.integers(0, vocab_size - 1), st.integers(0, 4094)), max_size=20)
+    return st.builds(
+        lambda found, kind, **more: Draft(
+            tree=TokenTree.chain([token for token, _ in found]),
+            evidence=kind(tuple(code for _, code in found)),
+            **more,
+        ),
+        nodes,
+        st.sampled_from([ScalarEvidence, LazyEvidence]),
+        round=U32,
+        prefix_length=U32,
+        prefix_hash=st.integers(0, 2**16 - 1),
+        extensions=draft_extensions,
+    )
+
+
+def exchanges(vocab_size: int) -> st.SearchStrategy[Message]:
+    """Anything between a draft and its last answer."""
+    proposal = st.builds(
+        lambda token, code, up: Proposal(token, code, up and 0 < code < 4095),
+        st.integers(0, vocab_size - 1),
+        st.integers(0, 4095),
+        st.booleans(),
+    )
+    place = {"round": U32, "extensions": extensions}
+    node = U32.map(lambda n: n - 1)
+    batches = st.lists(proposal, min_size=1, max_size=30).map(tuple)
+    precision = st.sampled_from(list(Precision))
+    return st.one_of(
+        st.builds(Proposals, node=node, proposals=batches, batch=U32, **place),
+        st.builds(More, batch=U32.map(lambda n: n + 1), **place),
+        st.builds(AskList, node=node, **place),
+        st.builds(ListReply, q=precision.flatmap(lambda found: lists(vocab_size, found, None)), **place),
     )
 
 
@@ -272,7 +323,14 @@ byes = st.builds(Bye, extensions=extensions)
 def messages(draw: st.DrawFn) -> tuple[Message, int]:
     """Any message, and the vocabulary size of the profile it is for."""
     vocab_size = draw(st.one_of(st.integers(1, 40), st.just(5000)))
-    rounds = st.one_of(drafts(vocab_size), id_drafts(vocab_size), verdicts(vocab_size), prompts(vocab_size))
+    rounds = st.one_of(
+        drafts(vocab_size),
+        id_drafts(vocab_size),
+        coded_drafts(vocab_size),
+        exchanges(vocab_size),
+        verdicts(vocab_size),
+        prompts(vocab_size),
+    )
     return draw(st.one_of(rounds, rounds, hellos(), welcomes(), errors, byes)), vocab_size
 
 

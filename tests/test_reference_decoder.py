@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import zlib
+from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def load(name: str) -> list[tuple[dict, dict]]:
 
 
 LISTS, FRAMES, WEIGHTS, VERIFY = map(load, ("lists.json", "frames.json", "weights.json", "verify.json"))
-COUPLING = load("coupling.json")
+COUPLING, CODED = load("coupling.json"), load("coded.json")
 
 
 def cases(tests: list[tuple[dict, dict]]) -> Any:
@@ -127,6 +128,32 @@ def test_verify(group, test):
     if coupling is None:
         with pytest.raises(IndexError):
             ref.verify(draft, test["target_probs"], uniforms[:-1], group["profile"])
+
+
+@cases(CODED)
+def test_drafts_with_a_number_for_each_token(group, test):
+    what, profile = group["what"], group["profile"]
+    if what == "rounding":
+        assert [ref.up(Fraction(prob)) for prob in test["probs"]] == test["up"]
+        assert [ref.down(Fraction(prob)) for prob in test["probs"]] == test["down"]
+        return
+    uniforms, rows = list(test["uniforms"]), test.get("target_probs")
+    message = ref.decode_frame(bytes.fromhex(test["hex"]), profile) if "hex" in test else {}
+    if what == "verify":
+        assert ref.verify_chain(message, rows, uniforms, test["proposals"]) == test["answer"]
+    elif what == "propose":
+        assert ref.propose(rows, uniforms, len(test["made"]["tokens"])) == test["made"]
+    elif what == "take":
+        q = test["q"]
+        source = ref.Siblings(q["ids"], q["weights"], q.get("tail", 0), ref.prior_rows(profile))
+        assert ref.take(message, source.probabilities(profile["vocab_size"]), uniforms) == test["taken"]
+    else:
+        found = ref.decode_frame(bytes.fromhex(test["list"]), profile)["list"]
+        assert ref.verify_list(message, test["node"], found, rows, uniforms, profile) == test["answer"]
+        message["codes"][test["node"] + 1] ^= 1
+        with pytest.raises(ValueError, match="protocol_violation"):
+            ref.verify_list(message, test["node"], found, rows, uniforms, profile)
+    assert uniforms == []
 
 
 @cases(COUPLING)

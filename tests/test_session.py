@@ -10,7 +10,7 @@ import pytest
 
 import tslt_wire as tw
 from tslt_wire.codec import DRAFT_KINDS, Kind
-from tslt_wire.session_states import SENDERS, TRANSITIONS, Role, next_state
+from tslt_wire.session_states import ANSWERS, SENDERS, TRANSITIONS, Role, next_state
 
 V = 50
 FINGERPRINT = bytes(range(32))
@@ -405,6 +405,12 @@ MESSAGES = {
 }
 MESSAGES[Kind.DRAFT_MATCH] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.MatchEvidence())
 MESSAGES[Kind.DRAFT_COUPLED] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.CoupledEvidence())
+MESSAGES[Kind.DRAFT_SCALAR] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.ScalarEvidence(()))
+MESSAGES[Kind.DRAFT_LAZY] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.LazyEvidence(()))
+MESSAGES[Kind.VERDICT_PROPOSALS] = tw.Proposals(round=0, node=-1, proposals=(tw.Proposal(1, 0),))
+MESSAGES[Kind.MORE] = tw.More(round=0, batch=1)
+MESSAGES[Kind.ASK_LIST] = tw.AskList(round=0, node=-1)
+MESSAGES[Kind.LIST] = tw.ListReply(round=0, q=a_list(1, 2))
 
 
 @pytest.mark.parametrize("state", [s for s in tw.State if s not in (tw.State.CLOSED, tw.State.FAILED)])
@@ -416,11 +422,15 @@ def test_every_message_in_every_state_is_allowed_or_refused_as_the_table_says(st
     session.data_to_send()
     session.state = state
     session.profile = tw.Profile(vocab_size=V)
-    if state is tw.State.OPEN:
-        session.open_draft = MESSAGES[Kind.DRAFT_LIST]
+    if state in (tw.State.OPEN, tw.State.PROPOSED, tw.State.ASKED):
+        q = MESSAGES[Kind.LIST].q
+        tree = tw.TokenTree.chain([1])
+        session.open_draft = replace(MESSAGES[Kind.DRAFT_LIST], tree=tree, evidence=tw.LazyEvidence.of(tree, {-1: q}))
+        if role is Role.EDGE:  # what it has sent
+            session.proposals, session._asked = MESSAGES[Kind.VERDICT_PROPOSALS], MESSAGES[Kind.ASK_LIST]
     frame = tw.encode(MESSAGES[kind], session.profile)
-    if next_state(state, kind, peer) is None:
-        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, *DRAFT_KINDS.values())
+    if next_state(state, kind, peer, Kind.DRAFT_LIST) is None:
+        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, *ANSWERS)
         code = tw.ErrorCode.UNKNOWN_SESSION if unknown else tw.ErrorCode.PROTOCOL_VIOLATION
         with pytest.raises(tw.RemoteProtocolError) as caught:
             session.receive_data(frame)
@@ -439,6 +449,9 @@ def test_every_message_in_every_state_is_allowed_or_refused_as_the_table_says(st
 def test_the_table_is_complete():
     assert set(TRANSITIONS) == set(tw.State)
     assert set(SENDERS) == set(Kind)
+    assert set(ANSWERS) >= set(DRAFT_KINDS.values())
+    assert all(SENDERS[kind] == {Role.DEVICE} for kind in ANSWERS)
+    assert all(SENDERS[kind] == {Role.EDGE} for kinds in ANSWERS.values() for kind in kinds)
     reachable, frontier = {tw.State.START}, [tw.State.START]
     while frontier:
         for after in TRANSITIONS[frontier.pop()].values():

@@ -10,9 +10,10 @@ import pytest
 import tslt_wire as tw
 from tslt_wire import precision
 from tslt_wire.codec import Kind
+from tslt_wire.grid import code_above, code_below
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.profile import ENTROPY_IDS
-from tslt_wire.session_states import SENDERS, TRANSITIONS, Role, State
+from tslt_wire.session_states import ANSWERS, SENDERS, TRANSITIONS, Role, State
 from tslt_wire.tree_codec import Shape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +137,18 @@ def test_example():
     assert f"`{data[:11]}` and the checksum `{data[12:]}`" in section(SPEC, "6.2 VERDICT")
 
 
+def test_examples_of_drafts_with_a_number_for_each_token():
+    profile = tw.Profile(vocab_size=10)
+    text = section(SPEC, "6.6 DRAFT_SCALAR")
+    lines = re.findall(r"^>     ((?:[0-9a-f]{2} ?)+)(?:  |$)", text, re.MULTILINE)
+    draft = tw.decode(bytes.fromhex("".join(lines)), profile)
+    assert draft.tree == tw.TokenTree.chain([7, 2])
+    assert draft.evidence == tw.ScalarEvidence((code_above(0.5), code_above(0.3)))
+    proposals = (tw.Proposal(9, code_below(0.25)), tw.Proposal(0, code_below(0.3), up=True))
+    data = tw.encode(tw.Proposals(round=3, node=-1, proposals=proposals), profile).hex(" ")
+    assert f"`{data[:29]}` and the checksum `{data[30:]}`" in section(SPEC, "6.7 VERDICT_PROPOSALS")
+
+
 def test_state_table():
     text = section(SPEC, "7.7 Session states")
     kinds = [Kind[name.strip()] for name in text[text.index("| state |") :].splitlines()[0].strip("|").split("|")[2:]]
@@ -143,5 +156,8 @@ def test_state_table():
     for row in rows(text, "state"):
         allowed = {kind: cell.split(" or ")[0].lower() for kind, cell in zip(kinds, row[2:], strict=True) if cell}
         assert allowed == TRANSITIONS[State(row[0].lower())], row[0]
-    assert {kind for kind in Kind if SENDERS[kind] == {Role.EDGE}} == {Kind.WELCOME, Kind.VERDICT}
+    answers = {kind for kinds in ANSWERS.values() for kind in kinds}
+    assert {kind for kind in Kind if SENDERS[kind] == {Role.EDGE}} == {Kind.WELCOME, *answers}
+    found = {Kind[row[0]]: {Kind[name] for name in row[1].split(", ")} for row in rows(text, "frame of the device")}
+    assert found == ANSWERS
     assert {kind for kind in Kind if SENDERS[kind] == set(Role)} == {Kind.ERROR, Kind.BYE}

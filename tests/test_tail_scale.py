@@ -89,3 +89,17 @@ def test_what_was_left_out_is_the_drafts_own_and_is_not_sent():
     received = tw.decode_list(tw.encode_list(q, profile), profile)
     assert received == q
     assert received.left_out == 0
+
+
+def test_lists_that_a_draft_does_not_carry_teach_as_much():
+    prior = plain_prior("uniform", 5)
+    q = tw.sparsify(np.log(np.array([0.4, 0.2, 0.2, 0.1, 0.1])), truncation=tw.TopK(2), prior=prior)
+    tree = tw.TokenTree.chain([0, 0])
+    at = {"round": 0, "prefix_length": 0, "prefix_hash": 0, "tree": tree}
+    lists, verdict = {-1: q, 0: q}, tw.Verdict(round=0, node=0, token=4)
+    carried, kept, without = tw.TailScale(), tw.TailScale(), tw.TailScale()
+    carried.learn(tw.Draft(**at, evidence=tw.ListEvidence(lists)), verdict)
+    lazy = tw.Draft(**at, evidence=tw.LazyEvidence.of(tree, lists))
+    kept.learn(lazy, verdict, lists)
+    without.learn(lazy, verdict)
+    assert kept.ratio == carried.ratio != without.ratio == tw.TailScale().ratio

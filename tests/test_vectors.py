@@ -11,14 +11,25 @@ import numpy as np
 import pytest
 
 import tslt_wire as tw
-from spec.vectorgen.tools import profile_from
+from spec.vectorgen.tools import message_value, profile_from
 from tslt_wire import precision as precision_module
+from tslt_wire.choices import RandomChoices
+from tslt_wire.grid import code_above, code_below
 from tslt_wire.philox import philox
-from tslt_wire.verify import RandomChoices, verify_with
+from tslt_wire.proposals import choose_with, propose_with
+from tslt_wire.verify import verify_list_with, verify_with
 
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "spec" / "vectors"
-MESSAGES = {cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Error, tw.Bye)}
+MESSAGES: dict[str, Any] = {
+    cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Error, tw.Bye, tw.More)
+} | {"ask_list": tw.AskList}
+EVIDENCE: dict[str, Any] = {
+    "draft_match": tw.MatchEvidence,
+    "draft_coupled": tw.CoupledEvidence,
+    "draft_scalar": tw.ScalarEvidence,
+    "draft_lazy": tw.LazyEvidence,
+}
 
 
 TABLES: dict[str, str] = {}
@@ -35,6 +46,7 @@ def load(name: str) -> list[Any]:
 
 LISTS, FRAMES = load("lists.json"), load("frames.json")
 WEIGHTS, VERIFY, COUPLING = load("weights.json"), load("verify.json"), load("coupling.json")
+CODED = load("coded.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
@@ -94,11 +106,16 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
         found = {item["parent"]: list_from(item, precision, profile) for item in lists}
         evidence = tw.ListEvidence(found, not value.pop("without_replacement"))
         return tw.Draft(tree=tree, evidence=evidence, **value)
-    if kind in ("draft_match", "draft_coupled"):
+    if kind.startswith("draft_"):
         tree = tw.TokenTree(value.pop("tokens"), value.pop("parents"))
-        return tw.Draft(
-            tree=tree, evidence=tw.MatchEvidence() if kind == "draft_match" else tw.CoupledEvidence(), **value
-        )
+        codes = value.pop("codes", None)
+        evidence = EVIDENCE[kind]() if codes is None else EVIDENCE[kind](tuple(codes))
+        return tw.Draft(tree=tree, evidence=evidence, **value)
+    if kind == "verdict_proposals":
+        columns = zip(value.pop("tokens"), value.pop("codes"), map(bool, value.pop("ups")), strict=True)
+        return tw.Proposals(proposals=tuple(tw.Proposal(*row) for row in columns), **value)
+    if kind == "list":
+        return tw.ListReply(q=list_from(value.pop("list"), value.pop("precision"), profile), **value)
     for name in ("tokenizer", "transcript", "resume", "coupling"):
         if name in value:
             value[name] = bytes.fromhex(value[name])
@@ -193,6 +210,33 @@ def test_verify(group, test):
         draft, test["target_probs"], RandomChoices(uniforms), coupling=coupling_of(test.get("coupling"))
     )
     assert {"round": verdict.round, "node": verdict.node, "token": verdict.token} == test["verdict"]
+    assert not uniforms.left
+
+
+def body(answer: tw.Message) -> dict:
+    return {key: value for key, value in message_value(answer).items() if key not in ("kind", "extensions", "end")}
+
+
+@pytest.mark.parametrize(("group", "test"), CODED)
+def test_drafts_with_a_number_for_each_token(group, test):
+    what, profile = group["what"], profile_of(group)
+    if what == "rounding":
+        assert [code_above(prob) for prob in test["probs"]] == test["up"]
+        assert [code_below(prob) for prob in test["probs"]] == test["down"]
+        return
+    uniforms = Scripted(test["uniforms"])
+    choices, rows = RandomChoices(uniforms), test.get("target_probs")
+    message = tw.decode(bytes.fromhex(test["hex"]), profile) if "hex" in test else None
+    if what == "verify":
+        assert body(verify_with(message, rows, choices, proposals=test["proposals"])) == test["answer"]
+    elif what == "propose":
+        found = body(propose_with(0, -1, rows, choices, count=len(test["made"]["tokens"])))
+        assert {key: found[key] for key in test["made"]} == test["made"]
+    elif what == "take":
+        assert choose_with(message, list_from(test["q"], "log2/2", profile), choices) == test["taken"]
+    else:
+        q = tw.decode(bytes.fromhex(test["list"]), profile).q
+        assert body(verify_list_with(message, test["node"], rows, q, choices)) == test["answer"]
     assert not uniforms.left
 
 

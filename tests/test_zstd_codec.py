@@ -95,7 +95,7 @@ def test_a_wide_reader_knows_the_size_of_the_packed_form(found):
         readers.append(packed_bytes)
 
     content = zipped.compressed(zipped.wide_body(message, profile))
-    kind = b"\x83" if isinstance(message, tw.Prompt) else b"\x90"
+    kind = bytes([kind_of(message) | 0x80])
     with patch("tslt_wire.codec.check_shorter", note):
         again = tw.decode(framed(kind + content), profile)
     packed = BitWriter()
@@ -150,7 +150,7 @@ def test_what_is_not_worth_it_is_packed():
     for name, message in SAMPLES.items():
         packed = tw.encode(message, tw.Profile(vocab_size=12))
         data = tw.encode(message, profile)
-        if not isinstance(message, tw.Draft):
+        if not isinstance(message, (tw.Draft, tw.ListReply)):  # their format byte names the coder
             assert data == packed, name
         assert len(data) <= len(packed), name
     noise = tw.Prompt(tokens=tuple(RNG.integers(0, 4096, 500).tolist()))

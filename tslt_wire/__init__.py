@@ -22,9 +22,13 @@ from tslt_wire.errors import (
 from tslt_wire.events import (
     DraftReceived,
     Event,
+    ListAsked,
+    ListReceived,
+    MoreAsked,
     PeerClosed,
     PeerFailed,
     PromptReceived,
+    ProposalsReceived,
     SessionOpened,
     VerdictReceived,
     Welcomed,
@@ -32,6 +36,8 @@ from tslt_wire.events import (
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import (
     SPEC_VERSION,
+    Answer,
+    AskList,
     Bye,
     CoupledEvidence,
     Draft,
@@ -39,10 +45,16 @@ from tslt_wire.messages import (
     Evidence,
     Extension,
     Hello,
+    LazyEvidence,
     ListEvidence,
+    ListReply,
     MatchEvidence,
     Message,
+    More,
     Prompt,
+    Proposal,
+    Proposals,
+    ScalarEvidence,
     Verdict,
     Welcome,
     prefix_hash,
@@ -51,19 +63,23 @@ from tslt_wire.negotiation import EdgeSettings
 from tslt_wire.precision import Precision
 from tslt_wire.prior import Prior, table_from_bytes, train_table
 from tslt_wire.profile import Profile
+from tslt_wire.proposal_count import ProposalCount
+from tslt_wire.proposals import choose, propose
 from tslt_wire.sampling import Sampling
 from tslt_wire.session_states import State
 from tslt_wire.siblings import sample_children
 from tslt_wire.tail_scale import TailScale
 from tslt_wire.tree import TokenTree
 from tslt_wire.truncation import MinProb, TopK, TopP
-from tslt_wire.verify import verify
+from tslt_wire.verify import verify, verify_list
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULTS",
     "SPEC_VERSION",
+    "Answer",
+    "AskList",
     "Bye",
     "CoupledEvidence",
     "Coupling",
@@ -80,12 +96,18 @@ __all__ = [
     "Evidence",
     "Extension",
     "Hello",
+    "LazyEvidence",
+    "ListAsked",
     "ListEvidence",
+    "ListReceived",
+    "ListReply",
     "LocalProtocolError",
     "MatchEvidence",
     "Message",
     "MinProb",
     "MissingPackage",
+    "More",
+    "MoreAsked",
     "PeerClosed",
     "PeerFailed",
     "Precision",
@@ -93,9 +115,14 @@ __all__ = [
     "Profile",
     "Prompt",
     "PromptReceived",
+    "Proposal",
+    "ProposalCount",
+    "Proposals",
+    "ProposalsReceived",
     "ProtocolError",
     "RemoteProtocolError",
     "Sampling",
+    "ScalarEvidence",
     "SessionOpened",
     "SparseDistribution",
     "State",
@@ -109,15 +136,18 @@ __all__ = [
     "Welcome",
     "Welcomed",
     "backend",
+    "choose",
     "decode",
     "decode_list",
     "encode",
     "encode_list",
     "prefix_hash",
+    "propose",
     "sample_children",
     "sparsify",
     "sparsify_batch",
     "table_from_bytes",
     "train_table",
     "verify",
+    "verify_list",
 ]

@@ -14,25 +14,50 @@ import numpy as np
 
 from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.compression import check_shorter, open_compressed, shorter
-from tslt_wire.draft_codec import read_draft, read_id_draft, write_draft, write_id_draft
+from tslt_wire.draft_codec import (
+    read_coded_draft,
+    read_draft,
+    read_id_draft,
+    write_coded_draft,
+    write_draft,
+    write_id_draft,
+)
 from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.exchange_codec import (
+    read_ask,
+    read_more,
+    read_proposals,
+    read_reply,
+    write_ask,
+    write_more,
+    write_proposals,
+    write_reply,
+)
+from tslt_wire.extension import CHOICE, CHOICE_BYTES
 from tslt_wire.handshake_codec import read_error, read_hello, read_welcome, write_error, write_hello, write_welcome
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.messages import (
+    AskList,
     Bye,
     CoupledEvidence,
     Draft,
     Error,
     Extension,
     Hello,
+    LazyEvidence,
     ListEvidence,
+    ListReply,
     MatchEvidence,
     Message,
+    More,
     Prompt,
+    Proposals,
+    ScalarEvidence,
     Verdict,
     Welcome,
 )
 from tslt_wire.profile import Profile
+from tslt_wire.scalar import CodedEvidence
 
 CRC_BYTES = 4
 _HAS_EXTENSIONS = 0x40
@@ -49,9 +74,15 @@ class Kind(enum.IntEnum):
     ERROR = 0x04
     BYE = 0x05
     VERDICT = 0x08
+    VERDICT_PROPOSALS = 0x09
+    ASK_LIST = 0x0A
     DRAFT_LIST = 0x10
     DRAFT_MATCH = 0x11
     DRAFT_COUPLED = 0x12
+    DRAFT_SCALAR = 0x13
+    DRAFT_LAZY = 0x14
+    MORE = 0x15
+    LIST = 0x16
 
 
 _KIND_OF = {
@@ -64,14 +95,22 @@ _KIND_OF = {
     ListEvidence: Kind.DRAFT_LIST,
     MatchEvidence: Kind.DRAFT_MATCH,
     CoupledEvidence: Kind.DRAFT_COUPLED,
+    ScalarEvidence: Kind.DRAFT_SCALAR,
+    LazyEvidence: Kind.DRAFT_LAZY,
+    Proposals: Kind.VERDICT_PROPOSALS,
+    More: Kind.MORE,
+    AskList: Kind.ASK_LIST,
+    ListReply: Kind.LIST,
 }
 DRAFT_KINDS = {
     "list": Kind.DRAFT_LIST,
     "match": Kind.DRAFT_MATCH,
     "coupled": Kind.DRAFT_COUPLED,
+    "scalar": Kind.DRAFT_SCALAR,
+    "lazy": Kind.DRAFT_LAZY,
 }
 """Evidence names of the handshake, and the frames that the drafts travel in."""
-COMPRESSIBLE = (Kind.PROMPT, Kind.DRAFT_LIST)
+COMPRESSIBLE = (Kind.PROMPT, Kind.DRAFT_LIST, Kind.LIST)
 """Frames that ``entropy="zstd"`` may compress."""
 HANDSHAKE_PROFILE = Profile(vocab_size=1)
 """Enough to read HELLO, WELCOME, ERROR and BYE, whose layout depends on nothing negotiated."""
@@ -103,6 +142,8 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
     head = BitWriter()
     head.bits(kind | flags, 8)
     if extensions:
+        if not isinstance(message, Draft) and any(extension.type == CHOICE for extension in extensions):
+            raise ValueError(f"extension {CHOICE} is for drafts, not for {kind.name}")
         write_extensions(head, extensions)
     content = head.finish() + body
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
@@ -112,21 +153,32 @@ def _write_body(out: BitWriter, message: Message, profile: Profile) -> None:
     if isinstance(message, Draft):
         if isinstance(message.evidence, ListEvidence):
             write_draft(out, message, message.evidence, profile)
+        elif isinstance(message.evidence, CodedEvidence):
+            profile.check_token(max(message.tree.tokens, default=0))
+            write_coded_draft(out, message, message.evidence, profile)
         else:
-            _check_token(max(message.tree.tokens, default=0), profile)
+            profile.check_token(max(message.tree.tokens, default=0))
             write_id_draft(out, message, profile)
     elif isinstance(message, Verdict):
         out.varint(message.round)
         out.varint(message.node + 1)
-        _check_token(message.token, profile)
+        profile.check_token(message.token)
         out.bits(message.token, id_bits(profile.vocab_size))
         out.bits(message.end, 1)
     elif isinstance(message, Prompt):
         out.raw(message.transcript)
         out.varint(message.keep)
         out.varint(len(message.tokens))
-        _check_token(max(message.tokens, default=0), profile)
+        profile.check_token(max(message.tokens, default=0))
         out.tokens(np.array(message.tokens, dtype=np.int64), id_bits(profile.vocab_size))
+    elif isinstance(message, Proposals):
+        write_proposals(out, message, profile)
+    elif isinstance(message, More):
+        write_more(out, message)
+    elif isinstance(message, AskList):
+        write_ask(out, message)
+    elif isinstance(message, ListReply):
+        write_reply(out, message, profile)
     elif isinstance(message, Hello):
         out.raw(write_hello(message))
     elif isinstance(message, Welcome):
@@ -161,7 +213,7 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     except ValueError:
         raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & KIND_MASK:02x}") from None
     reader = BitReader(content[1:])
-    extensions = _read_extensions(reader, limits) if content[0] & _HAS_EXTENSIONS else ()
+    extensions = _read_extensions(reader, limits, kind) if content[0] & _HAS_EXTENSIONS else ()
     if not compressed:
         message = _read_body(kind, reader, profile, limits, extensions)
         reader.finish()
@@ -182,12 +234,23 @@ def _read_body(
     if kind in (Kind.DRAFT_MATCH, Kind.DRAFT_COUPLED):
         evidence = MatchEvidence() if kind is Kind.DRAFT_MATCH else CoupledEvidence()
         return read_id_draft(data, evidence, profile, limits, extensions)
+    if kind in (Kind.DRAFT_SCALAR, Kind.DRAFT_LAZY):
+        coded = ScalarEvidence if kind is Kind.DRAFT_SCALAR else LazyEvidence
+        return read_coded_draft(data, coded, profile, limits, extensions)
     if kind is Kind.VERDICT:
         round_, node = data.varint(), data.varint() - 1
         token = _token(data.bits(id_bits(profile.vocab_size)), profile)
         return Verdict(round=round_, node=node, token=token, end=bool(data.bits(1)), extensions=extensions)
     if kind is Kind.PROMPT:
         return _read_prompt(data, profile, limits, extensions)
+    if kind is Kind.VERDICT_PROPOSALS:
+        return read_proposals(data, profile, extensions)
+    if kind is Kind.MORE:
+        return read_more(data, extensions)
+    if kind is Kind.ASK_LIST:
+        return read_ask(data, extensions)
+    if kind is Kind.LIST:
+        return read_reply(data, profile, limits, extensions)
     if kind is Kind.BYE:
         return Bye(extensions=extensions)
     readers: dict[Kind, Any] = {Kind.HELLO: read_hello, Kind.WELCOME: read_welcome, Kind.ERROR: read_error}
@@ -213,11 +276,6 @@ def _token(token: int, profile: Profile) -> int:
     return token
 
 
-def _check_token(token: int, profile: Profile) -> None:
-    if token >= profile.vocab_size:
-        raise ValueError(f"the profile is for V = {profile.vocab_size}, the message has token {token}")
-
-
 def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
     """Append the block of extensions; ValueError if their types do not ascend."""
     types = [extension.type for extension in extensions]
@@ -230,7 +288,7 @@ def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
         out.raw(extension.data)
 
 
-def _read_extensions(data: BitReader, limits: DecodeLimits) -> tuple[Extension, ...]:
+def _read_extensions(data: BitReader, limits: DecodeLimits, kind: Kind) -> tuple[Extension, ...]:
     count = data.varint()
     if count > limits.max_extensions:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{count} extensions where {limits.max_extensions} are allowed")
@@ -239,9 +297,12 @@ def _read_extensions(data: BitReader, limits: DecodeLimits) -> tuple[Extension, 
     found: list[Extension] = []
     for _ in range(count):
         type_, size = data.varint(), data.varint()
-        if type_ & 1:
+        is_choice = type_ == CHOICE and kind in DRAFT_KINDS.values()
+        if type_ & 1 and not is_choice:
             raise DecodeError(ErrorCode.UNKNOWN_CRITICAL_EXTENSION, f"extension {type_} must be understood and is not")
         if found and type_ <= found[-1].type:
             raise DecodeError(ErrorCode.NON_CANONICAL, "extensions must have ascending, distinct types")
+        if is_choice and size != CHOICE_BYTES:
+            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"extension {type_} has {CHOICE_BYTES} byte, not {size}")
         found.append(Extension(type_, data.raw(size)))
     return tuple(found)

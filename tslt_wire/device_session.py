@@ -1,6 +1,6 @@
 """The device's end of a session: says HELLO, sends prompts and drafts, receives verdicts.
 
-Spec section 7.  Usage::
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
 
     session = DeviceSession(Hello(vocab_size=32000, tokenizer=fingerprint))
     session.send_prompt(tokens)              # once Welcomed has arrived
@@ -13,11 +13,27 @@ import hashlib
 from collections.abc import Sequence
 
 from tslt_wire.codec import DRAFT_KINDS, kind_of
+from tslt_wire.distribution import SparseDistribution
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.events import Event, VerdictReceived, Welcomed
-from tslt_wire.messages import Draft, Evidence, Hello, Message, Prompt, Verdict, Welcome
+from tslt_wire.events import Event, ListAsked, ProposalsReceived, VerdictReceived, Welcomed
+from tslt_wire.extension import choice_extension
+from tslt_wire.messages import (
+    AskList,
+    Draft,
+    Evidence,
+    Hello,
+    LazyEvidence,
+    ListReply,
+    Message,
+    More,
+    Prompt,
+    Proposals,
+    Verdict,
+    Welcome,
+)
 from tslt_wire.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names
 from tslt_wire.prior import Prior
+from tslt_wire.scalar import gives_code
 from tslt_wire.session import Session
 from tslt_wire.session_states import Role, State
 from tslt_wire.tree import TokenTree
@@ -38,9 +54,14 @@ class DeviceSession(Session):
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
         self.open_draft: Draft | None = None
-        """The draft whose verdict is awaited."""
+        """The draft whose round is not over."""
+        self.proposals: Proposals | None = None
+        """What the device has to take one of, or ask for more; None if nothing is to be chosen."""
         self.round = 0
         """Number of the next draft."""
+        self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
+        self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
+        self._asked: AskList | None = None
         self._hello_frame = self._send(hello)
         self._transcript = bytes(8)
 
@@ -49,36 +70,88 @@ class DeviceSession(Session):
     def send_prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
         """Set the prefix to ``prefix[:keep] + tokens``; also starts a new text in the same session.
 
+        A proposal that was taken and not named yet is part of the prefix; it is sent again if it is kept.
+
         Raises LocalProtocolError before Welcomed or while a draft is open, ValueError for an empty prefix, a token
         outside the vocabulary, or more tokens than the edge takes.
         """
         if not 0 <= keep <= len(self.prefix):
             raise ValueError(f"keep must be in 0..{len(self.prefix)} (the tokens there are), got {keep}")
-        prompt = Prompt(tokens=tuple(tokens), keep=keep, transcript=self._transcript)
+        known = min(keep, len(self.prefix) - (self._choice is not None))
+        prompt = Prompt(tokens=(*self.prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
         if self.welcome is not None:
             self._check_prompt(prompt, self.welcome)
         self._send(prompt)
-        self._set_prefix(keep, prompt.tokens)
+        self._set_prefix(known, prompt.tokens)
+        self._choice = None
+        self._end_round()
 
     def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
         """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
 
         ``tree`` may be empty: the edge then adds one token of the target's.  Raises LocalProtocolError without a prefix
-        or while a draft is open, ValueError for a draft the edge would refuse.
+        or while a round is not over, ValueError for a draft the edge would refuse.
         """
+        if self.proposals is not None:
+            raise LocalProtocolError("take one of the proposals first, or ask for more")
         draft = Draft(
             round=self.round,
             prefix_length=len(self.prefix),
             prefix_hash=self.prefix_hash,
             tree=tree,
             evidence=evidence,
+            extensions=() if self._choice is None else (choice_extension(self._choice),),
         )
         if self.welcome is not None:
             self._check_draft(draft, self.welcome)
         self._send(draft)
-        self.open_draft = draft
+        self.open_draft, self._choice, self._asked = draft, None, None
+        self._waiting = (self.round, 0)
         self.round += 1
         return draft
+
+    def take(self, index: int) -> int:
+        """Take proposal ``index`` (see ``choose``): the prefix grows by its token, which is returned.
+
+        The next draft names it.  If it ends the text the session is ENDED.  Raises LocalProtocolError if nothing is
+        proposed, ValueError for an index that is not there.
+        """
+        if self.proposals is None:
+            raise LocalProtocolError("there are no proposals to take from")
+        if not 0 <= index < len(self.proposals.proposals):
+            raise ValueError(f"there are {len(self.proposals.proposals)} proposals, no index {index}")
+        token = self.proposals.proposals[index].token
+        self._grow_prefix((token,))
+        ends = self.welcome is not None and token in self.welcome.eos_tokens
+        self.state = State.ENDED if ends else State.IDLE
+        self._choice = index
+        self._end_round()
+        return token
+
+    def ask_more(self) -> More:
+        """Ask for other proposals, because none of them was kept; LocalProtocolError if nothing is proposed."""
+        if self.proposals is None:
+            raise LocalProtocolError("there are no proposals to reject")
+        more = More(round=self.proposals.round, batch=self.proposals.batch + 1)
+        self._send(more)
+        self.proposals = None
+        return more
+
+    def send_list(self, q: SparseDistribution) -> ListReply:
+        """Send the list that the edge asked for: the one that the rejected token was drawn from.
+
+        Raises LocalProtocolError if none was asked for, ValueError for a list the edge would refuse.
+        """
+        asked, draft = self._asked, self.open_draft
+        if asked is None or draft is None or not isinstance(draft.evidence, LazyEvidence):
+            raise LocalProtocolError("the edge asked for no list")
+        if not gives_code(q, draft.tree.tokens[asked.node + 1], draft.evidence.codes[asked.node + 1]):
+            raise ValueError("this is not the list that the token was drawn from: it has another probability there")
+        if self.welcome is not None:
+            self._check_lists([q], self.welcome)
+        reply = ListReply(round=draft.round, q=q)
+        self._send(reply)
+        return reply
 
     def _check_prompt(self, prompt: Prompt, welcome: Welcome) -> None:
         size, vocab_size = prompt.keep + len(prompt.tokens), welcome.vocab_size
@@ -97,27 +170,31 @@ class DeviceSession(Session):
         limits, depth = welcome.limits, max(draft.tree.depths, default=0)
         if kind_of(draft) not in [DRAFT_KINDS.get(name) for name in welcome.evidence]:
             raise ValueError(f"{kind_of(draft).name} was not agreed on, only {list(welcome.evidence)}")
-        if draft.precision and draft.precision not in welcome.precisions:
-            raise ValueError(f"precision {draft.precision} was not agreed on, only {list(welcome.precisions)}")
         if len(draft.tree) > limits.max_nodes or depth > limits.max_depth:
             raise ValueError(
                 f"the edge takes trees of {limits.max_nodes} nodes and depth {limits.max_depth}, "
                 f"got {len(draft.tree)} and {depth}"
             )
-        if sum(map(len, draft.lists.values())) > limits.max_entries:
-            raise ValueError(f"the edge takes {limits.max_entries} listed tokens a draft")
+        self._check_lists(list(draft.lists.values()), welcome)
         if len(self.prefix) + depth > context_of(welcome):
             raise LocalProtocolError(
                 f"the target holds {context_of(welcome)} tokens; the prefix has {len(self.prefix)}, the draft {depth}"
             )
 
+    def _check_lists(self, lists: Sequence[SparseDistribution], welcome: Welcome) -> None:
+        for q in lists[:1]:  # all lists of a draft have one precision
+            if q.precision not in welcome.precisions:
+                raise ValueError(f"precision {q.precision} was not agreed on, only {list(welcome.precisions)}")
+        if sum(map(len, lists)) > welcome.limits.max_entries:
+            raise ValueError(f"the edge takes {welcome.limits.max_entries} listed tokens a frame")
+
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
-        # A verdict that was answered twice (the draft had been sent twice) is old news, not a violation.
-        if isinstance(message, Verdict) and self.state in (State.IDLE, State.OPEN, State.ENDED):
-            current = self.open_draft.round if self.open_draft else self.round
-            if message.round < current:
+        # An answer that came twice (the frame it answers had been sent twice) is old news, not a violation.
+        if isinstance(message, (Verdict, Proposals, AskList)) and self.state in _TALKING:
+            batch = message.batch if isinstance(message, Proposals) else 0
+            if (message.round, batch) < self._waiting or message == self._asked:
                 return []
         return super()._receive(message, data)
 
@@ -126,6 +203,12 @@ class DeviceSession(Session):
             return self._handle_welcome(message, data)
         if isinstance(message, Verdict) and self.open_draft is not None:
             return self._handle_verdict(message, self.open_draft)
+        if isinstance(message, Proposals) and self.open_draft is not None:
+            return self._handle_proposals(message, self.open_draft)
+        if isinstance(message, AskList) and self.open_draft is not None:
+            self._check_rejection(message, self.open_draft)
+            self._asked = message
+            return [ListAsked(self.open_draft, message.node)]
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
 
     def _handle_welcome(self, welcome: Welcome, data: bytes) -> list[Event]:
@@ -171,5 +254,35 @@ class DeviceSession(Session):
             )
         tokens = verdict.tokens(draft.tree)
         self._grow_prefix(tokens)
-        self.open_draft = None
+        self._end_round()
         return [VerdictReceived(draft, verdict, tokens)]
+
+    def _handle_proposals(self, message: Proposals, draft: Draft) -> list[Event]:
+        self._check_rejection(message, draft)
+        tokens = tuple(draft.tree.tokens[node] for node in draft.tree.path(message.node))
+        if message.batch == 0:
+            self._grow_prefix(tokens)
+        elif draft.prefix_length + len(tokens) != len(self.prefix):
+            raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
+        self.proposals, self._waiting = message, (message.round, message.batch + 1)
+        return [ProposalsReceived(draft, message, tokens)]
+
+    def _end_round(self) -> None:
+        self.open_draft = self.proposals = None
+        self._waiting = (self.round, 0)
+
+    def _check_rejection(self, message: Proposals | AskList, draft: Draft) -> None:
+        """Refuse an answer that rejects a token the open draft has not."""
+        batch = message.batch if isinstance(message, Proposals) else 0
+        if (message.round, batch) != self._waiting:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"an answer to round {message.round}, batch {batch} while {self._waiting} is awaited",
+            )
+        if message.node >= len(draft.tree) - 1:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"no token follows node {message.node} of a chain of {len(draft.tree)}"
+            )
+
+
+_TALKING = (State.IDLE, State.OPEN, State.PROPOSED, State.ASKED, State.ENDED)

@@ -1,7 +1,8 @@
 """Drafts as bits: round, prefix, tree shape and what the evidence asks for.
 
 Evidence ``list``: a format byte, one list a parent, drafted tokens as ranks in those lists (spec sections 6.1 and,
-under the range coder, 5.4).  Evidence without lists: token ids (spec section 6.4).
+under the range coder, 5.4).  Evidence without lists: token ids (spec section 6.4), for ``scalar`` and ``lazy`` those of
+a chain and their codes (spec section 6.6).
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from tslt_wire.bits import BitReader, BitWriter, id_bits
 from tslt_wire.distribution import SparseDistribution
 from tslt_wire.draft_range import range_body, read_range_body
 from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.grid import CODE_BITS, LAST
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.list_codec import read_list, write_list
 from tslt_wire.messages import Draft, Evidence, Extension, ListEvidence
 from tslt_wire.precision import PRECISION_BY_WIRE_ID, Precision
 from tslt_wire.profile import ENTROPY_IDS, Profile
+from tslt_wire.scalar import CodedEvidence, LazyEvidence, ScalarEvidence
 from tslt_wire.tree import TokenTree
 from tslt_wire.tree_codec import read_shape, write_shape
 
@@ -33,9 +36,7 @@ def write_draft(out: BitWriter, draft: Draft, evidence: ListEvidence, profile: P
     for q in lists.values():
         profile.check(q)
     _write_prefix(out, draft)
-    precision = draft.precision.wire_id if draft.precision else 0
-    replacement = 0 if evidence.replacement else _WITHOUT_REPLACEMENT
-    out.bits(precision | ENTROPY_IDS[profile.entropy] << _ENTROPY_SHIFT | replacement, 8)
+    write_format(out, draft.precision, profile, replacement=evidence.replacement)
     write_shape(out, draft.tree)
     if profile.entropy == "range":
         out.align()
@@ -56,7 +57,7 @@ def write_draft(out: BitWriter, draft: Draft, evidence: ListEvidence, profile: P
 def read_draft(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Draft:
     """Read the body of a DRAFT_LIST frame."""
     prefix = _read_prefix(data)
-    precision, replacement = _read_format(data, profile)
+    precision, replacement = read_format(data, profile)
     parents = read_shape(data, limits)
     if not parents and precision.wire_id:
         raise DecodeError(ErrorCode.NON_CANONICAL, "a draft without lists has precision 0")
@@ -86,6 +87,35 @@ def read_id_draft(
     if max(tokens, default=0) >= profile.vocab_size:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {max(tokens)} in a vocabulary of {profile.vocab_size}")
     return _draft(prefix, TokenTree(tokens, parents), evidence, extensions)
+
+
+def write_coded_draft(out: BitWriter, draft: Draft, evidence: CodedEvidence, profile: Profile) -> None:
+    """Append the body of a DRAFT_SCALAR or DRAFT_LAZY frame."""
+    _write_prefix(out, draft)
+    out.varint(len(draft.tree))
+    out.array(np.array(draft.tree.tokens, dtype=np.int64), id_bits(profile.vocab_size))
+    out.array(np.array(evidence.codes, dtype=np.int64), CODE_BITS)
+
+
+def read_coded_draft(
+    data: BitReader,
+    evidence: type[ScalarEvidence | LazyEvidence],
+    profile: Profile,
+    limits: DecodeLimits,
+    extensions: tuple[Extension, ...],
+) -> Draft:
+    """Read the body of a DRAFT_SCALAR or DRAFT_LAZY frame, a chain of tokens and codes."""
+    prefix, count = _read_prefix(data), data.varint()
+    most = min(limits.max_nodes, limits.max_depth)
+    if count > most:
+        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a chain of {count} nodes where {most} are allowed")
+    tokens = data.array(count, id_bits(profile.vocab_size)).tolist()
+    if max(tokens, default=0) >= profile.vocab_size:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {max(tokens)} in a vocabulary of {profile.vocab_size}")
+    codes = data.array(count, CODE_BITS).tolist()
+    if max(codes, default=0) > LAST:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"codes of drafted tokens are at most {LAST}, got {max(codes)}")
+    return _draft(prefix, TokenTree.chain(tokens), evidence(tuple(codes)), extensions)
 
 
 def _write_prefix(out: BitWriter, draft: Draft) -> None:
@@ -143,10 +173,21 @@ def _rank_bits(q: SparseDistribution) -> int:
     return (len(q) - 1).bit_length()
 
 
-def _read_format(data: BitReader, profile: Profile) -> tuple[Precision, bool]:
+def write_format(out: BitWriter, precision: Precision | None, profile: Profile, *, replacement: bool = True) -> None:
+    """Append the byte that says how lists are written: precision, entropy coder and how siblings were sampled."""
+    number = precision.wire_id if precision else 0
+    without = 0 if replacement else _WITHOUT_REPLACEMENT
+    out.bits(number | ENTROPY_IDS[profile.entropy] << _ENTROPY_SHIFT | without, 8)
+
+
+def read_format(data: BitReader, profile: Profile, *, replacement: bool = False) -> tuple[Precision, bool]:
+    """Read the format byte: precision, and whether siblings were sampled with replacement.
+
+    ``replacement``: that bit is reserved.  DecodeError.
+    """
     fmt = data.bits(8)
-    if fmt & _RESERVED_MASK:
-        raise DecodeError(ErrorCode.RESERVED_BITS, "bit 6 of the format byte must be 0")
+    if fmt & (_RESERVED_MASK | _WITHOUT_REPLACEMENT if replacement else _RESERVED_MASK):
+        raise DecodeError(ErrorCode.RESERVED_BITS, "reserved bits of the format byte must be 0")
     precision = PRECISION_BY_WIRE_ID.get(fmt & _PRECISION_MASK)
     if precision is None:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"unknown precision {fmt & _PRECISION_MASK}")

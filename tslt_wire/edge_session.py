@@ -1,6 +1,6 @@
 """The edge's end of a session: answers HELLO, receives prompts and drafts, sends verdicts.
 
-Spec section 7.  Usage::
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
 
     session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), coupling=secrets.token_bytes(8))
     session.send_verdict(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
@@ -13,8 +13,22 @@ from dataclasses import replace
 
 from tslt_wire.codec import DRAFT_KINDS, Kind, kind_of
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.events import DraftReceived, Event, PromptReceived, SessionOpened
-from tslt_wire.messages import SPEC_VERSION, Draft, Hello, Message, Prompt, Verdict, Welcome
+from tslt_wire.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
+from tslt_wire.messages import (
+    SPEC_VERSION,
+    Answer,
+    AskList,
+    Draft,
+    Hello,
+    LazyEvidence,
+    ListReply,
+    Message,
+    More,
+    Prompt,
+    Proposals,
+    Verdict,
+    Welcome,
+)
 from tslt_wire.negotiation import (
     EdgeSettings,
     agreed_profile,
@@ -25,9 +39,11 @@ from tslt_wire.negotiation import (
     context_of,
     prior_names,
 )
+from tslt_wire.precision import Precision
 from tslt_wire.sampling import Sampling
+from tslt_wire.scalar import gives_code
 from tslt_wire.session import Session
-from tslt_wire.session_states import Role, State
+from tslt_wire.session_states import ANSWERS, Role, State
 
 
 class EdgeSession(Session):
@@ -49,9 +65,13 @@ class EdgeSession(Session):
         self.sampling = Sampling()
         """The sampling settings the device asked for; set when SessionOpened is returned."""
         self.open_draft: Draft | None = None
-        """The draft that waits for ``send_verdict``."""
+        """The draft whose verdict was not sent yet."""
+        self.proposals: Proposals | None = None
+        """What was proposed last, until the device says which one it took."""
         self.round = 0
         """Number of the next draft."""
+        self._step = 0  # of the next frame of the round that is under way or over: see _step_of
+        self._asked: AskList | None = None
         self._transcript = bytes(8)
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
@@ -59,37 +79,56 @@ class EdgeSession(Session):
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def send_verdict(self, verdict: Verdict) -> Verdict:
-        """Answer the open draft and return what was sent.
+    def send_verdict(self, verdict: Answer) -> Answer:
+        """Answer the open draft, MoreAsked or ListReceived with what ``verify`` and the like say; return what was sent.
 
-        If an accepted token ends the text, what was sent stops there (the same text, so still lossless) and has ``end``
-        set.  Raises LocalProtocolError if no draft is open, ValueError if the verdict is not on it.
+        If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still
+        lossless) and has ``end`` set.  Raises LocalProtocolError if there is nothing to answer, or not with this,
+        ValueError if it is not on the open draft.
         """
         draft = self.open_draft
-        if draft is None:
+        if draft is None or self.state is not State.OPEN:
             raise LocalProtocolError("there is no open draft to answer")
         if verdict.round != draft.round:
             raise ValueError(f"the open draft is round {draft.round}, the verdict is on {verdict.round}")
-        verdict = stop_at_end(verdict, draft, self.settings.eos_tokens)
+        last = self.proposals
+        if isinstance(verdict, Proposals):
+            wanted = (0, verdict.node) if last is None else (last.batch + 1, last.node)
+            if (verdict.batch, verdict.node) != wanted:
+                raise ValueError(f"proposals of batch {wanted[0]} after node {wanted[1]} are to be sent next")
+        if not isinstance(verdict, Verdict) and not draft.tree.children(verdict.node):
+            raise ValueError(f"no token follows node {verdict.node}: nothing can have been rejected there")
+        if last is None:
+            verdict = stop_at_end(verdict, draft, self.settings.eos_tokens)
         frame = self._send(verdict)
-        self._grow_prefix(verdict.tokens(draft.tree))
         self._answered = (self._answered[0], frame)
-        self.open_draft = None
+        if isinstance(verdict, Verdict):
+            self._grow_prefix(verdict.tokens(draft.tree))
+            self.open_draft = None
+        elif isinstance(verdict, AskList):
+            self._asked = verdict
+        else:
+            if last is None:
+                self._grow_prefix(tuple(draft.tree.tokens[node] for node in draft.tree.path(verdict.node)))
+            self.proposals = verdict
         return verdict
 
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _refuse_unread(self, kind: Kind) -> None:
-        if self.state is State.START and kind in (Kind.PROMPT, *DRAFT_KINDS.values()):
+        if self.state is State.START and kind in (Kind.PROMPT, *ANSWERS):
             text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
             raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
         super()._refuse_unread(kind)
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
-        if isinstance(message, Draft) and message.round < self.round:
-            # The last draft again: its answer was lost, so answer it again. Older ones, or one that is being
-            # verified, need no answer.
-            if data == self._answered[0] and self.open_draft is None:
+        if isinstance(message, (Draft, More, ListReply)) and (message.round, _step_of(message)) < (
+            self.round - 1,
+            self._step,
+        ):
+            # The last one again: its answer was lost, so answer it again.  Older ones, or one whose answer is being
+            # made, need none.
+            if data == self._answered[0] and self._answered[1]:
                 self._outbox.append(self._answered[1])
             return []
         return super()._receive(message, data)
@@ -101,6 +140,10 @@ class EdgeSession(Session):
             return self._handle_prompt(message)
         if isinstance(message, Draft):
             return self._handle_draft(message, data)
+        if isinstance(message, More) and self.open_draft is not None and self.proposals is not None:
+            return self._handle_more(message, self.open_draft, self.proposals, data)
+        if isinstance(message, ListReply) and self.open_draft is not None and self._asked is not None:
+            return self._handle_list(message, self.open_draft, self._asked, data)
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
 
     def _handle_hello(self, hello: Hello, data: bytes) -> list[Event]:
@@ -150,6 +193,7 @@ class EdgeSession(Session):
         if prompt.keep + len(prompt.tokens) == 0:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
         self._set_prefix(prompt.keep, prompt.tokens)
+        self.open_draft = self.proposals = None
         return [PromptReceived(prompt.keep, prompt.tokens)]
 
     def _handle_draft(self, draft: Draft, data: bytes) -> list[Event]:
@@ -157,6 +201,9 @@ class EdgeSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, f"the device drafts round {draft.round}, the edge expects {self.round}"
             )
+        chosen = self._chosen_by(draft)
+        if chosen is not None:
+            self._grow_prefix((chosen,))
         if (draft.prefix_length, draft.prefix_hash) != (len(self.prefix), self.prefix_hash):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED,
@@ -167,15 +214,61 @@ class EdgeSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.UNSUPPORTED, f"{kind_of(draft).name} was not agreed on, only {list(self._evidence)}"
             )
-        if draft.precision and draft.precision not in self._precisions:
-            raise RemoteProtocolError(
-                ErrorCode.UNSUPPORTED, f"precision {draft.precision} was not agreed on, only {list(self._precisions)}"
-            )
+        self._check_precision(draft.precision)
         self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
         self.round += 1
-        self.open_draft = draft
+        self.open_draft, self.proposals, self._asked = draft, None, None
+        self._request_of(draft, data)
+        return [DraftReceived(draft, chosen)]
+
+    def _chosen_by(self, draft: Draft) -> int | None:
+        """The token of the proposal that a draft names; None if there is nothing to choose."""
+        last, choice = self.proposals, draft.choice
+        if last is None and choice is None:
+            return None
+        if last is None or choice is None or choice >= len(last.proposals):
+            there = f"{len(last.proposals)} proposals" if last else "no proposals"
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device took proposal {choice}, the edge sent {there}"
+            )
+        token = last.proposals[choice].token
+        if token in self.settings.eos_tokens:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"the text has ended with token {token}")
+        return token
+
+    def _handle_more(self, more: More, draft: Draft, last: Proposals, data: bytes) -> list[Event]:
+        if (more.round, more.batch) != (last.round, last.batch + 1):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"the device wants batch {more.batch} of round {more.round}, the last was {last.batch} of {last.round}",
+            )
+        self._request_of(more, data)
+        return [MoreAsked(draft, last)]
+
+    def _handle_list(self, reply: ListReply, draft: Draft, asked: AskList, data: bytes) -> list[Event]:
+        if reply.round != draft.round:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a list of round {reply.round} while round {draft.round} is open"
+            )
+        self._check_precision(reply.q.precision)
+        token, evidence = draft.tree.tokens[asked.node + 1], draft.evidence
+        if not isinstance(evidence, LazyEvidence) or not gives_code(reply.q, token, evidence.codes[asked.node + 1]):
+            raise RemoteProtocolError(
+                ErrorCode.PROTOCOL_VIOLATION, f"the list does not give token {token} the probability that was sent"
+            )
+        self._request_of(reply, data)
+        return [ListReceived(draft, asked.node, reply.q)]
+
+    def _request_of(self, message: Draft | More | ListReply, data: bytes) -> None:
+        """Remember a frame that is to be answered."""
+        self._step = _step_of(message) + 1
         self._answered = (data, b"")
-        return [DraftReceived(draft)]
+
+    def _check_precision(self, precision: Precision | None) -> None:
+        if precision and precision not in self._precisions:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"precision {precision} was not agreed on, only {list(self._precisions)}"
+            )
 
     def _check_context(self, size: int) -> None:
         context = context_of(self.settings)
@@ -183,12 +276,17 @@ class EdgeSession(Session):
             raise RemoteProtocolError(ErrorCode.CONTEXT_FULL, f"{size} tokens where the target holds {context}")
 
 
-def stop_at_end(verdict: Verdict, draft: Draft, eos_tokens: tuple[int, ...]) -> Verdict:
-    """``verdict`` cut after its first token in ``eos_tokens`` and marked as the end; unchanged if there is none."""
+def _step_of(message: Draft | More | ListReply) -> int:
+    """Which frame of its round this is: the draft is 0, MORE its batch, LIST 1."""
+    return message.batch if isinstance(message, More) else int(isinstance(message, ListReply))
+
+
+def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> Answer:
+    """``verdict``, or one cut after the first token in ``eos_tokens`` and marked as the end."""
     at = -1
     for node in draft.tree.path(verdict.node):
         token = draft.tree.tokens[node]
         if token in eos_tokens:
-            return replace(verdict, node=at, token=token, end=True)
+            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=verdict.extensions)
         at = node
-    return replace(verdict, end=True) if verdict.token in eos_tokens else verdict
+    return replace(verdict, end=True) if isinstance(verdict, Verdict) and verdict.token in eos_tokens else verdict

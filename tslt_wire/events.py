@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tslt_wire.messages import Draft, Error, Hello, Verdict, Welcome
+from tslt_wire.distribution import SparseDistribution
+from tslt_wire.messages import Draft, Error, Hello, Proposals, Verdict, Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,29 @@ class VerdictReceived:
     verdict: Verdict
     tokens: tuple[int, ...]
     """What the prefix grew by: the accepted tokens, then the target's own token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalsReceived:
+    """Device: a token of the open draft was rejected, and others are proposed; the prefix has grown by those before.
+
+    Go on with ``choose`` and ``DeviceSession.take``, or ``DeviceSession.ask_more``.
+    """
+
+    draft: Draft
+    """The draft that was answered."""
+    proposals: Proposals
+    tokens: tuple[int, ...]
+    """The accepted tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListAsked:
+    """Device: a token of the open draft was rejected; answer with ``DeviceSession.send_list``."""
+
+    draft: Draft
+    node: int
+    """The node after which it came (-1: the prefix): the list that it was drawn from is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,29 @@ class DraftReceived:
     """Edge: a draft that fits the prefix; answer it with ``send_verdict``."""
 
     draft: Draft
+    chosen: int | None = None
+    """The token that the device took of the last round's proposals: the prefix has grown by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoreAsked:
+    """Edge: the device took none of these proposals; answer with ``send_verdict`` of others, of the next batch."""
+
+    draft: Draft
+    """The open draft."""
+    proposals: Proposals
+    """What was sent last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListReceived:
+    """Edge: the list that was asked for, and gives the code that was drafted; answer it with ``send_verdict``."""
+
+    draft: Draft
+    """The open draft."""
+    node: int
+    """The node after which the list stands."""
+    q: SparseDistribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +114,16 @@ class PeerClosed:
     """Both: the peer said BYE; the session is over."""
 
 
-Event = Welcomed | VerdictReceived | SessionOpened | PromptReceived | DraftReceived | PeerFailed | PeerClosed
+Event = (
+    Welcomed
+    | VerdictReceived
+    | ProposalsReceived
+    | ListAsked
+    | SessionOpened
+    | PromptReceived
+    | DraftReceived
+    | MoreAsked
+    | ListReceived
+    | PeerFailed
+    | PeerClosed
+)

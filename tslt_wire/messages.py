@@ -17,9 +17,12 @@ from typing import Any
 from tslt_wire.coupling import KEY_BYTES
 from tslt_wire.distribution import SparseDistribution, check_lists
 from tslt_wire.errors import ErrorCode
+from tslt_wire.exchanges import AskList, ListReply, More, Proposal, Proposals
+from tslt_wire.extension import Extension, check_range, choice_of
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.precision import Precision
 from tslt_wire.sampling import Sampling
+from tslt_wire.scalar import CodedEvidence, LazyEvidence, ScalarEvidence
 from tslt_wire.tree import PREFIX, TokenTree
 
 SPEC_VERSION = 1
@@ -37,24 +40,6 @@ def prefix_crc(tokens: Sequence[int], start: int = 0) -> int:
 def prefix_hash(tokens: Sequence[int]) -> int:
     """The hash of a prefix that drafts carry: the low 16 bits of ``prefix_crc`` (spec section 6.1)."""
     return prefix_crc(tokens) & 0xFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension field of a frame (spec section 3.4).  This version defines none, and carries ignorable ones."""
-
-    type: int
-    """Registry number, even: ignorable by who does not know it.  Odd numbers are critical and unknown ones refused."""
-    data: bytes
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.type < 1 << 32 or self.type & 1:
-            raise ValueError(f"extension types this version can carry are even and below 2**32, got {self.type}")
-
-
-def _check_range(name: str, value: int, high: int) -> None:
-    if not 0 <= operator.index(value) < high:
-        raise ValueError(f"{name} must be in 0..{high - 1}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +85,7 @@ class CoupledEvidence:
     """Evidence ``coupled``: none; both ends run the same race, see ``Coupling``."""
 
 
-Evidence = ListEvidence | MatchEvidence | CoupledEvidence
+Evidence = ListEvidence | MatchEvidence | CoupledEvidence | ScalarEvidence | LazyEvidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +93,8 @@ class Draft:
     """One round's draft, device to edge (spec section 6.1).
 
     Raises ValueError if the lists of ListEvidence do not belong to exactly the tree's parents, differ in vocabulary or
-    precision, or do not list a drafted token; or if siblings repeat, unless they were sampled with replacement.
+    precision, or do not list a drafted token; if siblings repeat, unless they were sampled with replacement; or for
+    ScalarEvidence or LazyEvidence with anything but a chain and a code for each of its nodes.
     """
 
     round: int
@@ -122,13 +108,18 @@ class Draft:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_range("round", self.round, 1 << 32)
-        _check_range("prefix_length", self.prefix_length, 1 << 32)
-        _check_range("prefix_hash", self.prefix_hash, 1 << 16)
+        check_range("round", self.round, 1 << 32)
+        check_range("prefix_length", self.prefix_length, 1 << 32)
+        check_range("prefix_hash", self.prefix_hash, 1 << 16)
         if isinstance(self.evidence, ListEvidence):
             self._check_lists(self.evidence.lists)
             if self.evidence.replacement:
                 return
+        elif isinstance(self.evidence, CodedEvidence):
+            if self.tree.parents != tuple(range(-1, len(self.tree) - 1)):
+                raise ValueError("this evidence is for chains, got a tree with branches")
+            if len(self.evidence.codes) != len(self.tree):
+                raise ValueError(f"{len(self.tree)} nodes need as many codes, got {len(self.evidence.codes)}")
         for parent in self.tree.inner:
             tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
             if len(set(tokens)) < len(tokens):
@@ -169,6 +160,11 @@ class Draft:
         return self.evidence.lists if isinstance(self.evidence, ListEvidence) else {}
 
     @property
+    def choice(self) -> int | None:
+        """Index of the proposal that the device took, if the round before ended in proposals (spec section 6.7)."""
+        return choice_of(self.extensions)
+
+    @property
     def precision(self) -> Precision | None:
         """Precision of the lists; None if there are none."""
         return next((q.precision for q in self.lists.values()), None)
@@ -188,9 +184,9 @@ class Verdict:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_range("round", self.round, 1 << 32)
-        _check_range("node + 1", self.node + 1, 1 << 32)
-        _check_range("token", self.token, MAX_VOCAB_SIZE)
+        check_range("round", self.round, 1 << 32)
+        check_range("node + 1", self.node + 1, 1 << 32)
+        check_range("token", self.token, MAX_VOCAB_SIZE)
 
     def tokens(self, tree: TokenTree) -> tuple[int, ...]:
         """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``."""
@@ -267,7 +263,7 @@ class Welcome:
             raise ValueError(f"transcript must have 16 bytes, got {len(self.transcript)}")
         if any(not 0 <= token < self.vocab_size for token in self.eos_tokens):
             raise ValueError(f"eos_tokens must be below the vocabulary size, got {self.eos_tokens}")
-        _check_range("context", self.context, 1 << 32)
+        check_range("context", self.context, 1 << 32)
         if len(self.coupling) not in (0, KEY_BYTES):
             raise ValueError(f"coupling must have {KEY_BYTES} bytes or none, got {len(self.coupling)}")
 
@@ -294,7 +290,7 @@ class Prompt:
         object.__setattr__(self, "tokens", tuple(operator.index(t) for t in self.tokens))
         if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
             raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
-        _check_range("keep", self.keep, 1 << 32)
+        check_range("keep", self.keep, 1 << 32)
         if len(self.transcript) != 8:
             raise ValueError(f"transcript must have 8 bytes, got {len(self.transcript)}")
 
@@ -310,7 +306,7 @@ class Error:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_range("code", self.code, 1 << 16)
+        check_range("code", self.code, 1 << 16)
 
     @property
     def name(self) -> str:
@@ -325,11 +321,15 @@ class Bye:
     extensions: tuple[Extension, ...] = ()
 
 
-Message = Hello | Welcome | Prompt | Draft | Verdict | Error | Bye
+Answer = Verdict | Proposals | AskList
+"""What an edge answers a draft with."""
+Message = Hello | Welcome | Prompt | Draft | Verdict | Proposals | More | AskList | ListReply | Error | Bye
 
 __all__ = [
     "PREFIX",
     "SPEC_VERSION",
+    "Answer",
+    "AskList",
     "Bye",
     "CoupledEvidence",
     "Draft",
@@ -337,10 +337,16 @@ __all__ = [
     "Evidence",
     "Extension",
     "Hello",
+    "LazyEvidence",
     "ListEvidence",
+    "ListReply",
     "MatchEvidence",
     "Message",
+    "More",
     "Prompt",
+    "Proposal",
+    "Proposals",
+    "ScalarEvidence",
     "Verdict",
     "Welcome",
     "prefix_hash",

@@ -84,6 +84,11 @@ _COARSE = _octave_table(256, 31, 256)
 _FINE = _octave_table(256, 31, 1 << _FLOAT_SCALE_BITS)
 
 
+def octave_numbers() -> npt.NDArray[np.uint64]:
+    """Table A of Appendix A: floor(2**31 * 2**(-i / 256)), uint64 (256,)."""
+    return _COARSE
+
+
 def log_weights(codes: npt.ArrayLike, scale: int) -> Weights:
     """Weights ``W(c) = floor(2**30 * 2**(-c / 2**scale))`` of log-domain codes, ``scale`` 0..4; int64, same shape."""
     c = np.asarray(codes, dtype=np.uint64)

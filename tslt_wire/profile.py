@@ -48,3 +48,8 @@ class Profile:
         if q.prior is not None and q.prior != self.prior:
             ours = self.prior.name if self.prior else "none"
             raise ValueError(f"the profile's prior is {ours}, the list's tail follows {q.prior.name}")
+
+    def check_token(self, token: int) -> None:
+        """Raise ValueError for a token outside the vocabulary."""
+        if token >= self.vocab_size:
+            raise ValueError(f"the profile is for V = {self.vocab_size}, the message has token {token}")

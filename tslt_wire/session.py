@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections import Counter, deque
 
 from tslt_wire.backends import decode, encode
-from tslt_wire.codec import DRAFT_KINDS, HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
+from tslt_wire.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
 from tslt_wire.coupling import Coupling
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.events import Event, PeerClosed, PeerFailed
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.messages import Bye, Error, Message, Verdict, prefix_crc
 from tslt_wire.profile import Profile
-from tslt_wire.session_states import Role, State, next_state
+from tslt_wire.session_states import ANSWERS, Role, State, next_state
 
 MAX_ERROR_TEXT = 1000
 """Characters of an error message that are sent: enough to say it, too few to echo a hostile frame."""
-NEED_PROFILE = frozenset({Kind.PROMPT, Kind.VERDICT, *DRAFT_KINDS.values()})
+NEED_PROFILE = frozenset({Kind.PROMPT, Kind.VERDICT, Kind.VERDICT_PROPOSALS, Kind.ASK_LIST, *ANSWERS})
 """Frames that cannot be read before WELCOME has said the profile."""
 
 
@@ -42,6 +42,7 @@ class Session:
         self._max_frame_bytes = limits.max_frame_bytes
         self._outbox: deque[bytes] = deque()
         self._hash = 0
+        self._request = Kind.DRAFT_LIST
         self._key = b""
         self._epoch = 0
 
@@ -73,7 +74,7 @@ class Session:
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         kind = kind_of(message)
         peer = Role.EDGE if self.role is Role.DEVICE else Role.DEVICE
-        state = next_state(self.state, kind, peer)
+        state = next_state(self.state, kind, peer, self._request)
         if state is None:
             raise RemoteProtocolError(
                 ErrorCode.PROTOCOL_VIOLATION, f"the {peer} must not send {kind.name} when the session is {self.state}"
@@ -123,7 +124,7 @@ class Session:
         LocalProtocolError if the state does not allow it, ValueError if it fits no frame or not the peer's limit.
         """
         kind = kind_of(message)
-        state = next_state(self.state, kind, self.role)
+        state = next_state(self.state, kind, self.role, self._request)
         if state is None:
             raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self.state}")
         frame = encode(message, self.profile, max_frame_bytes=self._max_frame_bytes)
@@ -136,8 +137,9 @@ class Session:
         self.state = self._after(message, state)
         return frame
 
-    @staticmethod
-    def _after(message: Message, state: State) -> State:
+    def _after(self, message: Message, state: State) -> State:
+        if kind_of(message) in ANSWERS:
+            self._request = kind_of(message)
         return State.ENDED if isinstance(message, Verdict) and message.end else state
 
     # -------------------------------------------------------------------------------------------------------- prefix

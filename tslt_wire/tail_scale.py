@@ -7,7 +7,9 @@ much it gives to unlisted tokens, whatever was drafted.
 
 from __future__ import annotations
 
-from tslt_wire.distribution import LEAST_TAIL
+from collections.abc import Mapping
+
+from tslt_wire.distribution import LEAST_TAIL, SparseDistribution
 from tslt_wire.messages import Draft, Verdict
 
 # Measured on drafts of the default pair, targets at temperatures 0.3 to 1.3: below LOW every tail lowers the
@@ -59,13 +61,15 @@ class TailScale:
             self._left_out = self._left_out * _KEEP + left_out
             self._unlisted = self._unlisted * _KEEP + (not listed)
 
-    def learn(self, draft: Draft, verdict: Verdict) -> None:
-        """Update from every position of a round that had a list and got a token; ``draft`` as ``sparsify`` made it.
+    def learn(self, draft: Draft, verdict: Verdict, lists: Mapping[int, SparseDistribution] | None = None) -> None:
+        """Update from every position of a round that had a list and got a token.
 
+        ``lists``: those the tokens were drawn from, as ``sparsify`` made them; by default those that ``draft`` carries.
         Raises ValueError for a verdict on a node that the draft has not.
         """
+        lists = draft.lists if lists is None else lists
         tokens, nodes = verdict.tokens(draft.tree), (-1, *draft.tree.path(verdict.node))
         for node, token in zip(nodes, tokens, strict=True):
-            q = draft.lists.get(node)
+            q = lists.get(node)
             if q is not None:
                 self.update(q.left_out, q.rank(token) >= 0)

@@ -2,59 +2,44 @@
 
 Paper Algorithms 3, 5 and 8 as corrected: accept with probability min(1, p/q), the residual is norm(max(0, p - q)), the
 bonus token is the target's, and the search follows the child that was *accepted*, not the first equal one.  Without
-lists the edge's own token decides.  Spec sections 6.3 to 6.5.  The output is distributed exactly as the target's,
-whatever was drafted (tests/test_lossless.py, tests/test_evidence.py).
+lists the edge's own token decides.  With one number a token a rejection takes a further exchange.  Spec sections 6.3 to
+6.8.  The output is distributed exactly as the target's, whatever was drafted (tests/test_lossless.py,
+tests/test_evidence.py, tests/test_scalar.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire.choices import Choices, RandomChoices
 from tslt_wire.coupling import Coupling
 from tslt_wire.distribution import SparseDistribution
-from tslt_wire.messages import Draft, ListEvidence, MatchEvidence, Verdict
+from tslt_wire.grid import GRID, code_below, codes_above
+from tslt_wire.messages import Answer, AskList, Draft, ListEvidence, MatchEvidence, Verdict
+from tslt_wire.proposals import PROPOSALS, accepted_share, distribution, propose_with
+from tslt_wire.scalar import CodedEvidence, LazyEvidence, ScalarEvidence, gives_code
 from tslt_wire.siblings import Siblings
 from tslt_wire.tree import PREFIX
 
 Floats = npt.NDArray[np.float64]
 
 
-class Choices(Protocol):
-    """Where verification takes its randomness from; a test can take every branch instead."""
-
-    def accept(self, probability: float) -> bool:
-        """True with ``probability`` (0..1)."""
-        ...
-
-    def draw(self, weights: Floats) -> int:
-        """An index with probability proportional to ``weights`` (float64 (V,), >= 0, not all 0)."""
-        ...
-
-
-class RandomChoices:
-    """Choices drawn from a numpy random generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-
-    def accept(self, probability: float) -> bool:
-        """See Choices.accept."""
-        return bool(self._rng.random() < probability)
-
-    def draw(self, weights: Floats) -> int:
-        """See Choices.draw: inverse of the cumulative sum, which never returns an index of weight 0."""
-        cumulative = np.cumsum(weights)
-        i = int(np.searchsorted(cumulative, self._rng.random() * cumulative[-1], side="right"))
-        # u * total can round up to total itself: then the last index that has weight.
-        return i if i < len(weights) else int(np.flatnonzero(weights)[-1])
-
-
-def verify(draft: Draft, target_probs: Any, rng: np.random.Generator, *, coupling: Coupling | None = None) -> Verdict:
+def verify(
+    draft: Draft,
+    target_probs: Any,
+    rng: np.random.Generator,
+    *,
+    coupling: Coupling | None = None,
+    proposals: int = PROPOSALS,
+) -> Answer:
     """Verify a chain or a tree against the target's distributions.
+
+    Returns a Verdict; or, where a token of a scalar draft is rejected, Proposals (``proposals`` of them), and where one
+    of a lazy draft is, AskList, which ``verify_list`` follows.
 
     ``coupling``: the session's shared numbers (``EdgeSession.coupling``), for evidence ``coupled`` and no other.
 
@@ -62,15 +47,25 @@ def verify(draft: Draft, target_probs: Any, rng: np.random.Generator, *, couplin
     the one after node i, with the target's own temperature, top-k and top-p applied.  Raises ValueError for another
     shape or rows that are no distributions, or coupled evidence without a coupling.
     """
-    return verify_with(draft, target_probs, RandomChoices(rng), coupling=coupling)
+    return verify_with(draft, target_probs, RandomChoices(rng), coupling=coupling, proposals=proposals)
 
 
-def verify_with(draft: Draft, target_probs: Any, choices: Choices, *, coupling: Coupling | None = None) -> Verdict:
+def verify_with(
+    draft: Draft,
+    target_probs: Any,
+    choices: Choices,
+    *,
+    coupling: Coupling | None = None,
+    proposals: int = PROPOSALS,
+) -> Answer:
     """``verify`` with any source of randomness."""
     target = _checked(draft, target_probs)
-    if isinstance(draft.evidence, ListEvidence):
-        return _verify_lists(draft, draft.evidence, target, choices)
-    if isinstance(draft.evidence, MatchEvidence):
+    evidence = draft.evidence
+    if isinstance(evidence, ListEvidence):
+        return _verify_lists(draft, evidence, target, choices)
+    if isinstance(evidence, CodedEvidence):
+        return _verify_codes(draft, evidence, target, choices, proposals)
+    if isinstance(evidence, MatchEvidence):
         return _follow(draft, lambda at: choices.draw(target[1 + at]))
     if coupling is None:
         raise ValueError("coupled evidence needs the session's coupling")
@@ -80,6 +75,41 @@ def verify_with(draft: Draft, target_probs: Any, choices: Choices, *, coupling: 
         return coupling.first(draft.prefix_length + depth, target[1 + at])
 
     return _follow(draft, first)
+
+
+def verify_list(draft: Draft, node: int, target_probs: Any, q: SparseDistribution, rng: np.random.Generator) -> Verdict:
+    """The verdict on a lazy draft, once the list that AskList named has come.
+
+    ``target_probs``: real (V,), the row of ``verify`` after ``node``, unchanged; ``q``: the list.  ValueError if the
+    draft has no token after ``node``, or ``q`` does not give it the probability that was sent.
+    """
+    return verify_list_with(draft, node, target_probs, q, RandomChoices(rng))
+
+
+def verify_list_with(draft: Draft, node: int, target_probs: Any, q: SparseDistribution, choices: Choices) -> Verdict:
+    """``verify_list`` with any source of randomness."""
+    evidence, child = draft.evidence, node + 1
+    if not isinstance(evidence, LazyEvidence) or not draft.tree.children(node):
+        raise ValueError(f"a lazy draft with a token after node {node} is needed")
+    if not gives_code(q, draft.tree.tokens[child], evidence.codes[child]):
+        raise ValueError(f"the list does not give token {draft.tree.tokens[child]} the probability that was sent")
+    p, dense = distribution(target_probs), q.dense()
+    bounds = GRID[codes_above(dense)]
+    residual = np.maximum(0.0, p - dense * np.minimum(1.0, p / bounds))
+    # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.
+    return Verdict(round=draft.round, node=node, token=choices.draw(residual if residual.any() else p))
+
+
+def _verify_codes(draft: Draft, evidence: CodedEvidence, target: Floats, choices: Choices, count: int) -> Answer:
+    """Spec section 6.6: a chain, token by token, up to the first that is rejected."""
+    for child, (token, code) in enumerate(zip(draft.tree.tokens, evidence.codes, strict=True)):
+        at, prob = child - 1, float(target[child][token])
+        if isinstance(evidence, ScalarEvidence):
+            if not choices.accept(accepted_share(code, code_below(prob))):
+                return propose_with(draft.round, at, target[child], choices, count=count)
+        elif not choices.accept(min(1.0, prob / float(GRID[code]))):
+            return AskList(round=draft.round, node=at)
+    return Verdict(round=draft.round, node=len(draft.tree) - 1, token=choices.draw(target[-1]))
 
 
 def _verify_lists(draft: Draft, evidence: ListEvidence, target: Floats, choices: Choices) -> Verdict:
@@ -140,7 +170,4 @@ def _checked(draft: Draft, target_probs: Any) -> Floats:
         raise ValueError(f"target_probs must have shape {wanted} (1 + nodes, V), got {target.shape}")
     if max(draft.tree.tokens, default=-1) >= target.shape[1]:
         raise ValueError(f"target_probs are for V = {target.shape[1]}, the draft has token {max(draft.tree.tokens)}")
-    sums = target.sum(axis=1, keepdims=True)
-    if not (np.isfinite(sums).all() and bool(np.all(np.abs(sums - 1) < 1e-3)) and bool(np.all(target >= 0))):
-        raise ValueError("each row of target_probs must be a distribution: no negative or NaN, sum 1")
-    return np.asarray(target / sums)
+    return np.stack([distribution(row) for row in target])

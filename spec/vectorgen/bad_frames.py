@@ -36,7 +36,7 @@ def _layout(refuse: Refuse) -> None:
     refuse(1, b"\x85" + bye[1:], "bad_checksum", "damaged-kind", "a damaged first byte", "order")
     refuse(1, sealed(b"\x85"), "reserved_bits", "kind-reserved", "bit 7 of the first byte")
     refuse(1, sealed(b"\x80"), "reserved_bits", "kind-reserved-unknown", "bit 7, and kind 0", "order")
-    for kind in (0x00, 0x06, 0x0F, 0x13, 0x3F):
+    for kind in (0x00, 0x06, 0x0F, 0x17, 0x3F):
         refuse(1, sealed(bytes([kind])), "unknown_kind", f"kind-{kind:02x}", f"kind 0x{kind:02x}")
     refuse(1, sealed(b"\x7f\x00"), "unknown_kind", "kind-3f-ext", "kind 0x3f with no extensions", "order")
     refuse(1, sealed(b"\x05\x00"), "trailing_bytes", "bye-zero", "a BYE with a body")

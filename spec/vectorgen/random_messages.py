@@ -21,7 +21,10 @@ FULL_UP_TO = 5000
 """Vocabularies up to this size have lists of all tokens, too; longer ones take long to read."""
 NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1)
 NAMES = ("list", "none", "range", "log2/2", "f16", "x-mine", "", "\u00e9\u4e2d\U0001f600")
-KINDS = ("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "hello", "welcome", "error", "bye")
+KINDS = (
+    *("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "hello", "welcome", "error", "bye"),
+    *("draft_scalar", "draft_lazy", "verdict_proposals", "more", "ask_list", "list_reply"),
+)
 
 
 # -------------------------------------------------------------------------------------------------------------- lists
@@ -144,7 +147,7 @@ def some_draft(rng: Random, profile: tw.Profile) -> tw.Draft:
         prefix_hash=rng.randrange(1 << 16),
         tree=tw.TokenTree(tokens, parents),
         evidence=tw.ListEvidence(lists, not without),
-        extensions=some_extensions(rng),
+        extensions=some_draft_extensions(rng),
     )
 
 
@@ -167,8 +170,40 @@ def some_id_draft(rng: Random, kind: str, vocab_size: int) -> tw.Draft:
         prefix_hash=rng.randrange(1 << 16),
         tree=tw.TokenTree(tokens, parents),
         evidence=tw.MatchEvidence() if kind == "draft_match" else tw.CoupledEvidence(),
-        extensions=some_extensions(rng),
+        extensions=some_draft_extensions(rng),
     )
+
+
+def some_coded_draft(rng: Random, kind: str, vocab_size: int) -> tw.Draft:
+    """A chain with a code for each token."""
+    tokens = [rng.choice((0, vocab_size - 1, rng.randrange(vocab_size))) for _ in range(rng.choice((0, 1, 4, 5, 256)))]
+    codes = tuple(rng.choice((0, 1, 127, 128, 4094, rng.randrange(4095))) for _ in tokens)
+    return tw.Draft(
+        round=number(rng),
+        prefix_length=number(rng),
+        prefix_hash=rng.randrange(1 << 16),
+        tree=tw.TokenTree.chain(tokens),
+        evidence=tw.ScalarEvidence(codes) if kind == "draft_scalar" else tw.LazyEvidence(codes),
+        extensions=some_draft_extensions(rng),
+    )
+
+
+def some_proposals(rng: Random, vocab_size: int) -> tw.Proposals:
+    """Proposals, also such as no distribution gives."""
+    found = []
+    for _ in range(rng.choice((1, 2, 12, 255, 256, rng.randint(1, 30)))):
+        code = rng.choice((0, 1, 4094, 4095, rng.randrange(4096)))
+        up = 0 < code < 4095 and rng.random() < 0.5
+        found.append(tw.Proposal(rng.choice((0, vocab_size - 1, rng.randrange(vocab_size))), code, up))
+    place = {"round": number(rng), "node": number(rng) - 1, "batch": number(rng)}
+    return tw.Proposals(**place, proposals=tuple(found), extensions=some_extensions(rng))
+
+
+def some_reply(rng: Random, profile: tw.Profile) -> tw.ListReply:
+    """A list that was asked for."""
+    precision = rng.choice(list(tw.Precision))
+    q = some_list(rng, profile, precision, size_of_list(rng, profile.vocab_size, long=True))
+    return tw.ListReply(round=number(rng), q=q, extensions=some_extensions(rng))
 
 
 # ----------------------------------------------------------------------------------------------------- other messages
@@ -185,6 +220,15 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
         return ()
     types = {2 * (number(rng) // 2) for _ in range(rng.choice((1, 2, 16)))}
     return tuple(tw.Extension(type_, rng.randbytes(rng.choice((0, 1, 5, 130)))) for type_ in sorted(types))
+
+
+def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """The same, at times with a choice."""
+    others = some_extensions(rng)
+    if rng.random() < 0.7:
+        return others
+    choice = tw.Extension(1, rng.randbytes(1))
+    return tuple(sorted((*others[:15], choice), key=lambda extension: extension.type))
 
 
 def some_text(rng: Random) -> str:
@@ -265,11 +309,21 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return some_draft(rng, profile)
     if kind in ("draft_match", "draft_coupled"):
         return some_id_draft(rng, kind, vocab_size)
+    if kind in ("draft_scalar", "draft_lazy"):
+        return some_coded_draft(rng, kind, vocab_size)
+    if kind == "verdict_proposals":
+        return some_proposals(rng, vocab_size)
+    if kind == "list_reply":
+        return some_reply(rng, profile)
     if kind == "hello":
         return some_hello(rng, vocab_size)
     if kind == "welcome":
         return some_welcome(rng, vocab_size)
     extensions = some_extensions(rng)
+    if kind == "more":
+        return tw.More(round=number(rng), batch=1 + number(rng), extensions=extensions)
+    if kind == "ask_list":
+        return tw.AskList(round=number(rng), node=number(rng) - 1, extensions=extensions)
     if kind == "verdict":
         token = rng.choice((0, vocab_size - 1, rng.randrange(vocab_size)))
         end = rng.random() < 0.3

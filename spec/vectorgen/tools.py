@@ -16,6 +16,7 @@ import numpy as np
 import tslt_wire as tw
 from tslt_wire.codec import kind_of
 from tslt_wire.prior import plain_prior
+from tslt_wire.scalar import CodedEvidence
 
 Json = dict[str, Any]
 RUNS_FROM = 200
@@ -211,6 +212,8 @@ def message_value(message: tw.Message) -> Json:
             "parents": list(message.tree.parents),
             "tokens": list(message.tree.tokens),
         }
+        if isinstance(message.evidence, CodedEvidence):
+            out["codes"] = list(message.evidence.codes)
     elif isinstance(message, (tw.Hello, tw.Welcome)):
         for name in message.__slots__:
             value = getattr(message, name)
@@ -224,6 +227,17 @@ def message_value(message: tw.Message) -> Json:
                 )
     elif isinstance(message, tw.Verdict):
         out |= {"round": message.round, "node": message.node, "token": message.token, "end": message.end}
+    elif isinstance(message, tw.Proposals):
+        out |= {"round": message.round, "node": message.node, "batch": message.batch}
+        out["tokens"] = [proposal.token for proposal in message.proposals]
+        out["codes"] = [proposal.code for proposal in message.proposals]
+        out["ups"] = [int(proposal.up) for proposal in message.proposals]
+    elif isinstance(message, tw.More):
+        out |= {"round": message.round, "batch": message.batch}
+    elif isinstance(message, tw.AskList):
+        out |= {"round": message.round, "node": message.node}
+    elif isinstance(message, tw.ListReply):
+        out |= {"round": message.round, "precision": str(message.q.precision), "list": list_value(message.q)}
     elif isinstance(message, tw.Prompt):
         out |= {"transcript": message.transcript.hex(), "keep": message.keep, "tokens": list(message.tokens)}
     elif isinstance(message, tw.Error):

@@ -102,6 +102,9 @@ int get_finish(bit_reader *r) {
   return get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;
 }
 
+/* The one critical extension of drafts: which proposal the device took (section 6.7). */
+enum { CHOICE = 1, CHOICE_BYTES = 1 };
+
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
   uint32_t count = get_varint(r), last = 0;
   if (r->error)
@@ -115,10 +118,12 @@ int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
     uint64_t bytes = get_varint(r);
     if (r->error)
       return r->error;
-    if (type & 1)
+    if (type & 1 && type != CHOICE)
       return reader_error(r, TSLT_UNKNOWN_CRITICAL_EXTENSION);
     if (i && type <= last)
       return reader_error(r, TSLT_NON_CANONICAL);
+    if (type == CHOICE && bytes != CHOICE_BYTES)
+      return reader_error(r, TSLT_OUT_OF_RANGE);
     if (8 * bytes > bits_left(r))
       return reader_error(r, TSLT_TRUNCATED);
     r->at += 8 * bytes;

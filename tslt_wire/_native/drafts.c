@@ -4,7 +4,9 @@
 enum { KIND = 0x10, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };
 
-static bool kind_known(unsigned kind) { return (kind >= 1 && kind <= 5) || kind == 8 || kind == KIND; }
+static bool kind_known(unsigned kind) {
+  return (kind >= 1 && kind <= 5) || (kind >= 8 && kind <= 0x0A) || (kind >= KIND && kind <= 0x16);
+}
 
 /* Siblings that must differ are equal. */
 static int check_siblings(tslt_context *context, const tslt_draft *draft) {

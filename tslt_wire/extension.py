@@ -1,0 +1,49 @@
+"""Extension fields of a frame.
+
+Spec section 3.4.  This version carries any ignorable one, and knows one critical one: the choice of a draft.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+CHOICE = 1
+"""Type of the extension in which a draft names the proposal that the device took (spec section 6.7)."""
+CHOICE_BYTES = 1
+"""Bytes of its data: the index of the proposal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One extension: a type of the registry and bytes.  ValueError for types that this version cannot carry."""
+
+    type: int
+    """Registry number, even: ignorable by who does not know it.  Odd numbers are critical and unknown ones refused."""
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if self.type == CHOICE and len(self.data) == CHOICE_BYTES:
+            return
+        if not 0 <= self.type < 1 << 32 or self.type & 1:
+            raise ValueError(
+                f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} "
+                f"byte; got {self.type} with {len(self.data)}"
+            )
+
+
+def choice_of(extensions: tuple[Extension, ...]) -> int | None:
+    """The index that a draft with these extensions names; None if it names none."""
+    return next((extension.data[0] for extension in extensions if extension.type == CHOICE), None)
+
+
+def choice_extension(index: int) -> Extension:
+    """The extension that names proposal ``index``; ValueError outside 0..255."""
+    check_range("the index of a proposal", index, 1 << 8 * CHOICE_BYTES)
+    return Extension(CHOICE, bytes([index]))
+
+
+def check_range(name: str, value: int, high: int) -> None:
+    """Raise ValueError unless ``value`` is an integer in 0..high-1."""
+    if not 0 <= operator.index(value) < high:
+        raise ValueError(f"{name} must be in 0..{high - 1}, got {value}")
