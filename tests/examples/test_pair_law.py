@@ -26,7 +26,7 @@ FINGERPRINT = bytes(32)
 V = 32_000
 ALL = ("list", "match", "coupled", "scalar", "lazy")
 MODES = ("match", "coupled", "scalar", "lazy", "list", "full")
-TEXTS = 1200
+TEXTS = 800
 SIBLINGS = 6
 SHARP, PLAIN = tw.Sampling(temperature=0.7, top_p=0.9), tw.Sampling()
 

@@ -80,7 +80,7 @@ static size_t NAME(block_maxima)(const REAL *x, size_t count, size_t rows, REAL 
 
 /* Places of all numbers that are at least `border`, ascending; how many. */
 static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *places) {
-  size_t found = 0, at = 0;
+  size_t at, found = collect_wide(x, sizeof *x, count, (double)border, places, &at);
   for (; at + 16 <= count; at += 16)
     for (unsigned bits = NAME(reaching)(x + at, border); bits; bits &= bits - 1)
       places[found++] = (uint32_t)at + lowest_bit(bits);
@@ -109,7 +109,7 @@ static int NAME(top)(tslt_context *context, const REAL *x, size_t count, size_t 
 /* Places of the `n` largest, n < count, ties to the lowest places; ascending, to context->picked. */
 static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size_t blocks, uint32_t n) {
   const REAL *maxima = context->maxima.at;
-  uint32_t *places = tslt_reserve(&context->picked, (size_t)count + 1, sizeof(uint32_t));
+  uint32_t *places = tslt_reserve(&context->picked, (size_t)count + 16, sizeof(uint32_t));
   KEY *keys = tslt_reserve(&context->keys32, count + 1, sizeof(KEY));
   if (!places || !keys)
     return TSLT_NO_MEMORY;

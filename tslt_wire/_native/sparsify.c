@@ -6,6 +6,7 @@
 #define TSLT_CLONES
 #endif
 
+#include "collect.h"
 #include "masses.h"
 
 #if defined(__SSE2__)
