@@ -5,7 +5,9 @@ machine's.  Ours is measured with the native kernel and with the reference in Py
 logits with ``torch.topk`` and pack int32 ids and float16 values: msgpack, msgpack and zstd at level 3, orjson.  They do
 not normalise, quantise to integers, or check what they read.  A plain copy of the logits is the floor.
 
-    python -m benchmarks.codec_speed --json speed.json
+    python -m benchmarks.codec_speed --json speed.json --drafts drafts.npz
+
+Made-up logits have trees whose lists share little, the worst case; ``--drafts`` has trees that a draft model grew.
 
 Where there is no native kernel the reference is measured and no headline is printed.
 """
@@ -84,6 +86,11 @@ def synthetic(vocab_size: int, seed: int = 0) -> Logits:
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(ROWS * 7, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
     return np.asarray(rows, dtype=np.float32)
+
+
+def cycled(rows: Logits) -> Logits:
+    """The first ROWS * 7 rows, float32 and in one piece, again from the first where there are fewer."""
+    return np.ascontiguousarray(rows[np.arange(ROWS * 7) % len(rows)], dtype=np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------- contenders
@@ -227,18 +234,18 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
 
 
 def measure_all(
-    rows: Sequence[Logits], *, ks: Sequence[int], repetitions: int, say: Callable[[str], None]
+    rows: Sequence[tuple[Logits, Logits]], *, ks: Sequence[int], repetitions: int, say: Callable[[str], None]
 ) -> list[Cell]:
-    """Measure every K for logits of every vocabulary."""
+    """Measure every K for logits of every vocabulary: those of lists, and those of trees, 7 rows each."""
     cells = []
-    for logits in rows:
-        vocab_size = logits.shape[1]
+    for of_lists, of_trees in rows:
+        vocab_size = of_lists.shape[1]
         for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], 7)):
             for k in wanted:
                 if k > vocab_size:
                     continue
                 say(f"{work}, V = {vocab_size}, K = {k}")
-                ours = our_list if work == "list" else our_tree
+                ours, logits = (our_list, of_lists) if work == "list" else (our_tree, of_trees)
                 steps = {backend.name: ours(backend, logits, k) for backend in backends()}
                 steps |= others(logits, k, lists)
                 if work == "list":
@@ -392,10 +399,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = arguments(argv)
     torch.set_num_threads(1)
     console = Console()
-    rows = [synthetic(size) for size in args.vocab_size]
+    rows = [(made_up, made_up) for made_up in map(synthetic, args.vocab_size)]
     if args.drafts:
-        draft = load_drafts(args.drafts).positions.draft.astype(np.float32)
-        rows[0] = np.ascontiguousarray(draft[np.arange(ROWS * 7) % len(draft)])
+        drafts = load_drafts(args.drafts)
+        trees = np.concatenate([tree.draft for tree in drafts.trees()])
+        rows[0] = (cycled(drafts.positions.draft), cycled(trees))
     with console.status("measuring") as status:
         cells = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
         growth = linearity(args.repetitions) if tw.backend == "native" else []
