@@ -19,13 +19,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.link_map import EVIDENCE, Square, draw
 from benchmarks.planner_world import COMPUTE, World, best_fixed, play
 from tslt_wire.throughput import Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
 from tslt_wire.throughput.explain import rate_name
 from tslt_wire.throughput.plan import shape_name
 
 SCHEMA_VERSION = 1
-EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
 UPLINKS = (1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9)
 RTTS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
 DOWNLINK = 4.0
@@ -102,39 +102,17 @@ def table(cells: Sequence[Cell], rtts: Sequence[float]) -> Table:
 
 def plot(cells: Sequence[Cell], path: Path, title: str) -> None:
     """Heat map: colour is the winner, text what it is, its tokens a second and the shortfall of ``auto``."""
-    import matplotlib as mpl
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.patches import Patch
-
-    colours = dict(zip(EVIDENCE, ("#9aa5ab", "#7fb7de", "#8fcf9f", "#d9c77a", "#e8a87c", "#c79bd1"), strict=True))
-    uplinks = list(dict.fromkeys(c.uplink_bit_s for c in cells))
-    rtts = list(dict.fromkeys(c.rtt_s for c in cells))
-    at = {(c.uplink_bit_s, c.rtt_s): c for c in cells}
-    grid = [[EVIDENCE.index(at[u, r].evidence) for r in rtts] for u in uplinks]
-    with mpl.rc_context({"font.size": 10}):
-        canvas = Canvas(figsize=(1.75 * len(rtts) + 1.5, 0.72 * len(uplinks) + 1.8), dpi=130, layout="constrained")
-        axes = canvas.subplots()
-        axes.imshow(
-            grid, cmap=ListedColormap(list(colours.values())), vmin=0, vmax=len(EVIDENCE) - 1, aspect="auto",
-            origin="lower",
-        )  # fmt: skip
-        for y, u in enumerate(uplinks):
-            for x, r in enumerate(rtts):
-                c = at[u, r]
-                name = f"{c.evidence}{f' K={c.k}' if c.k else ''}, {c.shape}"
-                axes.text(x, y + 0.17, name, ha="center", va="center", fontsize=8)
-                text = f"{c.tokens_per_s:.1f}/s   auto {-c.shortfall:+.1%}"
-                axes.text(x, y - 0.2, text, ha="center", va="center", fontsize=8)
-        axes.set_xticks(range(len(rtts)), [f"{1e3 * r:g} ms" for r in rtts])
-        axes.set_yticks(range(len(uplinks)), [rate_name(u) for u in uplinks])
-        axes.set_xlabel("round trip")
-        axes.set_ylabel("uplink")
-        axes.set_title(title, loc="left", fontsize=10)
-        seen = [kind for kind in EVIDENCE if any(c.evidence == kind for c in cells)]
-        handles = [Patch(color=colours[kind], label=kind) for kind in seen]
-        canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-        canvas.savefig(path)
+    squares = [
+        Square(
+            uplink_bit_s=c.uplink_bit_s,
+            rtt_s=c.rtt_s,
+            evidence=c.evidence,
+            choice=f"{c.evidence}{f' K={c.k}' if c.k else ''}\n{c.shape}",
+            figures=f"{c.tokens_per_s:.1f}/s   auto {-c.shortfall:+.1%}",
+        )
+        for c in cells
+    ]
+    draw(squares, path, title)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

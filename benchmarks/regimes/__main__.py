@@ -23,11 +23,12 @@ from rich.console import Console
 
 import tslt_wire as tw
 from benchmarks.drafts import DRAFT, TARGET
+from benchmarks.link_map import EVIDENCE
 from benchmarks.regimes.acceptance import measure as measure_acceptance
 from benchmarks.regimes.bank import CHAINS, QUICK_SHAPES, TREES, Bank, Pair, record
 from benchmarks.regimes.live import TEXT_TOKENS, Live, run_live
 from benchmarks.regimes.replay import QUANTILE, Cell, Times, World, compare, measure, play_auto, wire_fit
-from benchmarks.regimes.report import EVIDENCE, edge_line, kinds_table, plot, table
+from benchmarks.regimes.report import edge_line, kinds_table, plot, table
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
 

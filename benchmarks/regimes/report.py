@@ -8,12 +8,11 @@ from pathlib import Path
 from rich.table import Table
 
 import tslt_wire as tw
+from benchmarks.link_map import EVIDENCE, Square, draw
 from benchmarks.regimes.replay import Cell
 from tslt_wire.throughput.explain import rate_name
 
-EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
 PRECISIONS = tuple(precision.value for precision in tw.Precision)
-COLOURS = ("#b9c0c4", "#7fb7de", "#8fcf9f", "#d9c77a", "#e8a87c", "#c79bd1")
 
 
 def short(name: str) -> str:
@@ -79,32 +78,14 @@ def edge_line(cells: Sequence[Cell]) -> str:
 
 def plot(cells: Sequence[Cell], path: Path, title: str) -> None:
     """Heat map: colour is the winning kind, text the choice, its tokens a second, and ``auto`` against it."""
-    import matplotlib as mpl
-    from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.patches import Patch
-
-    uplinks = list(dict.fromkeys(c.uplink_bit_s for c in cells))
-    rtts = list(dict.fromkeys(c.rtt_s for c in cells))
-    at = {(c.uplink_bit_s, c.rtt_s): c for c in cells}
-    grid = [[EVIDENCE.index(at[u, r].evidence) for r in rtts] for u in uplinks]
-    with mpl.rc_context({"font.size": 10}):
-        canvas = Canvas(figsize=(1.7 * len(rtts) + 1.5, 0.72 * len(uplinks) + 2.3), dpi=120, layout="constrained")
-        axes = canvas.subplots()
-        axes.imshow(grid, cmap=ListedColormap(COLOURS), vmin=0, vmax=len(EVIDENCE) - 1, aspect="auto", origin="lower")
-        for y, u in enumerate(uplinks):
-            for x, r in enumerate(rtts):
-                c = at[u, r]
-                how = short(c.best).replace(", ", "\n", 1)
-                axes.text(x, y + 0.16, how, ha="center", va="center", fontsize=8.5, fontweight="bold")
-                text = f"{c.rate:.1f}/s   auto {-c.shortfall:+.1%}"
-                axes.text(x, y - 0.28, text, ha="center", va="center", fontsize=8.5)
-        axes.set_xticks(range(len(rtts)), [f"{1e3 * r:g} ms" for r in rtts])
-        axes.set_yticks(range(len(uplinks)), [rate_name(u) for u in uplinks])
-        axes.set_xlabel("round trip")
-        axes.set_ylabel("uplink")
-        axes.set_title(title, loc="left", fontsize=10)
-        seen = [kind for kind in EVIDENCE if any(c.evidence == kind for c in cells)]
-        handles = [Patch(color=COLOURS[EVIDENCE.index(kind)], label=kind) for kind in seen]
-        canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-        canvas.savefig(path)
+    squares = [
+        Square(
+            uplink_bit_s=c.uplink_bit_s,
+            rtt_s=c.rtt_s,
+            evidence=c.evidence,
+            choice=short(c.best).replace(", ", "\n", 1),
+            figures=f"{c.rate:.1f}/s   auto {-c.shortfall:+.1%}",
+        )
+        for c in cells
+    ]
+    draw(squares, path, title)

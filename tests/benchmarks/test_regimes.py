@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.link_map import EVIDENCE
 from benchmarks.regimes import __main__ as regimes
 from benchmarks.regimes.bank import QUICK_SHAPES, Bank, choice_bytes, choices_of
 from benchmarks.regimes.replay import Times, World, compare, hosted, measure, play_auto, streamed_bytes, wire_fit
-from benchmarks.regimes.report import EVIDENCE, short
+from benchmarks.regimes.report import short
 from tslt_wire.throughput import Link
 
 GIVEN = Times(draft_s=0.008, target_s=0.04, node_s=0.001, edge_draft_s=0.002)
