@@ -34,7 +34,6 @@ TARGET, DRAFT = ROOT / "examples/pair/target", ROOT / "examples/pair/draft"
 """Folders of the default pair."""
 FILE_VERSION = 1
 EXPANSION = (2, 2, 2)
-CHAIN_LENGTH = 4
 _CHAIN_NODES = (0, 2, 6)
 """Nodes of the tree that the chain shares with it: first children all the way down."""
 _CHAIN_ROWS = (0, 1, 3, 7)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import tslt_wire as tw
 from examples.device_loop import Device, DraftSettings, Round
@@ -48,7 +49,7 @@ def settings_for(mode: Mode, expansion: tuple[int, ...]) -> DraftSettings:
     )
 
 
-def planner_for(device: Device, **options: object) -> Planner:
+def planner_for(device: Device, **options: Any) -> Planner:
     """A planner for what ``device`` and its edge agreed on, which knows how long their handshake took.
 
     ``options``: more of ``Planner``'s, first guesses say.
@@ -64,7 +65,7 @@ def planner_for(device: Device, **options: object) -> Planner:
         precisions=welcome.precisions,
         max_nodes=welcome.limits.max_nodes,
         max_entries=welcome.limits.max_entries,
-        **options,  # type: ignore[arg-type]
+        **options,
     )
     shaken = device.handshake
     planner.observe_exchange(shaken.uplink_bytes, shaken.downlink_bytes, shaken.seconds)
