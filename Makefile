@@ -23,7 +23,7 @@ types: $(READY)
 BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
 pytest: $(addprefix pytest-,$(BACKENDS))
 pytest-reference: ONLY := $(if $(filter native,$(BACKENDS)),$(addprefix --ignore=tests/,examples transports benchmarks \
-	test_chi_square.py test_lossless.py test_theory.py test_tail_scale.py test_coupling.py test_evidence_sessions.py))
+	$(addprefix verification/test_,chi_square.py lossless.py theory.py tail_scale.py coupling.py) session/test_evidence_sessions.py))
 
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
 pytest-%: $(READY)

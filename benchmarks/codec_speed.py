@@ -36,8 +36,9 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.drafts import EXPANSION, load_drafts
-from tslt_wire import codec, distribution, list_codec
-from tslt_wire.tree import expansion_parents
+from tslt_wire.frames import codec
+from tslt_wire.lists import distribution, list_codec
+from tslt_wire.messages.token_tree import expansion_parents
 
 Logits = npt.NDArray[np.float32]
 KS = (8, 32, 128, 320, 3200)

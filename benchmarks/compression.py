@@ -22,9 +22,9 @@ from transformers import AutoTokenizer
 
 import tslt_wire as tw
 from benchmarks.drafts import DATA, load_drafts
-from tslt_wire.bits import BitWriter
-from tslt_wire.list_codec import write_list
-from tslt_wire.wide import WideWriter
+from tslt_wire.coding.bits import BitWriter
+from tslt_wire.coding.wide_fields import WideWriter
+from tslt_wire.lists.list_codec import write_list
 
 ROOT = Path(__file__).resolve().parent.parent
 LEVELS = (1, 3, 5, 9, 19)

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 import tslt_wire as tw
-from tslt_wire.tree import expansion_parents
+from tslt_wire.messages.token_tree import expansion_parents
 
 Logits = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int32]

@@ -25,9 +25,9 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.drafts import DRAFT, TARGET, Logits, Positions, Settings, drafts_for
-from tslt_wire.grid import GRID, codes_above, codes_below
-from tslt_wire.prior import plain_prior
-from tslt_wire.truncation import Truncation
+from tslt_wire.lists.prior import plain_prior
+from tslt_wire.lists.probability_grid import GRID, codes_above, codes_below
+from tslt_wire.lists.truncation import Truncation
 
 SCHEMA_VERSION = 2
 WIDTHS = (1, 2, 3, 4)

@@ -1,6 +1,6 @@
 """What the constants of the range coder's list model would be if they were read off one pair's drafts.
 
-Prints, beside the constants that ship (`tslt_wire.id_model`, `tslt_wire.list_range`), what is measured: the part of a
+Prints, beside the constants that ship (`coding.id_model`, `lists.range_coded`), what is measured: the part of a
 list's ids in each octave, by size of the list; how much more often entries of a rank class have ids of an octave; how
 often a token of the lists before is listed again in a tree.  What ships was read off such tables of the default pair's
 target and of its first layers on novels, then smoothed and floored by hand, so that it is no exact function of any
@@ -22,8 +22,8 @@ from rich.table import Table
 
 import tslt_wire as tw
 from benchmarks.drafts import Drafts, Settings, add_options, drafts_for
-from tslt_wire.id_model import BASE_BITS, OCTAVE_MASSES
-from tslt_wire.list_range import AFFINITY, HIT_PRIOR, HIT_PRIOR_LOOKS, octave_class, rank_classes
+from tslt_wire.coding.id_model import BASE_BITS, OCTAVE_MASSES
+from tslt_wire.lists.range_coded import AFFINITY, HIT_PRIOR, HIT_PRIOR_LOOKS, octave_class, rank_classes
 
 _PARTS = 1000
 """Octave masses are thousandths."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.drafts import Logits
-from tslt_wire.truncation import TopK, keep
+from tslt_wire.lists.truncation import TopK, keep
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int32]

@@ -26,9 +26,9 @@ from benchmarks.baselines import (
 )
 from benchmarks.drafts import EXPANSION, Drafts, Logits, Round
 from benchmarks.format_base import Bitstream, Decoded, Format, FormatError
-from tslt_wire.list_range import ListModel
-from tslt_wire.plain_bits import Plain, PlainWriter
-from tslt_wire.range_coder import Coder
+from tslt_wire.coding.plain_bits import Plain, PlainWriter
+from tslt_wire.coding.range_coder import Coder
+from tslt_wire.lists.range_coded import ListModel
 
 ROUND = 20
 """Round number of every frame: a session of a few seconds, one byte."""

@@ -27,8 +27,8 @@ from benchmarks.drafts import Drafts, Settings, add_options, drafts_for
 from benchmarks.format_base import Floats
 from benchmarks.formats import Meter, TsltFrame
 from benchmarks.rate_grid import overlap, standard_error
-from tslt_wire.list_range import ListModel
-from tslt_wire.prior import plain_prior
+from tslt_wire.lists.prior import plain_prior
+from tslt_wire.lists.range_coded import ListModel
 
 KS = (16, 32, 64, 320)
 PRECISIONS = ("log2/0", "log2/1", "log2/2")

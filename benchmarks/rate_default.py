@@ -35,8 +35,8 @@ from benchmarks.rate_rules import (
     sharper_by_half,
     whole,
 )
-from tslt_wire.prior import plain_prior
-from tslt_wire.truncation import MinProb, TopK, TopP, Truncation
+from tslt_wire.lists.prior import plain_prior
+from tslt_wire.lists.truncation import MinProb, TopK, TopP, Truncation
 
 RULES: tuple[Truncation, ...] = (
     *(TopK(k) for k in (6, 8, 12)),

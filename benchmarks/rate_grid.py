@@ -21,10 +21,10 @@ import numpy.typing as npt
 import tslt_wire as tw
 from benchmarks.drafts import Logits
 from benchmarks.format_base import Decoded, Floats, FormatError
-from tslt_wire.distribution import LEAST_TAIL, TAIL_PARTS
-from tslt_wire.precision import masses_of, quantise, weights_of
-from tslt_wire.tail_scale import best_scale
-from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
+from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_PARTS
+from tslt_wire.lists.precision import masses_of, quantise, weights_of
+from tslt_wire.lists.truncation import Both, MinProb, TopK, TopP, Truncation
+from tslt_wire.verification.tail_scale import best_scale
 
 ENTROPIES = ("none", "range")
 PRECISIONS = tuple(tw.Precision(name) for name in ("log2/0", "log2/1", "log2/2", "log2/3", "log2/4", "f16", "bf16"))

@@ -37,7 +37,7 @@ from benchmarks.rate_rules import (
     where_it_holds,
     whole,
 )
-from tslt_wire.prior import plain_prior
+from tslt_wire.lists.prior import plain_prior
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import tslt_wire as tw
 from examples.command_line import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, expansion, load_table, load_tokenizer, set_up
 from examples.settle import CODED
-from tslt_wire.negotiation import OUR_EVIDENCE, our_entropy
-from tslt_wire.prior import PLAIN_PRIORS
+from tslt_wire.lists.prior import PLAIN_PRIORS
+from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from examples.device_loop import DraftSettings
@@ -170,7 +170,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
 def draft_settings(args: argparse.Namespace) -> DraftSettings:
     """How to draft, from the command line; greedy targets are drafted for greedily.  ``auto`` does not ask for it."""
     from examples.device_loop import DraftSettings
-    from tslt_wire.truncation import Truncation
+    from tslt_wire.lists.truncation import Truncation
 
     default = tw.DEFAULTS if args.evidence in ("list", "lazy") else None
     truncation: Truncation | None = None if args.k is None else tw.TopK(args.k)

@@ -19,8 +19,8 @@ import tslt_wire as tw
 from examples.llama_draft import DraftSession, Pick
 from examples.settle import CODED, Answered, evidence_of, settle
 from examples.untrusted import printable
-from tslt_wire.negotiation import OUR_EVIDENCE, context_of
-from tslt_wire.truncation import Truncation
+from tslt_wire.lists.truncation import Truncation
+from tslt_wire.session.negotiation import OUR_EVIDENCE, context_of
 
 
 class EdgeError(Exception):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import tslt_wire as tw
 from examples.llama_model import ContextFull, LlamaModel, ModelError, TextSession, require_path
 from examples.tree_attention import level_rows, tree_rows
-from tslt_wire.truncation import Truncation
+from tslt_wire.lists.truncation import Truncation
 
 __all__ = ["ContextFull", "DraftModel", "DraftSession", "ModelError", "Pick"]
 

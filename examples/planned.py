@@ -13,8 +13,8 @@ from typing import Any
 
 import tslt_wire as tw
 from examples.device_loop import Device, DraftSettings, Round
+from tslt_wire.lists.truncation import Truncation
 from tslt_wire.throughput import Context, Mode, Observation, Plan, Planner, default_modes
-from tslt_wire.truncation import Truncation
 
 log = logging.getLogger("tslt.device")
 

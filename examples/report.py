@@ -15,7 +15,7 @@ from rich.text import Text
 
 import tslt_wire as tw
 from examples.device_loop import Device, Round
-from tslt_wire.tree import expansion_parents
+from tslt_wire.messages.token_tree import expansion_parents
 
 ACCEPTED_STYLE = "green"
 TARGET_STYLE = "bold magenta"

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import tslt_wire as tw
 from spec.vectorgen.random_messages import KINDS, VOCAB_SIZES, size_of_list, some_list, some_message
 from spec.vectorgen.tools import Json, list_value, message_value, profile_value, sealed
-from tslt_wire.prior import PLAIN_PRIORS, plain_prior
+from tslt_wire.lists.prior import PLAIN_PRIORS, plain_prior
 
 ENTROPIES = ("none", "range")
 FORMS = (*KINDS, "list")

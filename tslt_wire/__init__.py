@@ -5,11 +5,6 @@ randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
 from tslt_wire.backends import backend, decode, decode_list, encode, encode_list, sparsify, sparsify_batch
-from tslt_wire.coupling import Coupling
-from tslt_wire.defaults import DEFAULTS
-from tslt_wire.device_session import DeviceSession
-from tslt_wire.distribution import SparseDistribution
-from tslt_wire.edge_session import EdgeSession
 from tslt_wire.errors import (
     DecodeError,
     ErrorCode,
@@ -19,22 +14,15 @@ from tslt_wire.errors import (
     RemoteProtocolError,
     TsltError,
 )
-from tslt_wire.events import (
-    DraftReceived,
-    Event,
-    ListAsked,
-    ListReceived,
-    MoreAsked,
-    PeerClosed,
-    PeerFailed,
-    PromptReceived,
-    ProposalsReceived,
-    SessionOpened,
-    VerdictReceived,
-    Welcomed,
-)
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages import (
+from tslt_wire.lists.defaults import DEFAULTS
+from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.lists.precision import Precision
+from tslt_wire.lists.prior import Prior, table_from_bytes, train_table
+from tslt_wire.lists.profile import Profile
+from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.truncation import MinProb, TopK, TopP
+from tslt_wire.messages.messages import (
     SPEC_VERSION,
     Answer,
     AskList,
@@ -59,19 +47,31 @@ from tslt_wire.messages import (
     Welcome,
     prefix_hash,
 )
-from tslt_wire.negotiation import EdgeSettings
-from tslt_wire.precision import Precision
-from tslt_wire.prior import Prior, table_from_bytes, train_table
-from tslt_wire.profile import Profile
-from tslt_wire.proposal_count import ProposalCount
-from tslt_wire.proposals import choose, propose
-from tslt_wire.sampling import Sampling
-from tslt_wire.session_states import State
-from tslt_wire.siblings import sample_children
-from tslt_wire.tail_scale import TailScale
-from tslt_wire.tree import TokenTree
-from tslt_wire.truncation import MinProb, TopK, TopP
-from tslt_wire.verify import verify, verify_list
+from tslt_wire.messages.sampling import Sampling
+from tslt_wire.messages.token_tree import TokenTree
+from tslt_wire.session.device import DeviceSession
+from tslt_wire.session.edge import EdgeSession
+from tslt_wire.session.events import (
+    DraftReceived,
+    Event,
+    ListAsked,
+    ListReceived,
+    MoreAsked,
+    PeerClosed,
+    PeerFailed,
+    PromptReceived,
+    ProposalsReceived,
+    SessionOpened,
+    VerdictReceived,
+    Welcomed,
+)
+from tslt_wire.session.negotiation import EdgeSettings
+from tslt_wire.session.states import State
+from tslt_wire.verification.coupling import Coupling
+from tslt_wire.verification.proposal_count import ProposalCount
+from tslt_wire.verification.proposals import choose, propose
+from tslt_wire.verification.tail_scale import TailScale
+from tslt_wire.verification.verify import verify, verify_list
 
 __version__ = "0.1.0"
 

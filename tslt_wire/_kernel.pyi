@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire.distribution import SparseDistribution
-from tslt_wire.precision import Precision
-from tslt_wire.prior import Prior
+from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.lists.precision import Precision
+from tslt_wire.lists.prior import Prior
 
 NO_MEMORY: int
 BAD_LOGITS: int

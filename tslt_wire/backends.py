@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from tslt_wire import codec, distribution, list_codec, philox
+from tslt_wire.coding import philox
+from tslt_wire.frames import codec
+from tslt_wire.lists import distribution, list_codec
 
 VARIABLE = "TSLT_WIRE_BACKEND"
 

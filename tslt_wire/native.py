@@ -12,17 +12,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire import _kernel, codec, distribution, list_codec
-from tslt_wire.bits import BitReader, BitWriter
-from tslt_wire.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
+from tslt_wire import _kernel
+from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.frames import codec
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
-from tslt_wire.messages import Draft, Extension, ListEvidence, Message
-from tslt_wire.precision import Precision
-from tslt_wire.prior import Prior
-from tslt_wire.profile import ENTROPY_IDS, Profile
-from tslt_wire.tree import TokenTree
-from tslt_wire.truncation import Both, MinProb, TopK, TopP, Truncation
+from tslt_wire.lists import distribution, list_codec
+from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
+from tslt_wire.lists.precision import Precision
+from tslt_wire.lists.prior import Prior
+from tslt_wire.lists.profile import ENTROPY_IDS, Profile
+from tslt_wire.lists.truncation import Both, MinProb, TopK, TopP, Truncation
+from tslt_wire.messages.messages import Draft, Extension, ListEvidence, Message
+from tslt_wire.messages.token_tree import TokenTree
 
 _ENTROPIES = ("none", "range")
 """What the kernel does; zstd is the reference's."""

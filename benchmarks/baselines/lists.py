@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from benchmarks.drafts import Logits
 from benchmarks.format_base import Bitstream, Decoded, Format, Ids, softmax, top
-from tslt_wire.bits import BitReader, BitWriter, id_bits
+from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 
 
 @dataclass(frozen=True, slots=True, eq=False)

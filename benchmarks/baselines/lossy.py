@@ -26,7 +26,7 @@ import tslt_wire as tw
 from benchmarks.baselines.lists import Paper, TokenList
 from benchmarks.drafts import Logits, Positions, Settings, add_options, drafts_for
 from benchmarks.format_base import softmax, top
-from tslt_wire.bits import id_bits
+from tslt_wire.coding.bits import id_bits
 
 SCHEMA_VERSION = 1
 Floats = npt.NDArray[np.float64]

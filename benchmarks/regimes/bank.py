@@ -29,8 +29,8 @@ from examples.llama_target import TargetModel
 from examples.planned import settings_for
 from examples.seeds import coupling_key, device_rng, edge_rng
 from examples.timing import WANTED
-from tslt_wire.extension import choice_extension
-from tslt_wire.negotiation import OUR_EVIDENCE
+from tslt_wire.messages.extensions import choice_extension
+from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Mode, default_modes
 from tslt_wire.throughput.model import shape_counts, widths_of
 from tslt_wire.throughput.plan import shape_name

@@ -15,11 +15,11 @@ import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value, sealed
 from spec.vectorgen.verification import FLAT, ONE, RISING, SHARP, Scripted
 from spec.vectorgen.zipped import compressed, wide_body
-from tslt_wire.choices import RandomChoices
-from tslt_wire.grid import GRID, codes_above, codes_below
-from tslt_wire.prior import plain_prior
-from tslt_wire.proposals import choose_with, propose_with
-from tslt_wire.verify import verify_list_with, verify_with
+from tslt_wire.lists.prior import plain_prior
+from tslt_wire.lists.probability_grid import GRID, codes_above, codes_below
+from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.proposals import choose_with, propose_with
+from tslt_wire.verification.verify import verify_list_with, verify_with
 
 NOTES = {
     "rounding": "probabilities and their codes, up and down",

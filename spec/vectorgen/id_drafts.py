@@ -13,7 +13,7 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, message_value, sealed
 from spec.vectorgen.verification import FLAT, MIXED, ONE, RISING, SHARP, Scripted
-from tslt_wire.tree import expansion_parents
+from tslt_wire.messages.token_tree import expansion_parents
 
 KINDS: dict[str, tuple[int, tw.Evidence]] = {
     "match": (0x11, tw.MatchEvidence()),

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value
-from tslt_wire.list_range import ListModel
-from tslt_wire.plain_bits import Plain, PlainWriter
-from tslt_wire.range_coder import Writer
+from tslt_wire.coding.plain_bits import Plain, PlainWriter
+from tslt_wire.coding.range_coder import Writer
+from tslt_wire.lists.range_coded import ListModel
 
 V = 2000
 

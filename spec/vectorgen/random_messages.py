@@ -12,7 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
-from tslt_wire.tree import expansion_parents
+from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
 SIZES = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 127, 128, 129, 255, 256, 257, 264, 265)

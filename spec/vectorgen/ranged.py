@@ -12,9 +12,9 @@ import numpy as np
 
 import tslt_wire as tw
 from spec.vectorgen.tools import Case, Group, Json, list_value, make_list, message_value
-from tslt_wire.id_model import code_ids
-from tslt_wire.list_range import MAX_SEEN, SHARED
-from tslt_wire.range_coder import Writer
+from tslt_wire.coding.id_model import code_ids
+from tslt_wire.coding.range_coder import Writer
+from tslt_wire.lists.range_coded import MAX_SEEN, SHARED
 
 FLOATS = {"f32": 0xC0200000, "f16": 0xC100, "bf16": 0xC020}
 

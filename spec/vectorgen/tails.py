@@ -10,9 +10,9 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.ranged import some_list
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, message_value, sealed
-from tslt_wire.list_range import ListModel
-from tslt_wire.prior import TABLE_MAGIC, plain_prior
-from tslt_wire.range_coder import Writer
+from tslt_wire.coding.range_coder import Writer
+from tslt_wire.lists.prior import TABLE_MAGIC, plain_prior
+from tslt_wire.lists.range_coded import ListModel
 
 ENTROPIES = ("none", "range")
 TABLE_VOCABULARIES = (10, 600)

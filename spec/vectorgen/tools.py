@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
-from tslt_wire.codec import kind_of
-from tslt_wire.prior import plain_prior
-from tslt_wire.scalar import CodedEvidence
+from tslt_wire.frames.codec import kind_of
+from tslt_wire.lists.prior import plain_prior
+from tslt_wire.messages.evidence import CodedEvidence
 
 Json = dict[str, Any]
 RUNS_FROM = 200

@@ -12,7 +12,7 @@ import numpy as np
 
 import tslt_wire as tw
 from spec.vectorgen.tools import Group, Json, make_list
-from tslt_wire.prior import plain_prior
+from tslt_wire.lists.prior import plain_prior
 
 NOTES = {
     "accepted": "at least one node is accepted",

@@ -11,7 +11,7 @@ import numpy as np
 
 from spec.vectorgen.lists import LOG, LOWEST
 from spec.vectorgen.tools import Json
-from tslt_wire import precision as p
+from tslt_wire.lists import precision as p
 
 NOTES = {"all": "every code of the precision", "zero": "a weight of 0: such a code is refused in a list"}
 

@@ -11,9 +11,9 @@ from itertools import groupby
 
 import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value, sealed
-from tslt_wire.codec import _write_body
-from tslt_wire.list_codec import write_list
-from tslt_wire.wide import WideWriter
+from tslt_wire.coding.wide_fields import WideWriter
+from tslt_wire.frames.codec import _write_body
+from tslt_wire.lists.list_codec import write_list
 
 NOTES = {"compressed": "a compressed body or list: its value need not encode to these very bytes"}
 MAGIC = bytes.fromhex("28b52ffd")

@@ -10,7 +10,7 @@ import pytest
 import tslt_wire as tw
 from benchmarks import fit_constants, ksqs
 from benchmarks.drafts import Drafts, Positions, save_drafts
-from tslt_wire.id_model import OCTAVE_MASSES
+from tslt_wire.coding.id_model import OCTAVE_MASSES
 
 V, LISTS, ROUNDS = 2000, 24, 3
 

@@ -49,7 +49,7 @@ from benchmarks.rate_rules import (
     whole,
     within_of_best,
 )
-from tslt_wire.prior import plain_prior
+from tslt_wire.lists.prior import plain_prior
 
 VOCAB = 600
 DENSITY = plain_prior("density", VOCAB)

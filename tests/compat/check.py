@@ -24,8 +24,8 @@ import tslt_wire as tw
 from spec import random_frames
 from spec import reference_decoder as ref
 from spec.vectorgen.tools import list_value, message_value, profile_from
-from tslt_wire.compression import available as zstd_is_installed
-from tslt_wire.precision import weights_of
+from tslt_wire.coding.compression import available as zstd_is_installed
+from tslt_wire.lists.precision import weights_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Json = dict[str, Any]

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import session_rounds
 import torch
+from chi_square import chi_square_p
 from session_rounds import evidence_of, play
-from test_chi_square import chi_square_p
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
 from examples.command_line import PAIR
 from examples.llama_target import TargetModel
 from examples.seeds import coupling_key, device_rng, edge_rng
-from tslt_wire.choices import RandomChoices
+from tslt_wire.verification.choices import RandomChoices
 
 FINGERPRINT = bytes(32)
 V = 32_000

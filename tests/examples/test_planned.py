@@ -17,7 +17,7 @@ from examples.edge_loop import EdgeDevice, edge_settings
 from examples.planned import Autopilot, observation, planner_for, settings_for
 from examples.seeds import coupling_key, device_rng, edge_rng
 from examples.timing import WANTED
-from tslt_wire.negotiation import OUR_EVIDENCE
+from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Planner, default_modes
 
 PROMPT = [5, 9, 2, 7]

@@ -18,7 +18,7 @@ from examples.device_loop import DraftSettings
 from examples.edge_loop import edge_settings
 from examples.llama_draft import DraftModel
 from examples.llama_target import TargetModel, TargetSession
-from tslt_wire.proposal_count import ProposalCount
+from tslt_wire.verification.proposal_count import ProposalCount
 
 PROMPT = [5, 9, 2, 7]
 ALL = ("list", "match", "coupled", "scalar", "lazy")

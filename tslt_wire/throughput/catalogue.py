@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tslt_wire.defaults import DEFAULTS
+from tslt_wire.lists.defaults import DEFAULTS
 from tslt_wire.throughput.model import Wire
 
 

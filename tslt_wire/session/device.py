@@ -1,0 +1,288 @@
+"""The device's end of a session: says HELLO, sends prompts and drafts, receives verdicts.
+
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
+
+    session = DeviceSession(Hello(vocab_size=32000, tokenizer=fingerprint))
+    session.send_prompt(tokens)              # once Welcomed has arrived
+    session.send_draft(tree, evidence)       # then wait for VerdictReceived
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from tslt_wire.frames.codec import DRAFT_KINDS, kind_of
+from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.lists.prior import Prior
+from tslt_wire.messages.evidence import gives_code
+from tslt_wire.messages.extensions import choice_extension
+from tslt_wire.messages.messages import (
+    AskList,
+    Draft,
+    Evidence,
+    Hello,
+    LazyEvidence,
+    ListReply,
+    Message,
+    More,
+    Prompt,
+    Proposals,
+    Verdict,
+    Welcome,
+)
+from tslt_wire.messages.token_tree import TokenTree
+from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, VerdictReceived, Welcomed
+from tslt_wire.session.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names
+from tslt_wire.session.session import Session
+from tslt_wire.session.states import Role, State
+
+
+class DeviceSession(Session):
+    """Sans-IO session of a device.  HELLO is queued at once."""
+
+    role = Role.DEVICE
+
+    def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
+        """``tables``: the trained tables that ``hello.priors`` names."""
+        super().__init__(hello.limits)
+        check_entropy(hello.entropy)
+        prior_names(hello.priors, tables)
+        self._tables = tuple(tables)
+        self.hello = hello
+        self.welcome: Welcome | None = None
+        """What the edge agreed to; None until Welcomed."""
+        self.open_draft: Draft | None = None
+        """The draft whose round is not over."""
+        self.proposals: Proposals | None = None
+        """What the device has to take one of, or ask for more; None if nothing is to be chosen."""
+        self.round = 0
+        """Number of the next draft."""
+        self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
+        self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
+        self._asked: AskList | None = None
+        self._hello_frame = self._send(hello)
+        self._transcript = bytes(8)
+
+    # ------------------------------------------------------------------------------------------------------- sending
+
+    def send_prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
+        """Set the prefix to ``prefix[:keep] + tokens``; also starts a new text in the same session.
+
+        A proposal that was taken and not named yet is part of the prefix; it is sent again if it is kept.
+
+        Raises LocalProtocolError before Welcomed or while a draft is open, ValueError for an empty prefix, a token
+        outside the vocabulary, or more tokens than the edge takes.
+        """
+        if not 0 <= keep <= len(self.prefix):
+            raise ValueError(f"keep must be in 0..{len(self.prefix)} (the tokens there are), got {keep}")
+        known = min(keep, len(self.prefix) - (self._choice is not None))
+        prompt = Prompt(tokens=(*self.prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
+        if self.welcome is not None:
+            self._check_prompt(prompt, self.welcome)
+        self._send(prompt)
+        self._set_prefix(known, prompt.tokens)
+        self._choice = None
+        self._end_round()
+
+    def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
+        """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
+
+        ``tree`` may be empty: the edge then adds one token of the target's.  Raises LocalProtocolError without a prefix
+        or while a round is not over, ValueError for a draft the edge would refuse.
+        """
+        if self.proposals is not None:
+            raise LocalProtocolError("take one of the proposals first, or ask for more")
+        draft = Draft(
+            round=self.round,
+            prefix_length=len(self.prefix),
+            prefix_hash=self.prefix_hash,
+            tree=tree,
+            evidence=evidence,
+            extensions=() if self._choice is None else (choice_extension(self._choice),),
+        )
+        if self.welcome is not None:
+            self._check_draft(draft, self.welcome)
+        self._send(draft)
+        self.open_draft, self._choice, self._asked = draft, None, None
+        self._waiting = (self.round, 0)
+        self.round += 1
+        return draft
+
+    def take(self, index: int) -> int:
+        """Take proposal ``index`` (see ``choose``): the prefix grows by its token, which is returned.
+
+        The next draft names it.  If it ends the text the session is ENDED.  Raises LocalProtocolError if nothing is
+        proposed, ValueError for an index that is not there.
+        """
+        if self.proposals is None:
+            raise LocalProtocolError("there are no proposals to take from")
+        if not 0 <= index < len(self.proposals.proposals):
+            raise ValueError(f"there are {len(self.proposals.proposals)} proposals, no index {index}")
+        token = self.proposals.proposals[index].token
+        self._grow_prefix((token,))
+        ends = self.welcome is not None and token in self.welcome.eos_tokens
+        self.state = State.ENDED if ends else State.IDLE
+        self._choice = index
+        self._end_round()
+        return token
+
+    def ask_more(self) -> More:
+        """Ask for other proposals, because none of them was kept; LocalProtocolError if nothing is proposed."""
+        if self.proposals is None:
+            raise LocalProtocolError("there are no proposals to reject")
+        more = More(round=self.proposals.round, batch=self.proposals.batch + 1)
+        self._send(more)
+        self.proposals = None
+        return more
+
+    def send_list(self, q: SparseDistribution) -> ListReply:
+        """Send the list that the edge asked for: the one that the rejected token was drawn from.
+
+        Raises LocalProtocolError if none was asked for, ValueError for a list the edge would refuse.
+        """
+        asked, draft = self._asked, self.open_draft
+        if asked is None or draft is None or not isinstance(draft.evidence, LazyEvidence):
+            raise LocalProtocolError("the edge asked for no list")
+        if not gives_code(q, draft.tree.tokens[asked.node + 1], draft.evidence.codes[asked.node + 1]):
+            raise ValueError("this is not the list that the token was drawn from: it has another probability there")
+        if self.welcome is not None:
+            self._check_lists([q], self.welcome)
+        reply = ListReply(round=draft.round, q=q)
+        self._send(reply)
+        return reply
+
+    def _check_prompt(self, prompt: Prompt, welcome: Welcome) -> None:
+        size, vocab_size = prompt.keep + len(prompt.tokens), welcome.vocab_size
+        if size == 0:
+            raise ValueError("the prefix must have at least one token")
+        if any(token >= vocab_size for token in prompt.tokens):
+            raise ValueError(f"prompt tokens must be below the vocabulary size {vocab_size}, got {max(prompt.tokens)}")
+        if len(prompt.tokens) > welcome.limits.max_prompt_tokens:
+            raise ValueError(
+                f"the edge takes prompts of {welcome.limits.max_prompt_tokens} tokens, got {len(prompt.tokens)}"
+            )
+        if size > context_of(welcome):
+            raise ValueError(f"the target holds {context_of(welcome)} tokens, the prompt makes {size}")
+
+    def _check_draft(self, draft: Draft, welcome: Welcome) -> None:
+        limits, depth = welcome.limits, max(draft.tree.depths, default=0)
+        if kind_of(draft) not in [DRAFT_KINDS.get(name) for name in welcome.evidence]:
+            raise ValueError(f"{kind_of(draft).name} was not agreed on, only {list(welcome.evidence)}")
+        if len(draft.tree) > limits.max_nodes or depth > limits.max_depth:
+            raise ValueError(
+                f"the edge takes trees of {limits.max_nodes} nodes and depth {limits.max_depth}, "
+                f"got {len(draft.tree)} and {depth}"
+            )
+        self._check_lists(list(draft.lists.values()), welcome)
+        if len(self.prefix) + depth > context_of(welcome):
+            raise LocalProtocolError(
+                f"the target holds {context_of(welcome)} tokens; the prefix has {len(self.prefix)}, the draft {depth}"
+            )
+
+    def _check_lists(self, lists: Sequence[SparseDistribution], welcome: Welcome) -> None:
+        for q in lists[:1]:  # all lists of a draft have one precision
+            if q.precision not in welcome.precisions:
+                raise ValueError(f"precision {q.precision} was not agreed on, only {list(welcome.precisions)}")
+        if sum(map(len, lists)) > welcome.limits.max_entries:
+            raise ValueError(f"the edge takes {welcome.limits.max_entries} listed tokens a frame")
+
+    # ----------------------------------------------------------------------------------------------------- receiving
+
+    def _receive(self, message: Message, data: bytes) -> list[Event]:
+        # An answer that came twice (the frame it answers had been sent twice) is old news, not a violation.
+        if isinstance(message, (Verdict, Proposals, AskList)) and self.state in _TALKING:
+            batch = message.batch if isinstance(message, Proposals) else 0
+            if (message.round, batch) < self._waiting or message == self._asked:
+                return []
+        return super()._receive(message, data)
+
+    def _handle(self, message: Message, data: bytes) -> list[Event]:
+        if isinstance(message, Welcome):
+            return self._handle_welcome(message, data)
+        if isinstance(message, Verdict) and self.open_draft is not None:
+            return self._handle_verdict(message, self.open_draft)
+        if isinstance(message, Proposals) and self.open_draft is not None:
+            return self._handle_proposals(message, self.open_draft)
+        if isinstance(message, AskList) and self.open_draft is not None:
+            self._check_rejection(message, self.open_draft)
+            self._asked = message
+            return [ListAsked(self.open_draft, message.node, message.extensions)]
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
+
+    def _handle_welcome(self, welcome: Welcome, data: bytes) -> list[Event]:
+        hello = self.hello
+        if welcome.transcript != hashlib.sha256(self._hello_frame).digest()[:16]:
+            raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the edge answered another HELLO than was sent")
+        if not hello.min_version <= welcome.version <= hello.max_version:
+            raise RemoteProtocolError(
+                ErrorCode.VERSION_MISMATCH,
+                f"the edge chose version {welcome.version}, the device speaks {hello.min_version}..{hello.max_version}",
+            )
+        check_vocabulary(hello, welcome)
+        for name, chosen, offered in (
+            ("evidence", welcome.evidence, hello.evidence),
+            ("precision", welcome.precisions, hello.precisions),
+            ("entropy coder", (welcome.entropy,), hello.entropy),
+            ("prior", (welcome.prior,), hello.priors),
+        ):
+            if not chosen or not set(chosen) <= set(offered):
+                raise RemoteProtocolError(
+                    ErrorCode.UNSUPPORTED, f"the edge chose {name} {list(chosen)}, the device offered {list(offered)}"
+                )
+        if bool(welcome.coupling) != ("coupled" in welcome.evidence):
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED,
+                f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
+            )
+        self.welcome = welcome
+        self._key = welcome.coupling
+        self._max_frame_bytes = welcome.limits.max_frame_bytes
+        self.profile = agreed_profile(welcome, self._tables)
+        self._transcript = hashlib.sha256(self._hello_frame + data).digest()[:8]
+        return [Welcomed(welcome)]
+
+    def _handle_verdict(self, verdict: Verdict, draft: Draft) -> list[Event]:
+        if verdict.round != draft.round:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a verdict on round {verdict.round} while round {draft.round} is open"
+            )
+        if verdict.node >= len(draft.tree):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a verdict on node {verdict.node} of a tree with {len(draft.tree)} nodes"
+            )
+        tokens = verdict.tokens(draft.tree)
+        self._grow_prefix(tokens)
+        self._end_round()
+        return [VerdictReceived(draft, verdict, tokens)]
+
+    def _handle_proposals(self, message: Proposals, draft: Draft) -> list[Event]:
+        self._check_rejection(message, draft)
+        tokens = tuple(draft.tree.tokens[node] for node in draft.tree.path(message.node))
+        if message.batch == 0:
+            self._grow_prefix(tokens)
+        elif draft.prefix_length + len(tokens) != len(self.prefix):
+            raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
+        self.proposals, self._waiting = message, (message.round, message.batch + 1)
+        return [ProposalsReceived(draft, message, tokens)]
+
+    def _end_round(self) -> None:
+        self.open_draft = self.proposals = None
+        self._waiting = (self.round, 0)
+
+    def _check_rejection(self, message: Proposals | AskList, draft: Draft) -> None:
+        """Refuse an answer that rejects a token the open draft has not."""
+        batch = message.batch if isinstance(message, Proposals) else 0
+        if (message.round, batch) != self._waiting:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"an answer to round {message.round}, batch {batch} while {self._waiting} is awaited",
+            )
+        if message.node >= len(draft.tree) - 1:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"no token follows node {message.node} of a chain of {len(draft.tree)}"
+            )
+
+
+_TALKING = (State.IDLE, State.OPEN, State.PROPOSED, State.ASKED, State.ENDED)

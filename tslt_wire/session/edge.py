@@ -1,0 +1,292 @@
+"""The edge's end of a session: answers HELLO, receives prompts and drafts, sends verdicts.
+
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
+
+    session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), coupling=secrets.token_bytes(8))
+    session.send_verdict(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from tslt_wire.frames.codec import DRAFT_KINDS, Kind, kind_of
+from tslt_wire.lists.precision import Precision
+from tslt_wire.messages.evidence import gives_code
+from tslt_wire.messages.messages import (
+    SPEC_VERSION,
+    Answer,
+    AskList,
+    Draft,
+    Hello,
+    LazyEvidence,
+    ListReply,
+    Message,
+    More,
+    Prompt,
+    Proposals,
+    Verdict,
+    Welcome,
+)
+from tslt_wire.messages.sampling import Sampling
+from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
+from tslt_wire.session.negotiation import (
+    EdgeSettings,
+    agreed_profile,
+    check_entropy,
+    check_key,
+    check_vocabulary,
+    common,
+    context_of,
+    prior_names,
+)
+from tslt_wire.session.session import Session
+from tslt_wire.session.states import ANSWERS, Role, State
+
+
+class EdgeSession(Session):
+    """Sans-IO session of an edge with one device."""
+
+    role = Role.EDGE
+
+    def __init__(self, settings: EdgeSettings, *, coupling: bytes = b"") -> None:
+        """``coupling``: the secret of evidence ``coupled``, 8 uniform random bytes that no other session has; without
+        it this evidence is not accepted.
+
+        The device is told these bytes.  They must not tell it anything of the numbers that ``verify`` draws, so take
+        them from the operating system, not from a generator whose state its output gives away.
+        """
+        super().__init__(settings.limits)
+        check_entropy(settings.entropy)
+        self._offered_key = check_key(coupling)
+        self.settings = settings
+        self.sampling = Sampling()
+        """The sampling settings the device asked for; set when SessionOpened is returned."""
+        self.open_draft: Draft | None = None
+        """The draft whose verdict was not sent yet."""
+        self.proposals: Proposals | None = None
+        """What was proposed last, until the device says which one it took."""
+        self.round = 0
+        """Number of the next draft."""
+        self._step = 0  # of the next frame of the round that is under way or over: see _step_of
+        self._asked: AskList | None = None
+        self._transcript = bytes(8)
+        self._evidence: tuple[str, ...] = ()
+        self._precisions: tuple[str, ...] = ()
+        self._answered: tuple[bytes, bytes] = (b"", b"")
+
+    # ------------------------------------------------------------------------------------------------------- sending
+
+    def send_verdict(self, verdict: Answer) -> Answer:
+        """Answer the open draft, MoreAsked or ListReceived with what ``verify`` and the like say; return what was sent.
+
+        If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still
+        lossless) and has ``end`` set.  Raises LocalProtocolError if there is nothing to answer, or not with this,
+        ValueError if it is not on the open draft.
+        """
+        draft = self.open_draft
+        if draft is None or self.state is not State.OPEN:
+            raise LocalProtocolError("there is no open draft to answer")
+        if verdict.round != draft.round:
+            raise ValueError(f"the open draft is round {draft.round}, the verdict is on {verdict.round}")
+        last = self.proposals
+        if isinstance(verdict, Proposals):
+            wanted = (0, verdict.node) if last is None else (last.batch + 1, last.node)
+            if (verdict.batch, verdict.node) != wanted:
+                raise ValueError(f"proposals of batch {wanted[0]} after node {wanted[1]} are to be sent next")
+        if not isinstance(verdict, Verdict) and not draft.tree.children(verdict.node):
+            raise ValueError(f"no token follows node {verdict.node}: nothing can have been rejected there")
+        if last is None:
+            verdict = stop_at_end(verdict, draft, self.settings.eos_tokens)
+        frame = self._send(verdict)
+        self._answered = (self._answered[0], frame)
+        if isinstance(verdict, Verdict):
+            self._grow_prefix(verdict.tokens(draft.tree))
+            self.open_draft = None
+        elif isinstance(verdict, AskList):
+            self._asked = verdict
+        else:
+            if last is None:
+                self._grow_prefix(tuple(draft.tree.tokens[node] for node in draft.tree.path(verdict.node)))
+            self.proposals = verdict
+        return verdict
+
+    # ----------------------------------------------------------------------------------------------------- receiving
+
+    def _refuse_unread(self, kind: Kind) -> None:
+        if self.state is State.START and kind in (Kind.PROMPT, *ANSWERS):
+            text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
+        super()._refuse_unread(kind)
+
+    def _receive(self, message: Message, data: bytes) -> list[Event]:
+        if isinstance(message, (Draft, More, ListReply)) and (message.round, _step_of(message)) < (
+            self.round - 1,
+            self._step,
+        ):
+            # The last one again: its answer was lost, so answer it again.  Older ones, or one whose answer is being
+            # made, need none.
+            if data == self._answered[0] and self._answered[1]:
+                self._outbox.append(self._answered[1])
+            return []
+        return super()._receive(message, data)
+
+    def _handle(self, message: Message, data: bytes) -> list[Event]:
+        if isinstance(message, Hello):
+            return self._handle_hello(message, data)
+        if isinstance(message, Prompt):
+            return self._handle_prompt(message)
+        if isinstance(message, Draft):
+            return self._handle_draft(message, data)
+        if isinstance(message, More) and self.open_draft is not None and self.proposals is not None:
+            return self._handle_more(message, self.open_draft, self.proposals, data)
+        if isinstance(message, ListReply) and self.open_draft is not None and self._asked is not None:
+            return self._handle_list(message, self.open_draft, self._asked, data)
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
+
+    def _handle_hello(self, hello: Hello, data: bytes) -> list[Event]:
+        settings = self.settings
+        if not hello.min_version <= SPEC_VERSION <= hello.max_version:
+            raise RemoteProtocolError(
+                ErrorCode.VERSION_MISMATCH,
+                f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
+            )
+        check_vocabulary(hello, settings)
+        ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key)
+        evidence = common("evidence", hello.evidence, ours)
+        welcome = Welcome(
+            version=SPEC_VERSION,
+            vocab_size=settings.vocab_size,
+            tokenizer=settings.tokenizer,
+            transcript=hashlib.sha256(data).digest()[:16],
+            model=settings.model,
+            evidence=evidence,
+            precisions=common("precision", hello.precisions, settings.precisions),
+            entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
+            prior=common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0],
+            limits=settings.limits,
+            context=settings.context,
+            eos_tokens=settings.eos_tokens,
+            coupling=self._offered_key if "coupled" in evidence else b"",
+        )
+        self.sampling = hello.sampling
+        self._max_frame_bytes = hello.limits.max_frame_bytes
+        try:
+            frame = self._send(welcome)
+        except ValueError as error:
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"WELCOME does not fit: {error}") from error
+        self._evidence, self._precisions, self._key = welcome.evidence, welcome.precisions, welcome.coupling
+        self._transcript = hashlib.sha256(data + frame).digest()[:8]
+        self.profile = agreed_profile(welcome, settings.tables)
+        return [SessionOpened(hello)]
+
+    def _handle_prompt(self, prompt: Prompt) -> list[Event]:
+        if prompt.transcript != self._transcript:
+            raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
+        if prompt.keep > len(self.prefix):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device keeps {prompt.keep} tokens where the edge has {len(self.prefix)}"
+            )
+        self._check_context(prompt.keep + len(prompt.tokens))
+        if prompt.keep + len(prompt.tokens) == 0:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
+        self._set_prefix(prompt.keep, prompt.tokens)
+        self.open_draft = self.proposals = None
+        return [PromptReceived(prompt.keep, prompt.tokens)]
+
+    def _handle_draft(self, draft: Draft, data: bytes) -> list[Event]:
+        if draft.round != self.round:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device drafts round {draft.round}, the edge expects {self.round}"
+            )
+        chosen = self._chosen_by(draft)
+        if chosen is not None:
+            self._grow_prefix((chosen,))
+        if (draft.prefix_length, draft.prefix_hash) != (len(self.prefix), self.prefix_hash):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"the device continues {draft.prefix_length} tokens with hash {draft.prefix_hash:04x}, the edge has "
+                f"{len(self.prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
+            )
+        if kind_of(draft) not in [DRAFT_KINDS[name] for name in self._evidence]:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"{kind_of(draft).name} was not agreed on, only {list(self._evidence)}"
+            )
+        self._check_precision(draft.precision)
+        self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
+        self.round += 1
+        self.open_draft, self.proposals, self._asked = draft, None, None
+        self._request_of(draft, data)
+        return [DraftReceived(draft, chosen)]
+
+    def _chosen_by(self, draft: Draft) -> int | None:
+        """The token of the proposal that a draft names; None if there is nothing to choose."""
+        last, choice = self.proposals, draft.choice
+        if last is None and choice is None:
+            return None
+        if last is None or choice is None or choice >= len(last.proposals):
+            there = f"{len(last.proposals)} proposals" if last else "no proposals"
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device took proposal {choice}, the edge sent {there}"
+            )
+        token = last.proposals[choice].token
+        if token in self.settings.eos_tokens:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"the text has ended with token {token}")
+        return token
+
+    def _handle_more(self, more: More, draft: Draft, last: Proposals, data: bytes) -> list[Event]:
+        if (more.round, more.batch) != (last.round, last.batch + 1):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"the device wants batch {more.batch} of round {more.round}, the last was {last.batch} of {last.round}",
+            )
+        self._request_of(more, data)
+        return [MoreAsked(draft, last)]
+
+    def _handle_list(self, reply: ListReply, draft: Draft, asked: AskList, data: bytes) -> list[Event]:
+        if reply.round != draft.round:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a list of round {reply.round} while round {draft.round} is open"
+            )
+        self._check_precision(reply.q.precision)
+        token, evidence = draft.tree.tokens[asked.node + 1], draft.evidence
+        if not isinstance(evidence, LazyEvidence) or not gives_code(reply.q, token, evidence.codes[asked.node + 1]):
+            raise RemoteProtocolError(
+                ErrorCode.PROTOCOL_VIOLATION, f"the list does not give token {token} the probability that was sent"
+            )
+        self._request_of(reply, data)
+        return [ListReceived(draft, asked.node, reply.q)]
+
+    def _request_of(self, message: Draft | More | ListReply, data: bytes) -> None:
+        """Remember a frame that is to be answered."""
+        self._step = _step_of(message) + 1
+        self._answered = (data, b"")
+
+    def _check_precision(self, precision: Precision | None) -> None:
+        if precision and precision not in self._precisions:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"precision {precision} was not agreed on, only {list(self._precisions)}"
+            )
+
+    def _check_context(self, size: int) -> None:
+        context = context_of(self.settings)
+        if size > context:
+            raise RemoteProtocolError(ErrorCode.CONTEXT_FULL, f"{size} tokens where the target holds {context}")
+
+
+def _step_of(message: Draft | More | ListReply) -> int:
+    """Which frame of its round this is: the draft is 0, MORE its batch, LIST 1."""
+    return message.batch if isinstance(message, More) else int(isinstance(message, ListReply))
+
+
+def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> Answer:
+    """``verdict``, or one cut after the first token in ``eos_tokens`` and marked as the end."""
+    at = -1
+    for node in draft.tree.path(verdict.node):
+        token = draft.tree.tokens[node]
+        if token in eos_tokens:
+            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=verdict.extensions)
+        at = node
+    return replace(verdict, end=True) if isinstance(verdict, Verdict) and verdict.token in eos_tokens else verdict

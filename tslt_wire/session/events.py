@@ -1,0 +1,132 @@
+"""What ``receive_data`` returns: things the peer did that the caller must know of.
+
+Spec section 7.7.  Each event is complete when it is handed out and never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.messages import Draft, Error, Hello, Proposals, Verdict, Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """Device: the edge accepted the session."""
+
+    welcome: Welcome
+    """What the session will use."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReceived:
+    """Device: the open draft was answered, and the prefix has grown."""
+
+    draft: Draft
+    """The draft that was answered."""
+    verdict: Verdict
+    tokens: tuple[int, ...]
+    """What the prefix grew by: the accepted tokens, then the target's own token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalsReceived:
+    """Device: a token of the open draft was rejected, and others are proposed; the prefix has grown by those before.
+
+    Go on with ``choose`` and ``DeviceSession.take``, or ``DeviceSession.ask_more``.
+    """
+
+    draft: Draft
+    """The draft that was answered."""
+    proposals: Proposals
+    tokens: tuple[int, ...]
+    """The accepted tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListAsked:
+    """Device: a token of the open draft was rejected; answer with ``DeviceSession.send_list``."""
+
+    draft: Draft
+    node: int
+    """The node after which it came (-1: the prefix): the list that it was drawn from is wanted."""
+    extensions: tuple[Extension, ...] = ()
+    """What the edge said besides, the time it took say."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """Edge: a device that fits said HELLO; WELCOME is queued."""
+
+    hello: Hello
+    """Who it is and the sampling settings it wants for the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReceived:
+    """Edge: the prefix was set; ``EdgeSession.prefix`` holds all of it."""
+
+    keep: int
+    """Tokens of the earlier prefix that stayed."""
+    tokens: tuple[int, ...]
+    """Tokens that were added after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftReceived:
+    """Edge: a draft that fits the prefix; answer it with ``send_verdict``."""
+
+    draft: Draft
+    chosen: int | None = None
+    """The token that the device took of the last round's proposals: the prefix has grown by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoreAsked:
+    """Edge: the device took none of these proposals; answer with ``send_verdict`` of others, of the next batch."""
+
+    draft: Draft
+    """The open draft."""
+    proposals: Proposals
+    """What was sent last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListReceived:
+    """Edge: the list that was asked for, and gives the code that was drafted; answer it with ``send_verdict``."""
+
+    draft: Draft
+    """The open draft."""
+    node: int
+    """The node after which the list stands."""
+    q: SparseDistribution
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFailed:
+    """Both: the peer gave up; the session is over."""
+
+    error: Error
+    """Code and message, as the peer sent them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerClosed:
+    """Both: the peer said BYE; the session is over."""
+
+
+Event = (
+    Welcomed
+    | VerdictReceived
+    | ProposalsReceived
+    | ListAsked
+    | SessionOpened
+    | PromptReceived
+    | DraftReceived
+    | MoreAsked
+    | ListReceived
+    | PeerFailed
+    | PeerClosed
+)

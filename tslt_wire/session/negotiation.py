@@ -1,0 +1,125 @@
+"""How two ends find out whether they fit.
+
+Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else what both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tslt_wire.coding import compression
+from tslt_wire.errors import ErrorCode, RemoteProtocolError
+from tslt_wire.frames.codec import DRAFT_KINDS
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.lists.precision import Precision
+from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
+from tslt_wire.lists.profile import ENTROPY_IDS, Profile
+from tslt_wire.messages.messages import Hello, Welcome
+from tslt_wire.verification.coupling import KEY_BYTES
+
+OUR_EVIDENCE = tuple(DRAFT_KINDS)
+"""Evidence modes this version has."""
+
+
+def our_entropy() -> tuple[str, ...]:
+    """Entropy coders of this installation: all of this version, ``"zstd"`` only with the package zstandard."""
+    return tuple(name for name in ENTROPY_IDS if name != "zstd" or compression.available())
+
+
+def check_entropy(names: tuple[str, ...]) -> None:
+    """Refuse entropy coders that a local caller wants to offer and this installation has not; ValueError."""
+    unknown = set(names) - set(ENTROPY_IDS)
+    if unknown:
+        raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
+    if not set(names) <= set(our_entropy()):
+        raise ValueError(compression.NEEDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """What an edge offers to every device."""
+
+    vocab_size: int
+    """Rows of the target's output layer."""
+    tokenizer: bytes
+    """Fingerprint of the target's tokenizer, 32 bytes."""
+    model: str = ""
+    """Name of the target model, for people."""
+    eos_tokens: tuple[int, ...] = ()
+    """Tokens that end a text."""
+    context: int = 0
+    """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
+    evidence: tuple[str, ...] = OUR_EVIDENCE
+    """Evidence it accepts; ``coupled`` only in sessions that are given a key."""
+    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
+    entropy: tuple[str, ...] = field(default_factory=our_entropy)
+    priors: tuple[str, ...] = PLAIN_PRIORS
+    """Priors it accepts for tails, besides its ``tables``."""
+    tables: tuple[Prior, ...] = ()
+    """Trained tables it has; a device that has one of them too can name it."""
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+
+    def __post_init__(self) -> None:
+        prior_names(self.priors, self.tables)
+        unknown = set(self.evidence) - set(OUR_EVIDENCE)
+        if unknown:
+            raise ValueError(f"this version has no evidence {sorted(unknown)}, only {list(OUR_EVIDENCE)}")
+        for table in self.tables:
+            if table.vocab_size != self.vocab_size:
+                raise ValueError(f"the table {table.name} is for V = {table.vocab_size}, not {self.vocab_size}")
+
+
+def prior_names(names: Sequence[str], tables: Sequence[Prior]) -> tuple[str, ...]:
+    """Names of ``tables``, then ``names``: what an end has, best first; ValueError for what is neither."""
+    known = {table.name for table in tables}
+    wrong = [name for name in names if name not in PLAIN_PRIORS and name not in known]
+    if wrong:
+        raise ValueError(f"expected priors among {[*PLAIN_PRIORS, *known]}, got {wrong}")
+    return tuple(dict.fromkeys((*(table.name for table in tables), *names)))
+
+
+def check_key(key: bytes) -> bytes:
+    """``key``, if it can be the secret of evidence ``coupled``, or is empty; ValueError."""
+    if len(key) not in (0, KEY_BYTES):
+        raise ValueError(f"a coupling key has {KEY_BYTES} bytes, or none without evidence coupled; got {len(key)}")
+    return key
+
+
+def agreed_profile(welcome: Welcome, tables: Sequence[Prior]) -> Profile:
+    """Return the profile that WELCOME fixes; ``tables``: those this end has."""
+    table = next((table for table in tables if table.name == welcome.prior), None)
+    return Profile(
+        vocab_size=welcome.vocab_size,
+        precision=welcome.precisions[0],
+        entropy=welcome.entropy,
+        prior=table if table is not None else plain_prior(welcome.prior, welcome.vocab_size),
+    )
+
+
+def context_of(edge: Welcome | EdgeSettings) -> int:
+    """Most tokens a prefix may have; an edge that does not say takes no more than one prompt's worth."""
+    return edge.context or edge.limits.max_prompt_tokens
+
+
+def check_vocabulary(hello: Hello, edge: Welcome | EdgeSettings) -> None:
+    """Refuse two ends whose vocabularies differ; RemoteProtocolError names both."""
+    both = (
+        f"the device ({hello.model or 'unnamed model'}) has {hello.vocab_size} tokens, fingerprint "
+        f"{hello.tokenizer[:8].hex()}; the edge ({edge.model or 'unnamed model'}) has {edge.vocab_size} tokens, "
+        f"fingerprint {edge.tokenizer[:8].hex()}"
+    )
+    if hello.vocab_size != edge.vocab_size:
+        raise RemoteProtocolError(ErrorCode.VOCABULARY_MISMATCH, both)
+    if hello.tokenizer != edge.tokenizer:
+        raise RemoteProtocolError(ErrorCode.TOKENIZER_MISMATCH, both)
+
+
+def common(name: str, offered: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+    """What both ends have, in the order of the device; RemoteProtocolError if that is nothing."""
+    both = tuple(item for item in offered if item in ours)
+    if not both:
+        raise RemoteProtocolError(
+            ErrorCode.UNSUPPORTED, f"no {name} in common: the device offers {list(offered)}, the edge has {list(ours)}"
+        )
+    return both

@@ -1,0 +1,165 @@
+"""What device and edge sessions share: frames in and out, the state, the prefix.
+
+Spec section 7.7.  Sans-IO: bytes in, events out; no socket, clock or randomness.  One call of ``receive_data`` takes
+one frame, one call of ``data_to_send`` gives one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from tslt_wire.backends import decode, encode
+from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
+from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.lists.profile import Profile
+from tslt_wire.messages.messages import Bye, Error, Message, Verdict, prefix_crc
+from tslt_wire.session.events import Event, PeerClosed, PeerFailed
+from tslt_wire.session.states import ANSWERS, Role, State, next_state
+from tslt_wire.verification.coupling import Coupling
+
+MAX_ERROR_TEXT = 1000
+"""Characters of an error message that are sent: enough to say it, too few to echo a hostile frame."""
+NEED_PROFILE = frozenset({Kind.PROMPT, Kind.VERDICT, Kind.VERDICT_PROPOSALS, Kind.ASK_LIST, *ANSWERS})
+"""Frames that cannot be read before WELCOME has said the profile."""
+
+
+class Session:
+    """Base of DeviceSession and EdgeSession."""
+
+    role: Role
+
+    def __init__(self, limits: DecodeLimits) -> None:
+        self.state = State.START
+        self.profile: Profile = HANDSHAKE_PROFILE
+        self.prefix: list[int] = []
+        """Tokens both sides agree on; read it, do not change it."""
+        self.sent: Counter[Kind] = Counter()
+        """Bytes sent by frame kind."""
+        self.received: Counter[Kind] = Counter()
+        """Bytes received by frame kind, damaged frames not counted."""
+        self._limits = limits
+        self._max_frame_bytes = limits.max_frame_bytes
+        self._outbox: deque[bytes] = deque()
+        self._hash = 0
+        self._request = Kind.DRAFT_LIST
+        self._key = b""
+        self._epoch = 0
+
+    # ------------------------------------------------------------------------------------------------------ bytes in
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take one frame from the peer and return what it means.
+
+        Empty ``data`` means nothing.  Raises DecodeError for bytes that are no message and RemoteProtocolError for a
+        message that is not allowed now; both have a ``code``, the session is FAILED, and ``data_to_send`` holds the
+        ERROR frame that tells the peer.  Frames that arrive after the end are ignored.
+        """
+        if not data or self.state in (State.CLOSED, State.FAILED):
+            return []
+        try:
+            if self.state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
+                self._refuse_unread(Kind(data[0] & KIND_MASK))
+            message = decode(data, self.profile, limits=self._limits)
+            self.received[kind_of(message)] += len(data)
+            return self._receive(message, data)
+        except (DecodeError, RemoteProtocolError) as error:
+            self._fail(error.code, str(error))
+            raise
+
+    def _refuse_unread(self, kind: Kind) -> None:
+        """Refuse a frame that came before the profile it is read with."""
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"a {kind.name} came before the handshake was done")
+
+    def _receive(self, message: Message, data: bytes) -> list[Event]:
+        kind = kind_of(message)
+        peer = Role.EDGE if self.role is Role.DEVICE else Role.DEVICE
+        state = next_state(self.state, kind, peer, self._request)
+        if state is None:
+            raise RemoteProtocolError(
+                ErrorCode.PROTOCOL_VIOLATION, f"the {peer} must not send {kind.name} when the session is {self.state}"
+            )
+        if isinstance(message, Error):
+            self.state = state
+            return [PeerFailed(message)]
+        if isinstance(message, Bye):
+            self.state = state
+            return [PeerClosed()]
+        # A handler may answer at once, so it has to find the state its answer starts from.
+        self.state = self._after(message, state)
+        return self._handle(message, data)
+
+    def _handle(self, message: Message, data: bytes) -> list[Event]:
+        raise NotImplementedError
+
+    # ----------------------------------------------------------------------------------------------------- bytes out
+
+    def data_to_send(self) -> bytes:
+        """The next frame for the peer, or ``b""`` if there is none; call until it is empty."""
+        return self._outbox.popleft() if self._outbox else b""
+
+    def close(self) -> None:
+        """Say BYE; does nothing if the session is over already."""
+        if self.state not in (State.CLOSED, State.FAILED):
+            self._send(Bye())
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """Tell the peer why this side cannot go on; the session is over."""
+        if self.state not in (State.CLOSED, State.FAILED):
+            self._fail(code, message)
+
+    def _fail(self, code: ErrorCode, message: str) -> None:
+        self.state = State.FAILED
+        # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
+        for text in (message[:MAX_ERROR_TEXT], ""):
+            frame = encode(Error(code=code, message=text), self.profile)
+            if len(frame) <= self._max_frame_bytes:
+                self.sent[Kind.ERROR] += len(frame)
+                self._outbox.append(frame)
+                return
+
+    def _send(self, message: Message) -> bytes:
+        """Queue ``message`` and move on.
+
+        LocalProtocolError if the state does not allow it, ValueError if it fits no frame or not the peer's limit.
+        """
+        kind = kind_of(message)
+        state = next_state(self.state, kind, self.role, self._request)
+        if state is None:
+            raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self.state}")
+        frame = encode(message, self.profile, max_frame_bytes=self._max_frame_bytes)
+        if len(frame) > self._max_frame_bytes:
+            raise ValueError(
+                f"the peer takes frames of {self._max_frame_bytes} bytes, this {kind.name} has {len(frame)}"
+            )
+        self._outbox.append(frame)
+        self.sent[kind] += len(frame)
+        self.state = self._after(message, state)
+        return frame
+
+    def _after(self, message: Message, state: State) -> State:
+        if kind_of(message) in ANSWERS:
+            self._request = kind_of(message)
+        return State.ENDED if isinstance(message, Verdict) and message.end else state
+
+    # -------------------------------------------------------------------------------------------------------- prefix
+
+    @property
+    def prefix_hash(self) -> int:
+        """Low 16 bits of the prefix's hash, as drafts carry it."""
+        return self._hash & 0xFFFF
+
+    @property
+    def coupling(self) -> Coupling | None:
+        """The shared random numbers of the text that is being written; None without evidence ``coupled``."""
+        return Coupling(self._key, self._epoch) if self._key else None
+
+    def _set_prefix(self, keep: int, tokens: tuple[int, ...]) -> None:
+        self.prefix = [*self.prefix[:keep], *tokens]
+        self._hash = prefix_crc(self.prefix)
+        # A new text, even if it starts like the last one: the numbers of its positions must be new, too.
+        self._epoch += 1
+
+    def _grow_prefix(self, tokens: tuple[int, ...]) -> None:
+        self.prefix += tokens
+        self._hash = prefix_crc(tokens, self._hash)

@@ -1,0 +1,83 @@
+"""Shared random numbers of evidence ``coupled``: both ends run the same race and often agree on who wins.
+
+Spec section 6.5.  The numbers come from Philox4x32-10 (Salmon et al. 2011), keyed by a secret of the session and
+counted by position and text, so that any number can be had without those before it.  A race gives each token an
+exponential arrival time with its probability as rate; who arrives first is then distributed as the probabilities say
+(Gumbel-max; Daliri, Musco, Suresh 2024).
+
+Siblings are the first few of one race.  The list version of the paper on trees (GLS, 2506.05632) gives each sibling a
+race of its own; it accepts less, and its edge's token depends on how many siblings a device chose to send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire import backends
+from tslt_wire.lists.distribution import SparseDistribution
+
+Floats = npt.NDArray[np.float64]
+
+KEY_BYTES = 8
+"""Bytes of a session's secret: the key of Philox4x32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """The shared random numbers of one text of a session.
+
+    A token's number depends on nothing but key, epoch, position and the token, so the token that the edge chooses does
+    not depend on the draft.  Raises ValueError for a key of another size, or numbers that do not fit 32 bits.
+    """
+
+    key: bytes
+    """The session's secret, ``KEY_BYTES`` bytes."""
+    epoch: int
+    """Number of PROMPTs of the session so far: no two texts share their numbers."""
+
+    def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise ValueError(f"a coupling key has {KEY_BYTES} bytes, got {len(self.key)}")
+        if not 0 <= self.epoch < 1 << 32:
+            raise ValueError(f"epoch must be in 0..{(1 << 32) - 1}, got {self.epoch}")
+
+    def uniforms(self, position: int, ids: npt.NDArray[Any]) -> Floats:
+        """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
+        if not 0 <= position < 1 << 32:
+            raise ValueError(f"position must be in 0..{(1 << 32) - 1}, got {position}")
+        return backends.uniforms(self.key, self.epoch, position, ids)
+
+    def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
+        """When each token arrives, float64 (N,): exponential, independent, with its rate; never (inf) for a rate of 0.
+
+        ``ids``: integers (N,), distinct; ``rates``: real (N,), >= 0, in any unit.
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            times = -np.log(self.uniforms(position, ids)) / rates
+        return np.where(np.asarray(rates) > 0, times, np.inf)
+
+    def first(self, position: int, probs: Floats) -> int:
+        """The token that arrives first, the lowest id of equals; ``probs``: float64 (V,), >= 0, not all 0."""
+        runners = np.flatnonzero(probs)
+        return int(runners[self.arrivals(position, runners, probs[runners]).argmin()])
+
+    def children(self, q: SparseDistribution, count: int, position: int) -> list[int]:
+        """What to draft after a node: the first ``count`` tokens to arrive, or all of ``q``'s if it has fewer.
+
+        ``position``: tokens before them, the prefix and the path to the node.
+        """
+        if q.prior is None:
+            ids, rates = q.ids, q.weights.astype(np.float64)
+        else:
+            ids, rates = np.arange(q.vocab_size, dtype=np.int32), q.dense()
+        times = self.arrivals(position, ids, rates)
+        count = min(count, int((rates > 0).sum()))
+        if not count:
+            return []
+        # Sorting them all would take longer than the race; equals of the last one stay, for the order among them.
+        among = np.flatnonzero(times <= np.partition(times, count - 1)[count - 1])
+        return [int(ids[i]) for i in among[np.argsort(times[among], kind="stable")[:count]]]
