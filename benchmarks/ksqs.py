@@ -241,7 +241,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
+    parser.add_argument(
+        "--table", type=Path, help="a trained table (examples.train_prior), not of these drafts"
+    )
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.7, 1.0], help="of draft and target, above 0")
     parser.add_argument("--json", type=Path, help="write all rows")
     args = parser.parse_args(argv)

@@ -158,7 +158,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Settings()
     add_options(parser)
-    parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
+    parser.add_argument(
+        "--table", type=Path, help="a trained table (examples.train_prior), not of these drafts"
+    )
     parser.add_argument("--temperature", type=float, nargs="+", default=default.temperatures, help="of the target")
     parser.add_argument(
         "--draft-temperature", type=float, nargs="+", default=default.draft_temperatures, help="times the target's"

@@ -21,14 +21,14 @@ from tslt_transports import LinkOptions, pair
 import tslt_wire as tw
 from benchmarks.drafts import read_prompts
 from benchmarks.regimes.acceptance import Acceptance
-from examples.command_line import load_tokenizer
-from examples.device_loop import Device, Round
-from examples.edge_loop import EdgeDevice, edge_settings
-from examples.llama_draft import DraftModel
-from examples.llama_target import TargetModel
-from examples.planned import settings_for
-from examples.seeds import coupling_key, device_rng, edge_rng
-from examples.timing import WANTED
+from tslt_runtime.autopilot import settings_for
+from tslt_runtime.commands.options import load_tokenizer
+from tslt_runtime.device import Device, Round
+from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.timing import WANTED
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Mode, default_modes

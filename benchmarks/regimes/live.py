@@ -20,12 +20,12 @@ from tslt_transports import Network, VirtualClock, emulated_pair
 import tslt_wire as tw
 from benchmarks.regimes.bank import EVERYTHING, FINGERPRINT, Choice, Pair, hello_for
 from benchmarks.regimes.replay import World
-from examples.device_loop import Device, DraftSettings, Round
-from examples.edge_loop import EdgeDevice, edge_settings
-from examples.llama_draft import DraftModel, DraftSession
-from examples.llama_target import TargetModel, TargetSession
-from examples.planned import Autopilot, settings_for
-from examples.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.autopilot import Autopilot, settings_for
+from tslt_runtime.device import Device, DraftSettings, Round
+from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel, DraftSession
+from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 from tslt_wire.throughput import Link
 
 TEXT_TOKENS = 48

@@ -12,11 +12,11 @@ from loop_harness import edge_on, generate, greedy_reference
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from examples.command_line import PAIR
-from examples.device_loop import DraftSettings
-from examples.fingerprint import vocabulary_of
-from examples.llama_draft import DraftModel
-from examples.llama_target import TargetModel
+from examples import PAIR
+from tslt_runtime.device import DraftSettings
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.fingerprint import vocabulary_of
 
 PROMPTS = (Path(__file__).parents[2] / "benchmarks" / "data" / "prompts.txt").read_text(encoding="utf-8").split("\n")
 

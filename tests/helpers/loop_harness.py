@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+from tiny_llama import soften, tiny_draft, tiny_llama
 from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, listen
 from tslt_transports.devcert import make_dev_certificates
 
 import tslt_wire as tw
-from examples.device_loop import Device, DraftSettings
-from examples.edge_loop import edge_settings, serve
-from examples.llama_draft import DraftModel
-from examples.llama_target import TargetModel
-from examples.seeds import device_rng
-from examples.tiny_llama import soften, tiny_draft, tiny_llama
+from tslt_runtime.device import Device, DraftSettings
+from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import device_rng
 
 FINGERPRINT = bytes(range(32))
 

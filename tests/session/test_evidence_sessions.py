@@ -14,7 +14,7 @@ from enumeration import Model
 from session_rounds import FINGERPRINT, MODES, PROMPT, V, connected, prompted
 
 import tslt_wire as tw
-from examples.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 
 TEXTS = 3000
 

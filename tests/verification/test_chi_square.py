@@ -15,7 +15,7 @@ from chi_square import chi_square_p
 from loop_harness import FINGERPRINT, tiny_pair
 
 import tslt_wire as tw
-from examples.seeds import device_rng, edge_rng
+from tslt_runtime.seeds import device_rng, edge_rng
 from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.verify import RandomChoices, verify_with
 
@@ -34,7 +34,7 @@ def models():
         session.set_prefix([*PROMPT, *path])
         return session.score(tw.TokenTree([], []))[0]
 
-    from examples.llama_target import TargetModel
+    from tslt_runtime.engines.transformers.target import TargetModel
 
     draft_as_scorer = TargetModel(draft._module, model_id="draft")
     return (

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tslt_wire as tw
-from examples.llama_model import ContextFull, LlamaModel, ModelError, TextSession, require_path
-from examples.tree_attention import level_rows, tree_rows
+from tslt_runtime.engines.transformers.model import ContextFull, LlamaModel, ModelError, TextSession, require_path
+from tslt_runtime.engines.transformers.tree_attention import level_rows, tree_rows
 from tslt_wire.lists.truncation import Truncation
 
 __all__ = ["ContextFull", "DraftModel", "DraftSession", "ModelError", "Pick"]

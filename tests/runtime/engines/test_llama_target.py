@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tiny_llama import tiny_llama
 from transformers import LlamaForCausalLM
 
 import tslt_wire as tw
-from examples import llama_model
-from examples.llama_target import ContextFull, ModelError, TargetModel, TargetSession
-from examples.tiny_llama import tiny_llama
+from tslt_runtime.engines.transformers import model as llama_model
+from tslt_runtime.engines.transformers.target import ContextFull, ModelError, TargetModel, TargetSession
 
 VOCAB = 128
 TOLERANCE = 1e-4  # logits are around 5

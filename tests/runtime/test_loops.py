@@ -12,12 +12,12 @@ import pytest
 from loop_harness import FINGERPRINT, edge_on, generate, greedy_reference, open_device, tiny_pair
 
 import tslt_wire as tw
-from examples import edge_loop
-from examples.device_loop import DraftSettings, EdgeError
-from examples.edge_loop import edge_settings
-from examples.seeds import device_rng, edge_rng
-from examples.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
-from examples.untrusted import printable
+from tslt_runtime import edge as edge_loop
+from tslt_runtime.device import DraftSettings, EdgeError
+from tslt_runtime.edge import edge_settings
+from tslt_runtime.seeds import device_rng, edge_rng
+from tslt_runtime.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
+from tslt_runtime.untrusted import printable
 
 TRANSPORTS = ["inprocess", "zmq", "quic"]
 PROMPT = [5, 9, 2, 7]
@@ -226,7 +226,7 @@ EDGE_SCRIPT = """
 import asyncio, sys
 from loop_harness import edge_on, tiny_pair
 from tslt_transports import listen
-from examples.edge_loop import edge_settings, serve
+from tslt_runtime.edge import edge_settings, serve
 from loop_harness import FINGERPRINT
 async def main():
     target, _ = tiny_pair()
@@ -298,7 +298,7 @@ def test_a_device_that_breaks_the_protocol_hurts_nobody_else(pair, tmp_path):
 
 
 def test_a_model_that_fails_is_an_internal_error_for_this_device_alone(pair, tmp_path, monkeypatch):
-    from examples.llama_target import TargetSession
+    from tslt_runtime.engines.transformers.target import TargetSession
 
     real, broken = TargetSession.score, [True]
 

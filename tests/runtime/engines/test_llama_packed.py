@@ -7,17 +7,17 @@ import struct
 
 import pytest
 import torch
+from tiny_llama import tiny_llama
 from tokenizers import Tokenizer, models
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from examples.fingerprint import (
+from tslt_runtime.engines.transformers.packed import PackedLinear, pack_linear_layers, packing_available
+from tslt_runtime.fingerprint import (
     VocabularyMismatch,
     tokenizer_fingerprint,
     vocabulary_of,
 )
-from examples.packed import PackedLinear, pack_linear_layers, packing_available
-from examples.tiny_llama import tiny_llama
 
 needs_packing = pytest.mark.skipif(not packing_available(torch.float32), reason="this torch cannot pack weights")
 

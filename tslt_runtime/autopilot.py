@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import tslt_wire as tw
-from examples.device_loop import Device, DraftSettings, Round
+from tslt_runtime.device import Device, DraftSettings, Round
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.throughput import Context, Mode, Observation, Plan, Planner, default_modes
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tslt_wire as tw
-from examples.timing import verify_seconds
+from tslt_runtime.timing import verify_seconds
 
 CODED = ("scalar", "lazy")
 """Evidence for chains, with a number for each token."""

@@ -17,9 +17,9 @@ from session_rounds import evidence_of, play
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from examples.command_line import PAIR
-from examples.llama_target import TargetModel
-from examples.seeds import coupling_key, device_rng, edge_rng
+from examples import PAIR
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 from tslt_wire.verification.choices import RandomChoices
 
 FINGERPRINT = bytes(32)

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from examples.kv_cache import TreeCache
-from examples.packed import pack_linear_layers
-from examples.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
+from tslt_runtime.engines.transformers.kv_cache import TreeCache
+from tslt_runtime.engines.transformers.packed import pack_linear_layers
+from tslt_runtime.engines.transformers.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Names that ``load(dtype=...)`` takes.  Only float32 reproduces ``generate()`` token by token (the others round enough
@@ -50,7 +50,7 @@ class LlamaModel:
     """
 
     def __init__(self, module: PreTrainedModel, *, model_id: str, packed: bool = False) -> None:
-        """Wrap a loaded model; ``packed`` replaces its linear layers in place (CPU only, see ``examples.packed``).
+        """Wrap a loaded model; ``packed`` replaces its linear layers in place (CPU only, see ``packed``).
 
         Raises ModelError for an architecture whose cache or positions this code does not handle.
         """

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 import tslt_wire as tw
-from examples.device_loop import Device, Round
+from tslt_runtime.device import Device, Round
 from tslt_wire.messages.token_tree import expansion_parents
 
 ACCEPTED_STYLE = "green"

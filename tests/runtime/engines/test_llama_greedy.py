@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from tiny_llama import soften, tiny_draft, tiny_llama
 from transformers import LlamaForCausalLM
 
 import tslt_wire as tw
-from examples.llama_draft import DraftModel, DraftSession
-from examples.llama_target import TargetModel, TargetSession
-from examples.tiny_llama import soften, tiny_draft, tiny_llama
+from tslt_runtime.engines.transformers.draft import DraftModel, DraftSession
+from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
 
 NEW_TOKENS = 64
 

@@ -1,6 +1,6 @@
 """The edge's loop: accept devices, score their drafts with the target, send verdicts.
 
-One asyncio task a device; the target runs in a thread, one forward pass at a time (see ``examples.llama_target``), so
+One asyncio task a device; the target runs in a thread, one forward pass at a time (see ``engines.transformers.target``), so
 that heartbeats and other devices go on meanwhile.
 """
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
-from examples.llama_model import ContextFull
-from examples.llama_target import TargetModel, TargetSession
-from examples.seeds import coupling_key, edge_rng
-from examples.timing import with_verify_time
-from examples.untrusted import printable
+from tslt_runtime.engines.transformers.model import ContextFull
+from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
+from tslt_runtime.seeds import coupling_key, edge_rng
+from tslt_runtime.timing import with_verify_time
+from tslt_runtime.untrusted import printable
 
 log = logging.getLogger("tslt.edge")
 

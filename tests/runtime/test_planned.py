@@ -11,12 +11,13 @@ from loop_harness import FINGERPRINT, edge_on, greedy_reference, open_device, ti
 from tslt_transports import Network, VirtualClock, emulated_pair
 
 import tslt_wire as tw
-from examples import device as device_command
-from examples.device_loop import Device, DraftSettings
-from examples.edge_loop import EdgeDevice, edge_settings
-from examples.planned import Autopilot, observation, planner_for, settings_for
-from examples.seeds import coupling_key, device_rng, edge_rng
-from examples.timing import WANTED
+from tslt_runtime.autopilot import Autopilot, observation, planner_for, settings_for
+from examples import PAIR
+from tslt_runtime.commands import device as device_command
+from tslt_runtime.device import Device, DraftSettings
+from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.timing import WANTED
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Planner, default_modes
 
@@ -203,7 +204,7 @@ def test_observations_are_the_rounds_own(pair):
 
 @pytest.mark.parametrize("option", [("--k", "8"), ("--expansion", "3"), ("--precision", "f16"), ("--min-prob", "0.1")])
 def test_what_auto_picks_is_not_an_option(option, capsys):
-    assert device_command.parse(["--evidence", "auto"]).evidence == "auto"
+    assert device_command.parse(["--evidence", "auto"], model=PAIR).evidence == "auto"
     with pytest.raises(SystemExit):
-        device_command.parse(["--evidence", "auto", *option])
+        device_command.parse(["--evidence", "auto", *option], model=PAIR)
     assert "picks" in capsys.readouterr().err

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_llama import tiny_llama
 
 import tslt_wire as tw
-from examples.llama_draft import ContextFull, DraftModel, DraftSession
-from examples.tiny_llama import tiny_llama
+from tslt_runtime.engines.transformers.draft import ContextFull, DraftModel, DraftSession
 
 VOCAB = 128
 EXPANSIONS = [(1,) * 4, (2, 2, 2), (1,), (3,), (4, 1, 1), (1, 3), (3, 2, 1, 2)]

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_llama import soften, tiny_draft, tiny_llama
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import tslt_wire as tw
-from examples import device as device_command
-from examples import train_prior
-from examples.command_line import expansion
-from examples.tiny_llama import soften, tiny_draft, tiny_llama
+from tslt_runtime.commands import device as device_command
+from tslt_runtime.commands import train_prior
+from tslt_runtime.commands.options import expansion
 
 ROOT = Path(__file__).parents[2]
 LAST_LINE = re.compile(
@@ -38,7 +38,7 @@ def save(model, folder, words):
 
 
 def test_the_device_drafts_with_the_default_profile_unless_told_otherwise():
-    args = device_command.parse([])
+    args = device_command.parse([], model=ROOT)
     settings = device_command.draft_settings(args)
     own = tw.DEFAULTS
     assert (settings.truncation, settings.precision) == (own.truncation, own.precision.value)
@@ -49,10 +49,10 @@ def test_the_device_drafts_with_the_default_profile_unless_told_otherwise():
         (("--min-prob", "0.1"), tw.MinProb(0.1)),
         (("--k", "8", "--min-prob", "0.1"), tw.TopK(8) & tw.MinProb(0.1)),
     ):
-        assert device_command.draft_settings(device_command.parse(options)).truncation == rule
-    told = device_command.parse(["--draft-temperature", "1.1", "--temperature", "0.7"])
+        assert device_command.draft_settings(device_command.parse(options, model=ROOT)).truncation == rule
+    told = device_command.parse(["--draft-temperature", "1.1", "--temperature", "0.7"], model=ROOT)
     assert device_command.draft_settings(told).temperature == 1.1
-    greedy = device_command.parse(["--temperature", "0"])
+    greedy = device_command.parse(["--temperature", "0"], model=ROOT)
     assert device_command.draft_settings(greedy).temperature == 0
 
 

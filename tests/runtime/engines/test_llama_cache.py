@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_llama import tiny_llama
 from transformers import DynamicCache
 
-from examples.kv_cache import GrowingLayer, TreeCache
-from examples.tiny_llama import tiny_llama
-from examples.tree_attention import ancestry, attention_mask, level_rows, node_depths, tree_rows
+from tslt_runtime.engines.transformers.kv_cache import GrowingLayer, TreeCache
+from tslt_runtime.engines.transformers.tree_attention import (
+    ancestry,
+    attention_mask,
+    level_rows,
+    node_depths,
+    tree_rows,
+)
 
 
 def states(rows: int, *, batch: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

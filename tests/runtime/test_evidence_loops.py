@@ -11,13 +11,13 @@ from loop_harness import edge_on, generate, greedy_reference, open_device, tiny_
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from examples.command_line import PAIR
-from examples.device import draft_settings, parse
-from examples.device_loop import DraftSettings, EdgeError
-from examples.edge_loop import edge_settings
-from examples.llama_draft import DraftModel
-from examples.llama_target import TargetModel
-from examples.seeds import coupling_key, edge_rng
+from examples import PAIR
+from tslt_runtime.commands.device import draft_settings, parse
+from tslt_runtime.device import DraftSettings, EdgeError
+from tslt_runtime.edge import edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import coupling_key, edge_rng
 
 PROMPT = [5, 9, 2, 7]
 ALL = ("list", "match", "coupled")
@@ -136,7 +136,7 @@ def test_lists_are_not_sampled_with_shared_numbers(pair, tmp_path, monkeypatch):
     ],
 )
 def test_arguments(arguments, evidence, truncation, entropy):
-    args = parse(list(arguments))
+    args = parse(list(arguments), model=PAIR)
     settings = draft_settings(args)
     assert (settings.evidence, settings.truncation, args.entropy) == (evidence, truncation, entropy)
 

@@ -11,13 +11,13 @@ from loop_harness import edge_on, generate, greedy_reference, open_device, tiny_
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from examples import edge_loop
-from examples.command_line import PAIR
-from examples.device import draft_settings, parse
-from examples.device_loop import DraftSettings
-from examples.edge_loop import edge_settings
-from examples.llama_draft import DraftModel
-from examples.llama_target import TargetModel, TargetSession
+from examples import PAIR
+from tslt_runtime import edge as edge_loop
+from tslt_runtime.commands.device import draft_settings, parse
+from tslt_runtime.device import DraftSettings
+from tslt_runtime.edge import edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
 from tslt_wire.verification.proposal_count import ProposalCount
 
 PROMPT = [5, 9, 2, 7]
@@ -148,7 +148,7 @@ def test_trees_are_refused():
         with pytest.raises(ValueError, match="is for chains"):
             DraftSettings(evidence=name, expansion=(2, 1))
         with pytest.raises(SystemExit):
-            parse(["--evidence", name, "--expansion", "2,2"])
+            parse(["--evidence", name, "--expansion", "2,2"], model=PAIR)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_trees_are_refused():
     ],
 )
 def test_arguments(arguments, truncation, temperature):
-    args = parse(list(arguments))
+    args = parse(list(arguments), model=PAIR)
     settings = draft_settings(args)
     assert (settings.evidence, settings.truncation) == (arguments[1], truncation)
     assert settings.temperature == pytest.approx(temperature)

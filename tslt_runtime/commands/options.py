@@ -10,17 +10,16 @@ from typing import Any
 
 import tslt_wire as tw
 
-PAIR = Path(__file__).parent / "pair"
-"""The default pair that ships with the project (see its MODEL_CARD.md)."""
 ZMQ_ADDRESS = "tcp://127.0.0.1:5757"
 QUIC_ADDRESS = "127.0.0.1:5757"
 
 
-def add_common(parser: argparse.ArgumentParser, model: str) -> None:
-    """Add the arguments both ends have; ``model`` is "draft" or "target"."""
+def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None) -> None:
+    """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken."""
     group = parser.add_argument_group("model")
+    words = f"{model} model: a folder or a hub id" + ("" if default is None else " (%(default)s)")
     group.add_argument(
-        "--model", default=str(PAIR / model), metavar="PATH", help=f"{model} model: a folder or a hub id (%(default)s)"
+        "--model", default=default and str(default), required=default is None, metavar="PATH", help=words
     )
     group.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     group.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of the model (%(default)s)")

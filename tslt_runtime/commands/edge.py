@@ -1,0 +1,91 @@
+"""Run an edge: load a Llama target and verify the drafts of any number of devices.
+
+tslt edge
+tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16 --listen tcp://0.0.0.0:5757
+tslt edge --transport quic --listen 0.0.0.0:5757 --cert certs/edge.pem --key certs/edge.key
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tslt_runtime.commands.options import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, load_table, load_tokenizer, set_up
+
+
+def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:
+    """Read the command line; ``model``: the target model that is taken if none is named."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common(parser, "target", model)
+    parser.add_argument(
+        "--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})"
+    )
+    parser.add_argument(
+        "--max-devices", type=int, default=256, metavar="N", help="devices served at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="trained priors that devices may name (examples.train_prior)",
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="quic: certificate (PEM)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="quic: private key (PEM)")
+    args = parser.parse_args(argv)
+    if args.transport == "quic" and not (args.cert and args.key):
+        parser.error("quic needs --cert and --key; python -m tslt_transports.devcert --out certs makes both")
+    if args.transport == "zmq" and (args.cert or args.key):
+        parser.error("--cert and --key are for --transport quic")
+    return args
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Load the target and serve until SIGINT or SIGTERM."""
+    from tslt_transports.link import LinkOptions, ServerTls, listen
+
+    from tslt_runtime.edge import edge_settings, serve
+    from tslt_runtime.engines.transformers.target import TargetModel
+    from tslt_runtime.fingerprint import vocabulary_of
+
+    model = TargetModel.load(args.model, dtype=args.dtype, device=args.torch_device)
+    vocabulary = vocabulary_of(load_tokenizer(args.model), vocab_size=model.vocab_size)
+    tables = [load_table(path, vocab_size=model.vocab_size) for path in args.table]
+    settings = edge_settings(model, vocabulary.fingerprint, tables)
+    tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
+    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
+    # One line for people and for scripts that wait until devices may connect.
+    print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
+    task = asyncio.create_task(serve(listener, model, settings, seed=args.seed))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+    await listener.close()
+
+
+def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
+    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
+    args = parse(argv, prog=prog, model=model)
+    set_up(args)
+    from tslt_transports.link import LinkError
+
+    from tslt_runtime.engines.transformers.model import ModelError
+    from tslt_runtime.fingerprint import VocabularyMismatch
+
+    try:
+        asyncio.run(run(args))
+    except (LinkError, ModelError, VocabularyMismatch, OSError, ValueError) as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""What answers drafts, wherever the target runs."""
