@@ -48,7 +48,7 @@ compat: $(READY)
 	$(BIN)/python tests/compat/run.py $(COMPAT)
 
 bytes: $(READY)
-	$(BIN)/python -m benchmarks.bytes_per_token
+	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token
 
 NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
 

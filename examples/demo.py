@@ -16,8 +16,8 @@ from examples import PAIR
 
 @contextmanager
 def edge_process(*arguments: str) -> Iterator[str]:
-    """Run ``python -m tslt_runtime.commands.edge`` on a free port; yields the address it listens on."""
-    command = [sys.executable, "-m", "tslt_runtime.commands.edge", "--listen", "tcp://127.0.0.1:0", *arguments]
+    """Run ``python -m examples.edge`` on a free port; yields the address it listens on."""
+    command = [sys.executable, "-m", "examples.edge", "--listen", "tcp://127.0.0.1:0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as edge:
         try:
             line = edge.stdout.readline() if edge.stdout else ""
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     table = ("--table", args.table) if args.table else ()
     try:
         with edge_process("--model", args.target, *table) as address:
-            device = [sys.executable, "-m", "tslt_runtime.commands.device", "--edge", address, *table, *arguments]
+            device = [sys.executable, "-m", "examples.device", "--edge", address, *table, *arguments]
             return subprocess.run(device, check=False).returncode
     except RuntimeError as error:
         print(f"demo: {error}", file=sys.stderr)

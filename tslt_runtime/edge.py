@@ -1,6 +1,6 @@
 """The edge's loop: accept devices, score their drafts with the target, send verdicts.
 
-One asyncio task a device; the target runs in a thread, one forward pass at a time (see ``engines.transformers.target``), so
+One asyncio task a device; the target runs in a thread, one forward pass at a time (``engines.transformers``), so
 that heartbeats and other devices go on meanwhile.
 """
 

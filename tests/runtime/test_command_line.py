@@ -71,7 +71,12 @@ def pair(tmp_path_factory):
 
 
 def environment():
-    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'transports'}", "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'transports'}:{ROOT / 'benchmarks'}",
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "100",
+    }
 
 
 def device(*arguments):

@@ -11,8 +11,8 @@ from loop_harness import FINGERPRINT, edge_on, greedy_reference, open_device, ti
 from tslt_transports import Network, VirtualClock, emulated_pair
 
 import tslt_wire as tw
-from tslt_runtime.autopilot import Autopilot, observation, planner_for, settings_for
 from examples import PAIR
+from tslt_runtime.autopilot import Autopilot, observation, planner_for, settings_for
 from tslt_runtime.commands import device as device_command
 from tslt_runtime.device import Device, DraftSettings
 from tslt_runtime.edge import EdgeDevice, edge_settings

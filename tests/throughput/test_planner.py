@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tslt_benchmarks.planner.simulation import COMPUTE, World, best_fixed, play
 
-from benchmarks.planner_world import COMPUTE, World, best_fixed, play
 from tslt_wire.throughput import (
     Compute,
     Context,

@@ -122,7 +122,8 @@ def test_a_chain_is_the_papers_equation_and_a_tree_its_generalisation():
 
 @pytest.mark.parametrize("mode", default_modes(), ids=lambda m: m.name)
 def test_expected_rounds_are_the_mean_of_simulated_ones(mode):
-    from benchmarks.planner_world import World
+    from tslt_benchmarks.planner.simulation import World
+
     from tslt_wire.throughput import Plan
 
     world = World(LINK, COMPUTE, jitter=0, outliers=0)
@@ -160,7 +161,7 @@ def test_the_catalogue_is_what_was_measured():
 
 
 def test_the_catalogues_frames_are_real_ones():
-    """Bytes of whole rounds, a rejection's included, as the sessions of benchmarks.regimes had them."""
+    """Bytes of whole rounds, a rejection's included, as the sessions of tslt_benchmarks.links had them."""
     fits = json.loads((RESULTS / "regimes.json").read_text())["wire_fit"]
     for mode in default_modes():
         frame, node, parent = fits[mode.name]

@@ -1,1 +1,0 @@
-"""Measurements of tslt-wire: each module prints a table, and writes JSON and a picture when asked to."""

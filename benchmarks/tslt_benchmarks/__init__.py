@@ -1,0 +1,1 @@
+"""Measurements of tslt-wire: each command prints a table, and writes JSON and a picture when asked to."""

@@ -1,0 +1,172 @@
+"""The check of the replay: real sessions of both models over an emulated link in virtual time.
+
+The device's and the edge's loops as they are; only their clocks are virtual, and the models advance them by what the
+replay says they take.  What comes out must fit the replay: round by round exactly (seconds from the round's own bytes
+and trips), and in the mean up to the luck of a few hundred rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tslt_transports import Network, VirtualClock, emulated_pair
+
+import tslt_wire as tw
+from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, Pair, hello_for
+from tslt_benchmarks.links.replay import World
+from tslt_runtime.autopilot import Autopilot, settings_for
+from tslt_runtime.device import Device, DraftSettings, Round
+from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel, DraftSession
+from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_wire.throughput import Link
+
+TEXT_TOKENS = 48
+"""Tokens behind a prompt, as in the bank."""
+
+READ_S = 60.0
+"""Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
+
+
+class ClockedDraft(DraftSession):
+    """Drafts, and lets ``seconds`` pass for it."""
+
+    def __init__(self, model: DraftModel, clock: VirtualClock) -> None:
+        super().__init__(model)
+        self._clock = clock
+        self.seconds = 0.0
+
+    def draft(self, *args: Any, **kwargs: Any) -> tuple[tw.TokenTree, dict[int, tw.SparseDistribution]]:
+        """See DraftSession.draft."""
+        drafted = super().draft(*args, **kwargs)
+        self._clock.advance(self.seconds)
+        return drafted
+
+
+class ClockedTarget(TargetSession):
+    """Scores, and lets ``seconds`` pass for it."""
+
+    def __init__(self, model: TargetModel, clock: VirtualClock) -> None:
+        super().__init__(model)
+        self._clock = clock
+        self.seconds = 0.0
+
+    def score(self, tree: tw.TokenTree) -> NDArray[np.float32]:
+        """See TargetSession.score."""
+        scored = super().score(tree)
+        self._clock.advance(self.seconds)
+        return scored
+
+
+@dataclass(slots=True)
+class _Only:
+    """A model whose one session is there already."""
+
+    text: TargetSession
+
+    def session(self) -> TargetSession:
+        return self.text
+
+
+class ClockedDevice(Device):
+    """A device whose rounds take what the replay says."""
+
+    world: World
+    draft: ClockedDraft
+    target: ClockedTarget
+    known: dict[DraftSettings, Choice]
+
+    async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
+        """See Device.round."""
+        cost = self.world.costs[self.known[settings]]
+        self.draft.seconds, self.target.seconds = cost.draft_s, cost.verify_s
+        return await super().round(max_tokens, settings)
+
+
+@dataclass(slots=True)
+class Live:
+    """What came of real sessions."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+    """Virtual ones of all rounds."""
+    off: float = 0.0
+    """Most seconds by which a round took another time than its bytes, trips and models say."""
+    per_round: list[tuple[int, float]] = field(default_factory=list)
+    """(tokens, seconds) of each round."""
+    chosen: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+    @property
+    def error(self) -> float:
+        """Standard error of the rate, as a part of it."""
+        rows = np.array(self.per_round)
+        return float(np.std(rows[:, 0] - self.rate * rows[:, 1]) * np.sqrt(len(rows)) / self.tokens)
+
+
+async def run_live(
+    models: Pair, world: World, link: Link, choice: Choice | None, kinds: Sequence[str], *, tokens: int, seed: int = 0
+) -> Live:
+    """Generate ``tokens`` tokens over the link; ``choice``: None lets the planner choose among ``kinds``."""
+    clock, edge_clock = VirtualClock(), VirtualClock()
+    network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
+    mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
+    target, draft = ClockedTarget(models.target, edge_clock), ClockedDraft(models.draft, clock)
+    edge = EdgeDevice(
+        theirs,
+        _Only(target),  # type: ignore[arg-type]
+        edge_settings(models.target, FINGERPRINT),
+        rng=edge_rng(seed, 0),
+        coupling=coupling_key(seed, 0),
+        turn=asyncio.Semaphore(1),
+        clock=edge_clock,
+    )
+    task = asyncio.create_task(edge.run())
+    hello = hello_for(models.draft, world.bank.meta["temperature"])
+    device = ClockedDevice(mine, draft, hello, rng=device_rng(seed), clock=clock)
+    device.world, device.draft, device.target = world, draft, target
+    device.known = {settings_for(each.mode, each.expansion): each for each in world.bank.choices}
+    await device.open()
+    pilot = Autopilot(device, world.planner(link, set(kinds)))
+    out, number = Live(), 0
+    while out.tokens < tokens:
+        await device.prompt(models.prompts[number % len(models.prompts)])
+        number, made = number + 1, 0
+        clock.advance(READ_S)
+        if choice is None:
+            rounds = pilot.generate(EVERYTHING)
+        else:
+            rounds = device.generate(EVERYTHING, settings_for(choice.mode, choice.expansion))
+        async for found in rounds:
+            made += len(found.tokens)
+            played = Choice(pilot.last.mode, pilot.last.expansion) if pilot.last else choice
+            _add(out, world, link, found, played)
+            if made >= TEXT_TOKENS or out.tokens >= tokens:
+                break
+    await device.close()
+    await task
+    return out
+
+
+def _add(out: Live, world: World, link: Link, found: Round, choice: Choice | None) -> None:
+    if choice is None:
+        raise RuntimeError("a round that nobody chose")
+    cost = world.costs[choice]
+    seconds = found.draft_s + found.link_s + found.verify_s
+    wanted = cost.draft_s + cost.verify_s + link.seconds(found.uplink_bytes, found.downlink_bytes, found.trips)
+    out.tokens += len(found.tokens)
+    out.seconds += seconds
+    out.off = max(out.off, abs(seconds - wanted))
+    out.per_round.append((len(found.tokens), seconds))
+    out.chosen[choice.name] += 1

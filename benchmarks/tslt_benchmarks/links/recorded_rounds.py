@@ -1,0 +1,299 @@
+"""Real rounds of a device and an edge, recorded for every choice at the same places of the same texts.
+
+A choice is a way to make evidence and a shape.  What a round puts on the wire and what comes out of it depends neither
+on the link nor on a clock, so one record serves all links.  The same seeds at a place for all choices take most of the
+noise out of their differences.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tslt_transports import LinkOptions, pair
+
+import tslt_wire as tw
+from tslt_benchmarks.drafts import read_prompts
+from tslt_benchmarks.links.text_acceptance import Acceptance
+from tslt_runtime.autopilot import settings_for
+from tslt_runtime.commands.options import load_tokenizer
+from tslt_runtime.device import Device, Round
+from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.timing import WANTED
+from tslt_wire.messages.extensions import choice_extension
+from tslt_wire.session.negotiation import OUR_EVIDENCE
+from tslt_wire.throughput import Mode, default_modes
+from tslt_wire.throughput.model import shape_counts, widths_of
+from tslt_wire.throughput.plan import shape_name
+
+VERSION = 2
+CHAINS = tuple((1,) * length for length in (0, 1, 2, 3, 4, 6, 8, 12))
+TREES = ((2,), (2, 1), (2, 2), (3, 2, 1), (2, 2, 2), (2, 1, 1, 1), (2, 2, 1, 1, 1, 1))
+QUICK_SHAPES = ((), (1,), (1,) * 3, (2, 2))
+FINGERPRINT = bytes(32)
+FIELDS = ("accepted", "tried", "uplink", "downlink", "trips", "draft_s", "verify_s")
+Floats = npt.NDArray[np.float64]
+EVERYTHING = 1 << 20
+"""More tokens than any round makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing a device can do in a round."""
+
+    mode: Mode
+    expansion: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """For people, and as a key."""
+        return f"{self.mode.name}, {shape_name(self.expansion)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """One choice at every place; each float64 (N,)."""
+
+    accepted: Floats
+    tried: Floats
+    uplink: Floats
+    """Bytes, transport included; ``scalar``: with the bytes by which the next draft names the proposal."""
+    downlink: Floats
+    trips: Floats
+    draft_s: Floats
+    """Seconds, measured."""
+    verify_s: Floats
+
+    @property
+    def rejected(self) -> npt.NDArray[np.bool_]:
+        """Whether a token was rejected."""
+        return self.tried > self.accepted
+
+
+@dataclass(slots=True)
+class Bank:
+    """All that was recorded."""
+
+    choices: list[Choice]
+    rounds: dict[Choice, Rounds]
+    acceptance: Acceptance
+    """Of the same two models, on texts like these."""
+    handshake: tuple[int, int]
+    """Bytes of HELLO and WELCOME."""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modes(self) -> list[Mode]:
+        """Each once."""
+        return list(dict.fromkeys(choice.mode for choice in self.choices))
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Each once."""
+        return list(dict.fromkeys(choice.expansion for choice in self.choices))
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        document = {
+            "version": VERSION,
+            "handshake": self.handshake,
+            "meta": self.meta,
+            "text": self.acceptance.text.tolist(),
+            "alphas": {name: rows.round(5).tolist() for name, rows in self.acceptance.alphas.items()},
+            "rounds": {
+                choice.name: {name: getattr(found, name).tolist() for name in FIELDS}
+                for choice, found in self.rounds.items()
+            },
+        }
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Bank:
+        """Read what ``save`` wrote; ValueError for another version, or for choices that are no longer there."""
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["version"] != VERSION:
+            raise ValueError(f"{path.name} is a bank of version {document['version']}, not {VERSION}")
+        meta = document["meta"]
+        shapes = [tuple(shape) for shape in meta["shapes"]]
+        known = choices_of(meta["vocab_size"], meta["temperature"], shapes, meta["max_entries"])
+        by_name = {choice.name: choice for choice in known}
+        if set(by_name) != set(document["rounds"]):
+            raise ValueError(f"{path.name} has other choices than this version of the benchmark")
+        rounds = {
+            by_name[name]: Rounds(**{key: np.array(values, np.float64) for key, values in found.items()})
+            for name, found in document["rounds"].items()
+        }
+        alphas = {name: np.array(rows, np.float64) for name, rows in document["alphas"].items()}
+        acceptance = Acceptance(np.array(document["text"], np.int64), alphas)
+        return cls(known, rounds, acceptance, tuple(document["handshake"]), meta)
+
+
+def choices_of(
+    vocab_size: int, temperature: float, shapes: Sequence[tuple[int, ...]], max_entries: int
+) -> list[Choice]:
+    """Every mode of the planner's catalogue with every shape that fits it and an edge with this limit."""
+    parents = shape_counts(widths_of(shapes))[1]
+    return [
+        Choice(mode, shape)
+        for mode in default_modes(vocab_size, temperature=temperature)
+        for shape, lists in zip(shapes, parents, strict=True)
+        if max(shape, default=1) <= len(mode.alphas) and lists * mode.entries <= max_entries
+    ]
+
+
+def hello_for(draft: DraftModel, temperature: float) -> tw.Hello:
+    """What all sessions of this benchmark open with."""
+    return tw.Hello(
+        vocab_size=draft.vocab_size,
+        tokenizer=FINGERPRINT,
+        model=draft.model_id,
+        sampling=tw.Sampling(temperature=temperature),
+        evidence=OUR_EVIDENCE,
+        entropy=("range", "none"),
+        priors=(tw.DEFAULTS.prior, "none"),
+        extra=WANTED,
+    )
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two models and the prompts to start from."""
+
+    target: TargetModel
+    draft: DraftModel
+    prompts: list[list[int]]
+
+    @classmethod
+    def load(cls, target: Path, draft: Path) -> Pair:
+        """Read both models and tokenize the benchmarks' prompts."""
+        tokenizer = load_tokenizer(str(target))
+        prompts = [[int(t) for t in tokenizer(prompt)["input_ids"]] for prompt in read_prompts()]
+        return cls(TargetModel.load(target), DraftModel.load(draft), prompts)
+
+
+def choice_bytes(vocab_size: int) -> int:
+    """Bytes by which a DRAFT is longer if it names a proposal that was taken."""
+    profile = tw.Profile(vocab_size=vocab_size)
+    at: dict[str, Any] = {"round": 200, "prefix_length": 200, "prefix_hash": 0, "tree": tw.TokenTree([], [])}
+    plain, naming = (
+        tw.encode(tw.Draft(**at, evidence=tw.MatchEvidence(), extensions=extensions), profile)
+        for extensions in ((), (choice_extension(3),))
+    )
+    return len(naming) - len(plain)
+
+
+class Recorder:
+    """A device and an edge in one process that play any choice at any place."""
+
+    def __init__(self, models: Pair, *, temperature: float, seed: int) -> None:
+        """Needs a running event loop; ``close`` ends it."""
+        self._seed = seed
+        self._device_rng, self._edge_rng = device_rng(seed), edge_rng(seed, 0)
+        mine, theirs = pair(LinkOptions())
+        edge = EdgeDevice(
+            theirs,
+            models.target,
+            edge_settings(models.target, FINGERPRINT),
+            rng=self._edge_rng,
+            coupling=coupling_key(seed, 0),
+            turn=asyncio.Semaphore(1),
+        )
+        self._task = asyncio.create_task(edge.run())
+        hello = hello_for(models.draft, temperature)
+        self.device = Device(mine, models.draft.session(), hello, rng=self._device_rng)
+        self._choice_bytes = choice_bytes(models.draft.vocab_size)
+
+    async def close(self) -> None:
+        """End the session."""
+        await self.device.close()
+        await self._task
+
+    async def text(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        """``prompt`` and up to ``tokens`` of the target's own."""
+        plain = settings_for(default_modes()[0], ())
+        await self.device.prompt(prompt)
+        while len(self.device.session.prefix) < len(prompt) + tokens:
+            if (found := await self.device.round(EVERYTHING, plain)) is None or found.end:
+                break
+        return list(self.device.session.prefix)
+
+    async def play(self, choice: Choice, prefix: Sequence[int], place: int) -> Round:
+        """One round of ``choice`` after ``prefix``, which is place number ``place``."""
+        known, keep = self.device.session.prefix, 0
+        while keep < min(len(known), len(prefix)) and known[keep] == prefix[keep]:
+            keep += 1
+        await self.device.prompt(prefix[keep:], keep=keep)
+        self._device_rng.bit_generator.state = device_rng(self._seed + place).bit_generator.state
+        self._edge_rng.bit_generator.state = edge_rng(self._seed, place).bit_generator.state
+        found = await self.device.round(EVERYTHING, settings_for(choice.mode, choice.expansion))
+        if found is None:
+            raise RuntimeError(f"no room for a round after {len(prefix)} tokens")
+        return found
+
+    def row(self, choice: Choice, found: Round) -> tuple[float, ...]:
+        """What ``Rounds`` keeps of a round, in the order of ``FIELDS``."""
+        named = self._choice_bytes * (choice.mode.evidence == "scalar" and found.tried > len(found.accepted))
+        up, down = found.uplink_bytes + named, found.downlink_bytes
+        return (len(found.accepted), found.tried, up, down, found.trips, found.draft_s, found.verify_s)
+
+
+async def record(
+    models: Pair,
+    *,
+    temperature: float,
+    places: int,
+    tokens: int,
+    shapes: Sequence[tuple[int, ...]],
+    seed: int,
+    acceptance: Acceptance,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Bank:
+    """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt.
+
+    ``acceptance``: what goes with it into the bank.
+    """
+    recorder = Recorder(models, temperature=temperature, seed=seed)
+    limits = (await recorder.device.open()).limits
+    choices = choices_of(models.draft.vocab_size, temperature, shapes, limits.max_entries)
+    shaken = recorder.device.handshake
+    rows: dict[Choice, list[tuple[float, ...]]] = {choice: [] for choice in choices}
+    prompts = models.prompts[:places]
+    done = 0
+    for number, prompt in enumerate(prompts):
+        text = await recorder.text(prompt, tokens)
+        mine = range(number, places, len(prompts))
+        for nth, place in enumerate(mine):
+            prefix = text[: len(prompt) + (len(text) - len(prompt)) * nth // max(1, len(mine))]
+            if done == 0:  # what is slow the first time only
+                for choice in choices:
+                    await recorder.play(choice, prefix, place)
+            # Another order each time, so that a busy moment of the machine does not always hit the same choice.
+            for index in np.random.default_rng([seed, place]).permutation(len(choices)).tolist():
+                choice = choices[index]
+                rows[choice].append(recorder.row(choice, await recorder.play(choice, prefix, place)))
+            done += 1
+            progress(done)
+    await recorder.close()
+    rounds = {choice: Rounds(*np.array(found, np.float64).T) for choice, found in rows.items()}
+    meta = {
+        "temperature": temperature,
+        "places": places,
+        "tokens": tokens,
+        "seed": seed,
+        "shapes": [list(shape) for shape in shapes],
+        "vocab_size": models.draft.vocab_size,
+        "max_entries": limits.max_entries,
+        "target": models.target.model_id,
+        "draft": models.draft.model_id,
+        "backend": tw.backend,
+    }
+    return Bank(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)

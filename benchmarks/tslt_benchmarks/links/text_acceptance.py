@@ -1,0 +1,59 @@
+"""Acceptance of every mode along texts of the target, exact at each position, and the tokens that rounds expect of it.
+
+A recorded round is one draw: a hundred of them leave 8 % of doubt about a chain of eight, more than there is between
+neighbouring choices.  Here the probability that a level accepts is computed at every position of the texts
+(``acceptance.evidence_acceptance``), and a round of depth L starts at each of them in turn.  What is left out: the
+accepted tokens of a draft are not quite distributed as a text of the target is; ``replay`` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_benchmarks.acceptance import evidence_acceptance
+from tslt_benchmarks.drafts import Settings, make_drafts, read_prompts
+from tslt_wire.throughput import Mode
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """Probability that one of w siblings is accepted, along texts."""
+
+    text: npt.NDArray[np.int64]
+    """Which text each position is in, int64 (N,), ascending; positions of a text follow each other."""
+    alphas: dict[str, Floats]
+    """By kind of evidence, K and least probability (``key``): (N, 4), for 1 to 4 siblings, or (N, 1): chains only."""
+
+    def levels(self, mode: Mode, expansion: Sequence[int]) -> Floats:
+        """Acceptance of each level of a round that starts at each position where it fits, (starts, levels)."""
+        last = len(self.text) - 1
+        starts = np.arange(len(self.text))
+        ends = starts + max(len(expansion) - 1, 0)
+        starts = starts[(ends <= last) & (self.text[np.minimum(ends, last)] == self.text)]
+        rows = self.alphas[key(mode)]
+        columns = [rows[starts + level, width - 1] for level, width in enumerate(expansion)]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(starts), 0))
+
+
+def key(mode: Mode) -> str:
+    """Where ``Acceptance.alphas`` has a mode."""
+    return f"{mode.evidence} {mode.k} {mode.min_prob:g}"
+
+
+def measure(target: Path, draft: Path, *, temperature: float, texts: int, tokens: int, seed: int) -> Acceptance:
+    """Let the target write ``texts`` texts of ``tokens`` tokens and compute the acceptance at all positions."""
+    settings = Settings(lists=texts * (tokens + 1), rounds=1, tokens=tokens, seed=seed)
+    positions = make_drafts(target, draft, settings, read_prompts()[:texts]).positions
+    bench = evidence_acceptance.Bench(positions, races=evidence_acceptance.RACES, seed=seed)
+    found = {
+        f"{kind} {k} {least:g}": np.array([alphas for _, _, *alphas in values])
+        for (kind, k, least, _), values in bench.positions(temperature).items()
+    }
+    return Acceptance(positions.prompt.astype(np.int64), found)

@@ -1,0 +1,1 @@
+"""How good the planner is on links and models that are known."""

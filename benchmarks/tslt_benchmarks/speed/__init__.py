@@ -1,0 +1,1 @@
+"""How long the codec takes, beside what a user would write instead."""

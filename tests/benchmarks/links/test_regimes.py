@@ -1,0 +1,124 @@
+"""The regimes, quickly: real rounds of the real pair, replayed; and real sessions in virtual time beside them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tslt_benchmarks.links import best_evidence as regimes
+from tslt_benchmarks.links.link_map import EVIDENCE
+from tslt_benchmarks.links.recorded_rounds import QUICK_SHAPES, Bank, choice_bytes, choices_of
+from tslt_benchmarks.links.replay import Times, World, compare, hosted, measure, play_auto, streamed_bytes, wire_fit
+from tslt_benchmarks.links.report import short
+
+from tslt_wire.throughput import Link
+
+GIVEN = Times(draft_s=0.008, target_s=0.04, node_s=0.001, edge_draft_s=0.002)
+LINK = Link(uplink_bit_s=1e5, downlink_bit_s=4e5, rtt_s=0.05)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """(document, bank) of one quick run."""
+    folder = tmp_path_factory.mktemp("regimes")
+    files = {name: folder / f"r.{name}" for name in ("json", "png", "bank")}
+    regimes.main(["--quick", *(str(part) for name, path in files.items() for part in (f"--{name}", path))])
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+    return json.loads(files["json"].read_text()), Bank.load(files["bank"])
+
+
+def test_document(ran):
+    document, bank = ran
+    assert (document["benchmark"], document["schema"]) == ("regimes", regimes.SCHEMA_VERSION)
+    assert document["summary"]["cells"] == len(document["cells"]) == 4
+    assert document["model_times"]["source"].startswith("measured")
+    for cell in document["cells"]:
+        assert set(cell["by_evidence"]) == set(EVIDENCE)
+        assert cell["rate"] == max(rate for _, rate in cell["by_evidence"].values())
+        assert cell["auto"] <= cell["rate"] * 1.001
+        assert cell["edge_speculates"] >= cell["edge_streams"] * 0.8
+    shortfalls = [cell["shortfall"] for cell in document["cells"]]
+    assert document["summary"]["shortfall_mean"] == pytest.approx(np.mean(shortfalls))
+    assert set(document["wire_fit"]) == {mode.name for mode in bank.modes}
+
+
+def test_live_rounds_take_exactly_what_is_replayed(ran):
+    for row in ran[0]["live"]:
+        assert row["round_off_s"] < 1e-5  # the edge tells its time in microseconds
+        assert row["tokens"] >= 40
+    assert {row["what"] == "auto" for row in ran[0]["live"]} == {True, False}
+
+
+def test_the_bank_has_every_choice_at_every_place(ran):
+    bank = ran[1]
+    assert bank.choices == choices_of(32_000, 1.0, QUICK_SHAPES, bank.meta["max_entries"])
+    for choice, rounds in bank.rounds.items():
+        assert rounds.accepted.shape == (bank.meta["places"],)
+        assert (rounds.tried <= len(choice.expansion)).all()
+        assert (rounds.tried - rounds.accepted <= 1).all()
+        more = rounds.trips > 1
+        assert not more.any() or choice.mode.evidence in {"scalar", "lazy"}
+        if choice.mode.evidence == "lazy":
+            assert (more == rounds.rejected).all()
+    assert 1 <= choice_bytes(32_000) <= 6
+
+
+def test_frames_have_the_sizes_the_catalogue_says(ran):
+    for mode in ran[1].modes:
+        frame, node, parent = wire_fit(ran[1])[mode.name]
+        wire = mode.wire
+        assert frame + 4 * (node + parent) == pytest.approx(wire.frame + 4 * (wire.node + wire.parent), rel=0.35)
+
+
+def test_given_times_replace_the_models_own(ran):
+    world = World(ran[1], GIVEN)
+    for choice, cost in world.costs.items():
+        nodes = sum(np.cumprod(choice.expansion)) if choice.expansion else 0
+        assert cost.draft_s >= len(choice.expansion) * GIVEN.draft_s
+        assert cost.verify_s >= GIVEN.target_s + nodes * GIVEN.node_s
+        if choice.mode.evidence == "match":
+            assert cost.draft_s == pytest.approx(len(choice.expansion) * GIVEN.draft_s)
+            assert cost.verify_s == pytest.approx(GIVEN.target_s + nodes * GIVEN.node_s)
+
+
+def test_costs_are_expectations(ran):
+    world = World(ran[1], GIVEN)
+    choice = next(c for c in world.costs if c.mode.evidence == "lazy" and c.expansion == (1, 1, 1))
+    levels, cost = world.levels[choice], world.costs[choice]
+    rng = np.random.default_rng(0)
+    seen = [world.observe(choice, LINK, rng) for _ in range(4000)]
+    assert np.mean([1 + o.accepted for o in seen]) == pytest.approx(cost.tokens, rel=0.03)
+    assert np.mean([o.uplink_bytes for o in seen]) == pytest.approx(cost.uplink, rel=0.03)
+    assert np.mean([o.trips for o in seen]) == pytest.approx(cost.trips, rel=0.03)
+    assert np.mean([o.seconds for o in seen]) == pytest.approx(cost.seconds(LINK), rel=0.03)
+    assert levels.shape[1] == 3
+    assert ((levels >= 0) & (levels <= 1 + 1e-9)).all()
+
+
+def test_auto_is_repeatable_and_keeps_to_what_both_ends_have(ran):
+    world = World(ran[1], GIVEN)
+    first, again = (play_auto(world, LINK, {"match", "list"}, tokens=80, seed=3) for _ in range(2))
+    assert (first.seconds, first.chosen) == (again.seconds, again.chosen)
+    assert all(name.startswith(("match", "list")) for name in first.chosen)
+    cell = measure(world, LINK, ("match", "list"), tokens=80, seeds=1)
+    assert set(cell.by_evidence) == {"match", "list"}
+    assert cell.auto == pytest.approx(cell.rate * (1 - cell.shortfall))
+
+
+def test_the_edge_alone(ran):
+    world = World(ran[1], GIVEN)
+    rate, shape, busy = hosted(world, LINK)
+    assert rate == pytest.approx(1 / busy)
+    assert len(shape) > 0
+    thin = Link(uplink_bit_s=1e3, downlink_bit_s=1e3, rtt_s=0.1)
+    assert hosted(world, thin)[0] < 1e3 / 8 / 2
+    assert 12 <= streamed_bytes(world) <= 20
+    assert set(compare(world)) == set(EVIDENCE)
+
+
+def test_options():
+    with pytest.raises(SystemExit):
+        regimes.parse(["--draft-ms", "3"])
+    assert short("list K=64 log2/0, chain of 4") == "list K=64, chain 4"
+    assert short("scalar, no draft") == "scalar, no draft"
