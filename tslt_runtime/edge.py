@@ -209,7 +209,7 @@ class EdgeDevice:
         seconds = self._clock() - started
         if self._timing:
             answer = with_verify_time(answer, seconds)
-        sent = self._session.send_verdict(answer)
+        sent = self._session.send_answer(answer)
         path = draft.tree.path(sent.node)
         if isinstance(sent, tw.Verdict):
             self._text.commit(path, sent.token)

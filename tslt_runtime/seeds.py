@@ -11,7 +11,7 @@ import secrets
 
 import numpy as np
 
-from tslt_wire.verification.coupling import KEY_BYTES
+from tslt_wire.coding.philox import KEY_BYTES
 
 _DEVICE = 0x64657669
 _EDGE = 0x65646765

@@ -22,31 +22,22 @@ from tslt_wire.lists.prior import Prior, table_from_bytes, train_table
 from tslt_wire.lists.profile import Profile
 from tslt_wire.lists.siblings import sample_children
 from tslt_wire.lists.truncation import MinProb, TopK, TopP
-from tslt_wire.messages.messages import (
-    SPEC_VERSION,
-    Answer,
-    AskList,
-    Bye,
+from tslt_wire.messages.answers import Answer, AskList, Proposal, Proposals, Verdict
+from tslt_wire.messages.draft import Draft, prefix_hash
+from tslt_wire.messages.endings import Bye, ErrorMessage
+from tslt_wire.messages.evidence import (
     CoupledEvidence,
-    Draft,
-    Error,
     Evidence,
-    Extension,
-    Hello,
     LazyEvidence,
     ListEvidence,
-    ListReply,
     MatchEvidence,
-    Message,
-    More,
-    Prompt,
-    Proposal,
-    Proposals,
     ScalarEvidence,
-    Verdict,
-    Welcome,
-    prefix_hash,
 )
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.follow_ups import ListReply, More
+from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.message import Message
+from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.session.device import DeviceSession
@@ -90,8 +81,8 @@ __all__ = [
     "DraftReceived",
     "EdgeSession",
     "EdgeSettings",
-    "Error",
     "ErrorCode",
+    "ErrorMessage",
     "Event",
     "Evidence",
     "Extension",

@@ -23,7 +23,10 @@ from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import Prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.lists.truncation import Both, MinProb, TopK, TopP, Truncation
-from tslt_wire.messages.messages import Draft, Extension, ListEvidence, Message
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import ListEvidence
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.message import Message
 from tslt_wire.messages.token_tree import TokenTree
 
 _ENTROPIES = ("none", "range")

@@ -212,10 +212,12 @@ def _handshake(frames: Frames) -> None:
     frames.accept(1, full, "welcome-rich", "an unknown field, boundary values", "control")
     for code in (*tw.ErrorCode, 0, 999, 65535):
         frames.accept(
-            1, tw.Error(code=int(code), message=f"code {int(code)}"), f"error-{int(code)}", "an ERROR", "control"
+            1, tw.ErrorMessage(code=int(code), message=f"code {int(code)}"), f"error-{int(code)}", "an ERROR", "control"
         )
-    frames.accept(1, tw.Error(code=42, message=""), "error-empty", "an empty message", "control")
-    frames.accept(1, tw.Error(code=42, message="\u00e9" * 150), "error-long", "a message of 300 bytes", "control")
+    frames.accept(1, tw.ErrorMessage(code=42, message=""), "error-empty", "an empty message", "control")
+    frames.accept(
+        1, tw.ErrorMessage(code=42, message="\u00e9" * 150), "error-long", "a message of 300 bytes", "control"
+    )
 
 
 def _extensions(frames: Frames) -> None:
@@ -233,5 +235,5 @@ def _extensions(frames: Frames) -> None:
     frames.accept(10, draft, "draft-ext", "a DRAFT_LIST with extensions", "extension")
     hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
-    error = tw.Error(code=1, message="x", extensions=one)
+    error = tw.ErrorMessage(code=1, message="x", extensions=one)
     frames.accept(1, error, "error-ext", "an ERROR with an extension", "extension")

@@ -333,7 +333,7 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return tw.Prompt(tokens=tokens, keep=number(rng), transcript=rng.randbytes(8), extensions=extensions)
     if kind == "error":
         code = rng.choice((0, 1, 65535, int(rng.choice(list(tw.ErrorCode)))))
-        return tw.Error(code=code, message=some_text(rng), extensions=extensions)
+        return tw.ErrorMessage(code=code, message=some_text(rng), extensions=extensions)
     if kind == "bye":
         return tw.Bye(extensions=extensions)
     raise ValueError(f"there is no kind {kind!r}, only {KINDS}")

@@ -13,9 +13,7 @@ from frame_samples import usual
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tslt_wire import (
-    DecodeError,
-)
+from tslt_wire import DecodeError
 from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 from tslt_wire.coding.control_map import MAX_CONTROL_DEPTH, pack, unpack
 

@@ -27,17 +27,7 @@ from frame_samples import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tslt_wire import (
-    DecodeError,
-    DecodeLimits,
-    ErrorCode,
-    Profile,
-    TopK,
-    decode,
-    decode_list,
-    encode_list,
-    sparsify,
-)
+from tslt_wire import DecodeError, DecodeLimits, ErrorCode, Profile, TopK, decode, decode_list, encode_list, sparsify
 
 # Limits: each is enforced, and exactly.
 

@@ -32,8 +32,8 @@ from tslt_wire import (
     Bye,
     DecodeError,
     Draft,
-    Error,
     ErrorCode,
+    ErrorMessage,
     Extension,
     Hello,
     MinProb,
@@ -329,7 +329,7 @@ def test_floats_no_encoder_writes_are_refused(precision, bits):
         (Bye(extensions=(Extension(4, b""), Extension(4, b""))), "ascending"),
         (Hello(vocab_size=V, tokenizer=bytes(32), extra={"model": "x"}), "must not repeat"),
         (Hello(vocab_size=V, tokenizer=bytes(32), extra={"x": object()}), "hold no object"),
-        (Error(code=1, message="\ud800"), "surrogates"),
+        (ErrorMessage(code=1, message="\ud800"), "surrogates"),
     ],
 )
 def test_encode_refuses_what_decode_would(message, match):

@@ -426,7 +426,7 @@ def test_a_session_with_zstd():
     assert is_compressed(frame)
     (event,) = edge.receive_data(frame)
     assert event.draft.evidence == DRAFT.evidence
-    edge.send_verdict(tw.Verdict(round=0, node=0, token=5))
+    edge.send_answer(tw.Verdict(round=0, node=0, token=5))
     verdict = edge.data_to_send()
     assert edge.receive_data(frame) == []
     assert edge.data_to_send() == verdict

@@ -15,7 +15,8 @@ import numpy as np
 
 from tslt_wire import Draft, ListEvidence, Precision, Prior, Sampling, SparseDistribution, TokenTree, sparsify
 from tslt_wire.lists.truncation import Truncation
-from tslt_wire.verification.verify import Choices, verify_with
+from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.verify import verify_with
 
 Context = tuple[int, ...]
 Lists = Callable[[Context], SparseDistribution]

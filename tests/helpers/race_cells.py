@@ -16,7 +16,8 @@ import numpy as np
 from enumeration import Context, Lists, Shape, Target, depth_of, outcomes, target_joint, target_rows
 
 from tslt_wire import CoupledEvidence, Coupling, Draft, TokenTree
-from tslt_wire.verification.verify import Choices, verify_with
+from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.verify import verify_with
 
 Polygon = list[tuple[float, float]]
 TRIANGLE: Polygon = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]

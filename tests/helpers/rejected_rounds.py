@@ -61,7 +61,7 @@ def some_proposals(node=0, *tokens, **place):
 def proposed(**changes):
     """The same, and the edge has rejected the second token and proposed others."""
     device, edge = drafted(tw.ScalarEvidence, **changes)
-    edge.send_verdict(some_proposals())
+    edge.send_answer(some_proposals())
     (event,) = to_device(device, edge)
     assert (event.tokens, event.proposals) == ((10,), some_proposals())
     return device, edge
@@ -70,7 +70,7 @@ def proposed(**changes):
 def asked(**changes):
     """A lazy chain of which the edge has rejected the second token, and asked for its list."""
     device, edge = drafted(tw.LazyEvidence, **changes)
-    edge.send_verdict(tw.AskList(round=0, node=0))
+    edge.send_answer(tw.AskList(round=0, node=0))
     (event,) = to_device(device, edge)
     assert event == tw.ListAsked(device.open_draft, 0)
     return device, edge

@@ -67,7 +67,7 @@ def play(
     assert event.draft.evidence == evidence
     answer = verify_with(event.draft, rows, theirs, coupling=edge.coupling, proposals=proposals)
     while True:
-        edge.send_verdict(answer)
+        edge.send_answer(answer)
         (event,) = device.receive_data(edge.data_to_send())
         if isinstance(event, tw.VerdictReceived):
             assert device.prefix == edge.prefix

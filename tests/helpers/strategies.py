@@ -13,7 +13,7 @@ from tslt_wire import (
     CoupledEvidence,
     DecodeLimits,
     Draft,
-    Error,
+    ErrorMessage,
     Extension,
     Hello,
     LazyEvidence,
@@ -315,7 +315,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
     )
 
 
-errors = st.builds(Error, code=st.integers(0, 2**16 - 1), message=st.text(max_size=40), extensions=extensions)
+errors = st.builds(ErrorMessage, code=st.integers(0, 2**16 - 1), message=st.text(max_size=40), extensions=extensions)
 byes = st.builds(Bye, extensions=extensions)
 
 

@@ -289,7 +289,7 @@ def test_a_device_that_breaks_the_protocol_hurts_nobody_else(pair, tmp_path):
                 bad = await dial()
                 await bad.send(garbage)
                 answer = tw.decode(await bad.receive(), tw.Profile(vocab_size=1))
-                assert isinstance(answer, tw.Error)
+                assert isinstance(answer, tw.ErrorMessage)
                 await bad.close()
             tokens, _ = await generate(await dial(), pair[1], PROMPT, 20, sampling=tw.Sampling(temperature=0.0))
             assert tokens == greedy_reference(pair[0]._module, PROMPT, 20)

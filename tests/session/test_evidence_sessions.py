@@ -50,7 +50,7 @@ def run_round(device, edge, tree, evidence, target, rng):
     text = tuple(edge.prefix[len(PROMPT) :])
     paths = [text, *((*text, *(tree.tokens[i] for i in tree.path(node))) for node in range(len(tree)))]
     rows = np.stack([target(path) for path in paths])
-    edge.send_verdict(tw.verify(event.draft, rows, rng, coupling=edge.coupling))
+    edge.send_answer(tw.verify(event.draft, rows, rng, coupling=edge.coupling))
     device.receive_data(edge.data_to_send())
     assert device.prefix == edge.prefix
 
@@ -209,7 +209,7 @@ def test_a_draft_sent_twice_is_answered_twice_with_the_same_bytes(evidence):
     frame = device.data_to_send()
     (event,) = edge.receive_data(frame)
     rows = np.full((3, V), 1 / V)
-    edge.send_verdict(tw.verify(event.draft, rows, np.random.default_rng(0), coupling=edge.coupling))
+    edge.send_answer(tw.verify(event.draft, rows, np.random.default_rng(0), coupling=edge.coupling))
     answer = edge.data_to_send()
     assert edge.receive_data(frame) == []
     assert edge.data_to_send() == answer

@@ -30,7 +30,7 @@ def test_frames_that_come_twice_are_answered_with_the_same_bytes():
     edge.receive_data(draft)
     assert edge.receive_data(draft) == []
     assert edge.data_to_send() == b""  # is being verified
-    edge.send_verdict(some_proposals())
+    edge.send_answer(some_proposals())
     first = edge.data_to_send()
     assert edge.receive_data(draft) == []
     assert edge.data_to_send() == first
@@ -42,7 +42,7 @@ def test_frames_that_come_twice_are_answered_with_the_same_bytes():
     assert len(edge.receive_data(more)) == 1
     assert edge.receive_data(more) == edge.receive_data(draft) == []
     assert edge.data_to_send() == b""
-    edge.send_verdict(some_proposals(batch=1))
+    edge.send_answer(some_proposals(batch=1))
     second = edge.data_to_send()
     assert edge.receive_data(draft) == []
     assert edge.data_to_send() == b""  # the device has gone on
@@ -60,7 +60,7 @@ def test_frames_that_come_twice_are_answered_with_the_same_bytes():
     assert edge.receive_data(third)[0].chosen == 20
     assert edge.receive_data(third) == edge.receive_data(more) == edge.receive_data(draft) == []
     assert edge.data_to_send() == b""
-    edge.send_verdict(tw.Verdict(round=1, node=-1, token=3))
+    edge.send_answer(tw.Verdict(round=1, node=-1, token=3))
     verdict = edge.data_to_send()
     assert edge.receive_data(third) == []
     assert edge.data_to_send() == verdict
@@ -74,7 +74,7 @@ def test_lists_that_come_twice_are_answered_with_the_same_bytes():
     device.send_draft(CHAIN, tw.LazyEvidence.of(CHAIN, LISTS))
     draft = device.data_to_send()
     edge.receive_data(draft)
-    edge.send_verdict(tw.AskList(round=0, node=0))
+    edge.send_answer(tw.AskList(round=0, node=0))
     ask = edge.data_to_send()
     assert edge.receive_data(draft) == []
     assert edge.data_to_send() == ask
@@ -86,7 +86,7 @@ def test_lists_that_come_twice_are_answered_with_the_same_bytes():
     assert len(edge.receive_data(reply)) == 1
     assert edge.receive_data(reply) == edge.receive_data(draft) == []
     assert edge.data_to_send() == b""
-    edge.send_verdict(tw.Verdict(round=0, node=0, token=3))
+    edge.send_answer(tw.Verdict(round=0, node=0, token=3))
     verdict = edge.data_to_send()
     assert edge.receive_data(reply) == []
     assert edge.data_to_send() == verdict
@@ -141,7 +141,7 @@ def test_a_link_that_loses_and_repeats(seed):
                     answer = tw.propose(round_, last.node, rows[0], rng, batch=last.batch + 1, count=1)
                 else:
                     answer = tw.verify_list(event.draft, event.node, rows[0], event.q, rng)
-                edge.send_verdict(answer)
+                edge.send_answer(answer)
             answers = list(iter(edge.data_to_send, b""))
             assert len(set(answers)) <= 2  # old ones and this one
             for data in answers:

@@ -50,7 +50,7 @@ def test_a_device_takes_a_proposal_and_names_it_in_its_next_draft():
     (event,) = to_edge(device, edge)
     assert (event.draft.choice, event.chosen) == (1, 21)
     assert device.prefix == edge.prefix
-    edge.send_verdict(tw.Verdict(round=1, node=0, token=9))
+    edge.send_answer(tw.Verdict(round=1, node=0, token=9))
     (event,) = to_device(device, edge)
     assert event.tokens == (5, 9)
     assert device.send_draft(tw.TokenTree([], []), tw.MatchEvidence()).choice is None
@@ -84,7 +84,7 @@ def test_asking_for_more():
         assert device.state is tw.State.OPEN
         (event,) = to_edge(device, edge)
         assert event == tw.MoreAsked(device.open_draft, some_proposals(0, *(20, 21, EOS), batch=batch - 1))
-        edge.send_verdict(some_proposals(batch=batch))
+        edge.send_answer(some_proposals(batch=batch))
         (event,) = to_device(device, edge)
         assert (event.proposals.batch, event.tokens) == (batch, (10,))
         assert device.prefix == edge.prefix == [*PROMPT, 10]
@@ -95,12 +95,12 @@ def test_asking_for_more():
 
 def test_all_accepted_and_nothing_drafted_end_with_a_verdict():
     device, edge = drafted(tw.ScalarEvidence)
-    edge.send_verdict(tw.Verdict(round=0, node=2, token=30))
+    edge.send_answer(tw.Verdict(round=0, node=2, token=30))
     (event,) = to_device(device, edge)
     assert event.tokens == (10, 11, 12, 30)
     device.send_draft(tw.TokenTree([], []), tw.ScalarEvidence(()))
     (event,) = to_edge(device, edge)
-    edge.send_verdict(tw.verify(event.draft, ROW[None], np.random.default_rng(0)))
+    edge.send_answer(tw.verify(event.draft, ROW[None], np.random.default_rng(0)))
     assert isinstance(to_device(device, edge)[0], tw.VerdictReceived)
     assert device.prefix == edge.prefix
 
@@ -120,7 +120,7 @@ def test_a_proposal_that_ends_the_text():
 def test_an_accepted_end_token_ends_the_text_as_ever():
     for kind, answer in ((tw.ScalarEvidence, some_proposals(1)), (tw.LazyEvidence, tw.AskList(round=0, node=1))):
         device, edge = drafted(kind, eos_tokens=(11,))
-        sent = edge.send_verdict(answer)
+        sent = edge.send_answer(answer)
         assert sent == tw.Verdict(round=0, node=0, token=11, end=True)
         to_device(device, edge)
         assert device.prefix == edge.prefix == [*PROMPT, 10, 11]
@@ -218,7 +218,7 @@ def test_what_an_edge_did_not_ask_for_is_refused(message):
     device, edge = drafted(tw.ScalarEvidence)
     refused(edge, frame(device, message), VIOLATION)
     device, edge = drafted(tw.ScalarEvidence)
-    edge.send_verdict(tw.Verdict(round=0, node=2, token=30))
+    edge.send_answer(tw.Verdict(round=0, node=2, token=30))
     refused(edge, frame(device, message), VIOLATION)
 
 
@@ -279,16 +279,16 @@ def test_misuse_of_proposals_sends_nothing():
         (some_proposals(round=1), "round 0"),
     ):
         with pytest.raises(ValueError, match=match):
-            edge.send_verdict(wrong)
+            edge.send_answer(wrong)
     with pytest.raises(tw.LocalProtocolError, match="ASK_LIST"):
-        edge.send_verdict(tw.AskList(round=0, node=0))
+        edge.send_answer(tw.AskList(round=0, node=0))
     for misuse in (lambda: device.take(0), device.ask_more, lambda: device.send_list(LISTS[0])):
         with pytest.raises(tw.LocalProtocolError):
             misuse()
     assert edge.data_to_send() == device.data_to_send() == b""
     device, edge = proposed()
     with pytest.raises(tw.LocalProtocolError, match="no open draft"):
-        edge.send_verdict(some_proposals(batch=1))
+        edge.send_answer(some_proposals(batch=1))
     with pytest.raises(tw.LocalProtocolError, match="take one"):
         device.send_draft(tw.TokenTree([], []), tw.MatchEvidence())
     with pytest.raises(ValueError, match="no index 3"):
@@ -299,9 +299,9 @@ def test_misuse_of_proposals_sends_nothing():
     to_edge(device, edge)
     for wrong in (some_proposals(), some_proposals(1, batch=1), some_proposals(batch=2)):
         with pytest.raises(ValueError, match="batch 1 after node 0"):
-            edge.send_verdict(wrong)
+            edge.send_answer(wrong)
     with pytest.raises(tw.LocalProtocolError, match="VERDICT"):
-        edge.send_verdict(tw.Verdict(round=0, node=0, token=1))
+        edge.send_answer(tw.Verdict(round=0, node=0, token=1))
     assert edge.data_to_send() == device.data_to_send() == b""
 
 
@@ -338,7 +338,7 @@ def test_a_list_is_asked_for_and_sent():
     device.send_list(LISTS[0])
     (event,) = to_edge(device, edge)
     assert event == tw.ListReceived(edge.open_draft, 0, LISTS[0])
-    edge.send_verdict(tw.verify_list(event.draft, event.node, ROW, event.q, np.random.default_rng(0)))
+    edge.send_answer(tw.verify_list(event.draft, event.node, ROW, event.q, np.random.default_rng(0)))
     (event,) = to_device(device, edge)
     assert event.tokens[:-1] == (10,)
     assert device.prefix == edge.prefix
@@ -368,7 +368,7 @@ def test_misuse_of_lists_sends_nothing():
     with pytest.raises(ValueError, match="2 listed tokens"):
         device.send_list(LISTS[0])
     with pytest.raises(tw.LocalProtocolError, match="no open draft"):
-        edge.send_verdict(tw.Verdict(round=0, node=0, token=1))
+        edge.send_answer(tw.Verdict(round=0, node=0, token=1))
     with pytest.raises(tw.LocalProtocolError, match="asked"):
         device.send_prompt([1])
     device, edge = asked(precisions=("f16", "bf16"))
@@ -378,4 +378,4 @@ def test_misuse_of_lists_sends_nothing():
     device.send_list(LISTS[0])
     to_edge(device, edge)
     with pytest.raises(tw.LocalProtocolError, match="ASK_LIST"):
-        edge.send_verdict(tw.AskList(round=0, node=0))
+        edge.send_answer(tw.AskList(round=0, node=0))

@@ -79,7 +79,7 @@ def test_whole_conversation():
     assert pump(device, edge)["edge"] == [tw.PromptReceived(0, (1, 2, 3))]
     draft = send_chain(device, edge, 10, 11)
     assert (draft.round, draft.prefix_length) == (0, 3)
-    edge.send_verdict(tw.Verdict(round=0, node=0, token=20))
+    edge.send_answer(tw.Verdict(round=0, node=0, token=20))
     (event,) = pump(device, edge)["device"]
     assert event.tokens == (10, 20)
     assert device.prefix == edge.prefix == [1, 2, 3, 10, 20]
@@ -96,7 +96,7 @@ def test_empty_draft_asks_for_one_token():
     device, edge = prompted()
     device.send_draft(tw.TokenTree([], []), tw.ListEvidence({}))
     (event,) = pump(device, edge)["edge"]
-    edge.send_verdict(tw.verify(event.draft, np.full((1, V), 1 / V), np.random.default_rng(0)))
+    edge.send_answer(tw.verify(event.draft, np.full((1, V), 1 / V), np.random.default_rng(0)))
     pump(device, edge)
     assert len(device.prefix) == 4
     assert device.prefix == edge.prefix
@@ -105,7 +105,7 @@ def test_empty_draft_asks_for_one_token():
 def test_bytes_are_counted_by_kind():
     device, edge = prompted()
     send_chain(device, edge, 10)
-    edge.send_verdict(tw.Verdict(round=0, node=-1, token=20))
+    edge.send_answer(tw.Verdict(round=0, node=-1, token=20))
     pump(device, edge)
     assert device.sent == edge.received
     assert device.received == edge.sent
@@ -120,7 +120,7 @@ def test_bytes_are_counted_by_kind():
 def test_text_stops_at_the_first_end_token(node, token, want_node, want_token):
     device, edge = prompted()
     send_chain(device, edge, 10, EOS, 12)
-    sent = edge.send_verdict(tw.Verdict(round=0, node=node, token=token))
+    sent = edge.send_answer(tw.Verdict(round=0, node=node, token=token))
     assert (sent.node, sent.token, sent.end) == (want_node, want_token, want_token == EOS)
     pump(device, edge)
     assert device.prefix == edge.prefix == [1, 2, 3, 10, want_token]
@@ -223,7 +223,7 @@ def test_a_draft_sent_twice_is_answered_twice_with_the_same_bytes():
     frame = device.data_to_send()
     assert len(edge.receive_data(frame)) == 1
     assert edge.receive_data(frame) == []  # still being verified
-    edge.send_verdict(tw.Verdict(round=0, node=1, token=20))
+    edge.send_answer(tw.Verdict(round=0, node=1, token=20))
     first = edge.data_to_send()
     assert edge.receive_data(frame) == []
     assert edge.data_to_send() == first
@@ -234,7 +234,7 @@ def test_a_draft_sent_twice_is_answered_twice_with_the_same_bytes():
     assert device.receive_data(first) == []  # stale while the next round is open
     assert edge.receive_data(frame) == []
     assert edge.data_to_send() == b""
-    edge.send_verdict(tw.Verdict(round=1, node=0, token=20))
+    edge.send_answer(tw.Verdict(round=1, node=0, token=20))
     pump(device, edge)
     assert device.prefix == edge.prefix == [1, 2, 3, 10, 11, 20, 5, 20]
 
@@ -290,7 +290,7 @@ def test_an_error_keeps_to_the_peers_limit(limit, frames, has_text):
     for data in found:
         assert len(data) <= limit
         message = tw.decode(data, tw.Profile(vocab_size=1))
-        assert isinstance(message, tw.Error)
+        assert isinstance(message, tw.ErrorMessage)
         assert (message.code, bool(message.message)) == (tw.ErrorCode.INTERNAL, has_text)
     assert edge.state is tw.State.FAILED
 
@@ -352,12 +352,12 @@ def test_local_misuse_sends_nothing():
     with pytest.raises(ValueError, match="keep"):
         device.send_prompt([1], keep=1)
     with pytest.raises(tw.LocalProtocolError, match="no open draft"):
-        edge.send_verdict(tw.Verdict(round=0, node=-1, token=1))
+        edge.send_answer(tw.Verdict(round=0, node=-1, token=1))
     device.send_prompt([1])
     pump(device, edge)
     send_chain(device, edge, 3)
     with pytest.raises(ValueError, match="round 0"):
-        edge.send_verdict(tw.Verdict(round=1, node=-1, token=1))
+        edge.send_answer(tw.Verdict(round=1, node=-1, token=1))
     with pytest.raises(tw.LocalProtocolError, match="open"):
         device.send_prompt([1])
     assert device.data_to_send() == edge.data_to_send() == b""
@@ -390,7 +390,7 @@ def test_fail_tells_the_peer():
     device, edge = connected()
     edge.fail(tw.ErrorCode.OVERLOADED, "too many devices")
     (event,) = device.receive_data(edge.data_to_send())
-    assert event.error == tw.Error(code=tw.ErrorCode.OVERLOADED, message="too many devices")
+    assert event.error == tw.ErrorMessage(code=tw.ErrorCode.OVERLOADED, message="too many devices")
     assert device.state is tw.State.FAILED
 
 

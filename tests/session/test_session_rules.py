@@ -195,7 +195,7 @@ def answered(device, edge, token=20):
     """One round without drafted tokens; the draft's frame and the verdict's."""
     draft = device.send_draft(*EMPTY)
     sent = handed(device, edge)
-    edge.send_verdict(tw.Verdict(round=draft.round, node=-1, token=token))
+    edge.send_answer(tw.Verdict(round=draft.round, node=-1, token=token))
     return sent, handed(edge, device)
 
 
@@ -213,7 +213,7 @@ def test_a_draft_has_one_verdict():
     device, edge, _ = prompted()
     answered(device, edge)
     with pytest.raises(tw.LocalProtocolError, match="no open draft"):
-        edge.send_verdict(tw.Verdict(round=0, node=-1, token=1))
+        edge.send_answer(tw.Verdict(round=0, node=-1, token=1))
     assert edge.data_to_send() == b""
 
 
@@ -226,7 +226,7 @@ def test_a_device_waits_for_the_verdict_and_takes_it():
             again()
     handed(device, edge)
     assert device.data_to_send() == b""
-    edge.send_verdict(tw.Verdict(round=0, node=-1, token=20))
+    edge.send_answer(tw.Verdict(round=0, node=-1, token=20))
     handed(edge, device)
     assert device.prefix == edge.prefix == [1, 2, 3, 20]
 
@@ -297,6 +297,6 @@ def test_an_extension_that_is_not_known_changes_nothing():
     device.data_to_send()
     draft = device.send_draft(*EMPTY)
     (event,) = edge.receive_data(tw.encode(replace(draft, extensions=extension), PROFILE))
-    edge.send_verdict(tw.Verdict(round=0, node=-1, token=6, extensions=extension))
+    edge.send_answer(tw.Verdict(round=0, node=-1, token=6, extensions=extension))
     (event,) = device.receive_data(edge.data_to_send())
     assert (event.tokens, event.verdict.extensions) == ((6,), extension)

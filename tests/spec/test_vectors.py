@@ -22,8 +22,8 @@ from tslt_wire.verification.verify import verify_list_with, verify_with
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "spec" / "vectors"
 MESSAGES: dict[str, Any] = {
-    cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Error, tw.Bye, tw.More)
-} | {"ask_list": tw.AskList}
+    cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Bye, tw.More)
+} | {"ask_list": tw.AskList, "error": tw.ErrorMessage}
 EVIDENCE: dict[str, Any] = {
     "draft_match": tw.MatchEvidence,
     "draft_coupled": tw.CoupledEvidence,

@@ -17,7 +17,8 @@ from loop_harness import FINGERPRINT, tiny_pair
 import tslt_wire as tw
 from tslt_runtime.seeds import device_rng, edge_rng
 from tslt_wire.messages.token_tree import expansion_parents
-from tslt_wire.verification.verify import RandomChoices, verify_with
+from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.verify import verify_with
 
 DRAWS = 20_000
 PROMPT = [5, 9, 2, 7]
@@ -81,7 +82,7 @@ def frequencies(models, expansion, truncation, replacement, sampling, prior="non
         device.send_draft(tree, tw.ListEvidence(lists, replacement))
         (event,) = edge.receive_data(device.data_to_send())
         rows = np.stack([target_probs(paths[node]) for node in range(-1, len(tree))])
-        edge.send_verdict(verify(event.draft, rows, theirs))
+        edge.send_answer(verify(event.draft, rows, theirs))
         (answer,) = device.receive_data(edge.data_to_send())
         tails.learn(answer.draft, answer.verdict)
         first[answer.tokens[0]] += 1

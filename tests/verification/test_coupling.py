@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import tslt_wire as tw
 from tslt_wire import backends
 from tslt_wire.coding import philox
+from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.lists.prior import plain_prior
-from tslt_wire.verification.coupling import KEY_BYTES
 
 KEY = bytes(range(KEY_BYTES))
 DRAWS = 20_000

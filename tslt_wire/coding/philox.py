@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 
+KEY_BYTES = 8
+"""Bytes of a key of Philox4x32: of the secret of evidence ``coupled``."""
+
 _ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)

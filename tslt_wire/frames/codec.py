@@ -43,28 +43,22 @@ from tslt_wire.frames.handshake_bodies import (
 )
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.lists.profile import Profile
-from tslt_wire.messages.evidence import CodedEvidence
-from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES
-from tslt_wire.messages.messages import (
-    AskList,
-    Bye,
+from tslt_wire.messages.answers import AskList, Proposals, Verdict
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.endings import Bye, ErrorMessage
+from tslt_wire.messages.evidence import (
+    CodedEvidence,
     CoupledEvidence,
-    Draft,
-    Error,
-    Extension,
-    Hello,
     LazyEvidence,
     ListEvidence,
-    ListReply,
     MatchEvidence,
-    Message,
-    More,
-    Prompt,
-    Proposals,
     ScalarEvidence,
-    Verdict,
-    Welcome,
 )
+from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, Extension
+from tslt_wire.messages.follow_ups import ListReply, More
+from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.message import Message
+from tslt_wire.messages.prompt import Prompt
 
 CRC_BYTES = 4
 _HAS_EXTENSIONS = 0x40
@@ -96,7 +90,7 @@ _KIND_OF = {
     Hello: Kind.HELLO,
     Welcome: Kind.WELCOME,
     Prompt: Kind.PROMPT,
-    Error: Kind.ERROR,
+    ErrorMessage: Kind.ERROR,
     Bye: Kind.BYE,
     Verdict: Kind.VERDICT,
     ListEvidence: Kind.DRAFT_LIST,
@@ -190,7 +184,7 @@ def _write_body(out: BitWriter, message: Message, profile: Profile) -> None:
         out.raw(write_hello(message))
     elif isinstance(message, Welcome):
         out.raw(write_welcome(message))
-    elif isinstance(message, Error):
+    elif isinstance(message, ErrorMessage):
         out.raw(write_error(message))
 
 

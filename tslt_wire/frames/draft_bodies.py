@@ -19,8 +19,9 @@ from tslt_wire.lists.list_codec import read_list, write_list
 from tslt_wire.lists.precision import PRECISION_BY_WIRE_ID, Precision
 from tslt_wire.lists.probability_grid import CODE_BITS, LAST
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
-from tslt_wire.messages.evidence import CodedEvidence, LazyEvidence, ScalarEvidence
-from tslt_wire.messages.messages import Draft, Evidence, Extension, ListEvidence
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence, ListEvidence, ScalarEvidence
+from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.token_tree import TokenTree
 
 _PRECISION_MASK = 0x0F

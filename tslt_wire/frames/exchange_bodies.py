@@ -16,8 +16,9 @@ from tslt_wire.lists.list_codec import read_list, write_list
 from tslt_wire.lists.probability_grid import BELOW, CODE_BITS
 from tslt_wire.lists.profile import Profile
 from tslt_wire.lists.range_coded import ListModel
-from tslt_wire.messages.exchanges import AskList, ListReply, More, Proposal, Proposals
+from tslt_wire.messages.answers import AskList, Proposal, Proposals
 from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.follow_ups import ListReply, More
 
 COUNT_BITS = 8
 """Bits of ``count - 1`` of proposals."""

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from tslt_wire.coding.control_map import Control, pack, unpack
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages.messages import Error, Extension, Hello, Welcome
+from tslt_wire.messages.endings import ErrorMessage
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.sampling import Sampling
 
 MAGIC = b"TSLT"
@@ -56,7 +58,7 @@ def write_welcome(welcome: Welcome) -> bytes:
     return MAGIC + bytes([welcome.version]) + pack(_to_map(welcome, _WELCOME_FIELDS))
 
 
-def write_error(error: Error) -> bytes:
+def write_error(error: ErrorMessage) -> bytes:
     """Body of an ERROR frame."""
     return pack({"code": error.code, "message": error.message})
 
@@ -75,12 +77,12 @@ def read_welcome(data: bytes, limits: DecodeLimits, extensions: tuple[Extension,
     return _build(Welcome, **found, extra=extra, version=head[0], extensions=extensions)
 
 
-def read_error(data: bytes, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Error:
+def read_error(data: bytes, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> ErrorMessage:
     """Read the body of an ERROR frame."""
     found, extra = _from_map(data, {"code": int, "message": str}, limits)
     if extra:
         raise DecodeError(ErrorCode.BAD_CONTROL, f"an error has no field {sorted(extra)[0]!r}")
-    return _build(Error, **found, extensions=extensions)
+    return _build(ErrorMessage, **found, extensions=extensions)
 
 
 def _head(data: bytes, versions: int) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.profile import Profile
 from tslt_wire.lists.range_coded import ListModel
 from tslt_wire.lists.siblings import Siblings
-from tslt_wire.messages.messages import ListEvidence
+from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX, TokenTree
 
 

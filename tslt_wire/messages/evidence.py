@@ -1,18 +1,63 @@
-"""Evidence of one number a token: what ``scalar`` and ``lazy`` send with each token of a chain.
+"""Evidence: what a draft carries beside its tokens, one class a kind.
 
-Spec section 6.6.  The number is the probability that the device drew the token with, rounded up to the grid; the
-distribution itself stays on the device (scalar), or one of them follows when it is asked for (lazy).
+Spec sections 6.1 and 6.4 to 6.8.  ``list`` sends truncated distributions, ``match`` and ``coupled`` nothing, ``scalar``
+and ``lazy`` one probability a token, rounded up to the grid of section 6.6; the distribution itself stays on the device
+(scalar), or one of them follows when it is asked for (lazy).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import LAST, code_above
 from tslt_wire.messages.token_tree import TokenTree
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvidence:
+    """Evidence ``list``: the truncated distribution of each parent (the paper's TSLT)."""
+
+    lists: Mapping[int, SparseDistribution]
+    """One distribution for each parent that has children; -1 is the prefix."""
+    replacement: bool = True
+    """Whether siblings were sampled with replacement (paper Algorithm 4) or without."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)})
+        )
+
+    @classmethod
+    def trusted(cls, lists: dict[int, SparseDistribution], replacement: bool) -> ListEvidence:
+        """Make evidence of lists that are in ascending order of their parents."""
+        evidence = object.__new__(cls)
+        object.__setattr__(evidence, "lists", MappingProxyType(lists))
+        object.__setattr__(evidence, "replacement", replacement)
+        return evidence
+
+    def __eq__(self, other: object) -> bool:
+        """Same lists at the same parents, sampled the same way."""
+        if not isinstance(other, ListEvidence):
+            return NotImplemented
+        return self.replacement == other.replacement and dict(self.lists) == dict(other.lists)
+
+    def __hash__(self) -> int:
+        """Hash over what equality compares."""
+        return hash((self.replacement, tuple(self.lists.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class MatchEvidence:
+    """Evidence ``match``: none; the edge samples the target and follows the child that has the same token."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoupledEvidence:
+    """Evidence ``coupled``: none; both ends run the same race, see ``Coupling``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +95,9 @@ class ScalarEvidence(CodedEvidence):
 @dataclass(frozen=True, slots=True)
 class LazyEvidence(CodedEvidence):
     """Evidence ``lazy``: after a rejection the edge asks for the one list that it needs."""
+
+
+Evidence = ListEvidence | MatchEvidence | CoupledEvidence | ScalarEvidence | LazyEvidence
 
 
 def gives_code(q: SparseDistribution, token: int, code: int) -> bool:

@@ -16,22 +16,14 @@ from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.codec import DRAFT_KINDS, kind_of
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.prior import Prior
-from tslt_wire.messages.evidence import gives_code
+from tslt_wire.messages.answers import AskList, Proposals, Verdict
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import Evidence, LazyEvidence, gives_code
 from tslt_wire.messages.extensions import choice_extension
-from tslt_wire.messages.messages import (
-    AskList,
-    Draft,
-    Evidence,
-    Hello,
-    LazyEvidence,
-    ListReply,
-    Message,
-    More,
-    Prompt,
-    Proposals,
-    Verdict,
-    Welcome,
-)
+from tslt_wire.messages.follow_ups import ListReply, More
+from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.message import Message
+from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, VerdictReceived, Welcomed
 from tslt_wire.session.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names

@@ -3,7 +3,7 @@
 Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
 
     session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), coupling=secrets.token_bytes(8))
-    session.send_verdict(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
+    session.send_answer(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
 """
 
 from __future__ import annotations
@@ -14,22 +14,13 @@ from dataclasses import replace
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.codec import DRAFT_KINDS, Kind, kind_of
 from tslt_wire.lists.precision import Precision
-from tslt_wire.messages.evidence import gives_code
-from tslt_wire.messages.messages import (
-    SPEC_VERSION,
-    Answer,
-    AskList,
-    Draft,
-    Hello,
-    LazyEvidence,
-    ListReply,
-    Message,
-    More,
-    Prompt,
-    Proposals,
-    Verdict,
-    Welcome,
-)
+from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import LazyEvidence, gives_code
+from tslt_wire.messages.follow_ups import ListReply, More
+from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.message import Message
+from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
 from tslt_wire.session.negotiation import (
@@ -79,7 +70,7 @@ class EdgeSession(Session):
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def send_verdict(self, verdict: Answer) -> Answer:
+    def send_answer(self, verdict: Answer) -> Answer:
         """Answer the open draft, MoreAsked or ListReceived with what ``verify`` and the like say; return what was sent.
 
         If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still

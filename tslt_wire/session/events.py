@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.messages.answers import Proposals, Verdict
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.endings import ErrorMessage
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.messages import Draft, Error, Hello, Proposals, Verdict, Welcome
+from tslt_wire.messages.handshake import Hello, Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class PromptReceived:
 
 @dataclass(frozen=True, slots=True)
 class DraftReceived:
-    """Edge: a draft that fits the prefix; answer it with ``send_verdict``."""
+    """Edge: a draft that fits the prefix; answer it with ``send_answer``."""
 
     draft: Draft
     chosen: int | None = None
@@ -85,7 +88,7 @@ class DraftReceived:
 
 @dataclass(frozen=True, slots=True)
 class MoreAsked:
-    """Edge: the device took none of these proposals; answer with ``send_verdict`` of others, of the next batch."""
+    """Edge: the device took none of these proposals; answer with ``send_answer`` of others, of the next batch."""
 
     draft: Draft
     """The open draft."""
@@ -95,7 +98,7 @@ class MoreAsked:
 
 @dataclass(frozen=True, slots=True)
 class ListReceived:
-    """Edge: the list that was asked for, and gives the code that was drafted; answer it with ``send_verdict``."""
+    """Edge: the list that was asked for, and gives the code that was drafted; answer it with ``send_answer``."""
 
     draft: Draft
     """The open draft."""
@@ -108,7 +111,7 @@ class ListReceived:
 class PeerFailed:
     """Both: the peer gave up; the session is over."""
 
-    error: Error
+    error: ErrorMessage
     """Code and message, as the peer sent them."""
 
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.coding import compression
+from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.errors import ErrorCode, RemoteProtocolError
 from tslt_wire.frames.codec import DRAFT_KINDS
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
-from tslt_wire.messages.messages import Hello, Welcome
-from tslt_wire.verification.coupling import KEY_BYTES
+from tslt_wire.messages.handshake import Hello, Welcome
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""

@@ -13,7 +13,10 @@ from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteP
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
-from tslt_wire.messages.messages import Bye, Error, Message, Verdict, prefix_crc
+from tslt_wire.messages.answers import Verdict
+from tslt_wire.messages.draft import prefix_crc
+from tslt_wire.messages.endings import Bye, ErrorMessage
+from tslt_wire.messages.message import Message
 from tslt_wire.session.events import Event, PeerClosed, PeerFailed
 from tslt_wire.session.states import ANSWERS, Role, State, next_state
 from tslt_wire.verification.coupling import Coupling
@@ -79,7 +82,7 @@ class Session:
             raise RemoteProtocolError(
                 ErrorCode.PROTOCOL_VIOLATION, f"the {peer} must not send {kind.name} when the session is {self.state}"
             )
-        if isinstance(message, Error):
+        if isinstance(message, ErrorMessage):
             self.state = state
             return [PeerFailed(message)]
         if isinstance(message, Bye):
@@ -112,7 +115,7 @@ class Session:
         self.state = State.FAILED
         # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
         for text in (message[:MAX_ERROR_TEXT], ""):
-            frame = encode(Error(code=code, message=text), self.profile)
+            frame = encode(ErrorMessage(code=code, message=text), self.profile)
             if len(frame) <= self._max_frame_bytes:
                 self.sent[Kind.ERROR] += len(frame)
                 self._outbox.append(frame)

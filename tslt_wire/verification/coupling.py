@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire import backends
+from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.lists.distribution import SparseDistribution
 
 Floats = npt.NDArray[np.float64]
-
-KEY_BYTES = 8
-"""Bytes of a session's secret: the key of Philox4x32."""
 
 
 @dataclass(frozen=True, slots=True)

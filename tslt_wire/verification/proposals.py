@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import BELOW, GRID, code_above, code_below
-from tslt_wire.messages.exchanges import MOST_PROPOSALS, Proposal, Proposals
+from tslt_wire.messages.answers import MOST_PROPOSALS, Proposal, Proposals
 from tslt_wire.verification.choices import Choices, RandomChoices
 
 Floats = npt.NDArray[np.float64]

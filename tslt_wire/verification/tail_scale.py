@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tslt_wire.lists.distribution import LEAST_TAIL, SparseDistribution
-from tslt_wire.messages.messages import Draft, Verdict
+from tslt_wire.messages.answers import Verdict
+from tslt_wire.messages.draft import Draft
 
 # Measured on drafts of the default pair, targets at temperatures 0.3 to 1.3: below LOW every tail lowers the
 # acceptance, at HIGH the best tail is all that was left out, and between the two a line loses 0.005 at most.

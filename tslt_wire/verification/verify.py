@@ -18,8 +18,16 @@ import numpy.typing as npt
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import GRID, code_below, codes_above
 from tslt_wire.lists.siblings import Siblings
-from tslt_wire.messages.evidence import CodedEvidence, LazyEvidence, ScalarEvidence, gives_code
-from tslt_wire.messages.messages import Answer, AskList, Draft, ListEvidence, MatchEvidence, Verdict
+from tslt_wire.messages.answers import Answer, AskList, Verdict
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import (
+    CodedEvidence,
+    LazyEvidence,
+    ListEvidence,
+    MatchEvidence,
+    ScalarEvidence,
+    gives_code,
+)
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.coupling import Coupling

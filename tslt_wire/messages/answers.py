@@ -1,6 +1,6 @@
-"""Messages between a draft and its last answer: proposals and requests for more, a list that was asked for.
+"""What an edge answers a draft with: a verdict, proposals, or the question for a list.
 
-Spec sections 6.7 (evidence ``scalar``) and 6.8 (evidence ``lazy``).
+Spec sections 6.2, 6.7 (evidence ``scalar``) and 6.8 (evidence ``lazy``).
 """
 
 from __future__ import annotations
@@ -8,12 +8,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire.limits import MAX_VOCAB_SIZE
-from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import BELOW
 from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.token_tree import TokenTree
 
 MOST_PROPOSALS = 256
 """Proposals of one frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The edge's answer to a draft (spec section 6.2): the prefix grows by the path to ``node`` and then ``token``."""
+
+    round: int
+    node: int
+    """Last accepted node, -1 if none was; the accepted tokens are those on the path down to it."""
+    token: int
+    """The token after them: a correction, or the bonus token after a leaf."""
+    end: bool = False
+    """Whether the text ends with ``token``."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_range("round", self.round, 1 << 32)
+        check_range("node + 1", self.node + 1, 1 << 32)
+        check_range("token", self.token, MAX_VOCAB_SIZE)
+
+    def tokens(self, tree: TokenTree) -> tuple[int, ...]:
+        """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``."""
+        return (*(tree.tokens[node] for node in tree.path(self.node)), self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +82,6 @@ class Proposals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class More:
-    """The device took none of the proposals and wants others (spec section 6.7)."""
-
-    round: int
-    batch: int
-    """Number of the batch that is wanted, 1 upwards."""
-    extensions: tuple[Extension, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("batch - 1", self.batch - 1, 1 << 32)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskList:
     """The edge's answer to a lazy draft of which it rejects a token: it wants a list (spec section 6.8)."""
 
@@ -86,13 +95,5 @@ class AskList:
         check_range("node + 1", self.node + 1, 1 << 32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListReply:
-    """The list that the edge asked for (LIST, spec section 6.8)."""
-
-    round: int
-    q: SparseDistribution
-    extensions: tuple[Extension, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
+Answer = Verdict | Proposals | AskList
+"""What an edge answers a draft with."""

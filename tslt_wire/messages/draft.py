@@ -1,0 +1,112 @@
+"""DRAFT: one round's token tree and its evidence, after a prefix that a hash names.
+
+Spec section 6.1.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tslt_wire.lists.distribution import SparseDistribution, check_lists
+from tslt_wire.lists.precision import Precision
+from tslt_wire.messages.evidence import CodedEvidence, Evidence, ListEvidence
+from tslt_wire.messages.extensions import Extension, check_range, choice_of
+from tslt_wire.messages.token_tree import TokenTree
+
+
+def prefix_crc(tokens: Sequence[int], start: int = 0) -> int:
+    """CRC-32 of token ids as little-endian uint32; ``start`` is the CRC of the tokens before them."""
+    try:
+        return zlib.crc32(struct.pack(f"<{len(tokens)}I", *tokens), start)
+    except struct.error as error:
+        raise ValueError(f"token ids must be integers in 0..2**32-1: {error}") from error
+
+
+def prefix_hash(tokens: Sequence[int]) -> int:
+    """The hash of a prefix that drafts carry: the low 16 bits of ``prefix_crc`` (spec section 6.1)."""
+    return prefix_crc(tokens) & 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One round's draft, device to edge (spec section 6.1).
+
+    Raises ValueError if the lists of ListEvidence do not belong to exactly the tree's parents, differ in vocabulary or
+    precision, or do not list a drafted token; if siblings repeat, unless they were sampled with replacement; or for
+    ScalarEvidence or LazyEvidence with anything but a chain and a code for each of its nodes.
+    """
+
+    round: int
+    """Number of the round, 0 upwards in each session; below 2**32."""
+    prefix_length: int
+    """Tokens in the prefix this draft continues; below 2**32."""
+    prefix_hash: int
+    """``prefix_hash(prefix)``, 16 bits."""
+    tree: TokenTree
+    evidence: Evidence
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_range("round", self.round, 1 << 32)
+        check_range("prefix_length", self.prefix_length, 1 << 32)
+        check_range("prefix_hash", self.prefix_hash, 1 << 16)
+        if isinstance(self.evidence, ListEvidence):
+            self._check_lists(self.evidence.lists)
+            if self.evidence.replacement:
+                return
+        elif isinstance(self.evidence, CodedEvidence):
+            if self.tree.parents != tuple(range(-1, len(self.tree) - 1)):
+                raise ValueError("this evidence is for chains, got a tree with branches")
+            if len(self.evidence.codes) != len(self.tree):
+                raise ValueError(f"{len(self.tree)} nodes need as many codes, got {len(self.evidence.codes)}")
+        for parent in self.tree.inner:
+            tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
+            if len(set(tokens)) < len(tokens):
+                raise ValueError(f"children of node {parent} repeat a token, but were not sampled with replacement")
+
+    def _check_lists(self, lists: Mapping[int, SparseDistribution]) -> None:
+        if tuple(lists) != self.tree.inner:
+            raise ValueError(f"lists are needed for the parents {self.tree.inner}, got {tuple(lists)}")
+        if lists:
+            check_lists(list(lists.values()))
+        for token, parent in zip(self.tree.tokens, self.tree.parents, strict=True):
+            if lists[parent].prob_of(token) == 0:
+                raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
+
+    @classmethod
+    def trusted(
+        cls,
+        round: int,
+        prefix_length: int,
+        prefix_hash: int,
+        tree: TokenTree,
+        evidence: ListEvidence,
+        extensions: tuple[Extension, ...],
+    ) -> Draft:
+        """Make a draft of what a decoder has checked already."""
+        draft, put = object.__new__(cls), object.__setattr__
+        put(draft, "round", round)
+        put(draft, "prefix_length", prefix_length)
+        put(draft, "prefix_hash", prefix_hash)
+        put(draft, "tree", tree)
+        put(draft, "evidence", evidence)
+        put(draft, "extensions", extensions)
+        return draft
+
+    @property
+    def lists(self) -> Mapping[int, SparseDistribution]:
+        """The distribution of each parent; none for evidence without lists."""
+        return self.evidence.lists if isinstance(self.evidence, ListEvidence) else {}
+
+    @property
+    def choice(self) -> int | None:
+        """Index of the proposal that the device took, if the round before ended in proposals (spec section 6.7)."""
+        return choice_of(self.extensions)
+
+    @property
+    def precision(self) -> Precision | None:
+        """Precision of the lists; None if there are none."""
+        return next((q.precision for q in self.lists.values()), None)

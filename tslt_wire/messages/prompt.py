@@ -1,0 +1,32 @@
+"""PROMPT: the tokens that both ends will continue.
+
+Spec section 7.4.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from tslt_wire.limits import MAX_VOCAB_SIZE
+from tslt_wire.messages.extensions import Extension, check_range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Tokens both sides will continue, device to edge (spec section 7.4); also how a device resynchronises."""
+
+    tokens: tuple[int, ...]
+    keep: int = 0
+    """Tokens of the prefix so far that stay; the prefix becomes ``prefix[:keep] + tokens``."""
+    transcript: bytes = bytes(8)
+    """First 8 bytes of SHA-256 over the HELLO and WELCOME frames: proof that both ends saw the same handshake."""
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(operator.index(t) for t in self.tokens))
+        if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
+            raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
+        check_range("keep", self.keep, 1 << 32)
+        if len(self.transcript) != 8:
+            raise ValueError(f"transcript must have 8 bytes, got {len(self.transcript)}")
