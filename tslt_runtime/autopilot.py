@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, DraftSettings, Round
+from tslt_runtime.device import Device, Round
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.evidence import kind_of_evidence
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.throughput import Context, Mode, Observation, Plan, Planner, default_modes
 
@@ -26,26 +28,21 @@ ON_THE_WIRE = {"full": "list"}
 
 def settings_for(mode: Mode, expansion: tuple[int, ...]) -> DraftSettings:
     """How to draft what a planner chose."""
+    name = ON_THE_WIRE.get(mode.evidence, mode.evidence)
+    if name == "match":
+        # Only the order counts, and no temperature changes it.
+        return DraftSettings(expansion=expansion, truncation=tw.TopK(max(expansion, default=1)), evidence=name)
     truncation: Truncation | None = None
-    precision = mode.precision
-    if mode.evidence == "match":
-        # Only the order counts: no temperature changes it, and coarse weights would make ties of it.
-        return DraftSettings(
-            expansion=expansion, truncation=tw.TopK(max(expansion, default=1)), precision="f32", evidence="match"
-        )
-    if mode.evidence in ("coupled", "scalar"):
-        # Whole distributions that are never sent: as fine as can be.
-        precision = "f32"
-    elif mode.min_prob:
-        truncation = tw.TopK(mode.k) & tw.MinProb(mode.min_prob)
-    elif mode.evidence != "full":
+    if kind_of_evidence(name).sends_lists and mode.evidence not in ON_THE_WIRE:
         truncation = tw.TopK(mode.k)
+        if mode.min_prob:
+            truncation = truncation & tw.MinProb(mode.min_prob)
     return DraftSettings(
         expansion=expansion,
         temperature=mode.draft_temperature,
         truncation=truncation,
-        precision=precision,
-        evidence=ON_THE_WIRE.get(mode.evidence, mode.evidence),
+        precision=mode.precision,
+        evidence=name,
     )
 
 
@@ -54,9 +51,7 @@ def planner_for(device: Device, **options: Any) -> Planner:
 
     ``options``: more of ``Planner``'s, first guesses say.
     """
-    welcome = device.session.welcome
-    if welcome is None:
-        raise ValueError("the device has not shaken hands yet: open() comes first")
+    welcome = device.welcome
     evidence = (*welcome.evidence, *(name for name, wire in ON_THE_WIRE.items() if wire in welcome.evidence))
     temperature = device.session.hello.sampling.temperature
     planner = Planner(

@@ -1,4 +1,4 @@
-"""The device's loop: draft, send, wait for the verdict, repeat.
+"""The device's driver: draft, send, wait for the verdict, repeat.
 
 Everything that can go wrong on the other side ends in an ``EdgeError`` whose message says what to do; the tokens that
 were received before are good and stay.
@@ -8,45 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from tslt_transports.link import Link, LinkClosed
+from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
-from tslt_runtime.engines.transformers.draft import DraftSession, Pick
-from tslt_runtime.round_end import CODED, Answered, evidence_of, settle
-from tslt_runtime.untrusted import printable
-from tslt_wire.lists.truncation import Truncation
-from tslt_wire.session.negotiation import OUR_EVIDENCE, context_of
+from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
+from tslt_runtime.engines.protocol import DraftText
+from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.timing import verify_seconds
+from tslt_runtime.worker import Worker
+from tslt_wire.session.negotiation import context_of
 
 
 class EdgeError(Exception):
     """The edge refused, vanished or stayed silent; the message says which and what to try."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DraftSettings:
-    """How the device drafts; free to choose, the output does not depend on it (only the speed does)."""
-
-    expansion: tuple[int, ...] = (1, 1, 1, 1)
-    """Children a node at each level; ``(1,) * L`` is a chain of L tokens."""
-    temperature: float = 1.0
-    """Temperature of the draft model; 0 drafts the most probable token."""
-    truncation: Truncation | None = field(default_factory=lambda: tw.TopK(32))
-    precision: str = "log2/2"
-    replacement: bool = True
-    """Whether siblings are sampled with replacement; evidence ``list`` alone."""
-    evidence: str = "list"
-    """What travels with the tokens, and so how they are chosen and checked: one of the specification's names."""
-
-    def __post_init__(self) -> None:
-        if self.evidence not in OUR_EVIDENCE:
-            raise ValueError(f"evidence must be one of {list(OUR_EVIDENCE)}, got {self.evidence!r}")
-        if self.evidence in CODED and any(count != 1 for count in self.expansion):
-            raise ValueError(f"evidence {self.evidence} is for chains, got the expansion {self.expansion}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +39,7 @@ class Round:
     token: int
     """The target's own token after them."""
     end: bool
+    """Whether the text ends with it."""
     drafted: int
     """Depth of the draft: the most tokens that could have been accepted."""
     tried: int
@@ -65,6 +47,7 @@ class Round:
     lists: int
     """Distributions in the draft."""
     nodes: int
+    """Nodes of the draft."""
     uplink_bytes: int
     """The device's frames, the draft and what may follow it, with what the transport adds to them."""
     downlink_bytes: int
@@ -94,13 +77,31 @@ class Exchange:
     """From the first byte out to the last one in, the edge's part included."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a draft came to."""
+
+    node: int
+    """Last accepted node."""
+    tokens: tuple[int, ...]
+    """What the text grew by."""
+    verdict: tw.Verdict | None
+    """None if the device took a proposal."""
+    trips: int
+    verify_s: float
+
+
 class Device:
-    """A device with one link to one edge."""
+    """A device with one link to one edge.
+
+    Not for two tasks at once.  A round that is cancelled goes on in the background, since half a round would bias the
+    text: the next ``round`` (or ``generate``) gives it first.
+    """
 
     def __init__(
         self,
         link: Link,
-        text: DraftSession,
+        text: DraftText,
         hello: tw.Hello,
         *,
         rng: np.random.Generator,
@@ -114,10 +115,15 @@ class Device:
         self._text = text
         self._rng = rng
         self._reply_timeout_s = reply_timeout_s
-        self.session = tw.DeviceSession(hello, tables)
+        self._worker = Worker("draft")
+        self._events: deque[tw.Event] = deque()
+        self._running: asyncio.Task[Round] | None = None
         self._tails = tw.TailScale()
+        self.session = tw.DeviceSession(hello, tables)
         self.handshake = Exchange(0, 0, 0.0)
         """HELLO and WELCOME, once they are there: what the link is like before the first round."""
+
+    # ------------------------------------------------------------------------------------------- from open to close
 
     async def open(self) -> tw.Welcome:
         """Shake hands; raises EdgeError if the edge does not fit."""
@@ -126,8 +132,65 @@ class Device:
         self.handshake = Exchange(self._link.bytes_sent, self._link.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
-        self._welcome = event.welcome
         return event.welcome
+
+    async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
+        """Set the text to be continued: ``prefix[:keep] + tokens``.
+
+        A round that was cancelled is brought to its end first; its tokens are kept as far as ``keep`` says.
+        """
+        if self._running is not None:
+            await self._finish_running()
+        self.session.send_prompt(tokens, keep=keep)
+        await self._flush()
+        # Both models read the prompt at the same time: the edge got it first.
+        await self._worker.run(self._text.set_prefix, self.session.prefix)
+
+    async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
+        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window.
+
+        Raises EdgeError if the edge has not agreed to the evidence, ValueError for a tree that it does not take.
+        """
+        self._check(settings)
+        left = max_tokens
+        while round_ := await self.round(left, settings):
+            left -= len(round_.tokens)
+            yield round_
+
+    async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
+        """One round of at most ``max_tokens`` tokens; None if there is nothing left to do.
+
+        A round that was cancelled before comes first, with all its tokens.  Errors: see ``generate``.
+        """
+        if self._running is None:
+            self._check(settings)
+            if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
+                return None
+            depth = min(len(settings.expansion), max_tokens - 1, self.room)
+            self._running = asyncio.create_task(self._round(settings, depth))
+        return await self._finish_running()
+
+    async def close(self) -> None:
+        """Say goodbye and close the link; a round that is under way is given up."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+        self.session.close()
+        with suppress(EdgeError):  # if it went first, there is nobody left to say goodbye to
+            await self._flush()
+        await self._link.close()
+        await self._worker.run(self._text.close)
+        self._worker.close()
+
+    # --------------------------------------------------------------------------------------------- what it knows
+
+    @property
+    def welcome(self) -> tw.Welcome:
+        """What the edge agreed to; LocalProtocolError before ``open``."""
+        if self.session.welcome is None:
+            raise tw.LocalProtocolError("the device has not shaken hands yet: open() comes first")
+        return self.session.welcome
 
     @property
     def prior(self) -> tw.Prior | None:
@@ -140,119 +203,103 @@ class Device:
         # A greedy target has one token to offer, and hardly ever one that a prior would guess.
         return self._tails.scale if self.prior and self.session.hello.sampling.temperature > 0 else 0.0
 
-    async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
-        """Set the text to be continued: ``prefix[:keep] + tokens``."""
-        self.session.send_prompt(tokens, keep=keep)
-        await self._flush()
-        # Both models read the prompt at the same time: the edge got it first.
-        await asyncio.to_thread(self._text.set_prefix, list(self.session.prefix))
-
-    async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
-        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window.
-
-        Raises EdgeError if the edge has not agreed to the evidence.
-        """
-        if settings.evidence not in self._welcome.evidence:
-            raise EdgeError(f"the edge at {self._link.peer} takes {list(self._welcome.evidence)}, not this evidence")
-        self._check_expansion(settings.expansion)
-        left = max_tokens
-        while round_ := await self.round(left, settings):
-            left -= len(round_.tokens)
-            yield round_
-
-    async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
-        """One round of at most ``max_tokens`` tokens; None if there is nothing left to do.  ``settings`` must fit."""
-        if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
-            return None
-        return await self._round(settings.expansion[: min(max_tokens - 1, self.room)], settings)
-
-    async def close(self) -> None:
-        """Say goodbye and close the link."""
-        self.session.close()
-        with suppress(EdgeError):  # if it went first, there is nobody left to say goodbye to
-            await self._flush()
-        await self._link.close()
-
-    def _check_expansion(self, expansion: tuple[int, ...]) -> None:
-        limit, width, nodes = self._welcome.limits.max_nodes, 1, 0
-        for k in expansion:
-            width *= k
-            nodes += width
-            if nodes > limit:
-                raise ValueError(f"the edge takes trees of {limit} nodes, {expansion} has more")
-
     @property
     def room(self) -> int:
         """Tokens that both models' contexts still hold, the target's own token not counted; below 0: none at all."""
-        return min(self._text.room, context_of(self._welcome) - len(self.session.prefix))
+        return min(self._text.room, context_of(self.welcome) - len(self.session.prefix))
 
-    async def _round(self, expansion: tuple[int, ...], settings: DraftSettings) -> Round:
+    # --------------------------------------------------------------------------------------------------- one round
+
+    def _check(self, settings: DraftSettings) -> None:
+        welcome = self.welcome
+        if settings.evidence not in welcome.evidence:
+            raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.evidence)}, not {settings.evidence!r}")
+        if settings.nodes > welcome.limits.max_nodes:
+            raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
+
+    async def _finish_running(self) -> Round:
+        running = self._running
+        if running is None:
+            raise RuntimeError("no round is under way")
+        try:
+            round_ = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            raise  # the caller's: the round goes on, and whoever calls next gets it
+        except BaseException:
+            self._running = None
+            raise
+        self._running = None
+        return round_
+
+    async def _round(self, settings: DraftSettings, depth: int) -> Round:
         started = self._clock()
-        has_lists = settings.evidence in ("list", "lazy")
-        tree, lists = await asyncio.to_thread(
-            self._text.draft,
-            expansion,
-            temperature=settings.temperature,
-            truncation=settings.truncation,
-            precision=tw.Precision.F32 if settings.evidence == "scalar" else settings.precision,  # it never travels
+        kind = kind_of_evidence(settings.evidence)
+        drawing = Drawing(
             rng=self._rng,
-            replacement=settings.replacement,
-            prior=self.prior if has_lists else None,
+            position=len(self.session.prefix),
+            prior=self.prior,
             tail_scale=self.tail_scale,
-            pick=self._pick(settings),
+            pick=kind.pick(self.session),
         )
+        drafted = await self._worker.run(draw_tree, self._text, settings.first(depth), drawing)
+        tree = drafted.tree
         sent, received = self._link.bytes_sent, self._link.bytes_received
-        draft = self.session.send_draft(tree, evidence_of(settings.evidence, tree, lists, settings.replacement))
-        drafted = self._clock()
-        done = await settle(self.session, lists, self._rng, self._answer)
+        draft = self.session.send_draft(tree, kind.make(tree, drafted.lists, settings.replacement))
+        queued = self._clock()
+        done = await self._settle()
         answered = self._clock()
         path = tree.path(done.node)
-        self._text.commit(path, done.tokens[-1])
-        if done.verdict is not None and has_lists:
-            self._tails.learn(draft, done.verdict, lists)
-        verify_s = min(done.verify_s, answered - drafted)
+        await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
+        if kind.sends_lists and done.verdict is not None:
+            self._tails.learn(draft, done.verdict, drafted.lists)
+        end = self.session.state is tw.State.ENDED
+        verify_s = min(done.verify_s, answered - queued)
         return Round(
             accepted=done.tokens[:-1],
             token=done.tokens[-1],
-            end=done.end,
-            drafted=len(expansion),
-            # A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
-            tried=len(path) + bool(tree.children(done.node) and not (done.verdict and done.end)),
+            end=end,
+            drafted=depth,
+            tried=len(path) + _rejected(drafted, done, end=end),
             lists=len(draft.lists),
             nodes=len(tree),
             uplink_bytes=self._link.bytes_sent - sent,
             downlink_bytes=self._link.bytes_received - received,
-            draft_s=drafted - started,
-            link_s=answered - drafted - verify_s,
+            draft_s=queued - started,
+            link_s=answered - queued - verify_s,
             verify_s=verify_s,
             trips=done.trips,
         )
 
-    async def _answer(self) -> Answered:
-        """Send what is queued, a draft or what follows it, and return its answer."""
-        event = await self._exchange()
-        if not isinstance(event, Answered):
-            raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
-        return event
+    async def _settle(self) -> _Outcome:
+        """Bring the round to its end: at once, or after proposals (``scalar``) or a list (``lazy``)."""
+        trips, seconds = 0, 0.0
+        while True:
+            event = await self._exchange()
+            trips += 1
+            if isinstance(event, tw.VerdictReceived):
+                verdict = event.verdict
+                seconds += verify_seconds(verdict.extensions)
+                return _Outcome(verdict.node, event.tokens, verdict, trips, seconds)
+            if isinstance(event, tw.ProposalsReceived):
+                seconds += verify_seconds(event.proposals.extensions)
+                token = self.session.choose(self._rng)
+                if token is not None:
+                    return _Outcome(event.proposals.node, (*event.tokens, token), None, trips, seconds)
+            elif isinstance(event, tw.ListAsked):
+                seconds += verify_seconds(event.extensions)
+                self.session.send_list()
+            else:
+                raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
 
-    def _pick(self, settings: DraftSettings) -> Pick | None:
-        """How children are chosen if they are not sampled from a list that is sent."""
-        if settings.evidence == "match":
-            # The edge samples on its own: the best bet is what it is most likely to draw.
-            return lambda q, count, position: q.likeliest(count)
-        if settings.evidence == "coupled" and self.session.coupling is not None:
-            return self.session.coupling.children
-        return None
+    # ----------------------------------------------------------------------------------------------------- the link
 
     async def _exchange(self) -> tw.Event:
         """Send what is queued and return the next event."""
         await self._flush()
         try:
             async with asyncio.timeout(self._reply_timeout_s):
-                while True:
-                    events = self.session.receive_data(await self._link.receive())
-                    for event in events:
-                        return self._no_failure(event)
+                while not self._events:
+                    self._events.extend(self.session.receive_data(await self._link.receive()))
         except TimeoutError:
             waited = f"did not answer within {self._reply_timeout_s:g} s"
             raise EdgeError(f"the edge at {self._link.peer} {waited}; the text so far is good") from None
@@ -261,12 +308,10 @@ class Device:
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             await self._flush()
             raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
-
-    def _no_failure(self, event: tw.Event) -> tw.Event:
+        event = self._events.popleft()
         if isinstance(event, tw.PeerFailed):
-            raise EdgeError(
-                f"the edge at {self._link.peer} refused: {printable(event.error.message) or event.error.name}"
-            )
+            said = printable(event.error.message) or event.error.name
+            raise EdgeError(f"the edge at {self._link.peer} refused: {said}")
         if isinstance(event, tw.PeerClosed):
             raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
         return event
@@ -277,3 +322,11 @@ class Device:
                 await self._link.send(frame)
         except LinkClosed as closed:
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
+
+
+def _rejected(drafted: Drafted, done: _Outcome, *, end: bool) -> bool:
+    """Whether a drafted token was rejected.
+
+    A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
+    """
+    return bool(drafted.tree.children(done.node)) and not (done.verdict is not None and end)

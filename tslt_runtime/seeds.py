@@ -1,4 +1,4 @@
-"""Random numbers of device and edge, and the secret that they share: all independent, whatever seeds are given.
+"""Random numbers of the device, and the edge's secrets: all independent, whatever seeds are given.
 
 Verification is lossless only if the edge's numbers do not depend on those that the draft was sampled with.  numpy pads
 short seeds with zeros, so ``default_rng(5)`` and ``default_rng([5, 0])`` are one stream; here the last word names the
@@ -11,11 +11,10 @@ import secrets
 
 import numpy as np
 
-from tslt_wire.coding.philox import KEY_BYTES
-
+SECRET_BYTES = 32
+"""Bytes of a session's secret: what HMAC-SHA256 takes whole."""
 _DEVICE = 0x64657669
 _EDGE = 0x65646765
-_SHARED = 0x73686172
 
 
 def device_rng(seed: int | None) -> np.random.Generator:
@@ -23,16 +22,12 @@ def device_rng(seed: int | None) -> np.random.Generator:
     return np.random.default_rng(None if seed is None else [seed, _DEVICE])
 
 
-def edge_rng(seed: int | None, number: int) -> np.random.Generator:
-    """The edge's generator for its ``number``-th device; ``None`` takes fresh entropy from the operating system."""
-    return np.random.default_rng(None if seed is None else [seed, number, _EDGE])
+def session_secret(seed: int | None, number: int) -> bytes:
+    """The secret of an edge's session with its ``number``-th device; ``None`` takes it from the operating system.
 
-
-def coupling_key(seed: int | None, number: int) -> bytes:
-    """The secret of evidence ``coupled`` that the edge tells its ``number``-th device.
-
-    Not from the edge's generator: the device would know some of its output, and might guess the rest.
+    All random numbers of that session follow from it (``tslt_wire.EdgeRandomness``), and the key of evidence
+    ``coupled``, which tells the device nothing of them.  A seed is for experiments: who knows it knows the secret.
     """
     if seed is None:
-        return secrets.token_bytes(KEY_BYTES)
-    return np.random.default_rng([seed, number, _SHARED]).bytes(KEY_BYTES)
+        return secrets.token_bytes(SECRET_BYTES)
+    return np.random.default_rng([seed, number, _EDGE]).bytes(SECRET_BYTES)

@@ -6,15 +6,23 @@ link and verify puts ``"timing": true`` into its HELLO, and pays about 6 bytes a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import tslt_wire as tw
 
 VERIFY_TIME = 2
 """Extension type: microseconds from the arrival of a frame to its answer, little-endian, as short as can be."""
+MOST_BYTES = 8
+"""Longest number of microseconds that is read: 64 bits are half a million years."""
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
+
+
+def wants_timing(hello: tw.Hello) -> bool:
+    """Whether a device asked to be told."""
+    return hello.extra.get("timing") is True
 
 
 def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
@@ -24,9 +32,9 @@ def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     return replace(answer, extensions=(tw.Extension(VERIFY_TIME, data),))
 
 
-def verify_seconds(answer: tw.Answer | tw.ListAsked) -> float:
-    """Seconds the edge took for this answer; 0.0 if it did not say, or said nonsense."""
-    for extension in answer.extensions:
-        if extension.type == VERIFY_TIME and 0 < len(extension.data) <= 8:
+def verify_seconds(extensions: Sequence[tw.Extension]) -> float:
+    """Seconds the edge took for an answer with these extensions; 0.0 if it did not say, or said nonsense."""
+    for extension in extensions:
+        if extension.type == VERIFY_TIME and 0 < len(extension.data) <= MOST_BYTES:
             return int.from_bytes(extension.data, "little") / 1e6
     return 0.0

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_rounds import DraftRounds
 from tiny_llama import tiny_llama
 
 import tslt_wire as tw
-from tslt_runtime.engines.transformers.draft import ContextFull, DraftModel, DraftSession
+from tslt_runtime.engines.protocol import ContextFull, Node
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_wire.lists.siblings import sample_children
 
 VOCAB = 128
 EXPANSIONS = [(1,) * 4, (2, 2, 2), (1,), (3,), (4, 1, 1), (1, 3), (3, 2, 1, 2)]
@@ -25,7 +28,7 @@ def model(attention: str = "sdpa", kv_heads: int = 4, *, context: int = 512) -> 
     return DraftModel(module, model_id="tiny")
 
 
-def draft(session: DraftSession, expansion: tuple[int, ...], rng: np.random.Generator, **options: Any) -> Round:
+def draft(session: DraftRounds, expansion: tuple[int, ...], rng: np.random.Generator, **options: Any) -> Round:
     settings: dict[str, Any] = {
         "temperature": 1.0,
         "truncation": tw.TopK(12),
@@ -66,7 +69,7 @@ def assert_same_list(got: tw.SparseDistribution, expected: tw.SparseDistribution
 def test_lists_equal_a_plain_pass_over_many_rounds(attention: str, kv_heads: int) -> None:
     rng = np.random.default_rng(1)
     shared = model(attention, kv_heads)
-    session = shared.session()
+    session = DraftRounds(shared)
     tokens = [1, 7, 7, 90]
     session.set_prefix(tokens)
     for round_ in range(40):
@@ -85,7 +88,7 @@ def test_lists_equal_a_plain_pass_over_many_rounds(attention: str, kv_heads: int
 
 def test_trees_are_breadth_first_and_children_come_from_their_parents_list() -> None:
     rng = np.random.default_rng(2)
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     tree, lists = draft(session, (3, 2, 2), rng)
     assert tree.parents == (-1, -1, -1, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8)
@@ -97,7 +100,7 @@ def test_trees_are_breadth_first_and_children_come_from_their_parents_list() -> 
 
 def test_short_lists_give_fewer_children_without_replacement() -> None:
     rng = np.random.default_rng(3)
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     tree, lists = draft(session, (4, 4), rng, truncation=tw.TopK(2), replacement=False)
     assert tree.parents == (-1, -1, 0, 0, 1, 1)
@@ -114,7 +117,7 @@ def test_short_lists_give_fewer_children_without_replacement() -> None:
 
 def test_children_are_drawn_from_exactly_the_list() -> None:
     rng = np.random.default_rng(4)
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     counts = np.zeros(VOCAB)
     tree, lists = draft(session, (4000,), rng, truncation=tw.TopK(6), temperature=2.0)
@@ -129,16 +132,16 @@ def test_children_are_drawn_from_exactly_the_list() -> None:
 @pytest.mark.parametrize("replacement", [True, False])
 def test_children_are_sent_as_they_were_sampled(replacement: bool) -> None:
     """In that order, equal ones included: sorted or thinned out they would have another distribution."""
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     tree, lists = draft(session, (9,), np.random.default_rng(4), truncation=tw.TopK(12), replacement=replacement)
-    expected = tw.sample_children(lists[-1], 9, np.random.default_rng(4), replacement=replacement)
+    expected = sample_children(lists[-1], 9, np.random.default_rng(4), replacement=replacement)
     assert list(tree.tokens) == expected != sorted(expected)
     assert (len(set(expected)) < 9) == replacement
 
 
 def test_drafting_twice_replaces_the_tree() -> None:
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     tree, lists = draft(session, (2, 2), np.random.default_rng(5))
     draft(session, (3, 1, 1), np.random.default_rng(6))
@@ -150,7 +153,7 @@ def test_drafting_twice_replaces_the_tree() -> None:
 
 def test_each_level_is_one_pass_and_leaves_are_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
-    session = model().session()
+    session = DraftRounds(model())
     session.set_prefix([1, 2, 3])
     passes = record(monkeypatch, "forward", len)
     tree, _ = draft(session, (2, 2, 2), rng)
@@ -168,7 +171,7 @@ def test_each_level_is_one_pass_and_leaves_are_never_run(monkeypatch: pytest.Mon
 def test_empty_expansion_and_bare_commits() -> None:
     rng = np.random.default_rng(8)
     shared = model()
-    session = shared.session()
+    session = DraftRounds(shared)
     session.set_prefix([1, 2, 3])
     tree, lists = session.draft((), rng=rng)
     assert len(tree) == 0
@@ -182,7 +185,7 @@ def test_empty_expansion_and_bare_commits() -> None:
 def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(9)
     shared = model()
-    session = shared.session()
+    session = DraftRounds(shared)
     reads = record(monkeypatch, "prefill", list)
     for tokens, new in (
         ([1, 2, 3, 4, 5], [1, 2, 3, 4]),
@@ -203,7 +206,7 @@ def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_interrupted_draft_leaves_the_session_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(10)
     shared = model()
-    session = shared.session()
+    session = DraftRounds(shared)
     session.set_prefix([1, 2, 3])
     tree, _ = draft(session, (2, 2), rng)
     session.commit(tree.path(5), 7)
@@ -224,7 +227,7 @@ def test_an_interrupted_draft_leaves_the_session_usable(monkeypatch: pytest.Monk
 
 def test_limits_and_misuse() -> None:
     rng = np.random.default_rng(11)
-    session = model(context=16).session()
+    session = DraftRounds(model(context=16))
     with pytest.raises(ValueError, match="no prefix"):
         draft(session, (1,), rng)
     session.set_prefix(list(range(13)))
@@ -239,5 +242,47 @@ def test_limits_and_misuse() -> None:
     with pytest.raises(ValueError, match="vocabulary"):
         session.commit((0,), VOCAB)
     session.commit(tree.path(4), 3)
-    assert session.prefix_length == 17
+    assert len(session.prefix) == 17
     assert session.room == -1
+
+
+def test_a_drafted_child_that_is_committed_keeps_its_subtree(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = model()
+    text = shared.open()
+    text.set_prefix([1, 2, 3])
+    text.expand(())
+    #        -1 -> 0 (9) -> 2 (7) -> 4 (5)
+    #                    -> 3 (8) -> 5 (6)
+    #           -> 1 (4)
+    text.expand([Node(-1, 9), Node(-1, 4)])
+    text.expand([Node(0, 7), Node(0, 8)])
+    text.expand([Node(2, 5), Node(3, 6)])
+    passes = record(monkeypatch, "forward", len)
+    text.commit((0,), 8)  # node 3 and what hangs off it stay: node 5 is node 0 now
+    assert text.prefix == (1, 2, 3, 9, 8)
+    (after_child,) = text.expand([Node(0, 11)])
+    (after_prefix,) = text.expand([Node(-1, 12)])
+    assert passes == [1, 1]
+    for logits, tokens in ((after_child, [1, 2, 3, 9, 8, 6, 11]), (after_prefix, [1, 2, 3, 9, 8, 12])):
+        assert_same_list(tw.sparsify(logits, truncation=tw.TopK(12), precision="f32"), expected_list(shared, tokens))
+    text.commit((0, 1), 3)
+    (row,) = text.expand(())
+    expected = expected_list(shared, [1, 2, 3, 9, 8, 6, 11, 3])
+    assert_same_list(tw.sparsify(row, truncation=tw.TopK(12), precision="f32"), expected)
+
+
+def test_nodes_that_hang_nowhere_are_refused() -> None:
+    text = model().open()
+    with pytest.raises(ValueError, match="set_prefix"):
+        text.expand(())
+    text.set_prefix([1, 2, 3])
+    with pytest.raises(ValueError, match="comes first"):
+        text.expand([Node(-1, 4)])
+    text.expand(())
+    with pytest.raises(ValueError, match="parent 0"):
+        text.expand([Node(0, 4)])
+    with pytest.raises(ValueError, match="vocabulary"):
+        text.expand([Node(-1, VOCAB)])
+    text.close()
+    with pytest.raises(ValueError, match="set_prefix"):
+        text.expand(())

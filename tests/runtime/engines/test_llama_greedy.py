@@ -8,24 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from engine_rounds import DraftRounds, TargetRounds
 from tiny_llama import soften, tiny_draft, tiny_llama
 from transformers import LlamaForCausalLM
 
 import tslt_wire as tw
-from tslt_runtime.engines.transformers.draft import DraftModel, DraftSession
-from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
+from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
 
 NEW_TOKENS = 64
 
 
 def greedy(
-    target: TargetSession, draft: DraftSession, prompt: list[int], expansion: Sequence[int], rng: np.random.Generator
+    target: TargetRounds, draft: DraftRounds, prompt: list[int], expansion: Sequence[int], rng: np.random.Generator
 ) -> tuple[list[int], int]:
     """Return ``NEW_TOKENS`` new tokens and the number of rounds they took."""
     target.set_prefix(prompt)
     draft.set_prefix(prompt)
     rounds = 0
-    while target.prefix_length < len(prompt) + NEW_TOKENS:
+    while len(target.prefix) < len(prompt) + NEW_TOKENS:
         tree, _ = draft.draft(
             expansion, temperature=0.7, truncation=tw.TopK(8), precision="log2/2", rng=rng, replacement=False
         )
@@ -70,8 +71,8 @@ def test_output_is_the_targets_own(attention: str, kv_heads: int, packed: bool, 
     rng = np.random.default_rng(1)
     module = target_module(attention, kv_heads)
     draft_module = tiny_draft(module)
-    target = TargetModel(module, model_id="target", packed=packed).session()
-    draft = DraftModel(draft_module, model_id="draft", packed=packed).session()
+    target = TargetRounds(TargetModel(module, model_id="target", packed=packed))
+    draft = DraftRounds(DraftModel(draft_module, model_id="draft", packed=packed))
     total = 0
     for prompt, wanted in generated(attention, kv_heads):
         tokens, rounds = greedy(target, draft, prompt, expansion, rng)

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_rounds import TargetRounds
 from numpy.typing import NDArray
 from tiny_llama import tiny_llama
 from transformers import LlamaForCausalLM
 
 import tslt_wire as tw
-from tslt_runtime.engines.transformers import model as llama_model
-from tslt_runtime.engines.transformers.target import ContextFull, ModelError, TargetModel, TargetSession
+from tslt_runtime.engines.protocol import ContextFull, EngineError, Work
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.verifiers import local
 
 VOCAB = 128
 TOLERANCE = 1e-4  # logits are around 5
@@ -25,8 +27,8 @@ def module(attention: str = "sdpa", kv_heads: int = 4, **options: Any) -> LlamaF
     return tiny_llama(vocab_size=VOCAB, kv_heads=kv_heads, attention=attention, **options)
 
 
-def session(attention: str = "sdpa", kv_heads: int = 4, *, packed: bool = False) -> TargetSession:
-    return TargetModel(module(attention, kv_heads), model_id="tiny", packed=packed).session()
+def session(attention: str = "sdpa", kv_heads: int = 4, *, packed: bool = False) -> TargetRounds:
+    return TargetRounds(TargetModel(module(attention, kv_heads), model_id="tiny", packed=packed))
 
 
 def reference(model: LlamaForCausalLM, tokens: list[int]) -> NDArray[np.float32]:
@@ -88,7 +90,7 @@ def assert_close(got: NDArray[np.float32], expected: NDArray[np.float32]) -> Non
 def test_tree_logits_equal_one_token_at_a_time(attention: str, kv_heads: int) -> None:
     rng = np.random.default_rng(1)
     model = module(attention, kv_heads)
-    target = TargetModel(model, model_id="tiny").session()
+    target = TargetRounds(TargetModel(model, model_id="tiny"))
     for tree in trees(rng):
         prefix = rng.integers(0, VOCAB, int(rng.integers(1, 20))).tolist()
         target.set_prefix(prefix)
@@ -106,13 +108,13 @@ def test_tree_logits_equal_one_token_at_a_time(attention: str, kv_heads: int) ->
 def test_commits_leave_what_a_fresh_session_would_compute(attention: str, kv_heads: int, packed: bool) -> None:
     rng = np.random.default_rng(2)
     shared = TargetModel(module(attention, kv_heads), model_id="tiny", packed=packed)
-    target, fresh = shared.session(), shared.session()
+    target, fresh = TargetRounds(shared), TargetRounds(shared)
     tokens = [1, 7, 7, 90]
     target.set_prefix(tokens)
     for _ in range(30):
         tree = random_tree(rng, int(rng.integers(0, 12)))
         logits = target.score(tree)
-        fresh = shared.session()
+        fresh = TargetRounds(shared)
         fresh.set_prefix(tokens)
         expected = fresh.score(tree)
         assert float(np.abs(logits - expected).max()) < TOLERANCE
@@ -121,14 +123,14 @@ def test_commits_leave_what_a_fresh_session_would_compute(attention: str, kv_hea
         target.commit(path, token)
         tokens += [*(tree.tokens[node] for node in path), token]
         assert target.prefix == tuple(tokens)
-    assert target.prefix_length == len(tokens)
+    assert len(target.prefix) == len(tokens)
 
 
 def test_committing_computes_nothing_and_scoring_never_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     target = session()
     target.set_prefix(rng.integers(0, VOCAB, 50).tolist())
-    passes = record(monkeypatch, "forward", len)
+    passes = record(monkeypatch, "forward_tensor", len)
     monkeypatch.setattr(TargetModel, "prefill", lambda *a, **k: pytest.fail("the prefix was read again"))
     for _ in range(10):
         tree = expanded(rng, (2, 2))
@@ -149,7 +151,7 @@ def test_scoring_twice_replaces_the_tree() -> None:
 
 def test_plain_decoding_by_empty_trees_and_by_bare_commits() -> None:
     model = module()
-    target = TargetModel(model, model_id="tiny").session()
+    target = TargetRounds(TargetModel(model, model_id="tiny"))
     tokens = [1, 2, 3]
     target.set_prefix(tokens)
     for _ in range(5):
@@ -170,7 +172,7 @@ def test_plain_decoding_by_empty_trees_and_by_bare_commits() -> None:
 
 def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     model = module()
-    target = TargetModel(model, model_id="tiny").session()
+    target = TargetRounds(TargetModel(model, model_id="tiny"))
     reads = record(monkeypatch, "prefill", list)
     tree = tw.TokenTree([4, 5], [-1, 0])
 
@@ -186,7 +188,7 @@ def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> N
     check([1, 2, 3, 4, 5], [])  # identical
     check([1, 2, 3], [])  # shorter
     check([1, 2, 9, 9], [9])  # shares two
-    check([1, 2, 9, 9, 8, 7], [9, 8])  # longer: the row of the root is not kept, its logits are not either
+    check([1, 2, 9, 9, 8, 7], [8])  # longer: the row of the root is kept
     check([6], [])
     check([3, 1, 2], [3, 1])
     target.commit((0,), 11)
@@ -194,11 +196,11 @@ def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_long_prompts_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_model, "PREFILL_CHUNK", 16)
+    monkeypatch.setattr(local, "CHUNK", 16)
     rng = np.random.default_rng(5)
     for attention in ("sdpa", "eager"):
         model = module(attention)
-        target = TargetModel(model, model_id="tiny").session()
+        target = TargetRounds(TargetModel(model, model_id="tiny"))
         prompt = rng.integers(0, VOCAB, 77).tolist()
         target.set_prefix(prompt)
         assert_close(target.score(tw.TokenTree([3], [-1]))[1], reference(model, [*prompt, 3]))
@@ -208,9 +210,9 @@ def test_long_prompts_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_interrupted_pass_leaves_the_session_usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_model, "PREFILL_CHUNK", 8)
+    monkeypatch.setattr(local, "CHUNK", 8)
     model = module()
-    target = TargetModel(model, model_id="tiny").session()
+    target = TargetRounds(TargetModel(model, model_id="tiny"))
     tokens = list(range(1, 31))
     tree = tw.TokenTree([4, 5, 6], [-1, 0, -1])
     last = model.model.layers[-1]
@@ -237,21 +239,20 @@ def test_an_interrupted_pass_leaves_the_session_usable(monkeypatch: pytest.Monke
 
 
 def test_context_limit() -> None:
-    target = TargetModel(module(context=16), model_id="tiny").session()
+    target = TargetRounds(TargetModel(module(context=16), model_id="tiny"))
     with pytest.raises(ContextFull, match=r"17.*16") as caught:
         target.set_prefix(list(range(17)))
     assert (caught.value.needed, caught.value.limit) == (17, 16)
     target.set_prefix(list(range(13)))
-    assert target.room == 3
     wide = tw.TokenTree([1] * 9, [-1] * 9)
     assert target.score(wide).shape == (10, VOCAB)  # rows are not positions
     target.score(tw.TokenTree.chain([1, 2, 3]))
     with pytest.raises(ContextFull):
         target.score(tw.TokenTree.chain([1, 2, 3, 4]))
-    target.commit((0, 1, 2), 5)
-    assert target.room == -1
     with pytest.raises(ContextFull):
-        target.score(tw.TokenTree([], []))
+        target.commit((0, 1, 2), 5)  # nothing can follow it
+    target.commit((0, 1), 5)
+    assert target.score(tw.TokenTree([], [])).shape == (1, VOCAB)
 
 
 def test_misuse_is_refused_and_changes_nothing() -> None:
@@ -261,25 +262,35 @@ def test_misuse_is_refused_and_changes_nothing() -> None:
         target.score(tree)
     with pytest.raises(ValueError, match="at least one"):
         target.set_prefix([])
-    with pytest.raises(ValueError, match="vocabulary"):
-        target.set_prefix([1, VOCAB])
-    target.set_prefix([1, 2])
-    with pytest.raises(ValueError, match="path"):
-        target.commit((0,), 1)  # nothing scored
-    first = target.score(tree)
-    for path in [(1,), (0, 2), (2, 1), (3,), (-1,), (0, 0)]:
-        with pytest.raises(ValueError, match="path"):
-            target.commit(path, 1)
     for token in (-1, VOCAB):
         with pytest.raises(ValueError, match="vocabulary"):
-            target.commit((0,), token)
+            target.set_prefix([1, token])
+    target.set_prefix([1, 2])
+    first = target.score(tree)
     with pytest.raises(ValueError, match="vocabulary"):
         target.score(tw.TokenTree([VOCAB], [-1]))
-    assert target.prefix == (1, 2)
     target.commit((0, 1), 9)
-    assert list(target.prefix) == [1, 2, 4, 5, 9]
+    assert target.prefix == (1, 2, 4, 5, 9)
     target.set_prefix([1, 2])
     assert float(np.abs(target.score(tree) - first).max()) < TOLERANCE
+
+
+def test_the_cache_takes_no_path_that_is_none() -> None:
+    engine = TargetModel(module(), model_id="tiny")
+    text = engine.open()
+    with pytest.raises(ValueError, match="path"):
+        text.commit((0,))  # nothing scored
+    with pytest.raises(ValueError, match="a token"):
+        engine.score([Work(text, (), tw.TokenTree([], []))])
+    engine.score([Work(text, (1, 2), tw.TokenTree([4, 5, 6], [-1, 0, -1]))])
+    for path in [(1,), (0, 2), (2, 1), (3,), (-1,), (0, 0)]:
+        with pytest.raises(ValueError, match="path"):
+            text.commit(path)
+    text.commit((0, 1))
+    assert text.length == 4
+    assert text.cache_bytes > 0
+    text.close()
+    assert (text.length, text.cache_bytes) == (0, 0)
 
 
 def test_sessions_share_a_model_between_threads() -> None:
@@ -289,7 +300,7 @@ def test_sessions_share_a_model_between_threads() -> None:
     results: dict[int, list[NDArray[np.float32]]] = {}
 
     def run(index: int) -> list[NDArray[np.float32]]:
-        mine = shared.session()
+        mine = TargetRounds(shared)
         mine.set_prefix(prompts[index])
         rounds = []
         for _ in range(8):
@@ -317,11 +328,11 @@ def test_load_from_a_directory(tmp_path: object) -> None:
             model = TargetModel.load(folder, packed=packed, attention=attention, local_files_only=True)
             assert (model.vocab_size, model.model_id, model.eos_token_ids) == (VOCAB, "my-tiny", (2, 5))
             assert model.context_limit == 512
-            target = model.session()
+            target = TargetRounds(model)
             target.set_prefix(tokens)
             assert_close(target.score(tree)[1], reference(original, [1, 2, 3, 4]))
     half = TargetModel.load(folder, dtype="bfloat16", model_id="other", local_files_only=True)
-    target = half.session()
+    target = TargetRounds(half)
     target.set_prefix(tokens)
     assert half.model_id == "other"
     assert target.score(tree).dtype == np.float32
@@ -344,5 +355,5 @@ def test_models_that_would_be_served_wrongly_are_refused() -> None:
     flash = module()
     flash.config._attn_implementation = "flex_attention"
     for broken, match in ((sliding, "sliding_attention"), (rope, "dynamic"), (flash, "flex_attention")):
-        with pytest.raises(ModelError, match=match):
+        with pytest.raises(EngineError, match=match):
             TargetModel(broken, model_id="tiny")

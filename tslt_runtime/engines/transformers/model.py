@@ -1,4 +1,4 @@
-"""What target and draft share: a loaded Llama, and a session that keeps the key/value cache of one growing text.
+"""What target and draft share: a loaded model, and passes over it that grow a cache.
 
 Any causal model of ``transformers`` whose layers all attend fully and whose rotary frequencies are fixed will do.
 """
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from tslt_runtime.engines.protocol import ContextFull, EngineError, EngineFacts
 from tslt_runtime.engines.transformers.kv_cache import TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
 from tslt_runtime.engines.transformers.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
@@ -27,32 +28,18 @@ PREFILL_CHUNK = 512
 """Tokens per pass while a long prompt is read: bounds the scores of eager attention (chunk x past per head)."""
 
 
-class ModelError(Exception):
-    """A model cannot do what was asked of it; the message says why."""
+class CausalModel:
+    """One set of weights, shared by any number of texts.
 
-
-class ContextFull(ModelError):
-    """The prefix and the tree need more positions than the model has; shorten the draft or end the text."""
-
-    def __init__(self, *, needed: int, limit: int) -> None:
-        """Record how many positions were ``needed`` and the model's ``limit``."""
-        super().__init__(f"{needed} positions needed, but max_position_embeddings of the model is {limit}")
-        self.needed = needed
-        self.limit = limit
-
-
-class LlamaModel:
-    """One set of weights, shared by any number of sessions.
-
-    Passes of different sessions may be asked for from different threads: a lock lets one run at a time, because two at
-    once would fight over the same cores (or the same GPU stream) and finish no sooner.  A long prompt releases it
-    between chunks.  A single *session* must not be used by two threads at once.
+    Passes of different texts may be asked for from different threads: a lock lets one run at a time, because two at
+    once would fight over the same cores (or the same GPU stream) and finish no sooner.  A single text must not be used
+    by two threads at once.
     """
 
     def __init__(self, module: PreTrainedModel, *, model_id: str, packed: bool = False) -> None:
         """Wrap a loaded model; ``packed`` replaces its linear layers in place (CPU only, see ``packed``).
 
-        Raises ModelError for an architecture whose cache or positions this code does not handle.
+        Raises EngineError for an architecture whose cache or positions this code does not handle.
         """
         config = module.config
         _require_supported(module)
@@ -88,7 +75,7 @@ class LlamaModel:
         (eager is up to a seventh faster on a CPU once the past exceeds some hundred tokens).  ``model_id`` names the
         model in the handshake: by default the hub id, or the directory's last component.
 
-        Raises ValueError for an unknown dtype or attention, ModelError for an unsupported architecture, and whatever
+        Raises ValueError for an unknown dtype or attention, EngineError for an unsupported architecture, and whatever
         ``transformers`` raises for files that are missing or broken.
         """
         if dtype not in DTYPES:
@@ -109,6 +96,17 @@ class LlamaModel:
         return cls(module.to(device), model_id=name, packed=packed)
 
     @property
+    def facts(self) -> EngineFacts:
+        """See ``engines.protocol``."""
+        return EngineFacts(
+            model=self.model_id,
+            vocab_size=self.vocab_size,
+            context=self.context_limit,
+            eos_tokens=self.eos_token_ids,
+            dtype=str(self._module.dtype).removeprefix("torch."),
+        )
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self._module.device
@@ -126,7 +124,12 @@ class LlamaModel:
             )
 
     def forward(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> NDArray[np.float32]:
-        """Append a row per token to ``cache`` and return the last ``keep`` rows of logits, float32 (keep, V)."""
+        """Append a row a token to ``cache`` and return the last ``keep`` rows of logits, float32 (keep, V)."""
+        logits: NDArray[np.float32] = self.forward_tensor(tokens, rows, cache, keep=keep).float().cpu().numpy()
+        return logits
+
+    def forward_tensor(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> torch.Tensor:
+        """``forward``, but the logits stay where they are and in the model's dtype."""
         with self._lock, torch.inference_mode():
             columns = rows.visible.shape[1]
             mask = None
@@ -147,7 +150,7 @@ class LlamaModel:
                 use_cache=True,
                 logits_to_keep=keep,
             )
-            logits: NDArray[np.float32] = output.logits[0].float().cpu().numpy()
+            logits: torch.Tensor = output.logits[0]
         return logits
 
     def require_tokens(self, tokens: Sequence[int]) -> None:
@@ -163,95 +166,6 @@ class LlamaModel:
 
     def _tensor(self, tokens: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(tokens)], dtype=torch.int64, device=self.device)
-
-
-class TextSession:
-    """The tokens both ends agree on, and the cache rows of a first part of them.
-
-    Between two calls the first ``_settled`` rows of the cache are those of ``prefix[:_settled]``; rows behind them
-    belong to the tree of the round that is under way.  At least the last token of the prefix is never settled: it is
-    the root row of the next pass.
-    """
-
-    def __init__(self, model: LlamaModel) -> None:
-        """Start with no text; :meth:`set_prefix` comes first."""
-        self._model = model
-        self._cache = model.new_cache()
-        self._prefix: list[int] = []
-        self._settled = 0
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """The tokens agreed on so far."""
-        return tuple(self._prefix)
-
-    @property
-    def prefix_length(self) -> int:
-        """Number of tokens agreed on so far."""
-        return len(self._prefix)
-
-    @property
-    def room(self) -> int:
-        """Deepest tree that still fits behind the prefix; negative once the prefix itself does not."""
-        return self._model.context_limit - len(self._prefix)
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes the session's keys and values take."""
-        return self._cache.nbytes
-
-    def set_prefix(self, tokens: Sequence[int]) -> None:
-        """Continue from ``tokens`` (at least one), reading only what differs from the text read so far.
-
-        Ends the round under way.  Raises ValueError for no tokens or foreign ids, and ContextFull; the session is
-        then as it was before.
-        """
-        fresh = [int(token) for token in tokens]
-        if not fresh:
-            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
-        self._model.require_tokens(fresh)
-        self._model.require_room(len(fresh))
-        self._end_round()
-        shared = 0
-        for old, new in zip(self._prefix[: self._settled], fresh[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
-        self._rewind(shared)
-        self._prefix = fresh
-        self._settle()
-
-    def _begin_round(self) -> list[int]:
-        """Drop the tree under way and return the unsettled end of the prefix: the first tokens of the next pass.
-
-        There is at least one, the root, and at most ``PREFILL_CHUNK``.  Raises ValueError if there is no prefix at all.
-        """
-        if not self._prefix:
-            raise ValueError("no prefix yet: call set_prefix first")
-        self._end_round()
-        # Also after a pass that was interrupted: layers that ran before hold rows that the others lack.
-        self._rewind(self._settled)
-        # This far behind: commits without a pass in between, or a set_prefix that was interrupted.
-        if len(self._prefix) - self._settled > PREFILL_CHUNK:
-            self._settle()
-        return self._prefix[self._settled :]
-
-    def _end_round(self) -> None:
-        """Forget the tree under way; its rows go with the next :meth:`_rewind`."""
-        raise NotImplementedError
-
-    def _rewind(self, length: int) -> None:
-        """Keep ``length`` settled rows and drop everything behind them."""
-        self._settled = length
-        self._cache.truncate(length)
-
-    def _settle(self) -> None:
-        """Read the prefix up to its last token, chunk by chunk; an interruption keeps the chunks read by then."""
-        end = len(self._prefix) - 1
-        while self._settled < end:
-            chunk = self._prefix[self._settled : min(self._settled + PREFILL_CHUNK, end)]
-            self._model.prefill(chunk, self._cache)
-            self._settled += len(chunk)
 
 
 def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
@@ -273,19 +187,19 @@ def _eos_token_ids(module: PreTrainedModel) -> tuple[int, ...]:
 
 
 def _require_supported(module: PreTrainedModel) -> None:
-    """Raise ModelError for models that this cache, these masks or these positions would serve wrongly."""
+    """Raise EngineError for models that this cache, these masks or these positions would serve wrongly."""
     config = module.config
     implementation = getattr(config, "_attn_implementation", None)
     if implementation not in SUPPORTED_ATTENTION:
-        raise ModelError(f"attention {implementation!r} takes no tree mask; load with one of {SUPPORTED_ATTENTION}")
+        raise EngineError(f"attention {implementation!r} takes no tree mask; load with one of {SUPPORTED_ATTENTION}")
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     if kinds or getattr(config, "sliding_window", None):
-        raise ModelError(f"only full attention is supported, not {sorted(kinds) or 'a sliding window'}")
+        raise EngineError(f"only full attention is supported, not {sorted(kinds) or 'a sliding window'}")
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type", "default") in ("dynamic", "longrope"):
         # Their frequencies follow the length of the text, so that cached keys depend on what was read since.
-        raise ModelError(f"rotary type {rope['rope_type']!r} changes with the text's length and cannot be rolled back")
+        raise EngineError(f"rotary type {rope['rope_type']!r} changes with the text's length and cannot be rolled back")
     head = module.get_output_embeddings()
     width = getattr(head, "out_features", None)
     if width != config.vocab_size:
-        raise ModelError(f"the model has {width} logits, its configuration says {config.vocab_size}")
+        raise EngineError(f"the model has {width} logits, its configuration says {config.vocab_size}")

@@ -1,7 +1,7 @@
-"""The edge's model: scores a whole token tree in one pass and keeps the cache of the path that was accepted.
+"""A target model of ``transformers``: scores a whole token tree in one pass and keeps the cache of the accepted path.
 
-The cache holds every token of the prefix but the last; that one is the root row of the pass, so that the first row of
-logits comes with the others (SpecInfer, Miao et al. 2024).
+The last token before the tree is a row of the same pass, so that the row of logits after it comes with the others
+(SpecInfer, Miao et al. 2024).
 """
 
 from __future__ import annotations
@@ -9,68 +9,98 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-import tslt_wire as tw
-from tslt_runtime.engines.transformers.model import ContextFull, LlamaModel, ModelError, TextSession, require_path
+from tslt_runtime.engines.protocol import Work
+from tslt_runtime.engines.transformers.model import CausalModel, require_path
 from tslt_runtime.engines.transformers.tree_attention import tree_rows
 
-__all__ = ["ContextFull", "ModelError", "TargetModel", "TargetSession"]
+
+class TargetModel(CausalModel):
+    """A target's weights, shared by all texts of an edge (see ``engines.protocol.TargetEngine``)."""
+
+    def open(self) -> CachedText:
+        """See ``TargetEngine.open``."""
+        return CachedText(self)
+
+    def score(self, work: Sequence[Work]) -> list[TensorRows | None]:
+        """See ``TargetEngine.score``; one forward pass a text."""
+        return [item.text.score(item) for item in work]
 
 
-class TargetModel(LlamaModel):
-    """The target's weights, shared by all sessions of an edge; one pass runs at a time (see ``LlamaModel``)."""
+class TensorRows:
+    """Rows of logits where the model left them; one is copied when it is looked at."""
 
-    def session(self) -> TargetSession:
-        """Return a new session with no text."""
-        return TargetSession(self)
+    def __init__(self, logits: torch.Tensor) -> None:
+        """``logits``: (rows, V), on any device."""
+        self._logits = logits
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._logits)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """Row ``index``, float32 (V,)."""
+        row: NDArray[np.float32] = self._logits[index].float().cpu().numpy()
+        return row
 
 
-class TargetSession(TextSession):
-    """One device's text at the edge.  A round is ``score`` and then ``commit``; ``set_prefix`` starts or
-    resynchronises.
-
-    Holds the cache of one text (``cache_bytes``), freed with the object.  Not for two threads at once.
-    """
+class CachedText:
+    """The cache of one text (see ``engines.protocol.TargetText``): rows of its tokens, then of the tree scored last."""
 
     def __init__(self, model: TargetModel) -> None:
-        """Start with no text."""
-        super().__init__(model)
-        self._tree: tw.TokenTree | None = None
+        """Start with no tokens."""
+        self._model = model
+        self._cache = model.new_cache()
+        self._length = 0
+        self._parents: tuple[int, ...] = ()
 
-    def score(self, tree: tw.TokenTree) -> NDArray[np.float32]:
-        """Return the raw logits after the prefix (row 0) and after every node i (row 1 + i), float32 (1 + nodes, V).
+    @property
+    def length(self) -> int:
+        """See ``TargetText.length``."""
+        return self._length
 
-        One forward pass; the prefix is not computed again.  An empty tree is a plain decoding step.  Scoring again
-        without a commit replaces the tree.  Raises ContextFull if the deepest node needs a position the model does
-        not have, ValueError for foreign token ids or before ``set_prefix``; the session is then unchanged.
-        """
-        self._model.require_tokens(tree.tokens)
-        self._model.require_room(len(self._prefix) + max(tree.depths, default=0))
-        pending = self._begin_round()
-        rows = tree_rows(tree.parents, past=self._settled, chain=len(pending))
-        logits = self._model.forward([*pending, *tree.tokens], rows, self._cache, keep=1 + len(tree))
-        self._settled += len(pending) - 1
-        self._tree = tree
-        return logits
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that keys and values take."""
+        return self._cache.nbytes
 
-    def commit(self, path: Sequence[int], token: int) -> None:
-        """Append the accepted tokens: those of ``path``, nodes of the scored tree top down, and ``token``.
+    def truncate(self, length: int) -> None:
+        """See ``TargetText.truncate``; also repairs a cache whose pass was interrupted."""
+        self._cache.truncate(length)
+        self._length, self._parents = length, ()
 
-        Keeps the cache rows of the path and drops those of every other branch: nothing is computed.  Without a scored
-        tree only the empty path will do.  Raises ValueError for anything that is no path from the root, or a foreign
-        token; the session is then unchanged.
-        """
-        tree = self._tree
-        require_path(path, () if tree is None else tree.parents)
-        self._model.require_tokens([token])
-        if tree is not None:
-            # Row 0 behind the settled ones is the root, row 1 + i is node i.
-            self._cache.gather(self._settled, [0, *(1 + node for node in path)])
-            self._settled += 1 + len(path)
-            self._prefix.extend(tree.tokens[node] for node in path)
-        self._prefix.append(int(token))
-        self._end_round()
+    def score(self, work: Work) -> TensorRows | None:
+        """Append tokens and score a tree; see ``TargetEngine.score``."""
+        tree = work.tree
+        parents = () if tree is None else tree.parents
+        nodes = () if tree is None else tree.tokens
+        depth = 0 if tree is None else max(tree.depths, default=0)
+        self._model.require_tokens(work.tokens)
+        self._model.require_tokens(nodes)
+        self._model.require_room(self._length + len(work.tokens) + depth)
+        if tree is not None and not work.tokens:
+            raise ValueError("a tree hangs off a token that is appended with it, got none")
+        self.truncate(self._length)
+        if tree is None:
+            self._model.prefill(work.tokens, self._cache)
+            self._length += len(work.tokens)
+            return None
+        rows = tree_rows(parents, past=self._length, chain=len(work.tokens))
+        logits = self._model.forward_tensor([*work.tokens, *nodes], rows, self._cache, keep=1 + len(nodes))
+        self._length += len(work.tokens)
+        self._parents = parents
+        return TensorRows(logits)
 
-    def _end_round(self) -> None:
-        self._tree = None
+    def commit(self, path: Sequence[int]) -> None:
+        """See ``TargetText.commit``: nothing is computed."""
+        require_path(path, self._parents)
+        self._cache.gather(self._length, path)
+        self._length += len(path)
+        self._parents = ()
+
+    def close(self) -> None:
+        """See ``TargetText.close``."""
+        self._cache = self._model.new_cache()
+        self._length, self._parents = 0, ()

@@ -1,0 +1,148 @@
+"""One device at an edge, without its link: a frame in, frames out.
+
+For gateways that carry frames themselves; ``tslt_runtime.edge`` joins it to links.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tslt_transports.untrusted import printable
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import ContextFull
+from tslt_runtime.timing import wants_timing, with_verify_time
+from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
+
+log = logging.getLogger("tslt.edge")
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRound:
+    """What one round cost an edge, for logs and meters."""
+
+    peer: str
+    """The device's address, as its link says it."""
+    nodes: int
+    """Nodes of the draft."""
+    tokens: int
+    """Tokens the prefix grew by, a proposal that the device has yet to take included."""
+    seconds: float
+    """From the arrival of the frame that was answered to its answer."""
+
+
+class EdgeDriver:
+    """Serves one device: its session, its text at the verifier.
+
+    Usage: ``for frame in await driver.step(received): send(frame)`` until ``driver.over``; then ``close``.  One step at
+    a time.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        settings: tw.EdgeSettings,
+        *,
+        secret: bytes,
+        peer: str = "device",
+        on_round: Callable[[EdgeRound], None] = lambda _: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``secret``: the session's, at least 16 bytes that no device knows: two drivers that share it give the same
+        answers.  ``peer``: its name in logs.  ``clock``: seconds, for what the device and ``on_round`` are told.
+        """
+        self._verifier = verifier
+        self._session = tw.EdgeSession(settings, secret=secret)
+        self._text = verifier.open()
+        self._peer = peer
+        self._on_round = on_round
+        self._clock = clock
+        self._timing = False
+
+    @property
+    def session(self) -> tw.EdgeSession:
+        """The protocol's side of it; read it, do not change it."""
+        return self._session
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the device has said HELLO."""
+        return self._session.state is not tw.State.START
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended: nothing that comes now is answered."""
+        return self._session.state in (tw.State.CLOSED, tw.State.FAILED)
+
+    async def step(self, frame: bytes) -> list[bytes]:
+        """Take one frame and return those to send, in order.
+
+        What a device does wrong ends its session: the ERROR frame is among those returned.  What goes wrong here (a
+        model that breaks) is logged, the device is told INTERNAL, and nobody else is hurt.
+        """
+        started = self._clock()
+        try:
+            # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
+            for event in await asyncio.to_thread(self._session.receive_data, frame):
+                await self._handle(event, started)
+        except (tw.DecodeError, tw.RemoteProtocolError) as error:
+            log.warning("%s: refused: %s", self._peer, printable(str(error)))
+        except ContextFull as error:
+            self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("%s: the edge failed", self._peer)
+            self._session.fail(tw.ErrorCode.INTERNAL, "the edge failed; its log says why")
+        return self._queued()
+
+    def fail(self, code: tw.ErrorCode, message: str) -> list[bytes]:
+        """End the session and return the frames that tell the device why."""
+        self._session.fail(code, message)
+        return self._queued()
+
+    def close(self) -> None:
+        """Free the text."""
+        self._verifier.release(self._text)
+
+    def _queued(self) -> list[bytes]:
+        frames = []
+        while frame := self._session.data_to_send():
+            frames.append(frame)
+        return frames
+
+    async def _handle(self, event: tw.Event, started: float) -> None:
+        match event:
+            case tw.SessionOpened(hello):
+                self._timing = wants_timing(hello)
+                log.info("%s: %s, %s", self._peer, printable(hello.model) or "unnamed draft model", hello.sampling)
+            case tw.PromptReceived():
+                await self._verifier.read(self._text, self._session.prefix)
+            case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
+                await self._answer(event, started)
+            case tw.PeerFailed(error):
+                log.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
+            case _:
+                pass
+
+    async def _answer(self, asked: Asked, started: float) -> None:
+        session = self._session
+        request = Request(
+            prefix=session.prefix,
+            sampling=session.sampling,
+            asked=asked,
+            generator=session.generator(asked),
+            coupling=session.coupling,
+        )
+        reply = await self._verifier.answer(self._text, request)
+        seconds = self._clock() - started
+        answer = with_verify_time(reply.answer, seconds) if self._timing else reply.answer
+        sent = session.send_answer(answer, row=reply.row)
+        if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
+            return  # the round goes on, or was counted
+        draft = asked.draft
+        self._on_round(EdgeRound(self._peer, len(draft.tree), len(draft.tree.path(sent.node)) + 1, seconds))

@@ -1,0 +1,177 @@
+"""What an engine is: something that runs a model in this process, on tokens and token trees, and gives raw logits.
+
+An engine knows nothing of sampling, evidence, sessions or scheduling: those are the runtime's, so that an engine is
+about a hundred lines.  It is synchronous and always called from one thread at a time, the runtime's worker.  Nodes of
+a token tree are numbered from 0 in the order in which they were appended; -1 is the prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import tslt_wire as tw
+
+
+class EngineError(Exception):
+    """A model cannot do what was asked of it; the message says why."""
+
+
+class ContextFull(EngineError):
+    """A text needs more positions than the model has; shorten the draft or end the text."""
+
+    def __init__(self, *, needed: int, limit: int) -> None:
+        """Record how many positions were ``needed`` and the model's ``limit``."""
+        super().__init__(f"{needed} positions needed, but the model's context holds {limit}")
+        self.needed = needed
+        self.limit = limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What the two ends must know of an engine's model."""
+
+    model: str
+    """Name of the model, for people."""
+    vocab_size: int
+    """Logits in a row, V."""
+    context: int
+    """Most tokens of a text."""
+    eos_tokens: tuple[int, ...] = ()
+    """Tokens that end a text, ascending."""
+    most_nodes: int = 1024
+    """Most nodes of a tree that is scored in one pass."""
+    most_leaves: int = 1024
+    """Most leaves of such a tree."""
+    dtype: str = "float32"
+    """What the model computes in."""
+
+
+class Node(NamedTuple):
+    """A node that is appended to a token tree."""
+
+    parent: int
+    """Number of an earlier node, or -1 for the prefix."""
+    token: int
+
+
+class DraftText(Protocol):
+    """One text on a device: its prefix, the nodes drafted after it, and their cache."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Logits in a row."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Tokens that the context still holds behind the prefix; negative once the prefix itself does not fit."""
+        ...
+
+    def set_prefix(self, tokens: Sequence[int]) -> None:
+        """Continue from ``tokens`` (at least one), and forget all nodes; keeps the common prefix of the cache.
+
+        Raises ValueError for no tokens or tokens outside the vocabulary, ContextFull; the text is then unchanged.
+        """
+        ...
+
+    def expand(self, nodes: Sequence[Node]) -> Any:
+        """Append ``nodes`` and return raw logits, real (len(nodes), V): a row after each of them.
+
+        Without nodes: forget all nodes and return one row, (1, V), that after the prefix; a draft starts so.  Raises
+        ContextFull, ValueError for an unknown parent or a token outside the vocabulary.
+        """
+        ...
+
+    def commit(self, path: Sequence[int], token: int) -> None:
+        """The prefix grows by the tokens of ``path``, appended nodes from a child of the prefix down, and ``token``.
+
+        Keeps the path's cache; where ``token`` is an appended child of the path's end, that child's and its subtree's
+        as well: the subtree's nodes are then numbered anew from 0, in their order.  All other nodes are forgotten.
+        Raises ValueError for what is no path, or a token outside the vocabulary; the text is then unchanged.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the cache; the text is not used afterwards."""
+        ...
+
+
+class DraftEngine(Protocol):
+    """A draft model."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What the runtime must know of the model."""
+        ...
+
+    def open(self) -> DraftText:
+        """Return a new text, without a prefix."""
+        ...
+
+
+class TargetText(Protocol):
+    """The cache of one text at an edge; the runtime knows the tokens."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that are cached; the nodes of a tree that was scored last are not counted."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Keep the first ``length`` tokens, at most as many as there are, and no node."""
+        ...
+
+    def commit(self, path: Sequence[int]) -> None:
+        """The text grows by ``path``: nodes of the tree that was scored last, top down.  All others are dropped."""
+        ...
+
+    def close(self) -> None:
+        """Free the cache; the text is not used afterwards."""
+        ...
+
+
+class RawRows(Protocol):
+    """Raw logits of one text, row by row; they stay where they are until one is asked for."""
+
+    def __len__(self) -> int:
+        """Rows: 1 + nodes."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Row ``index``, real (V,): 0 is the one after the appended tokens, 1 + i the one after node i."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one pass does for one text: append tokens, and score a tree that hangs off the last of them."""
+
+    text: Any
+    """A TargetText of the engine."""
+    tokens: Sequence[int]
+    """Tokens to append; at least one if there is a tree."""
+    tree: tw.TokenTree | None
+    """The tree; an empty one asks for the row after the tokens alone, None for no row at all."""
+
+
+class TargetEngine(Protocol):
+    """A target model."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What the runtime must know of the model."""
+        ...
+
+    def open(self) -> TargetText:
+        """Return a new text, without tokens."""
+        ...
+
+    def score(self, work: Sequence[Work]) -> Sequence[RawRows | None]:
+        """Do all of ``work``, each item another text, in one pass if the engine can; rows for those with a tree.
+
+        Raises ContextFull, ValueError for a token outside the vocabulary.  After an error each text has at least the
+        tokens that it had before.
+        """
+        ...

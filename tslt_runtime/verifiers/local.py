@@ -1,0 +1,171 @@
+"""A verifier on an engine in this process: one pass at a time, first come, first served.
+
+Long prompts are read in chunks, and other devices' rounds come in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import ContextFull, RawRows, TargetEngine, Work
+from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
+from tslt_runtime.worker import Worker
+
+CHUNK = 512
+"""Tokens of one pass while a prompt is read: half a second or less on the models that run on a CPU."""
+
+
+class LocalVerifier:
+    """Answers drafts with an engine (see ``verifiers.protocol.Verifier``)."""
+
+    def __init__(self, engine: TargetEngine, *, chunk: int = CHUNK) -> None:
+        """``chunk``: most tokens that are read in one pass; ValueError below 1."""
+        if chunk < 1:
+            raise ValueError(f"a chunk has at least one token, got {chunk}")
+        self._engine = engine
+        self._chunk = chunk
+        self._worker = Worker("target")
+        self.facts = VerifierFacts(engine=engine.facts)
+
+    def open(self) -> ScoredText:
+        """See ``Verifier.open``."""
+        return ScoredText(self._engine)
+
+    def release(self, text: ScoredText) -> None:
+        """See ``Verifier.release``: after what is being computed for it."""
+        self._worker.later(text.close)
+
+    async def read(self, text: ScoredText, prefix: tuple[int, ...]) -> None:
+        """See ``Verifier.read``."""
+        await self._worker.run(text.set_prefix, prefix)
+        while text.unread > 1:
+            await self._worker.run(text.read, self._chunk)
+
+    async def answer(self, text: ScoredText, request: Request) -> Reply:
+        """See ``Verifier.answer``."""
+        asked = request.asked
+        if isinstance(asked, tw.DraftReceived):
+            await self._worker.run(text.set_prefix, request.prefix)
+            while text.unread > self._chunk:
+                await self._worker.run(text.read, self._chunk)
+            return await self._worker.run(_verify, text, request, asked.draft)
+        return await self._worker.run(_go_on, text, request, asked)
+
+    def close(self) -> None:
+        """See ``Verifier.close``."""
+        self._worker.close()
+
+
+class ScoredText:
+    """One device's text: the tokens that both ends agree on, and an engine's cache of a first part of them."""
+
+    def __init__(self, engine: TargetEngine) -> None:
+        """Start with no tokens."""
+        self._engine = engine
+        self._text = engine.open()
+        self._prefix: tuple[int, ...] = ()
+        self._tree = tw.TokenTree([], [])
+        self._scored = False  # whether the cache holds nodes of _tree behind _prefix
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens agreed on so far."""
+        return self._prefix
+
+    @property
+    def unread(self) -> int:
+        """Tokens of the prefix that are not cached; the last one is read with the next tree."""
+        return len(self._prefix) - self._text.length
+
+    def set_prefix(self, tokens: Sequence[int]) -> None:
+        """Continue from ``tokens``; keeps what is cached of them, a path through the last tree included.
+
+        Nothing is computed.  Raises ValueError for no tokens or tokens outside the vocabulary, ContextFull; the text is
+        then unchanged.
+        """
+        fresh, facts = tuple(tokens), self._engine.facts
+        if not fresh:
+            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
+        if not (min(fresh) >= 0 and max(fresh) < facts.vocab_size):
+            raise ValueError(f"tokens {min(fresh)} .. {max(fresh)} in a vocabulary of {facts.vocab_size}")
+        if len(fresh) > facts.context:
+            raise ContextFull(needed=len(fresh), limit=facts.context)
+        if self._scored and fresh[: len(self._prefix)] == self._prefix:
+            self._text.commit(self._path_along(fresh[len(self._prefix) :]))
+            self._prefix = fresh[: self._text.length]
+        self._scored = False
+        shared = 0
+        for old, new in zip(self._prefix[: self._text.length], fresh[:-1], strict=False):
+            if old != new:
+                break
+            shared += 1
+        self._text.truncate(shared)
+        self._prefix = fresh
+
+    def read(self, most: int) -> None:
+        """Read up to ``most`` of the unread tokens, but for the last one."""
+        start = self._text.length
+        chunk = self._prefix[start : min(start + most, len(self._prefix) - 1)]
+        if chunk:
+            self._engine.score([Work(self._text, chunk, None)])
+
+    def score(self, tree: tw.TokenTree) -> RawRows:
+        """Raw logits after the prefix and after every node; scoring again replaces the tree.
+
+        ValueError before ``set_prefix``; ContextFull.
+        """
+        if not self._prefix:
+            raise ValueError("no prefix yet: call set_prefix first")
+        # A pass that is made again needs the row of the last token again.
+        self._text.truncate(min(self._text.length, len(self._prefix) - 1))
+        self._scored = False
+        (rows,) = self._engine.score([Work(self._text, self._prefix[self._text.length :], tree)])
+        if rows is None:
+            raise RuntimeError("the engine gave no rows for a tree")
+        self._tree, self._scored = tree, True
+        return rows
+
+    def close(self) -> None:
+        """Free the cache."""
+        self._text.close()
+
+    def _path_along(self, tokens: Sequence[int]) -> list[int]:
+        """Nodes of the last tree that ``tokens`` follow, but for the last token: its row comes with the next tree."""
+        path: list[int] = []
+        at = -1
+        for token in tokens[:-1]:
+            child = next((node for node in self._tree.children(at) if self._tree.tokens[node] == token), None)
+            if child is None:
+                break
+            path.append(child)
+            at = child
+        return path
+
+
+def _verify(text: ScoredText, request: Request, draft: tw.Draft) -> Reply:
+    rows = tw.target_rows(text.score(draft.tree), request.sampling)
+    answer = tw.verify(draft, rows, request.generator, coupling=request.coupling)
+    return Reply(answer, None if isinstance(answer, tw.Verdict) else rows[1 + answer.node])
+
+
+def _go_on(text: ScoredText, request: Request, asked: tw.MoreAsked | tw.ListReceived) -> Reply:
+    row: Any = asked.row
+    if isinstance(asked, tw.MoreAsked):
+        if row is None:
+            row = _row_after(text, request, request.prefix)
+        last = asked.proposals
+        batch = last.batch + 1
+        return Reply(tw.propose(last.round, last.node, row, request.generator, batch=batch), row)
+    draft, node = asked.draft, asked.node
+    if row is None:
+        tree = draft.tree
+        row = _row_after(text, request, (*request.prefix, *(tree.tokens[i] for i in tree.path(node))))
+    return Reply(tw.verify_list(draft, node, row, asked.q, request.generator))
+
+
+def _row_after(text: ScoredText, request: Request, tokens: Sequence[int]) -> Any:
+    """The target's row after ``tokens``, made anew: it was lost, or never here."""
+    text.set_prefix(tokens)
+    return tw.target_rows(text.score(tw.TokenTree([], [])), request.sampling)[0]

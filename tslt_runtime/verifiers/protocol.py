@@ -1,0 +1,93 @@
+"""What a verifier is: something that answers drafts, wherever the target runs.
+
+The edge driver knows nothing else.  A verifier says what it serves exactly, evidence and sampling settings, and the
+edge offers no more.  What it keeps for a text is a cache: it can be lost at any time, and is rebuilt from the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import EngineFacts
+from tslt_wire.session.negotiation import OUR_EVIDENCE
+
+Asked = tw.DraftReceived | tw.MoreAsked | tw.ListReceived
+"""What an edge has to answer: a draft, or what a device sent after its proposals or its question."""
+
+
+def serves_all(sampling: tw.Sampling) -> None:
+    """Take all sampling settings: see ``VerifierFacts.refusal``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierFacts:
+    """What an edge must know of a verifier."""
+
+    engine: EngineFacts
+    """The target: vocabulary, context, tokens that end a text, most nodes and leaves."""
+    evidence: tuple[str, ...] = OUR_EVIDENCE
+    """Kinds of evidence that it serves exactly, by the specification's names."""
+    refusal: Callable[[tw.Sampling], str | None] = serves_all
+    """Why it does not serve these sampling settings exactly; None if it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing to answer, with all that the answer depends on: the same request has the same answer anywhere."""
+
+    prefix: tuple[int, ...]
+    """Tokens that both ends agree on, those before a rejected token included once proposals were sent."""
+    sampling: tw.Sampling
+    """The target's settings."""
+    asked: Asked
+    generator: np.random.Generator
+    """The edge's random numbers for this step: they depend on nothing but the session's secret, round and step."""
+    coupling: tw.Coupling | None = None
+    """The shared numbers of evidence ``coupled``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, and what the session keeps until the round is over."""
+
+    answer: tw.Answer
+    row: Any = None
+    """The target's row where a token was rejected, if the verifier has it at hand: it comes back with what the device
+    sends next.  None: the verifier makes it anew."""
+
+
+class Verifier(Protocol):
+    """Answers drafts."""
+
+    @property
+    def facts(self) -> VerifierFacts:
+        """What it serves."""
+        ...
+
+    def open(self) -> Any:
+        """Return a handle for one device's text, opaque to the edge."""
+        ...
+
+    def release(self, text: Any) -> None:
+        """Free what is kept for a text; does not wait."""
+        ...
+
+    async def read(self, text: Any, prefix: tuple[int, ...]) -> None:
+        """Get ready for drafts after ``prefix``: a prompt came.  Optional work; ``answer`` does what is missing."""
+        ...
+
+    async def answer(self, text: Any, request: Request) -> Reply:
+        """Answer a draft, or what followed it; exactly, for the evidence and settings of ``facts``.
+
+        Raises ContextFull where the target's context ends.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what all texts share."""
+        ...
