@@ -24,12 +24,12 @@ from tslt_runtime.commands.options import (
     load_tokenizer,
     set_up,
 )
-from tslt_runtime.round_end import CODED
+from tslt_runtime.evidence import KINDS
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
-    from tslt_runtime.device import DraftSettings
+    from tslt_runtime.drafting import DraftSettings
 
 EVIDENCE = {"list": "list", "full": "list"} | {name: name for name in OUR_EVIDENCE if name != "list"}
 """What ``--evidence`` takes besides ``auto``, and the evidence that it means on the wire."""
@@ -92,7 +92,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         # The range coder takes seconds for lists of a whole vocabulary.
         whole = "zstd" if "zstd" in our_entropy() else "none"
         args.entropy = whole if args.evidence == "full" else "range"
-    if EVIDENCE.get(args.evidence) in CODED and max(args.expansion) > 1:
+    chains_only = args.evidence != "auto" and KINDS[EVIDENCE[args.evidence]].chains_only
+    if chains_only and max(args.expansion) > 1:
         parser.error(f"--evidence {args.evidence} is for chains: --expansion takes their length alone")
     if args.tokens < 1:
         parser.error("--tokens must be at least 1")
@@ -107,7 +108,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
 async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step after the other
     """Load the draft, connect, generate, report."""
     from rich.console import Console
-    from tslt_transports.link import ClientTls, connect
+    from tslt_transports import ClientTls, connect
+    from tslt_transports.untrusted import printable
 
     from tslt_runtime.autopilot import Autopilot
     from tslt_runtime.commands.report import Stream, Tally, against_full, last_line, legend, prior_line, table
@@ -116,7 +118,6 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.seeds import device_rng
     from tslt_runtime.timing import WANTED
-    from tslt_runtime.untrusted import printable
 
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)
@@ -138,9 +139,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
         priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
         extra=WANTED,
     )
-    device = Device(
-        link, model.session(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables
-    )
+    device = Device(link, model.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
     console, tally = Console(), Tally()
     try:
         welcome = await device.open()
@@ -180,7 +179,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
 
 def draft_settings(args: argparse.Namespace) -> DraftSettings:
     """How to draft, from the command line; greedy targets are drafted for greedily.  ``auto`` does not ask for it."""
-    from tslt_runtime.device import DraftSettings
+    from tslt_runtime.drafting import DraftSettings
     from tslt_wire.lists.truncation import Truncation
 
     default = tw.DEFAULTS if args.evidence in ("list", "lazy") else None
@@ -215,12 +214,12 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pat
     from tslt_transports.link import LinkError
 
     from tslt_runtime.device import EdgeError
-    from tslt_runtime.engines.transformers.model import ModelError
+    from tslt_runtime.engines.protocol import EngineError
     from tslt_runtime.fingerprint import VocabularyMismatch
 
     try:
         asyncio.run(run(args))
-    except (EdgeError, LinkError, ModelError, VocabularyMismatch, tw.ProtocolError, OSError, ValueError) as error:
+    except (EdgeError, LinkError, EngineError, VocabularyMismatch, tw.ProtocolError, OSError, ValueError) as error:
         print(f"device: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

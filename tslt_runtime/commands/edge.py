@@ -50,28 +50,31 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
 
 async def run(args: argparse.Namespace) -> None:
     """Load the target and serve until SIGINT or SIGTERM."""
-    from tslt_transports.link import LinkOptions, ServerTls, listen
+    from tslt_transports import LinkOptions, ServerTls, listen
 
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.engines.transformers.target import TargetModel
     from tslt_runtime.fingerprint import vocabulary_of
+    from tslt_runtime.verifiers.local import LocalVerifier
 
     model = TargetModel.load(args.model, dtype=args.dtype, device=args.torch_device)
     vocabulary = vocabulary_of(load_tokenizer(args.model), vocab_size=model.vocab_size)
     tables = [load_table(path, vocab_size=model.vocab_size) for path in args.table]
-    settings = edge_settings(model, vocabulary.fingerprint, tables)
+    verifier = LocalVerifier(model)
+    settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
     address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
-    task = asyncio.create_task(serve(listener, model, settings, seed=args.seed))
+    task = asyncio.create_task(serve(listener, verifier, settings, seed=args.seed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     with suppress(asyncio.CancelledError):
         await task
     await listener.close()
+    verifier.close()
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
@@ -80,12 +83,12 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
     set_up(args)
     from tslt_transports.link import LinkError
 
-    from tslt_runtime.engines.transformers.model import ModelError
+    from tslt_runtime.engines.protocol import EngineError
     from tslt_runtime.fingerprint import VocabularyMismatch
 
     try:
         asyncio.run(run(args))
-    except (LinkError, ModelError, VocabularyMismatch, OSError, ValueError) as error:
+    except (LinkError, EngineError, VocabularyMismatch, OSError, ValueError) as error:
         print(f"edge: {error}", file=sys.stderr)
         return 1
     return 0

@@ -148,11 +148,11 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt train-prior", model
     """Entry point; returns the exit status."""
     args = parse(argv, prog=prog, model=model)
     set_up(args)
-    from tslt_runtime.engines.transformers.model import ModelError
+    from tslt_runtime.engines.protocol import EngineError
 
     try:
         run(args)
-    except (ModelError, OSError, ValueError) as error:
+    except (EngineError, OSError, ValueError) as error:
         print(f"train_prior: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,0 +1,64 @@
+"""An engine in under sixty lines: a table of logits, looked up by the last token, in the place of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import EngineFacts, Node, Work
+
+
+class TableDraft:
+    """A draft model, and its one text: the logits after a token are a row of ``table``, float64 (V, V)."""
+
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        self.table, self.vocab_size, self.room = table, len(table), 1 << 20
+        self.prefix: list[int] = []
+        self.nodes: list[Node] = []
+
+    def set_prefix(self, tokens: Sequence[int]) -> None:
+        self.prefix, self.nodes = list(tokens), []
+
+    def expand(self, nodes: Sequence[Node]) -> NDArray[np.float64]:
+        self.nodes = [*self.nodes, *nodes] if nodes else []
+        return self.table[[node.token for node in nodes] or [self.prefix[-1]]]
+
+    def commit(self, path: Sequence[int], token: int) -> None:
+        self.prefix += [*(self.nodes[node].token for node in path), token]
+        self.nodes = []
+
+    def close(self) -> None:
+        self.prefix = []
+
+
+class TableTarget:
+    """A target model; a text of it remembers no more than how many tokens it has."""
+
+    class Text:
+        length = 0
+
+        def truncate(self, length: int) -> None:
+            self.length = length
+
+        def commit(self, path: Sequence[int]) -> None:
+            self.length += len(path)
+
+        def close(self) -> None:
+            self.length = 0
+
+    def __init__(self, table: NDArray[np.float64], *, eos_tokens: tuple[int, ...] = ()) -> None:
+        self.table = table
+        self.facts = EngineFacts(model="table", vocab_size=len(table), context=1 << 20, eos_tokens=eos_tokens)
+
+    def open(self) -> TableTarget.Text:
+        return self.Text()
+
+    def score(self, work: Sequence[Work]) -> list[NDArray[np.float64] | None]:
+        for item in work:
+            item.text.length += len(item.tokens)
+        trees = [tw.TokenTree([], []) if item.tree is None else item.tree for item in work]
+        rows = [[item.tokens[-1], *tree.tokens] for item, tree in zip(work, trees, strict=True)]
+        return [None if item.tree is None else self.table[ids] for item, ids in zip(work, rows, strict=True)]

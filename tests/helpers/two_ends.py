@@ -1,0 +1,61 @@
+"""A device and an edge in one process, on tables of logits: the real drivers over the in-process link."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from table_engine import TableDraft, TableTarget
+from tslt_transports import LinkOptions, pair
+
+import tslt_wire as tw
+from tslt_runtime.device import Device
+from tslt_runtime.edge import edge_settings, serve_link
+from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.seeds import device_rng, session_secret
+from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.protocol import Verifier
+from tslt_wire.session.negotiation import OUR_EVIDENCE
+
+FINGERPRINT = bytes(32)
+
+
+def tables(vocab_size: int = 8, seed: int = 0, apart: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logits of a target and of a draft that differs from it, float64 (V, V)."""
+    rng = np.random.default_rng(seed)
+    target = rng.normal(size=(vocab_size, vocab_size)) * 1.5
+    return target, target + rng.normal(size=target.shape) * apart
+
+
+def hello(vocab_size: int, **changes: Any) -> tw.Hello:
+    """What a device of these tests says."""
+    given = {"evidence": OUR_EVIDENCE, "entropy": ("range", "none"), "priors": ("density", "none"), **changes}
+    return tw.Hello(vocab_size=vocab_size, tokenizer=FINGERPRINT, **given)
+
+
+@asynccontextmanager
+async def two_ends(
+    target: NDArray[np.float64],
+    draft: NDArray[np.float64],
+    *,
+    verifier: Verifier | None = None,
+    seed: int = 0,
+    **changes: Any,
+) -> AsyncIterator[Device]:
+    """A device that has shaken hands with an edge; ``changes``: of its HELLO."""
+    mine, theirs = pair(LinkOptions())
+    answers = verifier or LocalVerifier(TableTarget(target))
+    driver = EdgeDriver(answers, edge_settings(answers.facts, FINGERPRINT), secret=session_secret(seed, 0))
+    task = asyncio.create_task(serve_link(theirs, driver))
+    device = Device(mine, TableDraft(draft), hello(len(draft), **changes), rng=device_rng(seed), reply_timeout_s=20)
+    try:
+        await device.open()
+        yield device
+    finally:
+        await device.close()
+        await asyncio.wait_for(task, 20)
+        answers.close()
