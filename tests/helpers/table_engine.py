@@ -27,8 +27,7 @@ class TableDraft:
         return self.table[[node.token for node in nodes] or [self.prefix[-1]]]
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        self.prefix += [*(self.nodes[node].token for node in path), token]
-        self.nodes = []
+        self.set_prefix([*self.prefix, *(self.nodes[node].token for node in path), token])
 
     def close(self) -> None:
         self.prefix = []
@@ -46,19 +45,15 @@ class TableTarget:
         def commit(self, path: Sequence[int]) -> None:
             self.length += len(path)
 
-        def close(self) -> None:
-            self.length = 0
+        def close(self) -> None: ...
 
-    def __init__(self, table: NDArray[np.float64], *, eos_tokens: tuple[int, ...] = ()) -> None:
-        self.table = table
-        self.facts = EngineFacts(model="table", vocab_size=len(table), context=1 << 20, eos_tokens=eos_tokens)
-
-    def open(self) -> TableTarget.Text:
-        return self.Text()
+    def __init__(self, table: NDArray[np.float64]) -> None:
+        self.table, self.open = table, self.Text
+        self.facts = EngineFacts(model="table", vocab_size=len(table), context=1 << 20)
 
     def score(self, work: Sequence[Work]) -> list[NDArray[np.float64] | None]:
         for item in work:
             item.text.length += len(item.tokens)
-        trees = [tw.TokenTree([], []) if item.tree is None else item.tree for item in work]
-        rows = [[item.tokens[-1], *tree.tokens] for item, tree in zip(work, trees, strict=True)]
-        return [None if item.tree is None else self.table[ids] for item, ids in zip(work, rows, strict=True)]
+        trees = [item.tree or tw.TokenTree([], []) for item in work]
+        ids = [[item.tokens[-1], *tree.tokens] for item, tree in zip(work, trees, strict=True)]
+        return [None if item.tree is None else self.table[rows] for item, rows in zip(work, ids, strict=True)]

@@ -37,7 +37,7 @@ NOT_BY_CHANCE = 1e-4
 
 
 def test_the_engine_is_short():
-    assert len(Path(table_engine.__file__).read_text().splitlines()) < 65  # docstring and imports included
+    assert len(Path(table_engine.__file__).read_text().splitlines()) < 60
 
 
 async def text_of(settings, tokens, **options):
@@ -73,16 +73,19 @@ def test_the_law_is_noticed_when_it_is_broken():
     assert follows(other, text) < NOT_BY_CHANCE
 
 
-@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"temperature": 0.7, "top_p": 0.8}, {"top_k": 3}])
+@pytest.mark.parametrize("settings", [{"temperature": 0.7, "top_p": 0.8}, {"top_k": 3}])
 def test_the_targets_settings_are_applied(settings):
     sampling = tw.Sampling(**settings)
     text, _ = asyncio.run(text_of(KINDS["scalar"], 1500, seed=5, sampling=sampling))
-    assert follows(tables(V)[0], text, sampling) > NOT_BY_CHANCE if sampling.temperature else True
-    rows = tw.target_probs(tables(V)[0], sampling)
-    assert all(rows[a, b] > 0 for a, b in zip(text, text[1:], strict=False))
+    assert follows(tables(V)[0], text, sampling) > NOT_BY_CHANCE
 
 
-# ------------------------------------------------------------------------------------------------- verifiers that know less
+def test_a_greedy_target():
+    text, _ = asyncio.run(text_of(KINDS["lazy"], 60, seed=5, sampling=tw.Sampling(temperature=0)))
+    assert text[1:] == tuple(tables(V)[0][list(text[:-1])].argmax(axis=1))
+
+
+# ------------------------------------------------------------------------------------------ verifiers that know less
 
 
 class FewNumbers:
@@ -175,7 +178,7 @@ def test_rows_that_know_less_refuse_what_they_cannot_serve():
             )
 
 
-# ------------------------------------------------------------------------------------------------- the edge's random numbers
+# ----------------------------------------------------------------------------------------- the edge's random numbers
 
 
 class Rounds:
