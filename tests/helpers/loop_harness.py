@@ -10,11 +10,15 @@ from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, li
 from tslt_transports.devcert import make_dev_certificates
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, DraftSettings
+from tslt_runtime.device import Device
+from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.seeds import device_rng
+from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.protocol import VerifierFacts
+from tslt_wire.verification.proposals import PROPOSALS
 
 FINGERPRINT = bytes(range(32))
 
@@ -28,8 +32,13 @@ def tiny_pair(vocab_size=64, **kwargs):
     )
 
 
+def offers(target, tables=()):
+    """What an edge with this target offers."""
+    return edge_settings(VerifierFacts(engine=target.facts), FINGERPRINT, tables)
+
+
 @asynccontextmanager
-async def edge_on(kind, target, tmp_path, *, seed=0, settings=None):
+async def edge_on(kind, target, tmp_path, *, seed=0, settings=None, proposals=PROPOSALS):
     """Serve ``target`` over transport ``kind``; yields an async function that opens a device's link."""
     if kind == "inprocess":
         listener = InProcessListener()
@@ -45,13 +54,16 @@ async def edge_on(kind, target, tmp_path, *, seed=0, settings=None):
         async def dial():
             return await connect(kind, listener.address, tls=client)
 
-    task = asyncio.create_task(serve(listener, target, settings or edge_settings(target, FINGERPRINT), seed=seed))
+    verifier = LocalVerifier(target, proposals=proposals)
+    offered = settings or edge_settings(verifier.facts, FINGERPRINT)
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed))
     try:
         yield dial
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await listener.close()
+        verifier.close()
 
 
 async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=20.0, tables=(), **hello):
@@ -59,7 +71,7 @@ async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=
     settings = {"vocab_size": draft.vocab_size, "tokenizer": FINGERPRINT, "model": draft.model_id, **hello}
     device = Device(
         link,
-        text or draft.session(),
+        text or draft.open(),
         tw.Hello(**settings, sampling=sampling or tw.Sampling()),
         rng=device_rng(seed),
         reply_timeout_s=timeout,
@@ -75,7 +87,7 @@ async def generate(link, draft, prompt, max_tokens, *, settings=None, **kwargs):
     await device.prompt(prompt)
     rounds = [r async for r in device.generate(max_tokens, settings or DraftSettings(truncation=tw.TopK(16)))]
     await device.close()
-    return device.session.prefix[len(prompt) :], rounds
+    return list(device.session.prefix[len(prompt) :]), rounds
 
 
 def greedy_reference(model, prompt, tokens):

@@ -7,17 +7,17 @@ import asyncio
 import numpy as np
 import pytest
 import torch
-from loop_harness import edge_on, generate, greedy_reference, open_device, tiny_pair
+from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
 from examples import PAIR
 from tslt_runtime.commands.device import draft_settings, parse
-from tslt_runtime.device import DraftSettings, EdgeError
-from tslt_runtime.edge import edge_settings
+from tslt_runtime.device import EdgeError
+from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.seeds import coupling_key, edge_rng
+from tslt_runtime.seeds import session_secret
 
 PROMPT = [5, 9, 2, 7]
 ALL = ("list", "match", "coupled")
@@ -67,7 +67,7 @@ def test_evidence_may_change_from_round_to_round(pair, tmp_path):
                 async for round_ in device.generate(4, settings):
                     kinds.append(round_.lists > 0)
                     break
-            return device.session.prefix[len(PROMPT) :], kinds
+            return list(device.session.prefix[len(PROMPT) :]), kinds
 
     tokens, kinds = asyncio.run(run())
     assert tokens == greedy_reference(pair[0]._module, PROMPT, len(tokens))
@@ -87,7 +87,7 @@ def test_the_edges_tokens_do_not_depend_on_the_device(pair, tmp_path):
 
 def test_evidence_that_the_edge_does_not_take_is_named(pair, tmp_path):
     async def run():
-        settings = edge_settings(pair[0], bytes(range(32)))
+        settings = offers(pair[0])
         async with edge_on("inprocess", pair[0], tmp_path, settings=settings) as dial:
             device = await open_device(await dial(), pair[1], evidence=("list",))
             await device.prompt(PROMPT)
@@ -101,12 +101,20 @@ def test_evidence_that_the_edge_does_not_take_is_named(pair, tmp_path):
 
 
 def test_keys_are_new_for_each_session_and_independent_of_the_edges_numbers():
-    keys = {coupling_key(seed, number) for seed in (None, 0, 1) for number in range(50)}
+    settings = tw.EdgeSettings(vocab_size=64, tokenizer=bytes(32))
+    keys = set()
+    for seed in (None, 0, 1):
+        for number in range(50):
+            secret = session_secret(seed, number)
+            device = tw.DeviceSession(tw.Hello(vocab_size=64, tokenizer=bytes(32), evidence=("coupled",)))
+            edge = tw.EdgeSession(settings, secret=secret)
+            edge.receive_data(device.data_to_send())
+            device.receive_data(edge.data_to_send())
+            key = device.welcome.coupling
+            assert key not in secret
+            assert key not in tw.EdgeRandomness(secret).generator(0, 0).bytes(4096)
+            keys.add(key)
     assert len(keys) == 150
-    for seed in range(20):
-        numbers = edge_rng(seed, 0).bytes(4096)
-        assert coupling_key(seed, 0) == coupling_key(seed, 0)
-        assert coupling_key(seed, 0) not in numbers
 
 
 def test_lists_are_not_sampled_with_shared_numbers(pair, tmp_path, monkeypatch):

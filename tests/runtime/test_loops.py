@@ -9,15 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from loop_harness import FINGERPRINT, edge_on, generate, greedy_reference, open_device, tiny_pair
+from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 
 import tslt_wire as tw
 from tslt_runtime import edge as edge_loop
-from tslt_runtime.device import DraftSettings, EdgeError
-from tslt_runtime.edge import edge_settings
-from tslt_runtime.seeds import device_rng, edge_rng
+from tslt_runtime.device import EdgeError
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
-from tslt_runtime.untrusted import printable
 
 TRANSPORTS = ["inprocess", "zmq", "quic"]
 PROMPT = [5, 9, 2, 7]
@@ -91,7 +90,7 @@ TABLE = tw.train_table(np.random.default_rng(0).normal(size=(20, 64)) * 3)
 )
 @pytest.mark.parametrize("greedy", [False, True])
 def test_a_prior_is_agreed_on_and_used(offered, has, agreed, greedy, pair, tmp_path):
-    edge, tails = edge_settings(pair[0], FINGERPRINT, has), set()
+    edge, tails = offers(pair[0], has), set()
 
     async def run():
         async with edge_on("inprocess", pair[0], tmp_path, settings=edge) as dial:
@@ -102,18 +101,17 @@ def test_a_prior_is_agreed_on_and_used(offered, has, agreed, greedy, pair, tmp_p
             await device.prompt(PROMPT)
             settings = DraftSettings(expansion=(2, 2), truncation=tw.TopK(2), replacement=False)
             scales = [device.tail_scale]
-            text, draft = device._text, device._text.draft
+            send = device.session.send_draft
 
-            def watched(*args, **kwargs):
-                tree, lists = draft(*args, **kwargs)
-                tails.update(q.tail for q in lists.values())
-                return tree, lists
+            def watched(tree, evidence):
+                tails.update(q.tail for q in evidence.lists.values())
+                return send(tree, evidence)
 
-            text.draft = watched
+            device.session.send_draft = watched
             async for _ in device.generate(60, settings):
                 scales.append(device.tail_scale)
             await device.close()
-            return device.session.prefix[len(PROMPT) :], scales
+            return list(device.session.prefix[len(PROMPT) :]), scales
 
     tokens, scales = asyncio.run(run())
     assert len(tokens) == 60
@@ -186,7 +184,7 @@ def test_a_second_prompt_in_the_same_session(pair, tmp_path):
                 start = list(device.session.prefix)
                 async for _ in device.generate(10, DraftSettings()):
                     pass
-                assert device.session.prefix[len(start) :] == greedy_reference(pair[0]._module, start, 10)
+                assert list(device.session.prefix[len(start) :]) == greedy_reference(pair[0]._module, start, 10)
 
     asyncio.run(run())
 
@@ -224,15 +222,15 @@ def test_an_edge_that_stays_silent(pair, tmp_path):
 
 EDGE_SCRIPT = """
 import asyncio, sys
-from loop_harness import edge_on, tiny_pair
+from loop_harness import offers, tiny_pair
 from tslt_transports import listen
-from tslt_runtime.edge import edge_settings, serve
-from loop_harness import FINGERPRINT
+from tslt_runtime.edge import serve
+from tslt_runtime.verifiers.local import LocalVerifier
 async def main():
     target, _ = tiny_pair()
     listener = await listen("zmq", sys.argv[1])
     print(listener.address, flush=True)
-    await serve(listener, target, edge_settings(target, FINGERPRINT), seed=4)
+    await serve(listener, LocalVerifier(target), offers(target), seed=4)
 asyncio.run(main())
 """
 
@@ -266,7 +264,7 @@ def test_an_edge_that_dies_and_returns(pair, reference):
 
             with pytest.raises(EdgeError, match="the text so far is good"):
                 await go_on()
-            return device.session.prefix[len(PROMPT) :]
+            return list(device.session.prefix[len(PROMPT) :])
 
         tokens = asyncio.run(first())
         assert len(tokens) > 10
@@ -298,16 +296,17 @@ def test_a_device_that_breaks_the_protocol_hurts_nobody_else(pair, tmp_path):
 
 
 def test_a_model_that_fails_is_an_internal_error_for_this_device_alone(pair, tmp_path, monkeypatch):
-    from tslt_runtime.engines.transformers.target import TargetSession
+    from tslt_runtime.engines.transformers.target import TargetModel
 
-    real, broken = TargetSession.score, [True]
+    real, broken = TargetModel.score, [True]
 
-    def score(self, tree):
-        if broken.pop() if broken else False:
+    def score(self, work):
+        if work[0].tree is not None and broken:
+            broken.pop()
             raise RuntimeError("out of memory")
-        return real(self, tree)
+        return real(self, work)
 
-    monkeypatch.setattr(TargetSession, "score", score)
+    monkeypatch.setattr(TargetModel, "score", score)
 
     async def run():
         async with edge_on("inprocess", pair[0], tmp_path) as dial:
@@ -316,7 +315,7 @@ def test_a_model_that_fails_is_an_internal_error_for_this_device_alone(pair, tmp
             with pytest.raises(EdgeError, match="its log says why"):
                 async for _ in device.generate(5, DraftSettings()):
                     pass
-            assert device.session.prefix == PROMPT
+            assert list(device.session.prefix) == PROMPT
             tokens, _ = await generate(await dial(), pair[1], PROMPT, 5)
             assert len(tokens) == 5
 
@@ -324,7 +323,7 @@ def test_a_model_that_fails_is_an_internal_error_for_this_device_alone(pair, tmp
 
 
 def test_a_full_context_is_said_by_the_edge(pair, tmp_path):
-    settings = replace(edge_settings(pair[0], FINGERPRINT), context=8)
+    settings = replace(offers(pair[0]), context=8)
 
     async def run():
         async with edge_on("inprocess", pair[0], tmp_path, settings=settings) as dial:
@@ -339,11 +338,11 @@ def test_verify_time_travels_as_an_extension():
     verdict = with_verify_time(tw.Verdict(round=3, node=1, token=2, end=True), 0.0123)
     profile = tw.Profile(vocab_size=64)
     back = tw.decode(tw.encode(verdict, profile), profile)
-    assert verify_seconds(back) == pytest.approx(0.0123)
+    assert verify_seconds(back.extensions) == pytest.approx(0.0123)
     assert (back.round, back.node, back.token, back.end) == (3, 1, 2, True)
-    assert verify_seconds(tw.Verdict(round=0, node=-1, token=0)) == 0.0
+    assert verify_seconds(()) == 0.0
     hostile = tw.Verdict(round=0, node=-1, token=0, extensions=(tw.Extension(VERIFY_TIME, bytes(100)),))
-    assert verify_seconds(hostile) == 0.0
+    assert verify_seconds(hostile.extensions) == 0.0
 
 
 @pytest.mark.parametrize("wanted", [False, True])
@@ -359,11 +358,14 @@ def test_only_devices_that_ask_pay_for_timing(wanted, pair, tmp_path):
 
 def test_seeds_of_the_two_ends_never_meet():
     for seed in (0, 1, 5):
-        streams = [device_rng(seed), edge_rng(seed, 0), edge_rng(seed, 1), np.random.default_rng(seed)]
+        secrets = [session_secret(seed, number) for number in (0, 1)]
+        edges = [tw.EdgeRandomness(secret).generator(0, 0) for secret in secrets]
+        streams = [device_rng(seed), *edges, np.random.default_rng(seed)]
         assert len({tuple(rng.random(3)) for rng in streams}) == 4
         assert device_rng(seed).random() == device_rng(seed).random()
+        assert session_secret(seed, 0) == secrets[0] != secrets[1]
     assert device_rng(None).random() != device_rng(None).random()
-    assert edge_rng(None, 0).random() != edge_rng(None, 0).random()
+    assert session_secret(None, 0) != session_secret(None, 0)
 
 
 def test_a_link_that_says_nothing_loses_its_place(pair, tmp_path, monkeypatch):
@@ -388,7 +390,3 @@ def test_a_tree_the_edge_would_refuse_is_refused_before_it_is_drafted(pair, tmp_
                     pass
 
     asyncio.run(run())
-
-
-def test_text_of_a_peer_cannot_move_the_cursor():
-    assert printable("red\x1b[31m\nforged [b]") == "red?[31m?forged [b]"

@@ -13,13 +13,15 @@ import pytest
 import session_rounds
 import torch
 from chi_square import chi_square_p
+from edge_numbers import edge_rng
+from engine_rounds import TargetRounds
 from session_rounds import evidence_of, play
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
 from examples import PAIR
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.seeds import device_rng, session_secret
 from tslt_wire.verification.choices import RandomChoices
 
 FINGERPRINT = bytes(32)
@@ -38,7 +40,7 @@ def models():
     prompt = AutoTokenizer.from_pretrained(PAIR / "target")("It was a dark evening, and the old man")["input_ids"]
 
     def logits_of(name):
-        session = TargetModel.load(PAIR / name).session()
+        session = TargetRounds(TargetModel.load(PAIR / name))
         session.set_prefix(prompt)
         known = {(): session.score(tw.TokenTree([], []))[0]}
 
@@ -67,11 +69,11 @@ def texts(models, choose, sampling, *, length=3, count=TEXTS, seed=5, flatter=1.
     prompt, target_logits, draft_logits = models
     hello = tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=sampling, evidence=ALL, priors=("density", "none"))
     device = tw.DeviceSession(hello)
-    edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT), coupling=coupling_key(seed, 0))
+    edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT), secret=session_secret(seed, 0))
     ours, theirs = device_rng(seed), edge_rng(seed, 0)
     edge.receive_data(device.data_to_send())
     device.receive_data(edge.data_to_send())
-    target = cache(lambda path: edge.sampling.probs(target_logits(path)))
+    target = cache(lambda path: tw.target_probs(target_logits(path), edge.sampling))
 
     @cache
     def drafted(path, mode):

@@ -7,17 +7,20 @@ import logging
 
 import pytest
 import torch
-from loop_harness import FINGERPRINT, edge_on, greedy_reference, open_device, tiny_pair
+from loop_harness import FINGERPRINT, edge_on, greedy_reference, offers, open_device, tiny_pair
 from tslt_transports import Network, VirtualClock, emulated_pair
 
 import tslt_wire as tw
 from examples import PAIR
 from tslt_runtime.autopilot import Autopilot, observation, planner_for, settings_for
 from tslt_runtime.commands import device as device_command
-from tslt_runtime.device import Device, DraftSettings
-from tslt_runtime.edge import EdgeDevice, edge_settings
-from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.device import Device
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.edge import serve_link
+from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.timing import WANTED
+from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Planner, default_modes
 
@@ -55,7 +58,7 @@ def test_greedy_output_is_the_targets_own_whatever_is_picked(kind, pair, tmp_pat
             pilot = Autopilot(device, planner)
             rounds = [found async for found in pilot.generate(60)]
             await device.close()
-            return device.session.prefix[len(PROMPT) :], rounds, pilot
+            return list(device.session.prefix[len(PROMPT) :]), rounds, pilot
 
     tokens, rounds, pilot = asyncio.run(run())
     assert tokens == greedy_reference(pair[0]._module, PROMPT, 60)
@@ -84,8 +87,8 @@ def test_a_planner_needs_a_handshake(pair, tmp_path):
     async def run():
         async with edge_on("inprocess", pair[0], tmp_path) as dial:
             hello = tw.Hello(vocab_size=64, tokenizer=FINGERPRINT)
-            device = Device(await dial(), pair[1].session(), hello, rng=device_rng(0))
-            with pytest.raises(ValueError, match="open"):
+            device = Device(await dial(), pair[1].open(), hello, rng=device_rng(0))
+            with pytest.raises(tw.LocalProtocolError, match="open"):
                 planner_for(device)
 
     asyncio.run(run())
@@ -110,38 +113,34 @@ def test_it_says_why_now_and_then(pair, tmp_path, caplog):
 
 
 class Timed:
-    """A model's session that lets virtual time pass."""
+    """A model or a text that lets virtual time pass with some calls of one method."""
 
-    def __init__(self, inner, method, clock, seconds):
-        self._inner, self._method, self._clock, self._seconds = inner, method, clock, seconds
+    def __init__(self, inner, method, clock, seconds, counts):
+        self._inner, self._method, self._clock, self._seconds, self._counts = inner, method, clock, seconds, counts
 
     def __getattr__(self, name):
         found = getattr(self._inner, name)
         if name != self._method:
             return found
 
-        def call(*args, **kwargs):
-            self._clock.advance(self._seconds)
-            return found(*args, **kwargs)
+        def call(argument):
+            if self._counts(argument):
+                self._clock.advance(self._seconds)
+            return found(argument)
 
         return call
-
-    def session(self):
-        return self
 
 
 async def virtual_session(pair, network, play):
     """Run ``play(device)`` over a link in virtual time; drafts take 5 ms, passes of the target 20 ms."""
     clocks = VirtualClock(), VirtualClock()
     mine, theirs = emulated_pair(network, clocks=clocks)
-    target = Timed(pair[0].session(), "score", clocks[1], 0.02)
-    edge = EdgeDevice(
-        theirs, target, edge_settings(pair[0], FINGERPRINT), rng=edge_rng(0, 0), coupling=coupling_key(0, 0),
-        turn=asyncio.Semaphore(1), clock=clocks[1],
-    )  # fmt: skip
-    task = asyncio.create_task(edge.run())
+    target = Timed(pair[0], "score", clocks[1], 0.02, lambda work: work[0].tree is not None)
+    verifier = LocalVerifier(target)
+    driver = EdgeDriver(verifier, offers(pair[0]), secret=session_secret(0, 0), clock=clocks[1])
+    task = asyncio.create_task(serve_link(theirs, driver))
     hello = tw.Hello(vocab_size=64, tokenizer=FINGERPRINT, **HELLO)
-    draft = Timed(pair[1].session(), "draft", clocks[0], 0.005)
+    draft = Timed(pair[1].open(), "expand", clocks[0], 0.005, lambda nodes: not nodes)  # the first pass of each
     device = Device(mine, draft, hello, rng=device_rng(0), clock=clocks[0])
     await device.open()
     await device.prompt(PROMPT)
@@ -149,6 +148,7 @@ async def virtual_session(pair, network, play):
     found = await play(device)
     await device.close()
     await task
+    verifier.close()
     return found
 
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chi_square import chi_square_p
+from edge_numbers import edge_rng
 from enumeration import Model
 from session_rounds import FINGERPRINT, MODES, PROMPT, V, connected, prompted
 
 import tslt_wire as tw
-from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.seeds import device_rng
 
 TEXTS = 3000
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tslt_wire.checks import integer
+
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, RawRows, TargetEngine, Work
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 from tslt_runtime.worker import Worker
+from tslt_wire.messages.answers import MOST_PROPOSALS
+from tslt_wire.verification.proposals import PROPOSALS
 
 CHUNK = 512
 """Tokens of one pass while a prompt is read: half a second or less on the models that run on a CPU."""
@@ -20,12 +24,14 @@ CHUNK = 512
 class LocalVerifier:
     """Answers drafts with an engine (see ``verifiers.protocol.Verifier``)."""
 
-    def __init__(self, engine: TargetEngine, *, chunk: int = CHUNK) -> None:
-        """``chunk``: most tokens that are read in one pass; ValueError below 1."""
-        if chunk < 1:
-            raise ValueError(f"a chunk has at least one token, got {chunk}")
+    def __init__(self, engine: TargetEngine, *, chunk: int = CHUNK, proposals: int = PROPOSALS) -> None:
+        """``chunk``: most tokens that are read in one pass; ``proposals``: of one frame, 1 to 256.
+
+        ValueError for others.  Both are settled here, since an answer may depend on nothing but its request.
+        """
         self._engine = engine
-        self._chunk = chunk
+        self._chunk = integer("chunk", chunk, 1, None)
+        self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
         self._worker = Worker("target")
         self.facts = VerifierFacts(engine=engine.facts)
 
@@ -50,8 +56,27 @@ class LocalVerifier:
             await self._worker.run(text.set_prefix, request.prefix)
             while text.unread > self._chunk:
                 await self._worker.run(text.read, self._chunk)
-            return await self._worker.run(_verify, text, request, asked.draft)
-        return await self._worker.run(_go_on, text, request, asked)
+            return await self._worker.run(self._verify, text, request, asked.draft)
+        return await self._worker.run(self._go_on, text, request, asked)
+
+    def _verify(self, text: ScoredText, request: Request, draft: tw.Draft) -> Reply:
+        rows = tw.target_rows(text.score(draft.tree), request.sampling)
+        answer = tw.verify(draft, rows, request.generator, coupling=request.coupling, proposals=self._proposals)
+        return Reply(answer, None if isinstance(answer, tw.Verdict) else rows[1 + answer.node])
+
+    def _go_on(self, text: ScoredText, request: Request, asked: tw.MoreAsked | tw.ListReceived) -> Reply:
+        row, generator = asked.row, request.generator
+        if isinstance(asked, tw.MoreAsked):
+            if row is None:
+                row = _row_after(text, request, request.prefix)
+            last = asked.proposals
+            more = tw.propose(last.round, last.node, row, generator, batch=last.batch + 1, count=self._proposals)
+            return Reply(more, row)
+        draft, node = asked.draft, asked.node
+        if row is None:
+            tree = draft.tree
+            row = _row_after(text, request, (*request.prefix, *(tree.tokens[i] for i in tree.path(node))))
+        return Reply(tw.verify_list(draft, node, row, asked.q, generator))
 
     def close(self) -> None:
         """See ``Verifier.close``."""
@@ -142,27 +167,6 @@ class ScoredText:
             path.append(child)
             at = child
         return path
-
-
-def _verify(text: ScoredText, request: Request, draft: tw.Draft) -> Reply:
-    rows = tw.target_rows(text.score(draft.tree), request.sampling)
-    answer = tw.verify(draft, rows, request.generator, coupling=request.coupling)
-    return Reply(answer, None if isinstance(answer, tw.Verdict) else rows[1 + answer.node])
-
-
-def _go_on(text: ScoredText, request: Request, asked: tw.MoreAsked | tw.ListReceived) -> Reply:
-    row: Any = asked.row
-    if isinstance(asked, tw.MoreAsked):
-        if row is None:
-            row = _row_after(text, request, request.prefix)
-        last = asked.proposals
-        batch = last.batch + 1
-        return Reply(tw.propose(last.round, last.node, row, request.generator, batch=batch), row)
-    draft, node = asked.draft, asked.node
-    if row is None:
-        tree = draft.tree
-        row = _row_after(text, request, (*request.prefix, *(tree.tokens[i] for i in tree.path(node))))
-    return Reply(tw.verify_list(draft, node, row, asked.q, request.generator))
 
 
 def _row_after(text: ScoredText, request: Request, tokens: Sequence[int]) -> Any:
