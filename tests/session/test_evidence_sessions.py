@@ -63,7 +63,7 @@ def texts(choose, length=3, *, expansion=(1, 1), sampling=None, epochs=True, see
     breaks the session: all texts have the same shared numbers.
     """
     lists, target = Model(V, 1).lists(truncation=tw.TopK(5)), Model(V, 2).target(sampling)
-    device, edge = connected(key=coupling_key(seed, 0), sampling=sampling)
+    device, edge = connected(key=session_secret(seed, 0)[:8], sampling=sampling)
     ours, theirs = device_rng(seed), edge_rng(seed, 0)
     found = []
     for text in range(TEXTS):
