@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from tslt_transports.link import Link, LinkClosed
+from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime.engines.transformers.draft import DraftSession, Pick
 from tslt_runtime.round_end import CODED, Answered, evidence_of, settle
-from tslt_runtime.untrusted import printable
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, context_of
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from tslt_transports.link import Link, LinkClosed, Listener
+from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime.engines.transformers.model import ContextFull
 from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
 from tslt_runtime.seeds import coupling_key, edge_rng
 from tslt_runtime.timing import with_verify_time
-from tslt_runtime.untrusted import printable
 
 log = logging.getLogger("tslt.edge")
 

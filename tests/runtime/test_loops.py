@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from loop_harness import FINGERPRINT, edge_on, generate, greedy_reference, open_device, tiny_pair
+from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime import edge as edge_loop
@@ -17,7 +18,6 @@ from tslt_runtime.device import DraftSettings, EdgeError
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.seeds import device_rng, edge_rng
 from tslt_runtime.timing import VERIFY_TIME, WANTED, verify_seconds, with_verify_time
-from tslt_runtime.untrusted import printable
 
 TRANSPORTS = ["inprocess", "zmq", "quic"]
 PROMPT = [5, 9, 2, 7]

@@ -107,7 +107,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
 async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step after the other
     """Load the draft, connect, generate, report."""
     from rich.console import Console
-    from tslt_transports.link import ClientTls, connect
+    from tslt_transports import ClientTls, connect
+    from tslt_transports.untrusted import printable
 
     from tslt_runtime.autopilot import Autopilot
     from tslt_runtime.commands.report import Stream, Tally, against_full, last_line, legend, prior_line, table
@@ -116,7 +117,6 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.seeds import device_rng
     from tslt_runtime.timing import WANTED
-    from tslt_runtime.untrusted import printable
 
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)

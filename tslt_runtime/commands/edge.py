@@ -50,7 +50,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
 
 async def run(args: argparse.Namespace) -> None:
     """Load the target and serve until SIGINT or SIGTERM."""
-    from tslt_transports.link import LinkOptions, ServerTls, listen
+    from tslt_transports import LinkOptions, ServerTls, listen
 
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.engines.transformers.target import TargetModel

@@ -1,4 +1,7 @@
-"""Text from a peer, made fit for a terminal or a log (spec section 11)."""
+"""Text from a peer, made fit for a terminal or a log.
+
+Spec section 11: a peer shall not be able to forge lines, move the cursor or change colours where its text is shown.
+"""
 
 from __future__ import annotations
 
