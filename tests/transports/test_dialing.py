@@ -8,7 +8,7 @@ import pytest
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from link_helpers import PATIENT
-from tslt_transports import ConnectError, dialing
+from tslt_transports import ConnectError, LinkOptions, dialing
 from tslt_transports.address import HostPort
 from tslt_transports.channel import NO_EDGE_HINT
 from tslt_transports.quic_ends import CloseCode, explain
@@ -43,6 +43,18 @@ def test_the_last_failure_is_told(network, run, monkeypatch):
         monkeypatch.setattr(dialing, "resolve", nowhere)
         with pytest.raises(ConnectError, match=r"edge\.example:1: the name resolves to nothing"):
             await asyncio.wait_for(network.dial("edge.example:1"), 20)
+
+    run(main())
+
+
+def test_a_name_that_never_resolves_is_given_up_in_time(network, run, monkeypatch):
+    async def main():
+        async def forever(target, *, kind):
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(dialing, "resolve", forever)
+        with pytest.raises(ConnectError, match="did not resolve in time"):
+            await asyncio.wait_for(network.dial("edge.example:1", LinkOptions(connect_timeout_s=0.1)), 20)
 
     run(main())
 

@@ -1,13 +1,14 @@
-"""An edge's links: how many there are, and those that wait to be accepted."""
+"""What all listeners share: an edge's links, how many there are, and those that wait to be accepted."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 
 from tslt_transports.channel import Channel
 from tslt_transports.checks import check_kind
-from tslt_transports.link import LinkClosed, LinkOptions
+from tslt_transports.link import Link, LinkClosed, LinkError, LinkOptions
 
 
 class Backlog:
@@ -57,3 +58,37 @@ class Backlog:
         self._closed = True
         self._waiting.clear()
         self._changed.set()
+
+
+class BaseListener(ABC):
+    """The transport-independent half of a ``Listener``.  Raises ``TypeError`` for options of another kind."""
+
+    def __init__(self, *, address: str, options: LinkOptions) -> None:
+        """``address`` is where it listens, in the form that ``connect`` takes, as far as it is known yet."""
+        self.backlog = Backlog(address=address, options=options)
+        self._address = address
+        self._options = options
+
+    @property
+    def address(self) -> str:
+        """See ``Listener.address``."""
+        return self._address
+
+    async def accept(self) -> Link:
+        """See ``Listener.accept``."""
+        return await self.backlog.accept()
+
+    async def close(self) -> None:
+        """See ``Listener.close``."""
+        self.backlog.close()
+        await asyncio.gather(*(link.close() for link in self.backlog.links))
+        self._stop()
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Let go of the socket: every link is closed.  Harmless when repeated."""
+
+
+def cannot_listen(address: object, reason: object) -> LinkError:
+    """The error of an ``address`` that cannot be bound, for ``reason``."""
+    return LinkError(f"cannot listen at {address}: {reason}; is the port in use, or the host not this machine?")

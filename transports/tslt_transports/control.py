@@ -51,7 +51,7 @@ class ControlError(Exception):
 
 
 class ControlType(IntEnum):
-    """The type byte."""
+    """The type byte; the table above says who sends which, and what follows it."""
 
     HELLO = 1
     WELCOME = 2
@@ -63,7 +63,7 @@ class ControlType(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLimits:
-    """The limits that one end announces: bytes, frames, bytes, milliseconds."""
+    """The limits that one end announces in its greeting: bytes, frames, bytes, milliseconds."""
 
     max_frame_bytes: int
     queue_frames: int

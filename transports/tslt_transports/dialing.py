@@ -31,7 +31,12 @@ async def dial(
     """
     deadline_s = asyncio.get_running_loop().time() + timeout_s
     failure = ConnectError(address=address, reason="the name resolves to nothing", hint=hint)
-    for candidate in await resolve(target, kind=kind):
+    try:
+        candidates = await asyncio.wait_for(resolve(target, kind=kind), timeout_s)
+    except TimeoutError:
+        reason = "the name did not resolve in time (connect_timeout_s)"
+        raise ConnectError(address=address, reason=reason, hint="check this machine's DNS") from None
+    for candidate in candidates:
         try:
             link = await start(candidate)
             await _await_greeting(link, address=address, deadline_s=deadline_s, hint=hint)

@@ -5,12 +5,10 @@ It has the windows, limits and ends of the other transports (see ``channel``), n
 
 from __future__ import annotations
 
-import asyncio
-
-from tslt_transports.backlog import Backlog
+from tslt_transports.backlog import BaseListener
 from tslt_transports.channel import Channel, Parting, PeerGone
 from tslt_transports.control import ControlType, PeerLimits, encode_reason
-from tslt_transports.link import ConnectError, Link, LinkOptions
+from tslt_transports.link import ConnectError, LinkOptions
 
 _DEFAULT_OPTIONS = LinkOptions()
 
@@ -71,37 +69,25 @@ def pair(options: LinkOptions = _DEFAULT_OPTIONS) -> tuple[InProcessLink, InProc
     return device, edge
 
 
-class InProcessListener:
-    """A ``Listener`` for links inside this process; devices use its ``connect``."""
+class InProcessListener(BaseListener):
+    """A ``Listener`` for links inside this process; devices use its ``connect``; its address is a name."""
 
     def __init__(self, options: LinkOptions = _DEFAULT_OPTIONS) -> None:
         """``options`` are the edge's; a device may have others."""
-        self._options = options
-        self._backlog = Backlog(address=self.address, options=options)
+        super().__init__(address="inproc:edge", options=options)
         self._count = 0
-
-    @property
-    def address(self) -> str:
-        """A name for messages: there is nothing to dial."""
-        return "inproc:edge"
 
     async def connect(self, *, options: LinkOptions = _DEFAULT_OPTIONS) -> InProcessLink:
         """Open a link to this listener.  Raises ``ConnectError`` where it is closed or full."""
-        refusal = self._backlog.refusal()
+        refusal = self.backlog.refusal()
         if refusal is not None:
             raise ConnectError(address=self.address, reason=f"the edge refused: {refusal}", hint="close a link first")
         self._count += 1
         device = InProcessLink(peer=self.address, options=options)
         edge = InProcessLink(peer=f"inproc:device-{self._count}", options=self._options)
         device.join(edge)
-        self._backlog.add(edge)
+        self.backlog.add(edge)
         return device
 
-    async def accept(self) -> Link:
-        """See ``Listener.accept``."""
-        return await self._backlog.accept()
-
-    async def close(self) -> None:
-        """See ``Listener.close``."""
-        self._backlog.close()
-        await asyncio.gather(*(link.close() for link in self._backlog.links))
+    def _stop(self) -> None:
+        pass  # there is no socket

@@ -25,7 +25,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
 from tslt_transports.address import HostPort, parse_address, parse_target
-from tslt_transports.backlog import Backlog
+from tslt_transports.backlog import BaseListener, cannot_listen
 from tslt_transports.channel import Channel, Parting
 from tslt_transports.control import (
     ControlError,
@@ -36,7 +36,7 @@ from tslt_transports.control import (
 )
 from tslt_transports.dialing import dial
 from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
-from tslt_transports.link import ClientTls, ConnectError, Link, LinkError, LinkOptions, ServerTls
+from tslt_transports.link import ClientTls, ConnectError, LinkOptions, ServerTls
 from tslt_transports.quic_bounds import bound_receiver
 from tslt_transports.quic_ends import MAX_REASON_CHARACTERS, CloseCode, explain
 from tslt_transports.quic_tls import ALPN, client_configuration, server_configuration
@@ -302,35 +302,22 @@ class _Server(QuicServer):
             super().datagram_received(data, addr)
 
 
-class QuicListener:
+class QuicListener(BaseListener):
     """The edge's UDP socket and the connections on it."""
 
     def __init__(self, *, options: LinkOptions) -> None:
         """Make a listener that is not bound yet."""
-        self._options = options
+        super().__init__(address="quic", options=options)
         self._server: _Server | None = None
-        self._address = ""
         self.half_open: set[_EdgeEndpoint] = set()
-        self.backlog = Backlog(address="quic", options=options)
+        """Connections that have no link yet."""
 
     @property
     def is_crowded(self) -> bool:
         """Whether too many connections have no link yet."""
         return len(self.half_open) >= max(_MIN_HALF_OPEN, self._options.max_links)
 
-    @property
-    def address(self) -> str:
-        """See ``Listener.address``."""
-        return self._address
-
-    async def accept(self) -> Link:
-        """See ``Listener.accept``."""
-        return await self.backlog.accept()
-
-    async def close(self) -> None:
-        """See ``Listener.close``."""
-        self.backlog.close()
-        await asyncio.gather(*(link.close() for link in self.backlog.links))
+    def _stop(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -342,7 +329,7 @@ class QuicListener:
                 lambda: _Server(self, configuration), local_addr=(target.host, target.port)
             )
         except OSError as error:
-            raise LinkError(f"cannot listen at {target}: {error}; is the port in use?") from error
+            raise cannot_listen(target, error) from error
         host, port = transport.get_extra_info("sockname")[:2]
         self._address = str(HostPort(host, port))
 

@@ -29,7 +29,7 @@ import zmq
 import zmq.asyncio
 
 from tslt_transports.address import HostPort, parse_address, parse_target
-from tslt_transports.backlog import Backlog
+from tslt_transports.backlog import BaseListener, cannot_listen
 from tslt_transports.channel import Channel, Parting, PeerGone
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
@@ -41,7 +41,7 @@ from tslt_transports.control import (
     encode_reason,
 )
 from tslt_transports.dialing import dial
-from tslt_transports.link import MAX_COUNT, ClientTls, Link, LinkError, LinkOptions, ServerTls
+from tslt_transports.link import MAX_COUNT, ClientTls, LinkOptions, ServerTls
 
 _CONTROL_ALLOWANCE: Final = 64
 """Messages beyond frames that a queue holds: pings, reports and greetings, all of them rare and answered by nothing."""
@@ -228,12 +228,11 @@ class _ZmqEdgeLink(_ZmqChannel):
         self._forget()
 
 
-class ZmqListener:
+class ZmqListener(BaseListener):
     """The edge's ROUTER."""
 
     def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
         """Bind to ``target``.  Raises ``LinkError`` where that fails."""
-        self._options = options
         self._links: dict[bytes, _ZmqEdgeLink] = {}
         self._socket = _make_socket(zmq.ROUTER, options, ipv6=":" in target.host)
         # A message for a device that is gone is an error (EHOSTUNREACH), not silently dropped: how its end is found.
@@ -244,27 +243,14 @@ class ZmqListener:
             self._socket.bind(f"tcp://{target}")
         except zmq.ZMQError as error:
             self._socket.close(linger=0)
-            raise LinkError(f"cannot listen at tcp://{target}: {error.strerror}; is the port in use?") from error
-        self._address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._backlog = Backlog(address=self._address, options=options)
+            raise cannot_listen(f"tcp://{target}", error.strerror) from error
+        super().__init__(address=self._socket.getsockopt_string(zmq.LAST_ENDPOINT), options=options)
         self._reader = asyncio.create_task(
             _read(self._socket, lambda: self._socket.recv_multipart(copy=False), self._deliver)
         )
         self._reader.add_done_callback(self._reader_ended)
 
-    @property
-    def address(self) -> str:
-        """See ``Listener.address``."""
-        return self._address
-
-    async def accept(self) -> Link:
-        """See ``Listener.accept``."""
-        return await self._backlog.accept()
-
-    async def close(self) -> None:
-        """See ``Listener.close``."""
-        self._backlog.close()
-        await asyncio.gather(*(link.close() for link in self._backlog.links))
+    def _stop(self) -> None:
         self._reader.cancel()
         self._socket.close()  # LINGER goes on in the background
 
@@ -289,7 +275,7 @@ class ZmqListener:
         if control is None or control.type is not ControlType.HELLO or control.limits is None:
             self._answer(identity, encode_reason(ControlType.LOST, "the edge has no link with this peer"))
             return
-        refusal = self._backlog.refusal()
+        refusal = self.backlog.refusal()
         if refusal is not None:
             self._answer(identity, encode_reason(ControlType.REFUSE, refusal))
             return
@@ -308,7 +294,7 @@ class ZmqListener:
         link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         if not link.ended:
             self._links[identity] = link
-            self._backlog.add(link)
+            self.backlog.add(link)
 
     def _answer(self, identity: bytes, control: bytes) -> None:
         with contextlib.suppress(PeerGone):  # then nobody is left to tell
@@ -316,9 +302,9 @@ class ZmqListener:
 
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            for link in self._backlog.links:
+            for link in self.backlog.links:
                 link.lose(f"the edge's reader failed: {task.exception()!r}")
-            self._backlog.close()
+            self.backlog.close()
 
 
 async def connect(address: str, *, options: LinkOptions, tls: ClientTls | None) -> ZmqDeviceLink:
