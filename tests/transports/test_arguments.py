@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from tslt_transports import (
@@ -171,3 +173,18 @@ def test_certificates_of_nothing(tmp_path, wrong, kind):
     with pytest.raises(kind, match=next(iter(wrong))[:-1]):
         make_dev_certificates(tmp_path / "never", **wrong)
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(("name", "module", "library"), [("zmq", "zeromq", "zmq"), ("quic", "quic", "aioquic")])
+def test_a_library_that_is_missing_is_named(run, monkeypatch, name, module, library):
+    monkeypatch.delitem(sys.modules, f"tslt_transports.{module}", raising=False)
+    for loaded in [one for one in sys.modules if one.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, loaded, None)
+    monkeypatch.setitem(sys.modules, library, None)
+
+    async def main():
+        for opener in (connect, listen):
+            with pytest.raises(LinkError, match=rf"{library}.*tslt-wire\[{name}\]"):
+                await opener(name, "127.0.0.1:1")
+
+    run(main())
