@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 import stat
+from dataclasses import replace
 
 import pytest
 from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.asyncio import connect as raw_connect
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated
+from link_helpers import PATIENT
 from tslt_transports import ClientTls, ConnectError, LinkClosed, LinkError, LinkOptions, ServerTls, connect, listen
 from tslt_transports.control import ControlType, PeerLimits, encode_greeting, encode_varint
 from tslt_transports.devcert import main as devcert
@@ -270,6 +272,21 @@ def test_the_window_stays_fixed(quic_harness, run):
                 await sending
                 assert stream.max_stream_data_local <= stream.receiver.starting_offset() + REORDER_WINDOW_BYTES
             assert stream.receiver.starting_offset() > 3 * MIB
+
+    run(main())
+
+
+def test_a_device_that_falls_silent_is_lost_by_the_idle_timeout(quic_harness, run):
+    async def main():
+        options = replace(PATIENT, heartbeat_s=0.25, peer_timeout_s=1.0)
+        listener = await quic_harness.listen(options)
+        device = await quic_harness.connect(listener)
+        edge = await listener.accept()
+        listener._server.datagram_received = lambda data, addr: None
+        with pytest.raises(LinkClosed, match="QUIC idle timeout") as caught:
+            await edge.receive()
+        assert not caught.value.clean
+        await asyncio.gather(device.close(), listener.close())
 
     run(main())
 

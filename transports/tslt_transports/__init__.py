@@ -1,6 +1,6 @@
 """Transports for speculative-decoding frames: in-process links, ZeroMQ and QUIC, behind one interface.
 
-See `tslt_transports.link` for the interface. Importing this package imports neither pyzmq nor aioquic.
+See ``tslt_transports.link`` for the interface.  Importing this package imports neither pyzmq nor aioquic.
 """
 
 from tslt_transports.emulated import EmulatedLink, Line, Network, VirtualClock, emulated_pair
@@ -15,10 +15,8 @@ from tslt_transports.link import (
     LinkOptions,
     Listener,
     ServerTls,
-    Transport,
-    connect,
-    listen,
 )
+from tslt_transports.registry import Transport, connect, listen
 
 __all__ = [
     "ClientTls",

@@ -1,15 +1,21 @@
 """Parse, resolve and print the addresses of edges.
 
-An address is `host:port` or `[ipv6]:port`, with the transport's own scheme in front or without it.
+An address is ``host:port`` or ``[ipv6]:port``, with the transport's own scheme in front or without it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from dataclasses import dataclass
+from typing import Final
 
+from tslt_transports.checks import check_kind
 from tslt_transports.link import ConnectError
+
+MAX_PORT: Final = 65_535
+"""The highest port: ports have 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,8 @@ class HostPort:
 
 
 def parse_address(address: str, *, scheme: str) -> HostPort:
-    """Read `host:port`, `[ipv6]:port`, or either after `scheme` and `://`. Raises `ValueError`."""
+    """Read ``host:port``, ``[ipv6]:port``, or either after ``scheme`` and ``://``.  Raises ``ValueError``."""
+    check_kind("address", address, str)
     complaint = f"{address!r} is no address: expected host:port, [ipv6]:port or {scheme}://host:port"
     found_scheme, separator, rest = address.rpartition("://")
     if separator and found_scheme != scheme:
@@ -33,15 +40,27 @@ def parse_address(address: str, *, scheme: str) -> HostPort:
     host, separator, port = rest.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    elif ":" in host:  # an IPv6 address without brackets: which colon starts the port?
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ValueError(complaint) from None
+    elif any(character.isspace() or not character.isprintable() for character in host) or ":" in host:
         raise ValueError(complaint)
-    if not separator or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+    if not separator or not host or not (port.isascii() and port.isdecimal()) or int(port) > MAX_PORT:
         raise ValueError(complaint)
     return HostPort(host, int(port))
 
 
+def parse_target(address: str, *, scheme: str) -> HostPort:
+    """``parse_address`` of something to dial: ``ValueError`` for port 0 as well, which only a listener can have."""
+    target = parse_address(address, scheme=scheme)
+    if target.port == 0:
+        raise ValueError(f"{address!r} has port 0, at which nobody can be dialed: give the edge's port")
+    return target
+
+
 async def resolve(target: HostPort, *, kind: socket.SocketKind) -> list[HostPort]:
-    """Return the numeric addresses of `target`, best first, none twice. Raises `ConnectError` where there are none."""
+    """The numeric addresses of ``target``, best first, none twice.  Raises ``ConnectError`` where there are none."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(target.host, target.port, type=kind)

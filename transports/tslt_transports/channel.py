@@ -1,12 +1,12 @@
 """What all links share: windows of unconsumed frames, queues, counters, keepalive and the one end a link has.
 
-A transport derives from `Channel` and only moves bytes. Flow control is by consumption (see `control`): a sender may
-start a frame while fewer than `queue_frames` frames *and* fewer than `queue_bytes` bytes are sent and not reported
-consumed; a receiver reports once half of either is consumed. Why not the transport's own flow control: one ZeroMQ
-ROUTER reads for all its peers, so not reading one stalls all of them, and aioquic opens its windows as bytes arrive,
-not as they are read. The report costs a few bytes every `queue_frames / 2` frames.
+A transport derives from ``Channel`` and only moves bytes.  Flow control is by consumption (see ``control``): a sender
+may start a frame while fewer than ``queue_frames`` frames *and* fewer than ``queue_bytes`` bytes are sent and not
+reported consumed; a receiver reports once half of either is consumed.  Why not the transport's own flow control: one
+ZeroMQ ROUTER reads for all its peers, so not reading one stalls all of them, and aioquic opens its windows as bytes
+arrive, not as they are read.  The report costs a few bytes every ``queue_frames / 2`` frames.
 
-No deadlock: with everything consumed, fewer than half of either window is unreported, so the next frame may start. No
+No deadlock: with everything consumed, fewer than half of either window is unreported, so the next frame may start.  No
 unbounded memory: a peer that sends past its window loses the link.
 """
 
@@ -17,7 +17,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
+from tslt_transports.checks import check_kind
 from tslt_transports.control import (
     ControlError,
     ControlType,
@@ -25,13 +28,31 @@ from tslt_transports.control import (
     decode_control,
     encode_consumed,
     encode_ping,
-    encode_reason,
 )
 from tslt_transports.link import ConnectError, FrameTooLarge, LinkClosed, LinkOptions
 
+NO_EDGE_HINT: Final = "check that a tslt edge of the same transport and version listens there and has room"
+"""What to try where a link did not come to be and nothing better is known."""
+
+_KEEPALIVES_A_TIMEOUT: Final = 4
+"""Keepalives in what the peer calls a time-out: three may go missing."""
+
 
 class PeerGone(Exception):
-    """A transport could not hand something over: its peer is gone. Never leaves the package."""
+    """A transport could not hand something over: its peer is gone.  Never leaves the package."""
+
+
+class Parting(Enum):
+    """What a link still says to its peer when it ends."""
+
+    CLEAN = "clean"
+    """The clean end, behind everything sent."""
+
+    LOSS = "loss"
+    """A LOST with the reason."""
+
+    NOTHING = "nothing"
+    """The peer knows, or is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +62,11 @@ class _End:
 
 
 class Channel(ABC):
-    """The transport-independent half of a `Link`."""
+    """The transport-independent half of a ``Link``.  Raises ``TypeError`` for options of another kind."""
 
     def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """`peer` names the other side in messages. Needs a running event loop."""
+        """``peer`` names the other side in messages.  Needs a running event loop."""
+        check_kind("options", options, LinkOptions)
         self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._options = options
@@ -56,7 +78,7 @@ class Channel(ABC):
         self._window_bytes = options.queue_bytes
         self._keepalive_s = options.heartbeat_s
         self.greeted: asyncio.Future[None] = self._loop.create_future()
-        """Resolved once the limits of the peer are known; fails with `ConnectError` if the link ends before."""
+        """Resolved once the limits of the peer are known; fails with ``ConnectError`` if the link ends before."""
 
         self._send_lock = asyncio.Lock()  # fair, so that concurrent senders keep their order
         self._writable = asyncio.Event()
@@ -73,35 +95,35 @@ class Channel(ABC):
         self._last_sent_s = self._last_heard_s
         self._bytes_sent = self._bytes_received = self._frames_sent = self._frames_received = 0
 
-    # ---- what an application sees (documented in `Link`)
+    # ---- what an application sees (documented in ``Link``)
 
     @property
     def peer(self) -> str:
-        """See `Link.peer`."""
+        """See ``Link.peer``."""
         return self._peer
 
     @property
     def bytes_sent(self) -> int:
-        """See `Link.bytes_sent`."""
+        """See ``Link.bytes_sent``."""
         return self._bytes_sent
 
     @property
     def bytes_received(self) -> int:
-        """See `Link.bytes_received`."""
+        """See ``Link.bytes_received``."""
         return self._bytes_received
 
     @property
     def frames_sent(self) -> int:
-        """See `Link.frames_sent`."""
+        """See ``Link.frames_sent``."""
         return self._frames_sent
 
     @property
     def frames_received(self) -> int:
-        """See `Link.frames_received`."""
+        """See ``Link.frames_received``."""
         return self._frames_received
 
     async def send(self, frame: bytes) -> None:
-        """See `Link.send`."""
+        """See ``Link.send``."""
         if not isinstance(frame, bytes):
             raise TypeError(f"a frame is bytes, not {type(frame).__name__}")
         if not frame:
@@ -128,7 +150,7 @@ class Channel(ABC):
             self._bytes_sent += len(frame) + self.frame_overhead(len(frame))
 
     async def receive(self) -> bytes:
-        """See `Link.receive`."""
+        """See ``Link.receive``."""
         while not self._inbox:
             if self._end is not None:
                 self._release()
@@ -141,14 +163,15 @@ class Channel(ABC):
         self._bytes_received += len(frame) + self.frame_overhead(len(frame))
         self._taken_frames += 1
         self._taken_bytes += len(frame)
+        # At half of a window: seldom enough to cost nothing, soon enough that the sender need not stop.
         if self._taken_frames * 2 >= self._window_frames or self._taken_bytes * 2 >= self._window_bytes:
             count, self._taken_frames, self._taken_bytes = self._taken_frames, 0, 0
             self.write_control(encode_consumed(count))
         return frame
 
     async def close(self) -> None:
-        """See `Link.close`."""
-        self._finish(clean=True, reason="closed by this side", announce=b"")
+        """See ``Link.close``."""
+        self._finish(clean=True, reason="closed by this side", parting=Parting.CLEAN)
         self._inbox.clear()
         self._inbox_bytes = 0
         self._release()
@@ -162,7 +185,7 @@ class Channel(ABC):
         return self._end is not None
 
     def on_release(self, call: Callable[[], None]) -> None:
-        """Have `call` called once the link is over and the application knows, so that its place is free again."""
+        """Have ``call`` called once the link is over and the application knows, so that its place is free again."""
         self._on_release = call
 
     def negotiate(self, limits: PeerLimits) -> None:
@@ -170,7 +193,7 @@ class Channel(ABC):
         self._limit_bytes = min(self._options.max_frame_bytes, limits.max_frame_bytes)
         self._window_frames = min(self._options.queue_frames, limits.queue_frames)
         self._window_bytes = min(self._options.queue_bytes, limits.queue_bytes)
-        self._keepalive_s = min(self._options.heartbeat_s, limits.peer_timeout_ms / 4000)
+        self._keepalive_s = min(self._options.heartbeat_s, limits.peer_timeout_s / _KEEPALIVES_A_TIMEOUT)
         if not self.greeted.done():
             self.greeted.set_result(None)
 
@@ -222,15 +245,23 @@ class Channel(ABC):
     def deliver_end(self) -> None:
         """Take the peer's clean end."""
         self.heard()
-        self._finish(clean=True, reason="closed by the peer", announce=None)
+        self._finish(clean=True, reason="closed by the peer", parting=Parting.NOTHING)
 
-    def lose(self, reason: str, *, tell: bool = False) -> None:
-        """End the link as lost; `tell` the peer why where it may still be there."""
-        self._finish(clean=False, reason=reason, announce=encode_reason(ControlType.LOST, reason) if tell else None)
+    def lose(self, reason: str, *, tell: bool = False, hint: str = NO_EDGE_HINT) -> None:
+        """End the link as lost; ``tell`` the peer why where it may still be there.
+
+        ``hint`` says what to try, where the link was not open yet.
+        """
+        self._finish(clean=False, reason=reason, parting=Parting.LOSS if tell else Parting.NOTHING, hint=hint)
 
     def heard(self) -> None:
         """Note that the peer is alive."""
         self._last_heard_s = self._loop.time()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nothing was heard for so long that a keepalive of the peer's, or the answer to ours, was due."""
+        return self._loop.time() - self._last_heard_s > self._keepalive_s
 
     def write_control(self, data: bytes) -> None:
         """Send a control message, or lose the link."""
@@ -243,7 +274,7 @@ class Channel(ABC):
                 self._last_sent_s = self._loop.time()
 
     async def keep_alive(self) -> None:
-        """Send keepalives and notice silence, until the link ends. Run it as a task."""
+        """Send keepalives and notice silence, until the link ends.  Run it as a task."""
         while self._end is None:
             interval = self._keepalive_s / 2
             slept_at = self._loop.time()
@@ -263,23 +294,22 @@ class Channel(ABC):
 
     @abstractmethod
     def frame_overhead(self, size: int) -> int:
-        """See `Link.frame_overhead`."""
+        """See ``Link.frame_overhead``."""
 
     @abstractmethod
     def _write_frame(self, frame: bytes) -> None:
-        """Hand a frame over at once. Raises `PeerGone`."""
+        """Hand a frame over at once.  Raises ``PeerGone``."""
 
     @abstractmethod
     def _write_control(self, data: bytes) -> None:
-        """Hand a control message over at once. Raises `PeerGone`."""
+        """Hand a control message over at once.  Raises ``PeerGone``."""
 
     @abstractmethod
-    def _hang_up(self, *, announce: bytes | None) -> None:
-        """The link has ended: let go of it. `announce`: b"" sends a clean end first, other bytes that control message,
-        None nothing. Called once; must not raise."""
+    def _hang_up(self, parting: Parting, reason: str) -> None:
+        """The link has ended: say ``parting`` (``reason`` is for a loss) and let go.  Called once; must not raise."""
 
     async def _flush(self) -> None:
-        """Wait, for `linger_s` at most, until what was sent has left; nothing to do where that goes on by itself."""
+        """Wait, for ``linger_s`` at most, until what was sent has left; nothing to do where that goes on by itself."""
         return
 
     def _send_keepalive(self) -> None:
@@ -287,22 +317,16 @@ class Channel(ABC):
 
     # ---- internals
 
-    def _finish(self, *, clean: bool, reason: str, announce: bytes | None) -> None:
+    def _finish(self, *, clean: bool, reason: str, parting: Parting, hint: str = NO_EDGE_HINT) -> None:
         if self._end is not None:
             return
         self._end = _End(clean, reason)
         if not self.greeted.done():
-            self.greeted.set_exception(
-                ConnectError(
-                    address=self._peer,
-                    reason=reason,
-                    hint="check that a tslt edge of the same transport and version listens there and has room",
-                )
-            )
+            self.greeted.set_exception(ConnectError(address=self._peer, reason=reason, hint=hint))
             self.greeted.exception()  # whoever waits gets it; nobody waiting is no error
         self._readable.set()
         self._writable.set()
-        self._hang_up(announce=announce)
+        self._hang_up(parting, reason)
 
     def _closed(self) -> LinkClosed:
         if self._end is None:
@@ -314,69 +338,3 @@ class Channel(ABC):
             self._released = True
             if self._on_release is not None:
                 self._on_release()
-
-
-async def await_greeting(link: Channel, *, address: str, deadline_s: float, hint: str) -> None:
-    """Wait until the edge at `address` has taken `link`, until the loop's time `deadline_s` at most.
-
-    Raises `ConnectError`, and lets go of the link on the way out of any failure.
-    """
-    try:
-        await asyncio.wait_for(asyncio.shield(link.greeted), deadline_s - asyncio.get_running_loop().time())
-    except TimeoutError:
-        link.lose("no answer in time")
-        raise ConnectError(address=address, reason="no answer in time (connect_timeout_s)", hint=hint) from None
-    except ConnectError as error:
-        # The refusal of an edge that is there needs another hint than silence.
-        raise ConnectError(address=address, reason=error.reason, hint=error.hint) from None
-    except BaseException:
-        link.lose("given up before it was open", tell=True)
-        raise
-
-
-class Backlog:
-    """An edge's links: how many there are, and those that wait to be accepted."""
-
-    def __init__(self, *, address: str, options: LinkOptions) -> None:
-        """`address` names the listener in messages."""
-        self._address = address
-        self._max_links = options.max_links
-        self._links: set[Channel] = set()
-        self._waiting: deque[Channel] = deque()
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    @property
-    def links(self) -> list[Channel]:
-        """All links that hold a place."""
-        return list(self._links)
-
-    def refusal(self) -> str | None:
-        """Return why a new link cannot be taken, None if it can."""
-        if self._closed:
-            return "the edge is shutting down"
-        if len(self._links) >= self._max_links:
-            return f"the edge already has {len(self._links)} links (max_links); try later or another edge"
-        return None
-
-    def add(self, link: Channel) -> None:
-        """Take a new link: it holds a place until it is over and its application knows."""
-        self._links.add(link)
-        link.on_release(lambda: self._links.discard(link))
-        self._waiting.append(link)
-        self._changed.set()
-
-    async def accept(self) -> Channel:
-        """See `Listener.accept`."""
-        while not self._waiting:
-            if self._closed:
-                raise LinkClosed(peer=self._address, clean=True, reason="this listener is closed")
-            self._changed.clear()
-            await self._changed.wait()
-        return self._waiting.popleft()
-
-    def close(self) -> None:
-        """Take and hand out no more links."""
-        self._closed = True
-        self._waiting.clear()
-        self._changed.set()

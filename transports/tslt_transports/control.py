@@ -1,6 +1,6 @@
 """Control messages of the transports: greeting, refusal, keepalive, consumption, loss; and the varint they use.
 
-They are the transport's own and never reach an application. Version 1, one type byte and a body:
+They are the transport's own and never reach an application.  Version 1, one type byte and a body:
 
     1 HELLO     device -> edge   varints: version, max_frame_bytes, queue_frames, queue_bytes, peer_timeout_ms
     2 WELCOME   edge -> device   the same, of the edge; the link is open
@@ -10,7 +10,7 @@ They are the transport's own and never reach an application. Version 1, one type
     6 LOST      both             UTF-8 reason; the sender gave the link up
 
 A HELLO or WELCOME may carry more bytes behind these fields; version 1 ignores them (room for authentication, datagrams
-and resuming). Every other trailing byte is an error. Varints are little-endian base 128, at most five bytes, shortest
+and resuming).  Every other trailing byte is an error.  Varints are little-endian base 128, at most five bytes, shortest
 form only.
 """
 
@@ -22,23 +22,36 @@ from enum import IntEnum
 from typing import Final
 
 from tslt_transports.link import LinkOptions
+from tslt_transports.untrusted import printable
 
 TRANSPORT_VERSION: Final = 1
 """The version of this vocabulary, not of the frames that it carries."""
 
 MAX_CONTROL_BYTES: Final = 255
-"""Bytes of one control message. A QUIC stream gives its length one byte, and no reason needs to be longer."""
+"""Bytes of one control message.  A QUIC stream gives its length one byte, and no reason needs to be longer."""
 
 MAX_VARINT_BYTES: Final = 5
 """Bytes of one varint: 35 bits, where no limit needs more than 32."""
 
+_GREETING_FIELDS: Final = 5
+"""Varints of a greeting: the version and the four of ``PeerLimits``."""
+
+_GROUP_BITS: Final = 7
+"""Bits of the value in a byte of a varint."""
+
+_GROUP: Final = 0x7F
+_MORE: Final = 0x80
+"""The bit of a byte that says another follows."""
+
+_MS_A_SECOND: Final = 1000
+
 
 class ControlError(Exception):
-    """A peer's control message is malformed. Never leaves the package: the link is lost instead."""
+    """A peer's control message is malformed.  Never leaves the package: the link is lost instead."""
 
 
 class ControlType(IntEnum):
-    """The type byte."""
+    """The type byte; the table above says who sends which, and what follows it."""
 
     HELLO = 1
     WELCOME = 2
@@ -50,21 +63,26 @@ class ControlType(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLimits:
-    """The limits that one end announces: bytes, frames, bytes, milliseconds."""
+    """The limits that one end announces in its greeting: bytes, frames, bytes, milliseconds."""
 
     max_frame_bytes: int
     queue_frames: int
     queue_bytes: int
     peer_timeout_ms: int
 
+    @property
+    def peer_timeout_s(self) -> float:
+        """``peer_timeout_ms`` in seconds."""
+        return self.peer_timeout_ms / _MS_A_SECOND
+
     @classmethod
     def of(cls, options: LinkOptions) -> PeerLimits:
-        """Return what an end with `options` announces."""
+        """What an end with ``options`` announces."""
         return cls(
             max_frame_bytes=options.max_frame_bytes,
             queue_frames=options.queue_frames,
             queue_bytes=options.queue_bytes,
-            peer_timeout_ms=math.ceil(options.peer_timeout_s * 1000),
+            peer_timeout_ms=math.ceil(options.peer_timeout_s * _MS_A_SECOND),
         )
 
 
@@ -79,29 +97,29 @@ class Control:
 
 
 def encode_varint(value: int) -> bytes:
-    """Encode `value` (0 .. 2**35 - 1) in its shortest form. Raises `ValueError`."""
-    if not 0 <= value < 1 << (7 * MAX_VARINT_BYTES):
+    """Encode ``value`` (0 .. 2**35 - 1) in its shortest form.  Raises ``ValueError``."""
+    if not 0 <= value < 1 << (_GROUP_BITS * MAX_VARINT_BYTES):
         raise ValueError(f"{value} does not fit a varint")
     out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
+    while value > _GROUP:
+        out.append(value & _GROUP | _MORE)
+        value >>= _GROUP_BITS
     out.append(value)
     return bytes(out)
 
 
 def decode_varint(data: bytes | bytearray, position: int, *, max_bytes: int) -> tuple[int, int] | None:
-    """Decode one varint at `position`; return the value and the position behind it, None if the bytes end before it.
+    """Decode one varint at ``position``; return the value and the position behind it, None if the bytes end before it.
 
-    Raises `ControlError` where it is longer than `max_bytes` bytes or not in its shortest form.
+    Raises ``ControlError`` where it is longer than ``max_bytes`` bytes or not in its shortest form.
     """
     value = 0
     for index in range(max_bytes):
         if position + index >= len(data):
             return None
         byte = data[position + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
+        value |= (byte & _GROUP) << (_GROUP_BITS * index)
+        if byte < _MORE:
             if byte == 0 and index > 0:
                 raise ControlError("a varint is not in its shortest form")
             return value, position + index + 1
@@ -109,7 +127,7 @@ def decode_varint(data: bytes | bytearray, position: int, *, max_bytes: int) -> 
 
 
 def encode_greeting(kind: ControlType, limits: PeerLimits) -> bytes:
-    """Encode a HELLO or a WELCOME with `limits`."""
+    """Encode a HELLO or a WELCOME with ``limits``."""
     fields = (
         TRANSPORT_VERSION,
         limits.max_frame_bytes,
@@ -132,12 +150,12 @@ def encode_ping() -> bytes:
 
 
 def encode_consumed(count: int) -> bytes:
-    """Encode a CONSUMED for `count` frames."""
+    """Encode a CONSUMED for ``count`` frames."""
     return bytes([ControlType.CONSUMED]) + encode_varint(count)
 
 
 def decode_control(data: bytes) -> Control:
-    """Decode one control message. Raises `ControlError` on anything that the encoders above cannot have made."""
+    """Decode one control message.  Raises ``ControlError`` on anything that the encoders above cannot have made."""
     if not 1 <= len(data) <= MAX_CONTROL_BYTES:
         raise ControlError(f"a control message has {len(data)} bytes")
     try:
@@ -152,8 +170,7 @@ def decode_control(data: bytes) -> Control:
                 reason = data[1:].decode()
             except UnicodeDecodeError:
                 raise ControlError("a reason is not UTF-8") from None
-            # It goes into messages and logs: a peer shall not be able to forge lines or colours there.
-            return Control(type=kind, reason="".join(c if c.isprintable() else "?" for c in reason))
+            return Control(type=kind, reason=printable(reason))
         case ControlType.PING:
             if len(data) != 1:
                 raise ControlError("a PING has a body")
@@ -168,7 +185,7 @@ def decode_control(data: bytes) -> Control:
 def _decode_limits(data: bytes) -> PeerLimits:
     values: list[int] = []
     position = 1
-    for _ in range(5):
+    for _ in range(_GREETING_FIELDS):
         decoded = decode_varint(data, position, max_bytes=MAX_VARINT_BYTES)
         if decoded is None:
             raise ControlError("a greeting is cut short")

@@ -1,7 +1,8 @@
-"""Make a certificate authority and an edge certificate for development: `python -m tslt_transports.devcert --out DIR`.
+"""Make a certificate authority and an edge certificate for development.
 
-Writes `ca.pem` (for devices: `ClientTls.ca_file`), `cert.pem` and `key.pem` (for the edge: `ServerTls`). The
-authority's key is thrown away, so nothing else can ever be signed with it. Not for production: nothing can be revoked.
+``python -m tslt_transports.devcert --out DIR`` writes ``ca.pem`` (for devices: ``ClientTls.ca_file``), ``cert.pem`` and
+``key.pem`` (for the edge: ``ServerTls``).  The authority's key is thrown away, so nothing else can ever be signed with
+it.  Not for production: nothing can be revoked.
 """
 
 from __future__ import annotations
@@ -20,11 +21,25 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tslt_transports.checks import check_whole
+
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 """What the certificate is for where nothing else is asked for."""
 
 DEFAULT_DAYS: Final = 30
 """Days of validity: long enough for development, too short to end up in production."""
+
+MAX_DAYS: Final = 3650
+"""Most days of validity: ten years, which is no development any more."""
+
+_CLOCK_SLACK: Final = datetime.timedelta(hours=1)
+"""How long before now a certificate is valid: the clock of a device may be behind."""
+
+_NAME_BYTES: Final = 4
+"""Random bytes in an authority's name, so that those of two runs are never taken for one another."""
+
+_OWNER_ONLY: Final = 0o600
+"""Mode of the key file: its owner reads and writes, nobody else does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,17 +54,21 @@ class DevCertificates:
 def make_dev_certificates(
     out: str | Path, *, hosts: Sequence[str] = DEFAULT_HOSTS, days: int = DEFAULT_DAYS
 ) -> DevCertificates:
-    """Write a new authority and a certificate for `hosts` (names and IP addresses), valid for `days` days, into `out`.
+    """Write a new authority, and a certificate of it for ``hosts``, into the folder ``out``.
 
-    Existing files of these names are replaced. Raises `OSError`, and `ValueError` for no hosts or no days.
+    ``hosts``: names and IP addresses, at least one; ``days``: days of validity.
+    Existing files of these names are replaced.  Raises ``OSError``, ``ValueError`` for no hosts or no days, and
+    ``TypeError`` for one string as ``hosts``.
     """
-    if not hosts or days < 1:
-        raise ValueError("a certificate needs at least one host and one day")
+    if isinstance(hosts, str):
+        raise TypeError(f"hosts must be a sequence of names, not one string ({hosts!r})")
+    if not hosts or not all(hosts):
+        raise ValueError("a certificate needs at least one host, and no empty one")
+    check_whole("days", days, low=1, high=MAX_DAYS)
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     ca_key, edge_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    # With a part of its own in the name, the authorities of two runs are never taken for one another.
-    ca_name = _name(f"tslt development authority {os.urandom(4).hex()}")
+    ca_name = _name(f"tslt development authority {os.urandom(_NAME_BYTES).hex()}")
     ca = (
         _builder(ca_name, ca_name, ca_key.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -110,7 +129,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))  # the clock of a device may be a little behind
+        .not_valid_before(now - _CLOCK_SLACK)
         .not_valid_after(now + datetime.timedelta(days=days))
     )
 
@@ -137,9 +156,9 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """Write `data` so that only its owner can read it, from the first byte on."""
+    """Write ``data`` so that only its owner can read it, from the first byte on."""
     path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "wb") as file:
         file.write(data)
 
 

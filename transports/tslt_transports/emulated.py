@@ -14,24 +14,36 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
-from tslt_transports.channel import PeerGone
+from tslt_transports.channel import Parting, PeerGone
+from tslt_transports.checks import check_kind, check_number, check_whole
 from tslt_transports.framing import prefix_bytes
 from tslt_transports.inprocess import InProcessLink
 from tslt_transports.link import LinkOptions
 
-PACKET_BYTES = 1200
+PACKET_BYTES: Final = 1200
 """Most bytes of a packet: what QUIC may send anywhere."""
-_DEFAULT_OPTIONS = LinkOptions()
+
+_CONTROL_PREFIX_BYTES: Final = 2
+"""Bytes in front of a control message (see ``framing``), and about what the end of a stream costs."""
+
+_BITS_A_BYTE: Final = 8
+_MAX_SEED: Final = (1 << 64) - 1
+_DEFAULT_OPTIONS: Final = LinkOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What lies between a device and an edge.  Raises ``ValueError`` for what cannot be."""
+    """What lies between a device and an edge.
+
+    Raises ``ValueError`` for what cannot be, ``TypeError`` for what is no number.
+    """
 
     uplink_bit_s: float = math.inf
     """Bits a second from the device to the edge."""
@@ -42,7 +54,7 @@ class Network:
     jitter_s: float = 0.0
     """Mean of an exponentially distributed delay that each frame has on top; order is kept."""
     loss: float = 0.0
-    """Probability that a packet of `PACKET_BYTES` is lost.  It is sent again after a round trip, and what comes after
+    """Probability that a packet of ``PACKET_BYTES`` is lost.  It is sent again after a round trip, and what comes after
     it waits, as on every ordered and reliable link."""
     packet_overhead: int = 0
     """Bytes of headers that each packet adds on the way (UDP, IP and QUIC: about 60).  0: rates are goodput."""
@@ -51,34 +63,38 @@ class Network:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if not (self.uplink_bit_s > 0 and self.downlink_bit_s > 0):
-            raise ValueError(f"rates must be above 0 bit/s, not {self.uplink_bit_s} and {self.downlink_bit_s}")
-        for name in ("rtt_s", "jitter_s", "packet_overhead"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if not 0 <= self.loss < 1:
+        for name in ("uplink_bit_s", "downlink_bit_s"):
+            check_number(name, getattr(self, name), unit="bit/s")
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be above 0 bit/s")
+        for name in ("rtt_s", "jitter_s"):
+            check_number(name, getattr(self, name), high=sys.float_info.max, unit="seconds")
+        check_number("loss", self.loss)
+        if self.loss >= 1:
             raise ValueError(f"loss must be in [0, 1), not {self.loss}")
+        check_whole("packet_overhead", self.packet_overhead, low=0, high=PACKET_BYTES)
+        check_whole("seed", self.seed, low=0, high=_MAX_SEED)
 
 
 class VirtualClock:
     """Seconds that pass only when told to.  Call it for the time."""
 
     def __init__(self, now: float = 0.0) -> None:
-        """`now`: seconds."""
+        """``now``: seconds."""
+        check_number("now", now, unit="seconds")
         self._now = now
 
     def __call__(self) -> float:
-        """Return the time in seconds."""
+        """The time in seconds."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass; `ValueError` if they are negative."""
-        if not seconds >= 0:
-            raise ValueError(f"time cannot go back by {-seconds} s")
+        """Let ``seconds`` pass; ``ValueError`` if they are negative, ``TypeError`` if they are no number."""
+        check_number("seconds (time does not go back)", seconds, unit="seconds")
         self._now += seconds
 
     def advance_to(self, time: float) -> None:
-        """Let it be `time`, if it is not later already."""
+        """Let it be ``time``, if it is not later already."""
         self._now = max(self._now, time)
 
 
@@ -93,7 +109,7 @@ class Line:
         self._free_at = self._last_arrival = -math.inf
 
     def arrival(self, now: float, size: int) -> float:
-        """Seconds at which `size` bytes that are handed over at `now` have arrived; `now` must not go back."""
+        """Seconds at which ``size`` bytes that are handed over at ``now`` have arrived; ``now`` must not go back."""
         net = self._network
         packets = max(1, -(-size // PACKET_BYTES))
         start = max(now, self._free_at)
@@ -109,14 +125,14 @@ class Line:
         return self._last_arrival
 
     def _seconds(self, size: int) -> float:
-        return 8 * size / self._bit_s
+        return _BITS_A_BYTE * size / self._bit_s
 
 
 class EmulatedLink(InProcessLink):
-    """One end of an `emulated_pair`."""
+    """One end of an ``emulated_pair``."""
 
     def __init__(self, *, peer: str, options: LinkOptions, line: Line, clock: VirtualClock | None) -> None:
-        """`line`: from this end to the other."""
+        """``line``: from this end to the other."""
         super().__init__(peer=peer, options=options)
         self._line = line
         self.clock = clock
@@ -125,11 +141,11 @@ class EmulatedLink(InProcessLink):
         self._underway: deque[Callable[[], None]] = deque()
 
     def frame_overhead(self, size: int) -> int:
-        """Return the bytes of the QUIC transport's length prefix, 1 to 4."""
+        """The bytes of the QUIC transport's length prefix, 1 to 4."""
         return prefix_bytes(size)
 
     async def receive(self) -> bytes:
-        """See `Link.receive`; in virtual time it is then the frame's arrival at least."""
+        """See ``Link.receive``; in virtual time it is then the frame's arrival at least."""
         frame = await super().receive()
         if self.clock is not None:
             self.clock.advance_to(self._arrivals.popleft())
@@ -147,22 +163,19 @@ class EmulatedLink(InProcessLink):
     def _write_control(self, data: bytes) -> None:
         other = self._emulated_other()
         if self.clock is None:
-            self._later(len(data) + 2, partial(other.deliver_control, data))
+            self._later(len(data) + _CONTROL_PREFIX_BYTES, partial(other.deliver_control, data))
         else:
             other.deliver_control(data)
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
-        other, self._other = self._other, None
-        if other is None or announce is None:
-            return
-        tell = partial(other.deliver_control, announce) if announce else other.deliver_end
+    def _tell(self, other: InProcessLink, parting: Parting, reason: str) -> None:
+        tell = partial(super()._tell, other, parting, reason)
         if self.clock is None:
-            self._later(2, tell)
+            self._later(_CONTROL_PREFIX_BYTES, tell)
         else:
             tell()
 
     def _later(self, size: int, deliver: Callable[[], None]) -> None:
-        """Real time: `deliver` when `size` bytes have arrived, after all that was sent before."""
+        """Real time: ``deliver`` when ``size`` bytes have arrived, after all that was sent before."""
         self._underway.append(deliver)
         self._loop.call_at(self._line.arrival(self._loop.time(), size), self._deliver_next)
 
@@ -182,11 +195,12 @@ def emulated_pair(
     clocks: tuple[VirtualClock, VirtualClock] | None = None,
     options: LinkOptions = _DEFAULT_OPTIONS,
 ) -> tuple[EmulatedLink, EmulatedLink]:
-    """Return the device's and the edge's end of a new link.  Needs a running event loop.
+    """The device's and the edge's end of a new link.  Needs a running event loop.
 
-    `clocks`: the device's and the edge's for virtual time, two objects; None: real time.  Raises `ValueError` if they
-    are one.
+    ``clocks``: the device's and the edge's for virtual time, two objects; None: real time.  Raises ``ValueError`` if
+    they are one.
     """
+    check_kind("network", network, Network)
     if clocks is not None and clocks[0] is clocks[1]:
         raise ValueError("each end needs a clock of its own: both may compute at the same time")
     mine, theirs = clocks or (None, None)

@@ -3,9 +3,9 @@
 A unit is a canonical LEB128 varint n of at most four bytes, then
 
     n >= 1    n bytes of a frame
-    n == 0    one byte m >= 1, then m bytes of a control message (see `control`)
+    n == 0    one byte m >= 1, then m bytes of a control message (see ``control``)
 
-so a frame costs 1 byte up to 127 bytes, 2 up to 16,383, 3 up to 2,097,151 and 4 up to 2**28 - 1. A stream that ends
+so a frame costs 1 byte up to 127 bytes, 2 up to 16,383, 3 up to 2,097,151 and 4 up to 2**28 - 1.  A stream that ends
 between units ended cleanly; one that ends inside a unit did not.
 """
 
@@ -30,12 +30,12 @@ class Unit:
 
 
 def prefix_bytes(size: int) -> int:
-    """Return how many bytes the prefix of a frame of `size` bytes has."""
-    return max(1, (size.bit_length() + 6) // 7)
+    """How many bytes the prefix of a frame of ``size`` bytes has."""
+    return max(1, -(-size.bit_length() // 7))  # 7 bits a byte
 
 
 def encode_frame(frame: bytes) -> bytes:
-    """Put the prefix before `frame` (1 .. 2**28 - 1 bytes)."""
+    """Put the prefix before ``frame`` (1 .. 2**28 - 1 bytes)."""
     return encode_varint(len(frame)) + frame
 
 
@@ -48,20 +48,20 @@ class UnitDecoder:
     """Cuts a stream into units; holds one unfinished unit at most."""
 
     def __init__(self, *, max_frame_bytes: int) -> None:
-        """`max_frame_bytes`: the longest frame to take, in bytes."""
+        """``max_frame_bytes``: the longest frame to take, in bytes."""
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
-        self._wanted = 1  # bytes of `_buffer` below which there is nothing to find out
+        self._wanted = 1  # bytes of ``_buffer`` below which there is nothing to find out
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of the unfinished unit: at most its prefix and `max_frame_bytes`, once `feed` is used up."""
+        """Bytes of the unfinished unit: at most its prefix and ``max_frame_bytes``, once ``feed`` is used up."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Unit]:
-        """Add `data` and yield the units that are complete.
+        """Add ``data`` and yield the units that are complete.
 
-        Raises `ControlError`, before it waits for a byte of it, where a unit is longer than allowed or malformed.
+        Raises ``ControlError``, before it waits for a byte of it, where a unit is longer than allowed or malformed.
         """
         self._buffer += data
         start = 0

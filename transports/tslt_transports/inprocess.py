@@ -1,15 +1,14 @@
 """A link inside one process and one event loop: for tests, and for a device and an edge in one program.
 
-It has the windows, limits and ends of the other transports (see `channel`), no bytes of overhead and no keepalive.
+It has the windows, limits and ends of the other transports (see ``channel``), no bytes of overhead and no keepalive.
 """
 
 from __future__ import annotations
 
-import asyncio
-
-from tslt_transports.channel import Backlog, Channel, PeerGone
-from tslt_transports.control import PeerLimits
-from tslt_transports.link import ConnectError, Link, LinkOptions
+from tslt_transports.backlog import BaseListener
+from tslt_transports.channel import Channel, Parting, PeerGone
+from tslt_transports.control import ControlType, PeerLimits, encode_reason
+from tslt_transports.link import ConnectError, LinkOptions
 
 _DEFAULT_OPTIONS = LinkOptions()
 
@@ -18,12 +17,12 @@ class InProcessLink(Channel):
     """One end of a pair."""
 
     def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """Make an end that leads nowhere yet; see `join`."""
+        """Make an end that leads nowhere yet; see ``join``."""
         super().__init__(peer=peer, options=options)
         self._other: InProcessLink | None = None
 
     def join(self, other: InProcessLink) -> None:
-        """Make `self` and `other` the two ends of one link."""
+        """Make ``self`` and ``other`` the two ends of one link."""
         for one, two in ((self, other), (other, self)):
             one._other = two
             one.negotiate(PeerLimits.of(two._options))
@@ -36,7 +35,7 @@ class InProcessLink(Channel):
             other.lose(reason)
 
     def frame_overhead(self, size: int) -> int:
-        """Return 0: frames are handed over as they are."""
+        """0: frames are handed over as they are."""
         return 0
 
     def _write_frame(self, frame: bytes) -> None:
@@ -45,13 +44,16 @@ class InProcessLink(Channel):
     def _write_control(self, data: bytes) -> None:
         self._require_other().deliver_control(data)
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
+    def _hang_up(self, parting: Parting, reason: str) -> None:
         other, self._other = self._other, None
-        if other is not None and announce is not None:
-            if announce:
-                other.deliver_control(announce)
-            else:
-                other.deliver_end()
+        if other is not None and parting is not Parting.NOTHING:
+            self._tell(other, parting, reason)
+
+    def _tell(self, other: InProcessLink, parting: Parting, reason: str) -> None:
+        if parting is Parting.CLEAN:
+            other.deliver_end()
+        else:
+            other.deliver_control(encode_reason(ControlType.LOST, reason))
 
     def _require_other(self) -> InProcessLink:
         if self._other is None:
@@ -60,44 +62,32 @@ class InProcessLink(Channel):
 
 
 def pair(options: LinkOptions = _DEFAULT_OPTIONS) -> tuple[InProcessLink, InProcessLink]:
-    """Return the device's and the edge's end of a new link. Needs a running event loop."""
+    """The device's and the edge's end of a new link.  Needs a running event loop."""
     device = InProcessLink(peer="inproc:edge", options=options)
     edge = InProcessLink(peer="inproc:device", options=options)
     device.join(edge)
     return device, edge
 
 
-class InProcessListener:
-    """A `Listener` for links inside this process; devices use its `connect`."""
+class InProcessListener(BaseListener):
+    """A ``Listener`` for links inside this process; devices use its ``connect``; its address is a name."""
 
     def __init__(self, options: LinkOptions = _DEFAULT_OPTIONS) -> None:
-        """`options` are the edge's; a device may have others."""
-        self._options = options
-        self._backlog = Backlog(address=self.address, options=options)
+        """``options`` are the edge's; a device may have others."""
+        super().__init__(address="inproc:edge", options=options)
         self._count = 0
 
-    @property
-    def address(self) -> str:
-        """A name for messages: there is nothing to dial."""
-        return "inproc:edge"
-
     async def connect(self, *, options: LinkOptions = _DEFAULT_OPTIONS) -> InProcessLink:
-        """Open a link to this listener. Raises `ConnectError` where it is closed or full."""
-        refusal = self._backlog.refusal()
+        """Open a link to this listener.  Raises ``ConnectError`` where it is closed or full."""
+        refusal = self.backlog.refusal()
         if refusal is not None:
             raise ConnectError(address=self.address, reason=f"the edge refused: {refusal}", hint="close a link first")
         self._count += 1
         device = InProcessLink(peer=self.address, options=options)
         edge = InProcessLink(peer=f"inproc:device-{self._count}", options=self._options)
         device.join(edge)
-        self._backlog.add(edge)
+        self.backlog.add(edge)
         return device
 
-    async def accept(self) -> Link:
-        """See `Listener.accept`."""
-        return await self._backlog.accept()
-
-    async def close(self) -> None:
-        """See `Listener.close`."""
-        self._backlog.close()
-        await asyncio.gather(*(link.close() for link in self._backlog.links))
+    def _stop(self) -> None:
+        pass  # there is no socket

@@ -1,23 +1,21 @@
-"""Links over QUIC: TLS 1.3, ALPN `tslt/1`, one connection and one bidirectional stream a link, opened by the device.
+"""Links over QUIC: TLS 1.3, one connection and one bidirectional stream a link, opened by the device.
 
-Frames are delimited as `framing` says, 1 to 4 bytes each. The clean end of a link is the end of the stream, which the
-other side answers with the end of its own, whereupon the first closes the connection with code 0; every other end of
-the connection is a loss. Refusals and losses travel as the code and reason of CONNECTION_CLOSE.
+Frames are delimited as ``framing`` says, 1 to 4 bytes each.  The clean end of a link is the end of the stream, which
+the other side answers with the end of its own, whereupon the first closes the connection with code 0; every other end
+of the connection is a loss.  Refusals and losses travel as the code and reason of CONNECTION_CLOSE.
 
-Cost of keepalive: after `heartbeat_s` in which it sent nothing the device sends a QUIC PING, a UDP datagram of about 30
-bytes that the edge acknowledges with another, which also keeps a NAT's binding open. The connection's idle timeout is
-the smaller `peer_timeout_s` of the two ends: how a killed peer is noticed, on either side.
+Cost of keepalive: after ``heartbeat_s`` in which it sent nothing the device sends a QUIC PING, a UDP datagram of about
+30 bytes that the edge acknowledges with another, which also keeps a NAT's binding open.  The connection's idle timeout
+is the smaller ``peer_timeout_s`` of the two ends: how a killed peer is noticed, on either side.
 
-Backpressure is the windows of `channel`. aioquic's own windows double as bytes *arrive*, read or not, and its
-reassembly buffer grows to the furthest offset seen, so a hostile peer could grow it without end: see `quic_bounds`.
+Backpressure is the windows of ``channel``.  aioquic's own windows double as bytes *arrive*, read or not, and its
+reassembly buffer grows to the furthest offset seen, so a hostile peer could grow it without end: see ``quic_bounds``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket as stdlib_socket
-from enum import IntEnum
-from pathlib import Path
 from typing import Final
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -25,11 +23,10 @@ from aioquic.asyncio.server import QuicServer
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.packet import QuicErrorCode
-from cryptography import x509
 
-from tslt_transports.address import HostPort, parse_address, resolve
-from tslt_transports.channel import Backlog, Channel, await_greeting
+from tslt_transports.address import HostPort, parse_address, parse_target
+from tslt_transports.backlog import BaseListener, cannot_listen
+from tslt_transports.channel import Channel, Parting
 from tslt_transports.control import (
     ControlError,
     ControlType,
@@ -37,55 +34,44 @@ from tslt_transports.control import (
     decode_control,
     encode_greeting,
 )
-from tslt_transports.framing import UnitDecoder, encode_control, encode_frame, prefix_bytes
-from tslt_transports.link import ClientTls, ConnectError, Link, LinkError, LinkOptions, ServerTls
-from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES, bound_receiver
-
-ALPN: Final = "tslt/1"
-"""The application protocol that both ends must name."""
+from tslt_transports.dialing import dial
+from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
+from tslt_transports.link import ClientTls, ConnectError, LinkOptions, ServerTls
+from tslt_transports.quic_bounds import bound_receiver
+from tslt_transports.quic_ends import MAX_REASON_CHARACTERS, CloseCode, explain
+from tslt_transports.quic_tls import ALPN, client_configuration, server_configuration
+from tslt_transports.untrusted import printable
 
 STREAM_ID: Final = 0
 """The first bidirectional stream that a client opens, and the only one there is."""
 
-_MAX_REASON_CHARACTERS: Final = 200
 _MIN_HALF_OPEN: Final = 64
-_ALERT_NO_APPLICATION_PROTOCOL: Final = QuicErrorCode.CRYPTO_ERROR + 120
-_CERTIFICATE_ALERTS: Final = range(QuicErrorCode.CRYPTO_ERROR + 42, QuicErrorCode.CRYPTO_ERROR + 50)
+"""Connections without a link that an edge holds at least, however few links it may have: handshakes take a while."""
+
+_LONG_HEADER: Final = 0x80
+"""The first bit of a packet that belongs to a handshake (RFC 9000, section 17.2)."""
+
+_PING_UID: Final = 0
+"""What aioquic shall call our PINGs; nobody asks for their acknowledgement."""
+
 _CONNECT_HINT: Final = "check that the edge runs and speaks QUIC, its address and port, and that UDP passes"
-_CERTIFICATE_HINT: Final = "pass the file of the authority that signed it (ClientTls.ca_file), and a host it is for"
-
-
-class CloseCode(IntEnum):
-    """Application codes of CONNECTION_CLOSE."""
-
-    DONE = 0
-    """Both ends of the stream are confirmed."""
-
-    REFUSED = 1
-    """The edge does not take this link; the reason says why."""
-
-    LOST = 2
-    """The sender gave the link up; the reason says why."""
-
-    ABANDONED = 3
-    """The sender closed, and not all it had sent was confirmed within its `linger_s`."""
 
 
 class QuicLink(Channel):
     """Either end of a link over QUIC."""
 
     def __init__(self, *, peer: str, options: LinkOptions, endpoint: _Endpoint) -> None:
-        """`endpoint` is the connection that carries the link."""
+        """``endpoint`` is the connection that carries the link."""
         super().__init__(peer=peer, options=options)
         self._endpoint = endpoint
         self._keeper: asyncio.Task[None] | None = None
 
     def start_keepalive(self) -> None:
-        """Ping the peer when idle. Only the device does: the edge's answers tell it as much."""
+        """Ping the peer when idle.  Only the device does: the edge's answers tell it as much."""
         self._keeper = asyncio.create_task(self.keep_alive())
 
     def frame_overhead(self, size: int) -> int:
-        """Return the bytes of the length prefix, 1 to 4."""
+        """The bytes of the length prefix, 1 to 4."""
         return prefix_bytes(size)
 
     def _write_frame(self, frame: bytes) -> None:
@@ -97,14 +83,13 @@ class QuicLink(Channel):
     def _send_keepalive(self) -> None:
         self._endpoint.ping_peer()
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
+    def _hang_up(self, parting: Parting, reason: str) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
-        if announce == b"":
+        if parting is Parting.CLEAN:
             self._endpoint.end_stream()
         elif not self._endpoint.peer_ended:
-            reason = decode_control(announce).reason if announce else ""
-            self._endpoint.hang_up(CloseCode.LOST, reason)
+            self._endpoint.hang_up(CloseCode.LOST, printable(reason) if parting is Parting.LOSS else "")
 
     async def _flush(self) -> None:
         await self._endpoint.finish(linger_s=self._options.linger_s)
@@ -126,13 +111,13 @@ class _Endpoint(QuicConnectionProtocol):
     # ---- for the link
 
     def write(self, data: bytes) -> None:
-        """Send bytes on the stream. aioquic buffers them; the windows of `channel` bound how many."""
+        """Send bytes on the stream. aioquic buffers them; the windows of ``channel`` bound how many."""
         self._quic.send_stream_data(STREAM_ID, data)
         self.transmit()
 
     def ping_peer(self) -> None:
         """Send a QUIC PING."""
-        self._quic.send_ping(0)
+        self._quic.send_ping(_PING_UID)
         self.transmit()
 
     def end_stream(self) -> None:
@@ -143,10 +128,10 @@ class _Endpoint(QuicConnectionProtocol):
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Close the connection; what is not acknowledged yet is not sent again."""
-        self.close(error_code=code, reason_phrase=reason[:_MAX_REASON_CHARACTERS])
+        self.close(error_code=code, reason_phrase=reason[:MAX_REASON_CHARACTERS])
 
     async def finish(self, *, linger_s: float) -> None:
-        """Wait until the peer has answered the end of the stream, `linger_s` seconds at most."""
+        """Wait until the peer has answered the end of the stream, ``linger_s`` seconds at most."""
         if self._we_ended and not self.peer_ended:
             try:
                 await asyncio.wait_for(self._over.wait(), linger_s)
@@ -162,13 +147,13 @@ class _Endpoint(QuicConnectionProtocol):
     def on_open(self, alpn: str | None) -> None:
         """The handshake is complete."""
 
-    def on_stranger(self, control: bytes | None) -> None:
-        """A unit arrived and there is no link yet: a control message, or a frame (None)."""
+    def on_stranger(self, unit: Unit) -> None:
+        """A unit arrived and there is no link yet."""
 
     # ---- for aioquic
 
     def datagram_received(self, data: bytes | str, addr: tuple[str, int]) -> None:
-        """See `asyncio.DatagramProtocol`."""
+        """See ``asyncio.DatagramProtocol``."""
         self._last_address = HostPort(addr[0], addr[1])
         if self._link is not None:
             self._link.heard()
@@ -193,7 +178,7 @@ class _Endpoint(QuicConnectionProtocol):
             for unit in self._units.feed(data):
                 link = self._link
                 if link is None:
-                    self.on_stranger(unit.data if unit.is_control else None)
+                    self.on_stranger(unit)
                     if self._link is None:
                         return  # refused
                 elif unit.is_control:
@@ -223,7 +208,8 @@ class _Endpoint(QuicConnectionProtocol):
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
         self._over.set()
         if self._link is not None:
-            self._link.lose(_explain(event))
+            ending = explain(event, is_overdue=self._link.is_overdue)
+            self._link.lose(ending.reason, hint=ending.hint)
         self.release_socket()
 
 
@@ -244,7 +230,7 @@ class _DeviceEndpoint(_Endpoint):
         self.link.start_keepalive()
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP error. Believed only before the link is open: later anyone could forge one to end it."""
+        """An ICMP error.  Believed only before the link is open: later anyone could forge one to end it."""
         if not self.link.greeted.done():
             self.link.lose(f"nobody answered ({exc})")
 
@@ -268,12 +254,12 @@ class _EdgeEndpoint(_Endpoint):
         if alpn != ALPN:
             self._refuse(f"the protocol must be {ALPN} (ALPN)")
 
-    def on_stranger(self, control: bytes | None) -> None:
+    def on_stranger(self, unit: Unit) -> None:
         """Take the greeting, and make it a link if there is room."""
-        if control is None:
+        if not unit.is_control:
             self._refuse("a frame came before the greeting")
             return
-        greeting = decode_control(control)
+        greeting = decode_control(unit.data)
         if greeting.type is not ControlType.HELLO or greeting.limits is None:
             self._refuse("the first message was no greeting")
             return
@@ -308,55 +294,42 @@ class _Server(QuicServer):
         self._listener = listener
 
     def datagram_received(self, data: bytes | str, addr: tuple[str, int]) -> None:
-        """See `asyncio.DatagramProtocol`."""
-        # A long header (first bit set) belongs to a handshake. Beyond the bound new ones are not answered, so that a
+        """See ``asyncio.DatagramProtocol``."""
+        # A long header (first bit set) belongs to a handshake.  Beyond the bound new ones are not answered, so that a
         # flood of first packets costs bandwidth but no memory; devices repeat theirs.
-        is_handshake = isinstance(data, bytes) and data[:1] >= b"\x80"
+        is_handshake = isinstance(data, bytes) and data[:1] >= bytes([_LONG_HEADER])
         if not (is_handshake and self._listener.is_crowded):
             super().datagram_received(data, addr)
 
 
-class QuicListener:
+class QuicListener(BaseListener):
     """The edge's UDP socket and the connections on it."""
 
     def __init__(self, *, options: LinkOptions) -> None:
         """Make a listener that is not bound yet."""
-        self._options = options
+        super().__init__(address="quic", options=options)
         self._server: _Server | None = None
-        self._address = ""
         self.half_open: set[_EdgeEndpoint] = set()
-        self.backlog = Backlog(address="quic", options=options)
+        """Connections that have no link yet."""
 
     @property
     def is_crowded(self) -> bool:
         """Whether too many connections have no link yet."""
         return len(self.half_open) >= max(_MIN_HALF_OPEN, self._options.max_links)
 
-    @property
-    def address(self) -> str:
-        """See `Listener.address`."""
-        return self._address
-
-    async def accept(self) -> Link:
-        """See `Listener.accept`."""
-        return await self.backlog.accept()
-
-    async def close(self) -> None:
-        """See `Listener.close`."""
-        self.backlog.close()
-        await asyncio.gather(*(link.close() for link in self.backlog.links))
+    def _stop(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
 
     async def bind(self, target: HostPort, configuration: QuicConfiguration) -> None:
-        """Start to listen. Raises `LinkError` where that fails."""
+        """Start to listen.  Raises ``LinkError`` where that fails."""
         try:
             transport, self._server = await asyncio.get_running_loop().create_datagram_endpoint(
                 lambda: _Server(self, configuration), local_addr=(target.host, target.port)
             )
         except OSError as error:
-            raise LinkError(f"cannot listen at {target}: {error}; is the port in use?") from error
+            raise cannot_listen(target, error) from error
         host, port = transport.get_extra_info("sockname")[:2]
         self._address = str(HostPort(host, port))
 
@@ -366,42 +339,37 @@ class QuicListener:
         return _EdgeEndpoint(quic, options=self._options, listener=self)
 
 
-async def connect_quic(address: str, *, options: LinkOptions, tls: ClientTls) -> QuicLink:
-    """Open a link to the edge at `address`; see `link.connect`."""
+async def connect(address: str, *, options: LinkOptions, tls: ClientTls | None) -> QuicLink:
+    """Open a link to the edge at ``address``; see ``registry.connect``.  No ``tls``: the public authorities."""
+    target = parse_target(address, scheme="quic")
+    configuration = client_configuration(options, tls or ClientTls(), host=target.host, address=address)
+
+    async def start(candidate: HostPort) -> QuicLink:
+        return await _start(candidate, configuration, options, address)
+
+    return await dial(
+        target,
+        address=address,
+        kind=stdlib_socket.SOCK_DGRAM,
+        start=start,
+        timeout_s=options.connect_timeout_s,
+        hint=_CONNECT_HINT,
+    )
+
+
+async def listen(address: str, *, options: LinkOptions, tls: ServerTls | None) -> QuicListener:
+    """Listen for devices at ``address``; see ``registry.listen``.  Raises ``ValueError`` without ``tls``."""
+    if tls is None:
+        raise ValueError("quic needs tls=ServerTls(...): python -m tslt_transports.devcert --out DIR makes one")
     target = parse_address(address, scheme="quic")
-    deadline_s = asyncio.get_running_loop().time() + options.connect_timeout_s
-    configuration = _configure(options, is_client=True)
-    configuration.server_name = tls.server_name or target.host
-    if tls.ca_file is not None:
-        configuration.load_verify_locations(cafile=_check_ca_file(tls.ca_file, address))
-    failure: ConnectError | None = None
-    for candidate in await resolve(target, kind=stdlib_socket.SOCK_DGRAM):
-        link = await _dial(candidate, configuration, options, address)
-        try:
-            await await_greeting(link, address=address, deadline_s=deadline_s, hint=_CONNECT_HINT)
-        except ConnectError as error:
-            failure = error
-            if "certificate" in error.reason:
-                failure = ConnectError(address=address, reason=error.reason, hint=_CERTIFICATE_HINT)
-        else:
-            return link
-    raise failure or ConnectError(address=address, reason="the name resolves to nothing", hint=_CONNECT_HINT)
-
-
-async def listen_quic(address: str, *, options: LinkOptions, tls: ServerTls) -> QuicListener:
-    """Listen for devices at `address`; see `link.listen`."""
-    configuration = _configure(options, is_client=False)
-    try:
-        configuration.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ValueError, IndexError, TypeError) as error:
-        raise LinkError(f"cannot use the certificate {tls.cert_file} with the key {tls.key_file}: {error}") from error
+    configuration = server_configuration(options, tls)
     listener = QuicListener(options=options)
-    await listener.bind(parse_address(address, scheme="quic"), configuration)
+    await listener.bind(target, configuration)
     return listener
 
 
-async def _dial(target: HostPort, configuration: QuicConfiguration, options: LinkOptions, address: str) -> QuicLink:
-    """Send the first packet to the numeric `target`. Raises `ConnectError` where there is no route."""
+async def _start(target: HostPort, configuration: QuicConfiguration, options: LinkOptions, address: str) -> QuicLink:
+    """Send the first packet to the numeric ``target``.  Raises ``ConnectError`` where there is no route."""
     quic = QuicConnection(configuration=configuration)
     bound_receiver(quic, peer_streams=0)
     try:
@@ -414,46 +382,3 @@ async def _dial(target: HostPort, configuration: QuicConfiguration, options: Lin
         raise ConnectError(address=address, reason=str(error), hint=_CONNECT_HINT) from error
     endpoint.connect(transport.get_extra_info("peername"))
     return endpoint.link
-
-
-def _configure(options: LinkOptions, *, is_client: bool) -> QuicConfiguration:
-    return QuicConfiguration(
-        is_client=is_client,
-        alpn_protocols=[ALPN],
-        idle_timeout=options.peer_timeout_s,
-        max_data=REORDER_WINDOW_BYTES,
-        max_stream_data=REORDER_WINDOW_BYTES,
-        # The size every path must carry; larger ones would need path MTU discovery, which aioquic has not.
-        max_datagram_size=1200,
-    )
-
-
-def _check_ca_file(ca_file: str | Path, address: str) -> str:
-    """Return the path of a usable CA file: what aioquic would find wrong only in the middle of a handshake."""
-    try:
-        x509.load_pem_x509_certificates(Path(ca_file).read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConnectError(
-            address=address, reason=f"the CA file {ca_file} is unusable ({error})", hint="give a PEM certificate file"
-        ) from error
-    return str(ca_file)
-
-
-def _explain(event: events.ConnectionTerminated) -> str:
-    """Say in words how a connection ended."""
-    reason = "".join(c if c.isprintable() else "?" for c in event.reason_phrase[:_MAX_REASON_CHARACTERS])
-    if event.frame_type is None:
-        match event.error_code:
-            case CloseCode.REFUSED:
-                return f"the edge refused: {reason}"
-            case CloseCode.DONE:
-                return "the peer closed the connection without ending the stream"
-            case _:
-                return f"the peer gave it up: {reason or event.error_code}"
-    if event.error_code == _ALERT_NO_APPLICATION_PROTOCOL or "ALPN" in reason:
-        return f"the edge does not speak {ALPN} (ALPN: {reason or 'no common protocol'})"
-    if event.error_code in _CERTIFICATE_ALERTS:
-        return f"the certificate was not accepted ({reason or 'no detail'})"
-    if "dle timeout" in reason:
-        return "nothing heard for peer_timeout_s (QUIC idle timeout)"
-    return f"QUIC error {event.error_code:#x} ({reason or 'no detail'})"

@@ -18,16 +18,16 @@ from aioquic.quic.stream import QuicStream
 from tslt_transports.link import LinkError
 
 REORDER_WINDOW_BYTES: Final = 1024 * 1024
-"""Bytes that may arrive ahead of a gap: what a peer can make us buffer below the windows of `channel`. 1 MiB a round
+"""Bytes that may arrive ahead of a gap: what a peer can make us buffer below the windows of ``channel``. 1 MiB a round
 trip is 80 Mbit/s at 100 ms."""
 
 _MAX_FRAME_CAPACITY: Final = 1 + 8 + 8  # type, stream id, limit
 
 
 def bound_receiver(quic: QuicConnection, *, peer_streams: int) -> None:
-    """Let the peer open `peer_streams` bidirectional streams and no others, each with a window of fixed size.
+    """Let the peer open ``peer_streams`` bidirectional streams and no others, each with a window of fixed size.
 
-    Call it before the connection has seen a packet. Raises `LinkError` where aioquic has moved what this needs: no
+    Call it before the connection has seen a packet.  Raises ``LinkError`` where aioquic has moved what this needs: no
     bound must never pass for one.
     """
     needed = (

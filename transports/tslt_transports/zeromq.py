@@ -1,17 +1,17 @@
 """Links over ZeroMQ: a DEALER on the device, one ROUTER on the edge that is split into one link a peer.
 
 A message of one part is a frame, as it is; a message of one empty part is the clean end of the link, which the other
-side answers with another; a message of an empty part and a second one is a control message (see `control`). Nothing
+side answers with another; a message of an empty part and a second one is a control message (see ``control``).  Nothing
 else is valid.
 
-Cost of a frame: the ZMTP header, 2 bytes up to 255 bytes and 9 above. Cost of keepalive: a PING is 5 bytes, sent each
-way after `heartbeat_s` without other traffic (2.5 bytes/s by default), and a ZMTP heartbeat of 9 + 7 bytes every
-`peer_timeout_s`. Why a keepalive of our own: a ROUTER is never told which peer died, but sending to one that it no
-longer has fails, so the PING finds a killed device within `heartbeat_s` and silence finds a vanished host within
-`peer_timeout_s`. The ZMTP heartbeat only makes libzmq let go of the TCP connection.
+Cost of a frame: the ZMTP header, 2 bytes up to 255 bytes and 9 above.  Cost of keepalive: a PING is 5 bytes, sent each
+way after ``heartbeat_s`` without other traffic (2.5 bytes/s by default), and a ZMTP heartbeat of 9 + 7 bytes every
+``peer_timeout_s``.  Why a keepalive of our own: a ROUTER is never told which peer died, but sending to one that it no
+longer has fails, so the PING finds a killed device within ``heartbeat_s`` and silence finds a vanished host within
+``peer_timeout_s``.  The ZMTP heartbeat only makes libzmq let go of the TCP connection.
 
 What ZeroMQ cannot do, and so this cannot: throw one peer's TCP connection out of a ROUTER, limit how many peers connect
-without saying hello, or limit the parts of one message. There is no encryption either. Use it between ends that trust
+without saying hello, or limit the parts of one message.  There is no encryption either.  Use it between ends that trust
 each other and the network; elsewhere use QUIC.
 """
 
@@ -22,14 +22,15 @@ import contextlib
 import math
 import socket as stdlib_socket
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar, cast
 
 import zmq
 import zmq.asyncio
 
-from tslt_transports.address import HostPort, parse_address, resolve
-from tslt_transports.channel import Backlog, Channel, PeerGone, await_greeting
+from tslt_transports.address import HostPort, parse_address, parse_target
+from tslt_transports.backlog import BaseListener, cannot_listen
+from tslt_transports.channel import Channel, Parting, PeerGone
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
     ControlError,
@@ -39,7 +40,8 @@ from tslt_transports.control import (
     encode_greeting,
     encode_reason,
 )
-from tslt_transports.link import ConnectError, Link, LinkError, LinkOptions
+from tslt_transports.dialing import dial
+from tslt_transports.link import MAX_COUNT, ClientTls, LinkOptions, ServerTls
 
 _CONTROL_ALLOWANCE: Final = 64
 """Messages beyond frames that a queue holds: pings, reports and greetings, all of them rare and answered by nothing."""
@@ -48,7 +50,7 @@ _MESSAGES_A_TURN: Final = 64
 """Messages read before other tasks get their turn: pyzmq does not yield to the loop while messages are waiting."""
 
 _NEVER_MS: Final = 86_400_000
-"""Milliseconds. A day: the reconnect that is never to happen."""
+"""Milliseconds.  A day: the reconnect that is never to happen."""
 
 _FAILURES: Final = {
     zmq.Event.CLOSED: "nobody answered (refused or unreachable)",
@@ -61,22 +63,36 @@ _FAILURES: Final = {
 
 _CONNECT_HINT: Final = "check that the edge runs, its address and port, and firewalls between"
 
+_SHORT_PART_BYTES: Final = 255
+"""Bytes up to which ZMTP writes a part's length in one byte."""
+
+_SHORT_HEADER_BYTES: Final = 2
+_LONG_HEADER_BYTES: Final = 9
+"""Bytes of a ZMTP header: flags, and the length in 1 byte or in 8."""
+
+_MAX_HEARTBEAT_TTL_MS: Final = 6_553_500
+"""Milliseconds.  The longest that ZMTP can say in its 16 bits of 0.1 s."""
+
+_MIN_BACKLOG: Final = 100
+"""TCP connections that may wait to be taken, however few links there may be: libzmq's own number."""
+
 _AsyncSocket = zmq.asyncio.Socket
+_Message = TypeVar("_Message")
 
 
 class _ZmqChannel(Channel):
     """What the links of both ends share."""
 
     def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """See `Channel`."""
+        """See ``Channel``."""
         super().__init__(peer=peer, options=options)
         self._peer_ended = False  # cleanly: its end arrived
         self._we_ended = False
         self._over = asyncio.Event()  # both ended, or the peer is gone
 
     def frame_overhead(self, size: int) -> int:
-        """Return the bytes of the ZMTP header: flags and a length of 1 byte up to 255, of 8 above."""
-        return 2 if size <= 255 else 9
+        """The bytes of the ZMTP header: flags and a length of 1 byte up to 255, of 8 above."""
+        return _SHORT_HEADER_BYTES if size <= _SHORT_PART_BYTES else _LONG_HEADER_BYTES
 
     def _write_frame(self, frame: bytes) -> None:
         self._post([frame])
@@ -85,7 +101,7 @@ class _ZmqChannel(Channel):
         self._post([b"", data])
 
     def _post(self, parts: Sequence[bytes]) -> None:
-        """Hand a message to libzmq. Raises `PeerGone`."""
+        """Hand a message to libzmq.  Raises ``PeerGone``."""
         raise NotImplementedError
 
     def deliver(self, parts: Sequence[bytes]) -> None:
@@ -102,15 +118,15 @@ class _ZmqChannel(Channel):
             case _:
                 self.lose(f"the peer sent a message of {len(parts)} parts", tell=True)
 
-    def _hang_up(self, *, announce: bytes | None) -> None:
+    def _hang_up(self, parting: Parting, reason: str) -> None:
         try:
-            if announce:
-                self._post([b"", announce])
-            elif announce == b"" or self._peer_ended:
+            if parting is Parting.LOSS:
+                self._post([b"", encode_reason(ControlType.LOST, reason)])
+            elif parting is Parting.CLEAN or self._peer_ended:
                 self._post([b""])
         except PeerGone:  # then nobody is left to tell
             self._over.set()
-        if announce == b"":
+        if parting is Parting.CLEAN:
             self._we_ended = True
         else:
             self._dispose()
@@ -126,7 +142,7 @@ class _ZmqChannel(Channel):
             self._dispose()
 
     def _dispose(self) -> None:
-        """Let go of what the link holds. Harmless when repeated."""
+        """Let go of what the link holds.  Harmless when repeated."""
         raise NotImplementedError
 
 
@@ -134,7 +150,7 @@ class ZmqDeviceLink(_ZmqChannel):
     """The device's end: a DEALER socket of its own."""
 
     def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
-        """Start to connect to the numeric `target`; `greeted` says how it went."""
+        """Start to connect to the numeric ``target``; ``greeted`` says how it went."""
         super().__init__(peer=f"tcp://{target}", options=options)
         self._socket = _make_socket(zmq.DEALER, options, ipv6=":" in target.host)
         self._monitor = self._socket.get_monitor_socket(
@@ -143,7 +159,10 @@ class ZmqDeviceLink(_ZmqChannel):
             | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
         )  # fmt: skip
-        self._tasks = [_start(self, self._watch()), _start(self, self._read())]
+        self._tasks = [
+            _start(self, self._watch()),
+            _start(self, _read(self._socket, self._socket.recv_multipart, self.deliver)),
+        ]
         self._socket.connect(f"tcp://{target}")
 
     async def _watch(self) -> None:
@@ -160,14 +179,6 @@ class ZmqDeviceLink(_ZmqChannel):
                 self._drain()
                 self._over.set()
                 self.lose("the edge went away" if was_open else _FAILURES.get(event, f"libzmq reports {event.name}"))
-
-    async def _read(self) -> None:
-        count = 0
-        while not self._over.is_set():
-            self.deliver(await self._socket.recv_multipart())
-            count += 1
-            if count % _MESSAGES_A_TURN == 0:
-                await asyncio.sleep(0)
 
     def _drain(self) -> None:
         """Take what arrived before the connection went: the clean end may be in it."""
@@ -202,7 +213,7 @@ class _ZmqEdgeLink(_ZmqChannel):
         options: LinkOptions,
         forget: Callable[[], object],
     ) -> None:
-        """`forget` is called once, when the link ends: what the peer sends from then on is a stranger's."""
+        """``forget`` is called once, when the link ends: what the peer sends from then on is a stranger's."""
         super().__init__(peer=peer, options=options)
         self._socket = socket
         self._identity = identity
@@ -217,12 +228,11 @@ class _ZmqEdgeLink(_ZmqChannel):
         self._forget()
 
 
-class ZmqListener:
+class ZmqListener(BaseListener):
     """The edge's ROUTER."""
 
     def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
-        """Bind to `target`. Raises `LinkError` where that fails."""
-        self._options = options
+        """Bind to ``target``.  Raises ``LinkError`` where that fails."""
         self._links: dict[bytes, _ZmqEdgeLink] = {}
         self._socket = _make_socket(zmq.ROUTER, options, ipv6=":" in target.host)
         # A message for a device that is gone is an error (EHOSTUNREACH), not silently dropped: how its end is found.
@@ -233,41 +243,25 @@ class ZmqListener:
             self._socket.bind(f"tcp://{target}")
         except zmq.ZMQError as error:
             self._socket.close(linger=0)
-            raise LinkError(f"cannot listen at tcp://{target}: {error.strerror}; is the port in use?") from error
-        self._address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._backlog = Backlog(address=self._address, options=options)
-        self._reader = asyncio.create_task(self._read())
+            raise cannot_listen(f"tcp://{target}", error.strerror) from error
+        super().__init__(address=self._socket.getsockopt_string(zmq.LAST_ENDPOINT), options=options)
+        self._reader = asyncio.create_task(
+            _read(self._socket, lambda: self._socket.recv_multipart(copy=False), self._deliver)
+        )
         self._reader.add_done_callback(self._reader_ended)
 
-    @property
-    def address(self) -> str:
-        """See `Listener.address`."""
-        return self._address
-
-    async def accept(self) -> Link:
-        """See `Listener.accept`."""
-        return await self._backlog.accept()
-
-    async def close(self) -> None:
-        """See `Listener.close`."""
-        self._backlog.close()
-        await asyncio.gather(*(link.close() for link in self._backlog.links))
+    def _stop(self) -> None:
         self._reader.cancel()
         self._socket.close()  # LINGER goes on in the background
 
-    async def _read(self) -> None:
-        count = 0
-        while True:
-            frames = await self._socket.recv_multipart(copy=False)
-            identity, parts = frames[0].bytes, [frame.bytes for frame in frames[1:]]
-            link = self._links.get(identity)
-            if link is None:
-                self._greet(identity, parts, frames[-1])
-            else:
-                link.deliver(parts)
-            count += 1
-            if count % _MESSAGES_A_TURN == 0:
-                await asyncio.sleep(0)
+    def _deliver(self, frames: Sequence[zmq.Frame]) -> None:
+        """Take one message: the peer's identity, then the parts that it sent."""
+        identity, parts = frames[0].bytes, [frame.bytes for frame in frames[1:]]
+        link = self._links.get(identity)
+        if link is None:
+            self._greet(identity, parts, frames[-1])
+        else:
+            link.deliver(parts)
 
     def _greet(self, identity: bytes, parts: Sequence[bytes], last: zmq.Frame) -> None:
         """Answer a peer that has no link: make it one if it says hello, else tell it that it has none."""
@@ -281,7 +275,7 @@ class ZmqListener:
         if control is None or control.type is not ControlType.HELLO or control.limits is None:
             self._answer(identity, encode_reason(ControlType.LOST, "the edge has no link with this peer"))
             return
-        refusal = self._backlog.refusal()
+        refusal = self.backlog.refusal()
         if refusal is not None:
             self._answer(identity, encode_reason(ControlType.REFUSE, refusal))
             return
@@ -300,7 +294,7 @@ class ZmqListener:
         link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         if not link.ended:
             self._links[identity] = link
-            self._backlog.add(link)
+            self.backlog.add(link)
 
     def _answer(self, identity: bytes, control: bytes) -> None:
         with contextlib.suppress(PeerGone):  # then nobody is left to tell
@@ -308,30 +302,50 @@ class ZmqListener:
 
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            for link in self._backlog.links:
+            for link in self.backlog.links:
                 link.lose(f"the edge's reader failed: {task.exception()!r}")
-            self._backlog.close()
+            self.backlog.close()
 
 
-async def connect_zmq(address: str, *, options: LinkOptions) -> ZmqDeviceLink:
-    """Open a link to the edge at `address`; see `link.connect`."""
-    target = parse_address(address, scheme="tcp")
-    deadline_s = asyncio.get_running_loop().time() + options.connect_timeout_s
-    failure: ConnectError | None = None
-    for candidate in await resolve(target, kind=stdlib_socket.SOCK_STREAM):
-        link = ZmqDeviceLink(target=candidate, options=options)
-        try:
-            await await_greeting(link, address=address, deadline_s=deadline_s, hint=_CONNECT_HINT)
-        except ConnectError as error:
-            failure = error
-        else:
-            return link
-    raise failure or ConnectError(address=address, reason="the name resolves to nothing", hint=_CONNECT_HINT)
+async def connect(address: str, *, options: LinkOptions, tls: ClientTls | None) -> ZmqDeviceLink:
+    """Open a link to the edge at ``address``; see ``registry.connect``.  Raises ``ValueError`` for any ``tls``."""
+    _refuse_tls(tls)
+    target = parse_target(address, scheme="tcp")
+
+    async def start(candidate: HostPort) -> ZmqDeviceLink:
+        return ZmqDeviceLink(target=candidate, options=options)
+
+    return await dial(
+        target,
+        address=address,
+        kind=stdlib_socket.SOCK_STREAM,
+        start=start,
+        timeout_s=options.connect_timeout_s,
+        hint=_CONNECT_HINT,
+    )
 
 
-async def listen_zmq(address: str, *, options: LinkOptions) -> ZmqListener:
-    """Listen for devices at `address`; see `link.listen`."""
+async def listen(address: str, *, options: LinkOptions, tls: ServerTls | None) -> ZmqListener:
+    """Listen for devices at ``address``; see ``registry.listen``.  Raises ``ValueError`` for any ``tls``."""
+    _refuse_tls(tls)
     return ZmqListener(target=parse_address(address, scheme="tcp"), options=options)
+
+
+def _refuse_tls(tls: object) -> None:
+    if tls is not None:
+        raise ValueError("the zmq transport has no TLS: use transport 'quic', or pass no tls")
+
+
+async def _read(
+    socket: _AsyncSocket, receive: Callable[[], Awaitable[_Message]], take: Callable[[_Message], None]
+) -> None:
+    """``take`` every message that ``receive`` brings until ``socket`` is closed; let other tasks have their turn."""
+    while not socket.closed:
+        for _ in range(_MESSAGES_A_TURN):
+            take(await receive())
+            if socket.closed:
+                return
+        await asyncio.sleep(0)
 
 
 def _make_socket(kind: int, options: LinkOptions, *, ipv6: bool) -> _AsyncSocket:
@@ -342,26 +356,28 @@ def _make_socket(kind: int, options: LinkOptions, *, ipv6: bool) -> _AsyncSocket
     # libzmq drops the connection of a peer that announces a longer part, before it allocates it.
     made.setsockopt(zmq.MAXMSGSIZE, max(options.max_frame_bytes, MAX_CONTROL_BYTES))
     # Above what the windows ever let wait, so a full queue means a peer that breaks them or stopped reading:
-    # sending is then an error and the link is lost. Receiving, libzmq stops reading TCP.
-    queue = 2 * options.queue_frames + _CONTROL_ALLOWANCE
+    # sending is then an error and the link is lost.  Receiving, libzmq stops reading TCP.
+    queue = min(2 * options.queue_frames + _CONTROL_ALLOWANCE, MAX_COUNT)
     made.setsockopt(zmq.SNDHWM, queue)
     made.setsockopt(zmq.RCVHWM, queue)
     made.setsockopt(zmq.LINGER, _milliseconds(options.linger_s))
-    # A connection that breaks stays broken: after a reconnect behind our back frames could be missing. The obvious
+    # A connection that breaks stays broken: after a reconnect behind our back frames could be missing.  The obvious
     # options for it, IMMEDIATE = 1 and RECONNECT_IVL = -1, make libzmq 4.3 throw away what a closing peer had sent
-    # and we had not read. So: no IMMEDIATE, and a reconnect so late that the monitor has closed the socket before.
+    # and we had not read.  So: no IMMEDIATE, and a reconnect so late that the monitor has closed the socket before.
     made.setsockopt(zmq.IMMEDIATE, 0)
     made.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
     made.setsockopt(zmq.CONNECT_TIMEOUT, _milliseconds(options.connect_timeout_s))
     # A peer that connects and does not speak ZMTP is dropped after this.
     made.setsockopt(zmq.HANDSHAKE_IVL, _milliseconds(options.connect_timeout_s))
-    # Lets libzmq free the TCP connection of a host that vanished. Our own keepalive is what ends the link.
+    # Lets libzmq free the TCP connection of a host that vanished.  Our own keepalive is what ends the link.
     made.setsockopt(zmq.HEARTBEAT_IVL, timeout_ms)
     made.setsockopt(zmq.HEARTBEAT_TIMEOUT, timeout_ms)
-    made.setsockopt(zmq.HEARTBEAT_TTL, min(2 * timeout_ms, 6_553_500))  # the peer drops us likewise; 16 bits of 0.1 s
+    made.setsockopt(zmq.HEARTBEAT_TTL, min(2 * timeout_ms, _MAX_HEARTBEAT_TTL_MS))  # the peer drops us likewise
     made.setsockopt(zmq.TCP_KEEPALIVE, 0)  # the heartbeats above do its work, on time scales that we choose
     made.setsockopt(zmq.IPV6, int(ipv6))  # only where the address is one: else IPv4 peers have mapped addresses
-    made.setsockopt(zmq.BACKLOG, max(100, options.max_links))  # every device may come back at once after a restart
+    made.setsockopt(
+        zmq.BACKLOG, max(_MIN_BACKLOG, options.max_links)
+    )  # every device may come back at once after a restart
     return made
 
 
@@ -370,7 +386,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _post_now(socket: _AsyncSocket, parts: Sequence[bytes], complaint: str) -> None:
-    """Send without waiting: the windows keep libzmq's queue from filling. Raises `PeerGone`."""
+    """Send without waiting: the windows keep libzmq's queue from filling.  Raises ``PeerGone``."""
     if socket.closed:
         raise PeerGone(complaint)
     # With NOBLOCK and no earlier send waiting, pyzmq's future is done when it returns.
@@ -383,7 +399,7 @@ def _post_now(socket: _AsyncSocket, parts: Sequence[bytes], complaint: str) -> N
 
 
 def _start(link: Channel, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run `work` for `link`; a failure of it, which is a bug, ends the link rather than leaving it hanging."""
+    """Run ``work`` for ``link``; a failure of it, which is a bug, ends the link rather than leaving it hanging."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
