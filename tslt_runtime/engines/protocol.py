@@ -132,18 +132,6 @@ class TargetText(Protocol):
         ...
 
 
-class RawRows(Protocol):
-    """Raw logits of one text, row by row; they stay where they are until one is asked for."""
-
-    def __len__(self) -> int:
-        """Rows: 1 + nodes."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Row ``index``, real (V,): 0 is the one after the appended tokens, 1 + i the one after node i."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one pass does for one text: append tokens, and score a tree that hangs off the last of them."""
@@ -168,10 +156,12 @@ class TargetEngine(Protocol):
         """Return a new text, without tokens."""
         ...
 
-    def score(self, work: Sequence[Work]) -> Sequence[RawRows | None]:
-        """Do all of ``work``, each item another text, in one pass if the engine can; rows for those with a tree.
+    def score(self, work: Sequence[Work]) -> Sequence[Any]:
+        """Do all of ``work``, each item another text, in one pass if the engine can.
 
-        Raises ContextFull, ValueError for a token outside the vocabulary.  After an error each text has at least the
+        Returns, for each item, raw logits, real (1 + nodes, V): row 0 is the one after the appended tokens, 1 + i the
+        one after node i; None without a tree.  An array, or a tensor that stays where the model left it: a row is
+        copied when it is looked at.  It is not changed by later passes.  Raises ContextFull, ValueError for a token outside the vocabulary.  After an error each text has at least the
         tokens that it had before.
         """
         ...

@@ -11,7 +11,7 @@ from typing import Any
 from tslt_wire.checks import integer
 
 import tslt_wire as tw
-from tslt_runtime.engines.protocol import ContextFull, RawRows, TargetEngine, Work
+from tslt_runtime.engines.protocol import ContextFull, TargetEngine, Work
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 from tslt_runtime.worker import Worker
 from tslt_wire.messages.answers import MOST_PROPOSALS
@@ -136,8 +136,8 @@ class ScoredText:
         if chunk:
             self._engine.score([Work(self._text, chunk, None)])
 
-    def score(self, tree: tw.TokenTree) -> RawRows:
-        """Raw logits after the prefix and after every node; scoring again replaces the tree.
+    def score(self, tree: tw.TokenTree) -> Any:
+        """Raw logits after the prefix and after every node, real (1 + nodes, V); scoring again replaces the tree.
 
         ValueError before ``set_prefix``; ContextFull.
         """

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tslt_runtime.engines.protocol import Work
 from tslt_runtime.engines.transformers.model import CausalModel, require_path
@@ -24,26 +22,9 @@ class TargetModel(CausalModel):
         """See ``TargetEngine.open``."""
         return CachedText(self)
 
-    def score(self, work: Sequence[Work]) -> list[TensorRows | None]:
-        """See ``TargetEngine.score``; one forward pass a text."""
+    def score(self, work: Sequence[Work]) -> list[torch.Tensor | None]:
+        """See ``TargetEngine.score``: one forward pass a text, logits in the model's dtype and on its device."""
         return [item.text.score(item) for item in work]
-
-
-class TensorRows:
-    """Rows of logits where the model left them; one is copied when it is looked at."""
-
-    def __init__(self, logits: torch.Tensor) -> None:
-        """``logits``: (rows, V), on any device."""
-        self._logits = logits
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._logits)
-
-    def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Row ``index``, float32 (V,)."""
-        row: NDArray[np.float32] = self._logits[index].float().cpu().numpy()
-        return row
 
 
 class CachedText:
@@ -71,7 +52,7 @@ class CachedText:
         self._cache.truncate(length)
         self._length, self._parents = length, ()
 
-    def score(self, work: Work) -> TensorRows | None:
+    def score(self, work: Work) -> torch.Tensor | None:
         """Append tokens and score a tree; see ``TargetEngine.score``."""
         tree = work.tree
         parents = () if tree is None else tree.parents
@@ -91,7 +72,7 @@ class CachedText:
         logits = self._model.forward_tensor([*work.tokens, *nodes], rows, self._cache, keep=1 + len(nodes))
         self._length += len(work.tokens)
         self._parents = parents
-        return TensorRows(logits)
+        return logits
 
     def commit(self, path: Sequence[int]) -> None:
         """See ``TargetText.commit``: nothing is computed."""
