@@ -15,7 +15,7 @@ from enumeration import Model
 from session_rounds import FINGERPRINT, MODES, PROMPT, V, connected, prompted
 
 import tslt_wire as tw
-from tslt_runtime.seeds import device_rng
+from tslt_runtime.seeds import device_rng, session_secret
 
 TEXTS = 3000
 

@@ -161,7 +161,9 @@ class TargetEngine(Protocol):
 
         Returns, for each item, raw logits, real (1 + nodes, V): row 0 is the one after the appended tokens, 1 + i the
         one after node i; None without a tree.  An array, or a tensor that stays where the model left it: a row is
-        copied when it is looked at.  It is not changed by later passes.  Raises ContextFull, ValueError for a token outside the vocabulary.  After an error each text has at least the
+        copied when it is looked at.  Later passes do not change it.
+
+        Raises ContextFull, ValueError for a token outside the vocabulary.  After an error each text has at least the
         tokens that it had before.
         """
         ...
