@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import read_prompts
+from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.links.text_acceptance import Acceptance
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.commands.options import load_tokenizer
@@ -60,7 +60,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class ChoiceRounds:
     """One choice at every place; each float64 (N,)."""
 
     accepted: Floats
@@ -80,11 +80,11 @@ class Rounds:
 
 
 @dataclass(slots=True)
-class Bank:
+class RecordedRounds:
     """All that was recorded."""
 
     choices: list[Choice]
-    rounds: dict[Choice, Rounds]
+    rounds: dict[Choice, ChoiceRounds]
     acceptance: Acceptance
     """Of the same two models, on texts like these."""
     handshake: tuple[int, int]
@@ -117,11 +117,11 @@ class Bank:
         path.write_text(json.dumps(document), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Bank:
+    def load(cls, path: Path) -> RecordedRounds:
         """Read what ``save`` wrote; ValueError for another version, or for choices that are no longer there."""
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
-            raise ValueError(f"{path.name} is a bank of version {document['version']}, not {VERSION}")
+            raise ValueError(f"{path.name} is a recorded of version {document['version']}, not {VERSION}")
         meta = document["meta"]
         shapes = [tuple(shape) for shape in meta["shapes"]]
         known = choices_of(meta["vocab_size"], meta["temperature"], shapes, meta["max_entries"])
@@ -129,7 +129,7 @@ class Bank:
         if set(by_name) != set(document["rounds"]):
             raise ValueError(f"{path.name} has other choices than this version of the benchmark")
         rounds = {
-            by_name[name]: Rounds(**{key: np.array(values, np.float64) for key, values in found.items()})
+            by_name[name]: ChoiceRounds(**{key: np.array(values, np.float64) for key, values in found.items()})
             for name, found in document["rounds"].items()
         }
         alphas = {name: np.array(rows, np.float64) for name, rows in document["alphas"].items()}
@@ -165,7 +165,7 @@ def hello_for(draft: DraftModel, temperature: float) -> tw.Hello:
 
 
 @dataclass(slots=True)
-class Pair:
+class ModelPair:
     """Two models and the prompts to start from."""
 
     target: TargetModel
@@ -173,7 +173,7 @@ class Pair:
     prompts: list[list[int]]
 
     @classmethod
-    def load(cls, target: Path, draft: Path) -> Pair:
+    def load(cls, target: Path, draft: Path) -> ModelPair:
         """Read both models and tokenize the benchmarks' prompts."""
         tokenizer = load_tokenizer(str(target))
         prompts = [[int(t) for t in tokenizer(prompt)["input_ids"]] for prompt in read_prompts()]
@@ -194,7 +194,7 @@ def choice_bytes(vocab_size: int) -> int:
 class Recorder:
     """A device and an edge in one process that play any choice at any place."""
 
-    def __init__(self, models: Pair, *, temperature: float, seed: int) -> None:
+    def __init__(self, models: ModelPair, *, temperature: float, seed: int) -> None:
         """Needs a running event loop; ``close`` ends it."""
         self._seed = seed
         self._device_rng, self._edge_rng = device_rng(seed), edge_rng(seed, 0)
@@ -226,7 +226,7 @@ class Recorder:
                 break
         return list(self.device.session.prefix)
 
-    async def play(self, choice: Choice, prefix: Sequence[int], place: int) -> Round:
+    async def run_round(self, choice: Choice, prefix: Sequence[int], place: int) -> Round:
         """One round of ``choice`` after ``prefix``, which is place number ``place``."""
         known, keep = self.device.session.prefix, 0
         while keep < min(len(known), len(prefix)) and known[keep] == prefix[keep]:
@@ -240,14 +240,14 @@ class Recorder:
         return found
 
     def row(self, choice: Choice, found: Round) -> tuple[float, ...]:
-        """What ``Rounds`` keeps of a round, in the order of ``FIELDS``."""
+        """What ``ChoiceRounds`` keeps of a round, in the order of ``FIELDS``."""
         named = self._choice_bytes * (choice.mode.evidence == "scalar" and found.tried > len(found.accepted))
         up, down = found.uplink_bytes + named, found.downlink_bytes
         return (len(found.accepted), found.tried, up, down, found.trips, found.draft_s, found.verify_s)
 
 
 async def record(
-    models: Pair,
+    models: ModelPair,
     *,
     temperature: float,
     places: int,
@@ -256,10 +256,10 @@ async def record(
     seed: int,
     acceptance: Acceptance,
     progress: Callable[[int], None] = lambda _: None,
-) -> Bank:
+) -> RecordedRounds:
     """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt.
 
-    ``acceptance``: what goes with it into the bank.
+    ``acceptance``: what goes with it into the recorded.
     """
     recorder = Recorder(models, temperature=temperature, seed=seed)
     limits = (await recorder.device.open()).limits
@@ -275,15 +275,15 @@ async def record(
             prefix = text[: len(prompt) + (len(text) - len(prompt)) * nth // max(1, len(mine))]
             if done == 0:  # what is slow the first time only
                 for choice in choices:
-                    await recorder.play(choice, prefix, place)
+                    await recorder.run_round(choice, prefix, place)
             # Another order each time, so that a busy moment of the machine does not always hit the same choice.
             for index in np.random.default_rng([seed, place]).permutation(len(choices)).tolist():
                 choice = choices[index]
-                rows[choice].append(recorder.row(choice, await recorder.play(choice, prefix, place)))
+                rows[choice].append(recorder.row(choice, await recorder.run_round(choice, prefix, place)))
             done += 1
             progress(done)
     await recorder.close()
-    rounds = {choice: Rounds(*np.array(found, np.float64).T) for choice, found in rows.items()}
+    rounds = {choice: ChoiceRounds(*np.array(found, np.float64).T) for choice, found in rows.items()}
     meta = {
         "temperature": temperature,
         "places": places,
@@ -296,4 +296,4 @@ async def record(
         "draft": models.draft.model_id,
         "backend": tw.backend,
     }
-    return Bank(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)
+    return RecordedRounds(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)

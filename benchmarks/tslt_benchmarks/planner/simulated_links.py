@@ -1,7 +1,7 @@
 """Which evidence wins where, and how close the planner comes to it, on simulated links.
 
 The model of ``tslt_wire.throughput`` with the default catalogue over a grid of uplink rates and round trips (downlink:
-four times the uplink).  ``auto`` plays a session of so many tokens in each cell without knowing the link, with jitter
+four times the uplink).  ``auto`` plays a session of so many tokens on each link without knowing the link, with jitter
 and outliers; its shortfall is the time it takes more than the best fixed choice, start and tries included.
 
     python -m tslt_benchmarks.planner.simulated_links --json planner.json --png planner.png
@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tslt_benchmarks.links.link_map import EVIDENCE, Square, draw
-from tslt_benchmarks.planner.simulation import COMPUTE, World, best_fixed, play
+from tslt_benchmarks.link_grid import EVIDENCE, MapEntry, draw
+from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
 from tslt_wire.throughput import Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
 from tslt_wire.throughput.explain import rate_name
 from tslt_wire.throughput.plan import shape_name
@@ -32,7 +32,7 @@ DOWNLINK = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class LinkResult:
     """One link."""
 
     uplink_bit_s: float
@@ -56,20 +56,23 @@ class Cell:
     """Rounds by evidence kind in the first seed's session."""
 
 
-def measure(uplink: float, rtt: float, *, evidence: Sequence[str], tokens: int, seeds: int, temperature: float) -> Cell:
-    """One cell of the grid."""
-    world = World(Link(uplink_bit_s=uplink, downlink_bit_s=DOWNLINK * uplink, rtt_s=rtt))
+def measure(
+    uplink: float, rtt: float, *, evidence: Sequence[str], tokens: int, seeds: int, temperature: float
+) -> LinkResult:
+    """One link."""
+    conditions = Conditions(Link(uplink_bit_s=uplink, downlink_bit_s=DOWNLINK * uplink, rtt_s=rtt))
     modes, shapes = default_modes(temperature=temperature), default_shapes()
     rates = {
-        kind: tokens / best_fixed([world], tokens, [m for m in modes if m.evidence == kind], shapes)[0]
+        kind: tokens / best_fixed([conditions], tokens, [m for m in modes if m.evidence == kind], shapes)[0]
         for kind in evidence
     }
-    seconds, mode, shape = best_fixed([world], tokens, [m for m in modes if m.evidence in evidence], shapes)
-    played = [
-        play(Planner(modes, evidence=evidence), [world], tokens, np.random.default_rng(seed)) for seed in range(seeds)
+    seconds, mode, shape = best_fixed([conditions], tokens, [m for m in modes if m.evidence in evidence], shapes)
+    sessions = [
+        simulate_session(Planner(modes, evidence=evidence), [conditions], tokens, np.random.default_rng(seed))
+        for seed in range(seeds)
     ]
-    more = [each.seconds / seconds - 1 for each in played]
-    return Cell(
+    more = [each.seconds / seconds - 1 for each in sessions]
+    return LinkResult(
         uplink_bit_s=uplink,
         rtt_s=rtt,
         evidence=mode.evidence,
@@ -78,21 +81,21 @@ def measure(uplink: float, rtt: float, *, evidence: Sequence[str], tokens: int, 
         shape=shape_name(shape),
         tokens_per_s=tokens / seconds,
         by_evidence=rates,
-        streamed=streamed_tokens_per_s(world.compute.verify_s, world.link),
+        streamed=streamed_tokens_per_s(conditions.compute.verify_s, conditions.link),
         shortfall=float(np.mean(more)),
         worst=max(more),
-        chosen=played[0].chosen,
+        chosen=sessions[0].chosen,
     )
 
 
-def table(cells: Sequence[Cell], rtts: Sequence[float]) -> Table:
+def table(results: Sequence[LinkResult], rtts: Sequence[float]) -> Table:
     """One row a rate: winner, tokens a second, shortfall of ``auto``."""
     out = Table(title="best fixed choice, tokens/s, time auto takes more", title_justify="left")
     out.add_column("uplink")
     for rtt in rtts:
         out.add_column(f"RTT {1e3 * rtt:g} ms")
-    for uplink in dict.fromkeys(cell.uplink_bit_s for cell in cells):
-        row = [c for c in cells if c.uplink_bit_s == uplink]
+    for uplink in dict.fromkeys(result.uplink_bit_s for result in results):
+        row = [c for c in results if c.uplink_bit_s == uplink]
         texts = [
             f"{c.evidence}{f' {c.k}' if c.k else ''}\n{c.shape}\n{c.tokens_per_s:.1f} {c.shortfall:+.1%}" for c in row
         ]
@@ -100,19 +103,19 @@ def table(cells: Sequence[Cell], rtts: Sequence[float]) -> Table:
     return out
 
 
-def plot(cells: Sequence[Cell], path: Path, title: str) -> None:
+def plot(results: Sequence[LinkResult], path: Path, title: str) -> None:
     """Heat map: colour is the winner, text what it is, its tokens a second and the shortfall of ``auto``."""
-    squares = [
-        Square(
+    entries = [
+        MapEntry(
             uplink_bit_s=c.uplink_bit_s,
             rtt_s=c.rtt_s,
             evidence=c.evidence,
             choice=f"{c.evidence}{f' K={c.k}' if c.k else ''}\n{c.shape}",
             figures=f"{c.tokens_per_s:.1f}/s   auto {-c.shortfall:+.1%}",
         )
-        for c in cells
+        for c in results
     ]
-    draw(squares, path, title)
+    draw(entries, path, title)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -128,25 +131,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--png", type=Path)
     args = parser.parse_args(argv)
     console = Console(width=130)
-    cells = [
+    results = [
         measure(u, r, evidence=args.evidence, tokens=args.tokens, seeds=args.seeds, temperature=args.temperature)
         for u in args.uplink
         for r in args.rtt
     ]
-    console.print(table(cells, args.rtt))
-    mean, worst = float(np.mean([c.shortfall for c in cells])), max(c.shortfall for c in cells)
-    console.print(f"planner_sim: cells={len(cells)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}")
+    console.print(table(results, args.rtt))
+    mean, worst = float(np.mean([c.shortfall for c in results])), max(c.shortfall for c in results)
+    console.print(f"simulated_links: links={len(results)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}")
     if args.json is not None:
         settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature")}
         document = {
-            "benchmark": "planner_sim",
+            "benchmark": "simulated_links",
             "schema": SCHEMA_VERSION,
             "settings": {**settings, "downlink_over_uplink": DOWNLINK, "compute": asdict(COMPUTE)},
-            "cells": [asdict(cell) for cell in cells],
+            "links": [asdict(result) for result in results],
         }
         args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if args.png is not None:
-        plot(cells, args.png, f"Best fixed choice, its tokens/s, and auto over {args.tokens} tokens (simulated link)")
+        plot(results, args.png, f"Best fixed choice, its tokens/s, and auto over {args.tokens} tokens (simulated link)")
 
 
 if __name__ == "__main__":

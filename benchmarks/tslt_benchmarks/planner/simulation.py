@@ -1,4 +1,4 @@
-"""A world to plan in: a link, two models and acceptances that are known, rounds drawn from them.
+"""A conditions to plan in: a link, two models and acceptances that are known, rounds drawn from them.
 
 Numpy and the core alone.  A planner is judged by the expected tokens and seconds of what it chose, so that lucky
 verdicts neither help nor hurt it; what it sees is random, with jitter and outliers.
@@ -23,7 +23,7 @@ HANDSHAKE = (180.0, 220.0)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Conditions:
     """What is true for some time."""
 
     link: Link
@@ -52,7 +52,7 @@ class World:
         more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
         return replace(plain, seconds=plain.seconds + float(more))
 
-    def play(self, plan: Plan, rng: np.random.Generator) -> Observation:
+    def simulate_session(self, plan: Plan, rng: np.random.Generator) -> Observation:
         """One round at random."""
         mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
         accepted = 0
@@ -92,21 +92,21 @@ class World:
 
 
 def best_fixed(
-    worlds: Sequence[World], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
+    phases: Sequence[Conditions], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
 ) -> tuple[float, Mode, tuple[int, ...]]:
-    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each world in turn."""
+    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each conditions in turn."""
     found: list[tuple[float, int, Mode, tuple[int, ...]]] = []
     for mode in modes:
         for shape in shapes:
             if max(shape, default=1) <= max(1, len(mode.alphas)):
-                seconds = sum(tokens / world.expected(mode, shape).tokens_per_s for world in worlds)
+                seconds = sum(tokens / conditions.expected(mode, shape).tokens_per_s for conditions in phases)
                 found.append((seconds, len(found), mode, shape))
     seconds, _, mode, shape = min(found)
     return seconds, mode, shape
 
 
 @dataclass(slots=True)
-class Played:
+class SimulatedSession:
     """How a planner did."""
 
     seconds: float = 0.0
@@ -119,15 +119,17 @@ class Played:
     trace: list[Plan] = field(default_factory=list)
 
 
-def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.random.Generator) -> Played:
-    """Let ``planner`` make ``tokens`` tokens (in expectation) in each world in turn."""
-    out = Played()
-    planner.observe_exchange(*HANDSHAKE, worlds[0].link.seconds(*HANDSHAKE))
-    for world in worlds:
+def simulate_session(
+    planner: Planner, phases: Sequence[Conditions], tokens: float, rng: np.random.Generator
+) -> SimulatedSession:
+    """Let ``planner`` make ``tokens`` tokens (in expectation) in each conditions in turn."""
+    out = SimulatedSession()
+    planner.observe_exchange(*HANDSHAKE, phases[0].link.seconds(*HANDSHAKE))
+    for conditions in phases:
         made = 0.0
         while made < tokens:
             plan = planner.plan()
-            expected = world.expected(plan.mode, plan.expansion)
+            expected = conditions.expected(plan.mode, plan.expansion)
             part = min(1.0, (tokens - made) / expected.tokens)
             made += expected.tokens
             out.seconds += part * expected.seconds
@@ -135,5 +137,5 @@ def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.rando
             out.rounds += 1
             out.chosen[plan.mode.evidence] = out.chosen.get(plan.mode.evidence, 0) + 1
             out.trace.append(plan)
-            planner.observe(world.play(plan, rng))
+            planner.observe(conditions.simulate_round(plan, rng))
     return out

@@ -50,7 +50,7 @@ ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Timing:
     """Median times of one contender on one work, in microseconds."""
 
     work: str
@@ -236,9 +236,9 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
 
 def measure_all(
     rows: Sequence[tuple[Logits, Logits]], *, ks: Sequence[int], repetitions: int, say: Callable[[str], None]
-) -> list[Cell]:
+) -> list[Timing]:
     """Measure every K for logits of every vocabulary: those of lists, and those of trees, 7 rows each."""
-    cells = []
+    timings = []
     for of_lists, of_trees in rows:
         vocab_size = of_lists.shape[1]
         for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], 7)):
@@ -257,8 +257,8 @@ def measure_all(
                 found = measure(many, repetitions) | measure(few, max(5, repetitions // 20))
                 for name in steps:
                     (make, encode, decode), size = found[name]
-                    cells.append(Cell(work, name, vocab_size, k, make, encode, decode, size))
-    return cells
+                    timings.append(Timing(work, name, vocab_size, k, make, encode, decode, size))
+    return timings
 
 
 def linearity(repetitions: int) -> list[tuple[int, float]]:
@@ -329,37 +329,40 @@ def _wide_draft(lists: int, k: int, vocab_size: int) -> tw.Draft:
 # -------------------------------------------------------------------------------------------------------------- output
 
 
-def tables(cells: Sequence[Cell]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[Table]:
     """One table a work."""
     found = []
     for work, title in (("list", "one list"), ("tree", "a <2,2,2> draft: 7 lists, 14 tokens")):
         table = Table(title=f"{title}; microseconds, medians", title_justify="left")
         for name in ("V", "K", "", "bytes", "select", "encode", "decode", "logits to bytes", "encode + decode"):
             table.add_column(name, justify="right")
-        for cell in cells:
-            if cell.work == work:
-                size = f"{cell.bytes:,.0f}" if cell.bytes else ""
-                numbers = [f"{x:,.1f}" for x in (cell.make, cell.encode, cell.decode, cell.write, cell.codec)]
-                table.add_row(f"{cell.vocab_size:,}", str(cell.k), cell.contender, size, *numbers)
+        for timing in timings:
+            if timing.work == work:
+                size = f"{timing.bytes:,.0f}" if timing.bytes else ""
+                numbers = [f"{x:,.1f}" for x in (timing.make, timing.encode, timing.decode, timing.write, timing.codec)]
+                table.add_row(f"{timing.vocab_size:,}", str(timing.k), timing.contender, size, *numbers)
         found.append(table)
     return found
 
 
 def ratios(
-    cells: Sequence[Cell], growth: Sequence[tuple[int, float]], frames: Sequence[Largest] = ()
+    timings: Sequence[Timing], growth: Sequence[tuple[int, float]], frames: Sequence[Largest] = ()
 ) -> dict[str, float]:
     """The figures that matter, each ours over theirs unless its name says otherwise."""
 
-    def cell(work: str, contender: str, vocab_size: int, k: int) -> Cell | None:
+    def timing(work: str, contender: str, vocab_size: int, k: int) -> Timing | None:
         keys = (work, contender, vocab_size, k)
-        return next((c for c in cells if (c.work, c.contender, c.vocab_size, c.k) == keys), None)
+        return next((c for c in timings if (c.work, c.contender, c.vocab_size, c.k) == keys), None)
 
     found = {}
-    vocab_size = cells[0].vocab_size
+    vocab_size = timings[0].vocab_size
     for k in (32, 320, 3200):
-        ours, zstd = cell("list", "tslt native", vocab_size, k), cell("list", "topk + msgpack + zstd-3", vocab_size, k)
-        plain, copy = cell("list", "topk + msgpack", vocab_size, k), cell("list", "copy", vocab_size, k)
-        reference = cell("list", "tslt reference", vocab_size, k)
+        ours, zstd = (
+            timing("list", "tslt native", vocab_size, k),
+            timing("list", "topk + msgpack + zstd-3", vocab_size, k),
+        )
+        plain, copy = timing("list", "topk + msgpack", vocab_size, k), timing("list", "copy", vocab_size, k)
+        reference = timing("list", "tslt reference", vocab_size, k)
         if ours and zstd and plain and copy and reference:
             found[f"K={k}: encode + decode / msgpack + zstd-3"] = ours.codec / zstd.codec
             found[f"K={k}: bytes / msgpack + zstd-3"] = ours.bytes / zstd.bytes
@@ -367,8 +370,8 @@ def ratios(
             found[f"K={k}: logits to bytes / copy of the logits"] = ours.write / copy.make
             found[f"K={k}: reference / native, encode + decode"] = reference.codec / ours.codec
             found[f"K={k}: reference / native, logits to bytes"] = reference.write / ours.write
-    for size in sorted({c.vocab_size for c in cells}):
-        tree = cell("tree", "tslt native", size, 32)
+    for size in sorted({c.vocab_size for c in timings}):
+        tree = timing("tree", "tslt native", size, 32)
         if tree:
             found[f"<2,2,2>, K=32, V={size}: encode + decode, us"] = tree.codec
     if growth:
@@ -388,7 +391,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--drafts", type=Path, help=".npz of real drafts in place of the first vocabulary's made-up logits"
     )
     parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--json", type=Path, help="write all cells and ratios")
+    parser.add_argument("--json", type=Path, help="write all timings and ratios")
     args = parser.parse_args(argv)
     if min(*args.k, *args.vocab_size, args.repetitions) < 1:
         parser.error("--k, --vocab-size and --repetitions must be at least 1")
@@ -406,13 +409,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         trees = np.concatenate([tree.draft for tree in drafts.trees()])
         rows[0] = (cycled(drafts.positions.draft), cycled(trees))
     with console.status("measuring") as status:
-        cells = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
+        timings = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
         growth = linearity(args.repetitions) if tw.backend == "native" else []
         status.update("the largest frames")
         frames = largest(args.repetitions) if tw.backend == "native" else []
-    for table in tables(cells):
+    for table in tables(timings):
         Console(width=max(console.width, 130)).print(table)
-    found = ratios(cells, growth, frames)
+    found = ratios(timings, growth, frames)
     for name, value in found.items():
         console.print(f"{name}: {value:.2f}", highlight=False)
     if args.json:
@@ -425,7 +428,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "unit": "microseconds",
             "versions": {"tslt_wire": tw.__version__, "python": platform.python_version(), **versions},
             "machine": platform.processor() or platform.machine(),
-            "cells": [asdict(cell) for cell in cells],
+            "timings": [asdict(timing) for timing in timings],
             "ratios": found,
             "linearity": growth,
             "largest": [asdict(frame) for frame in frames],

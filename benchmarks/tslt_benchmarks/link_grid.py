@@ -14,7 +14,7 @@ COLOURS = ("#9aa5ab", "#7fb7de", "#8fcf9f", "#d9c77a", "#e8a87c", "#c79bd1")
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
+class MapEntry:
     """One link."""
 
     uplink_bit_s: float
@@ -26,7 +26,7 @@ class Square:
     figures: str
 
 
-def draw(squares: Sequence[Square], path: Path, title: str) -> None:
+def draw(squares: Sequence[MapEntry], path: Path, title: str) -> None:
     """Write the map of a full grid of links to ``path``; its ending says in what format."""
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap
