@@ -222,7 +222,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.names = args.names or [chr(ord("A") + i) for i in range(len(args.drafts))]
     if len(args.names) != len(args.drafts):
-        parser.error(f"argument --names: expected {len(args.drafts)}, one for each of --drafts, got {len(args.names)}")
+        parser.error(f"argument --names: expected {len(args.drafts)}, one for each file of --drafts")
     return args
 
 

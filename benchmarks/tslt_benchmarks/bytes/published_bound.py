@@ -269,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for printed in tables(rows):
         Console(width=max(console.width, _WIDTH)).print(printed)
     if args.json:
-        result: dict[str, Any] = {
+        result = {
             "benchmark": "published_bound",
             "drafts": drafts.meta,
             "rows": [asdict(row) for row in rows],

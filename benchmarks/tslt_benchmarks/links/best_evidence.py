@@ -4,27 +4,33 @@ Real rounds of both models, recorded once for every choice, are replayed in virt
 1 Gbit/s and from 1 to 200 ms.  Every fixed choice, the planner, and two ways to do without a device: the edge decodes
 alone and streams, and the edge speculates with both models and streams.
 
-    python -m tslt_benchmarks.links --json best_evidence.json --png best_evidence.png
-    python -m tslt_benchmarks.links --draft-ms 8 --target-ms 40      # a phone and a 7B target in place of this machine
+    python -m tslt_benchmarks.links.best_evidence --json links.json --png links.png
+    python -m tslt_benchmarks.links.best_evidence --draft-ms 8 --target-ms 40      # a phone and a 7B target
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 import tslt_wire as tw
-from tslt_benchmarks.link_grid import EVIDENCE
+from tslt_benchmarks.link_grid import DOWNLINK_OVER_UPLINK, add_grid_options, draw, grid_table, shortfalls
 from tslt_benchmarks.links.live import TEXT_TOKENS, LiveSessions, run_live
-from tslt_benchmarks.links.recorded_rounds import CHAINS, QUICK_SHAPES, TREES, ModelPair, RecordedRounds, record
+from tslt_benchmarks.links.recorded_rounds import (
+    CHAINS,
+    QUICK_SHAPES,
+    TREES,
+    ModelPair,
+    RecordedRounds,
+    RecordingSettings,
+    record,
+)
 from tslt_benchmarks.links.replay import (
     QUANTILE,
     LinkResult,
@@ -35,79 +41,95 @@ from tslt_benchmarks.links.replay import (
     replay_planner,
     wire_fit,
 )
-from tslt_benchmarks.links.report import edge_line, kinds_table, plot, table
+from tslt_benchmarks.links.report import edge_line, kinds_table, map_entries
 from tslt_benchmarks.links.text_acceptance import measure as measure_acceptance
-from tslt_benchmarks.options import DRAFT, TARGET
+from tslt_benchmarks.options import (
+    above_zero,
+    add_model_options,
+    command_parser,
+    output_file,
+    require_models,
+    whole_number,
+    write_json,
+    zero_or_more,
+)
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
 
-SCHEMA_VERSION = 1
-UPLINKS = (1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 1e8, 1e9)
-RTTS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2)
+SCHEMA_VERSION = 2
+QUICK_TEXTS, QUICK_TOKENS, QUICK_LIVE_TOKENS = 2, 12, 24
+"""Texts, their tokens, and tokens of a live session with ``--quick``."""
+_WIDTH = 150
+"""Columns that the tables need."""
+_REPLAYED_SEEDS = 5
+"""Sessions of ``auto`` that are replayed for each live one: their mean is what it is compared with."""
 LIVE = ((1e4, 0.2), (1e6, 0.05), (1e9, 0.005))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tslt_benchmarks.links.best_evidence",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(__doc__)
+    add_model_options(parser)
+    add_grid_options(parser)
+    parser.add_argument("--recorded", type=output_file, help="file of recorded rounds: read if it exists, else written")
+    parser.add_argument("--temperature", type=zero_or_more, default=1.0, help="of the target (%(default)s)")
+    parser.add_argument(
+        "--places", type=whole_number(1), default=96, help="places in texts where all is recorded (%(default)s)"
     )
-    parser.add_argument("--target", type=Path, default=TARGET, metavar="FOLDER")
-    parser.add_argument("--draft", type=Path, default=DRAFT, metavar="FOLDER")
-    parser.add_argument("--recorded", type=Path, help="file of recorded rounds to use, or to write if it is not there")
-    parser.add_argument("--evidence", nargs="+", choices=EVIDENCE, default=list(EVIDENCE), help="that both ends have")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the target (%(default)s)")
-    parser.add_argument("--places", type=int, default=96, help="places in texts where all is recorded (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=1500, help="tokens of auto's sessions (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="sessions of auto on each link (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the recorded rounds")
-    parser.add_argument("--uplink", type=float, nargs="+", default=list(UPLINKS), help="bit/s")
-    parser.add_argument("--rtt", type=float, nargs="+", default=list(RTTS), help="seconds")
-    parser.add_argument("--downlink", type=float, default=4.0, help="times the uplink (%(default)s)")
+    parser.add_argument("--tokens", type=whole_number(1), default=1500, help="of auto's sessions (%(default)s)")
+    parser.add_argument("--seeds", type=whole_number(1), default=3, help="sessions of auto on each link (%(default)s)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the recorded rounds")
+    parser.add_argument(
+        "--downlink", type=above_zero, default=DOWNLINK_OVER_UPLINK, help="times the uplink (%(default)s)"
+    )
     times = parser.add_argument_group("model times", "measured here unless --draft-ms and --target-ms are given")
-    times.add_argument("--draft-ms", type=float, help="a level of the draft on the device")
-    times.add_argument("--target-ms", type=float, help="a pass of the target")
-    times.add_argument("--node-ms", type=float, default=0.0, help="what a pass takes longer for each drafted token")
-    times.add_argument("--edge-draft-ms", type=float, help="a level of the draft at the edge (as on the device)")
-    parser.add_argument("--live-tokens", type=int, default=800, help="of each session of the live check; 0: no check")
+    times.add_argument("--draft-ms", type=above_zero, help="a level of the draft on the device")
+    times.add_argument("--target-ms", type=above_zero, help="a pass of the target")
+    times.add_argument(
+        "--node-ms", type=zero_or_more, default=0.0, help="what a pass takes longer for each drafted token"
+    )
+    times.add_argument("--edge-draft-ms", type=above_zero, help="a level of the draft at the edge (as on the device)")
+    parser.add_argument(
+        "--live-tokens", type=whole_number(0), default=800, help="of each session of the live check; 0: no check"
+    )
     parser.add_argument("--quick", action="store_true", help="few places, shapes and links: for tests")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path)
+    parser.add_argument("--json", type=output_file, help="write all links, settings and the live check")
+    parser.add_argument("--png", type=output_file, help="draw a heat map")
     args = parser.parse_args(argv)
     if (args.draft_ms is None) != (args.target_ms is None):
         parser.error("--draft-ms and --target-ms belong together")
     if args.quick:
-        args.places, args.seeds, args.tokens, args.live_tokens = 2, 1, 150, 40
+        args.places, args.seeds, args.tokens, args.live_tokens = 2, 1, 150, QUICK_LIVE_TOKENS
         args.uplink, args.rtt = [1e4, 1e7], [0.005, 0.1]
     return args
 
 
 def recorded_rounds_for(args: argparse.Namespace, models: ModelPair | None, console: Console) -> RecordedRounds:
-    """Load the recorded, or record it."""
-    if args.recorded is not None and args.recorded.exists():
+    """Load the recorded rounds, or record them; ``models``: None only where they are to be loaded."""
+    if models is None or (args.recorded is not None and args.recorded.exists()):
         return RecordedRounds.load(args.recorded)
-    if models is None:
-        raise SystemExit("no recorded and no models to record one with")
-    shapes = QUICK_SHAPES if args.quick else (*CHAINS, *TREES)
-    texts, tokens = (2, 12) if args.quick else (len(models.prompts), TEXT_TOKENS)
+    settings = RecordingSettings(
+        temperature=args.temperature,
+        places=args.places,
+        tokens=QUICK_TOKENS if args.quick else TEXT_TOKENS,
+        shapes=QUICK_SHAPES if args.quick else (*CHAINS, *TREES),
+        seed=args.seed,
+        warm_up=not args.quick,
+    )
     with console.status("computing acceptance along texts ...") as status:
         acceptance = measure_acceptance(
-            args.target, args.draft, temperature=args.temperature, texts=texts, tokens=tokens, seed=args.seed
+            args.target,
+            args.draft,
+            temperature=args.temperature,
+            texts=QUICK_TEXTS if args.quick else len(models.prompts),
+            tokens=settings.tokens,
+            seed=args.seed,
         )
-        recorded = asyncio.run(
-            record(
-                models,
-                temperature=args.temperature,
-                places=args.places,
-                tokens=tokens,
-                shapes=shapes,
-                seed=args.seed,
-                acceptance=acceptance,
-                progress=lambda done: status.update(f"recording rounds, place {done} of {args.places} ..."),
-            )
-        )
+
+        def progress(done: int) -> None:
+            status.update(f"recording rounds, place {done} of {args.places} ...")
+
+        recorded = asyncio.run(record(models, settings, acceptance, progress))
     if args.recorded is not None:
         recorded.save(args.recorded)
     return recorded
@@ -134,17 +156,15 @@ def check_live(
         link = Link(uplink_bit_s=uplink, downlink_bit_s=args.downlink * uplink, rtt_s=rtt)
         result = next(c for c in results if (c.uplink_bit_s, c.rtt_s) == (uplink, rtt))
         for what in (result.best, "auto"):
-            choice = by_name.get(what)
-            found: LiveSessions = asyncio.run(
-                run_live(models, replay, link, choice, args.evidence, tokens=args.live_tokens)
-            )
+            choice = by_name.get(what, args.evidence)
+            found: LiveSessions = asyncio.run(run_live(models, replay, link, choice, tokens=args.live_tokens))
             replayed = result.rate
-            if choice is None:
+            if what == "auto":
                 replayed = float(
                     np.mean(
                         [
                             replay_planner(replay, link, set(args.evidence), tokens=args.live_tokens, seed=seed).rate
-                            for seed in range(5)
+                            for seed in range(_REPLAYED_SEEDS)
                         ]
                     )
                 )
@@ -177,8 +197,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(1)
     args = parse(argv)
-    console = Console(width=150)
+    console = Console(width=_WIDTH)
     needed = args.live_tokens > 0 or args.recorded is None or not args.recorded.exists()
+    if needed:
+        require_models(args.target, args.draft)
     models = ModelPair.load(args.target, args.draft) if needed else None
     recorded = recorded_rounds_for(args, models, console)
     times = None
@@ -198,7 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 status.update(f"replaying, {rate_name(uplink)}, {1e3 * rtt:g} ms ...")
                 link = Link(uplink_bit_s=uplink, downlink_bit_s=args.downlink * uplink, rtt_s=rtt)
                 results.append(measure(replay, link, args.evidence, tokens=args.tokens, seeds=args.seeds))
-    console.print(table(results))
+    entries = map_entries(results)
+    console.print(grid_table(entries, "best fixed choice, its tokens/s, and auto against it"))
     console.print(kinds_table(results))
     used = model_times(replay)
     console.print(edge_line(results), highlight=False)
@@ -212,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     console.print(f"recorded tokens a round over expected ones: {ratios}", highlight=False)
     live = check_live(args, models, replay, results, console) if models is not None and args.live_tokens else []
-    mean, worst = float(np.mean([c.shortfall for c in results])), max(c.shortfall for c in results)
+    mean, worst = shortfalls([result.shortfall for result in results])
     console.print(
         f"best_evidence: links={len(results)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}", soft_wrap=True
     )
@@ -223,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         document = {
             "benchmark": "best_evidence",
             "schema": SCHEMA_VERSION,
-            "settings": {**settings, "recorded": recorded.meta, "backend": tw.backend},
+            "settings": {**settings, "recording": recorded.meta, "backend": tw.backend},
             "model_times": used,
             "summary": {"links": len(results), "shortfall_mean": mean, "shortfall_worst": worst},
             "wire_fit": wire_fit(recorded),
@@ -232,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "links": [asdict(result) for result in results],
             "live": live,
         }
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(document, args.json)
     if args.png is not None:
         draft, target = used["draft_ms"].get(1, 0.0), used["target_ms"][0]
         title = (
@@ -240,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"A level of the draft {draft:.1f} ms, a pass of the target {target:.1f} ms ({used['source']}); downlink "
             f"{args.downlink:g} times the uplink; temperature {recorded.meta['temperature']:g}."
         )
-        plot(results, args.png, title)
+        draw(entries, args.png, title)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 from tslt_wire.throughput import Link
 
 TEXT_TOKENS = 48
-"""Tokens behind a prompt, as in the recorded."""
+"""Tokens behind a prompt, as in the recorded rounds."""
 
 READ_S = 60.0
 """Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
@@ -116,16 +116,11 @@ class LiveSessions:
 
 
 async def run_live(
-    models: ModelPair,
-    replay: Replay,
-    link: Link,
-    choice: Choice | None,
-    kinds: Sequence[str],
-    *,
-    tokens: int,
-    seed: int = 0,
+    models: ModelPair, replay: Replay, link: Link, choice: Choice | Sequence[str], *, tokens: int, seed: int = 0
 ) -> LiveSessions:
-    """Generate ``tokens`` tokens over the link; ``choice``: None lets the planner choose among ``kinds``."""
+    """Generate ``tokens`` tokens over the link with ``choice``, or as the planner chooses among kinds of evidence."""
+    fixed = choice if isinstance(choice, Choice) else None
+    kinds = {choice.mode.evidence} if isinstance(choice, Choice) else set(choice)
     clock, edge_clock = VirtualClock(), VirtualClock()
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
@@ -145,20 +140,20 @@ async def run_live(
     device.replay, device.draft, device.target = replay, draft, target
     device.known = {settings_for(each.mode, each.expansion): each for each in replay.recorded.choices}
     await device.open()
-    pilot = Autopilot(device, replay.planner(link, set(kinds)))
+    pilot = Autopilot(device, replay.planner(link, kinds))
     out, number = LiveSessions(), 0
     while out.tokens < tokens:
         await device.prompt(models.prompts[number % len(models.prompts)])
         number, made = number + 1, 0
         clock.advance(READ_S)
-        if choice is None:
+        if fixed is None:
             rounds = pilot.generate(EVERYTHING)
         else:
-            rounds = device.generate(EVERYTHING, settings_for(choice.mode, choice.expansion))
+            rounds = device.generate(EVERYTHING, settings_for(fixed.mode, fixed.expansion))
         async for found in rounds:
             made += len(found.tokens)
-            sessions = Choice(pilot.last.mode, pilot.last.expansion) if pilot.last else choice
-            _add(out, replay, link, found, sessions)
+            taken = Choice(pilot.last.mode, pilot.last.expansion) if pilot.last else fixed
+            _add(out, replay, link, found, taken)
             if made >= TEXT_TOKENS or out.tokens >= tokens:
                 break
     await device.close()

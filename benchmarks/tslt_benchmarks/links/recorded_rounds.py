@@ -121,7 +121,9 @@ class RecordedRounds:
         """Read what ``save`` wrote; ValueError for another version, or for choices that are no longer there."""
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
-            raise ValueError(f"{path.name} is a recorded of version {document['version']}, not {VERSION}")
+            raise ValueError(
+                f"{path.name} is a file of recorded rounds of version {document['version']}, not {VERSION}"
+            )
         meta = document["meta"]
         shapes = [tuple(shape) for shape in meta["shapes"]]
         known = choices_of(meta["vocab_size"], meta["temperature"], shapes, meta["max_entries"])
@@ -192,7 +194,7 @@ def choice_bytes(vocab_size: int) -> int:
 
 
 class Recorder:
-    """A device and an edge in one process that play any choice at any place."""
+    """A device and an edge in one process that run a round of any choice at any place."""
 
     def __init__(self, models: ModelPair, *, temperature: float, seed: int) -> None:
         """Needs a running event loop; ``close`` ends it."""
@@ -246,34 +248,47 @@ class Recorder:
         return (len(found.accepted), found.tried, up, down, found.trips, found.draft_s, found.verify_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSettings:
+    """What is recorded, and where."""
+
+    temperature: float
+    """Of the target."""
+    places: int
+    """Places in texts at which a round of every choice is run."""
+    tokens: int
+    """Up to so many tokens behind a prompt."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Expansion configurations."""
+    seed: int
+    warm_up: bool = True
+    """Whether each choice has a round first that does not count: times are only worth something with it."""
+
+
 async def record(
     models: ModelPair,
-    *,
-    temperature: float,
-    places: int,
-    tokens: int,
-    shapes: Sequence[tuple[int, ...]],
-    seed: int,
+    settings: RecordingSettings,
     acceptance: Acceptance,
     progress: Callable[[int], None] = lambda _: None,
 ) -> RecordedRounds:
-    """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt.
+    """Run a round of every choice at places of texts that the target wrote.
 
-    ``acceptance``: what goes with it into the recorded.
+    ``acceptance``: what goes with the rounds.
     """
+    temperature, places, seed = settings.temperature, settings.places, settings.seed
     recorder = Recorder(models, temperature=temperature, seed=seed)
     limits = (await recorder.device.open()).limits
-    choices = choices_of(models.draft.vocab_size, temperature, shapes, limits.max_entries)
+    choices = choices_of(models.draft.vocab_size, temperature, settings.shapes, limits.max_entries)
     shaken = recorder.device.handshake
     rows: dict[Choice, list[tuple[float, ...]]] = {choice: [] for choice in choices}
     prompts = models.prompts[:places]
     done = 0
     for number, prompt in enumerate(prompts):
-        text = await recorder.text(prompt, tokens)
+        text = await recorder.text(prompt, settings.tokens)
         mine = range(number, places, len(prompts))
         for nth, place in enumerate(mine):
             prefix = text[: len(prompt) + (len(text) - len(prompt)) * nth // max(1, len(mine))]
-            if done == 0:  # what is slow the first time only
+            if done == 0 and settings.warm_up:
                 for choice in choices:
                     await recorder.run_round(choice, prefix, place)
             # Another order each time, so that a busy moment of the machine does not always hit the same choice.
@@ -287,9 +302,9 @@ async def record(
     meta = {
         "temperature": temperature,
         "places": places,
-        "tokens": tokens,
+        "tokens": settings.tokens,
         "seed": seed,
-        "shapes": [list(shape) for shape in shapes],
+        "shapes": [list(shape) for shape in settings.shapes],
         "vocab_size": models.draft.vocab_size,
         "max_entries": limits.max_entries,
         "target": models.target.model_id,

@@ -1,6 +1,6 @@
 """Recorded rounds on any link: what each fixed choice makes there, and what the planner makes of not knowing.
 
-Time is virtual: a round takes what its draft and its verification take (the recorded's, or given), and what its
+Time is virtual: a round takes what its draft and its verification take (as recorded, or given), and what its
 bytes and round trips take on the link, which is exact where a device waits for each answer (``live`` checks it).  Fixed
 choices and ``auto`` are both judged by the expected tokens and seconds of their choices, so that lucky rounds help
 neither.  What ``auto`` sees is chance: what is accepted is drawn from the acceptance at a place of a text, bytes are
@@ -64,7 +64,7 @@ class Cost:
 
 
 class Replay:
-    """A recorded with times."""
+    """Recorded rounds, and what the models take for them."""
 
     def __init__(self, recorded: RecordedRounds, times: Times | None = None) -> None:
         """``times``: None takes the measured ones; else what is measured besides the models' passes is added."""

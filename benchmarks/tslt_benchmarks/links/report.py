@@ -1,14 +1,13 @@
-"""Tables and the heat map of the best_evidence."""
+"""What is said of the links: entries of the table and heat map, the kinds of evidence side by side, the edge alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.link_grid import EVIDENCE, MapEntry, draw
+from tslt_benchmarks.link_grid import EVIDENCE, MapEntry
 from tslt_benchmarks.links.replay import LinkResult
 from tslt_wire.throughput.explain import rate_name
 
@@ -21,19 +20,6 @@ def short(name: str) -> str:
     for precision in PRECISIONS:
         how = how.removesuffix(f" {precision}")
     return f"{how}, {shape.replace('chain of ', 'chain ')}"
-
-
-def table(results: Sequence[LinkResult]) -> Table:
-    """One row an uplink rate: winner, its tokens a second, what ``auto`` misses."""
-    rtts = list(dict.fromkeys(result.rtt_s for result in results))
-    out = Table(title="best fixed choice; its tokens/s, auto's against it", title_justify="left", show_lines=True)
-    out.add_column("uplink")
-    for rtt in rtts:
-        out.add_column(f"RTT {1e3 * rtt:g} ms")
-    for uplink in dict.fromkeys(result.uplink_bit_s for result in results):
-        row = [result for result in results if result.uplink_bit_s == uplink]
-        out.add_row(rate_name(uplink), *(f"{short(c.best)}\n{c.rate:.1f}/s  {-c.shortfall:+.1%}" for c in row))
-    return out
 
 
 def kinds_table(results: Sequence[LinkResult]) -> Table:
@@ -76,9 +62,9 @@ def edge_line(results: Sequence[LinkResult]) -> str:
     )
 
 
-def plot(results: Sequence[LinkResult], path: Path, title: str) -> None:
-    """Heat map: colour is the winning kind, text the choice, its tokens a second, and ``auto`` against it."""
-    entries = [
+def map_entries(results: Sequence[LinkResult]) -> list[MapEntry]:
+    """For each link the winning choice, its tokens a second, and ``auto`` against it."""
+    return [
         MapEntry(
             uplink_bit_s=c.uplink_bit_s,
             rtt_s=c.rtt_s,
@@ -88,4 +74,3 @@ def plot(results: Sequence[LinkResult], path: Path, title: str) -> None:
         )
         for c in results
     ]
-    draw(entries, path, title)

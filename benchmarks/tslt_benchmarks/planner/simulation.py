@@ -1,4 +1,4 @@
-"""A conditions to plan in: a link, two models and acceptances that are known, rounds drawn from them.
+"""Known conditions to plan in: a link, two models and acceptances, and rounds drawn from them.
 
 Numpy and the core alone.  A planner is judged by the expected tokens and seconds of what it chose, so that lucky
 verdicts neither help nor hurt it; what it sees is random, with jitter and outliers.
@@ -17,7 +17,8 @@ from tslt_wire.throughput.model import shape_counts, widths_of
 COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
 """A small model on a phone, a 7B model on an edge GPU that serves others too."""
 
-
+OUTLIER_TIMES = 5.0
+"""A packet that was lost and sent again after a timeout."""
 HANDSHAKE = (180.0, 220.0)
 """Bytes of HELLO and WELCOME."""
 
@@ -33,7 +34,7 @@ class Conditions:
     jitter: float = 0.05
     """Standard deviation of ln(time) of everything that takes time."""
     outliers: float = 0.01
-    """Probability that a round's time on the link is five times as long."""
+    """Probability that a round's time on the link is ``OUTLIER_TIMES`` as long."""
     extra: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Seconds that an evidence kind takes more: for each parent at the device, for each token at the edge."""
     tells_time: bool = True
@@ -52,7 +53,7 @@ class Conditions:
         more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
         return replace(plain, seconds=plain.seconds + float(more))
 
-    def simulate_session(self, plan: Plan, rng: np.random.Generator) -> Observation:
+    def simulate_round(self, plan: Plan, rng: np.random.Generator) -> Observation:
         """One round at random."""
         mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
         accepted = 0
@@ -76,7 +77,7 @@ class Conditions:
         ]) * np.exp(rng.normal(0, self.jitter, 3))  # fmt: skip
         draft, link, verify = seconds.tolist()
         if rng.random() < self.outliers:
-            link *= 5
+            link *= OUTLIER_TIMES
         return Observation(
             mode=mode,
             expansion=expansion,
@@ -94,7 +95,7 @@ class Conditions:
 def best_fixed(
     phases: Sequence[Conditions], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
 ) -> tuple[float, Mode, tuple[int, ...]]:
-    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each conditions in turn."""
+    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each of ``phases`` in turn."""
     found: list[tuple[float, int, Mode, tuple[int, ...]]] = []
     for mode in modes:
         for shape in shapes:
@@ -122,7 +123,7 @@ class SimulatedSession:
 def simulate_session(
     planner: Planner, phases: Sequence[Conditions], tokens: float, rng: np.random.Generator
 ) -> SimulatedSession:
-    """Let ``planner`` make ``tokens`` tokens (in expectation) in each conditions in turn."""
+    """Let ``planner`` make ``tokens`` tokens (in expectation) in each of ``phases`` in turn."""
     out = SimulatedSession()
     planner.observe_exchange(*HANDSHAKE, phases[0].link.seconds(*HANDSHAKE))
     for conditions in phases:

@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -35,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import EXPANSION, load_drafts
+from tslt_benchmarks.drafts import EXPANSION, TREE_LISTS, load_drafts
+from tslt_benchmarks.options import command_parser, input_file, output_file, whole_number, write_json
 from tslt_wire.frames import codec
 from tslt_wire.lists import distribution, list_codec
 from tslt_wire.messages.token_tree import expansion_parents
@@ -45,6 +44,12 @@ KS = (8, 32, 128, 320, 3200)
 VOCAB_SIZES = (32_000, 128_256)
 TREE_KS = (8, 32, 128, 320)
 PRECISION = "log2/1"
+WARM_UP = 2
+"""Repetitions that do not count: caches fill."""
+LEAST_REPETITIONS = 5
+"""Of what takes milliseconds; a median needs a few."""
+_WIDTH = 130
+"""Columns of a terminal that the tables need."""
 ROWS = 16
 """Different rows of logits that repetitions go through, so that no one of them is learnt by heart."""
 
@@ -83,15 +88,15 @@ Steps = tuple[Callable[[int], Any], Callable[[Any], bytes], Callable[[bytes], An
 
 
 def synthetic(vocab_size: int, seed: int = 0) -> Logits:
-    """Logits (ROWS * 7, V) in which small ids are likelier, as in vocabularies in merge order."""
+    """Logits (ROWS * TREE_LISTS, V) in which small ids are likelier, as in vocabularies in merge order."""
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(ROWS * 7, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
+    rows = rng.normal(size=(ROWS * TREE_LISTS, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
     return np.asarray(rows, dtype=np.float32)
 
 
 def cycled(rows: Logits) -> Logits:
-    """The first ROWS * 7 rows, float32 and in one piece, again from the first where there are fewer."""
-    return np.ascontiguousarray(rows[np.arange(ROWS * 7) % len(rows)], dtype=np.float32)
+    """The first ROWS * TREE_LISTS rows, float32 and in one piece, again from the first where there are fewer."""
+    return np.ascontiguousarray(rows[np.arange(ROWS * TREE_LISTS) % len(rows)], dtype=np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------- contenders
@@ -144,7 +149,7 @@ def our_tree(backend: Backend, logits: Logits, k: int) -> Steps:
     inner = sorted(set(parents))
 
     def make(i: int) -> tw.Draft:
-        rows = logits[7 * i : 7 * i + 7]
+        rows = logits[TREE_LISTS * i : TREE_LISTS * (i + 1)]
         lists = backend.sparsify_rows(rows, truncation=rule, precision=tw.Precision.LOG2_1)
         found = dict(zip(inner, lists, strict=True))
         tokens = tuple(int(found[parent].ids[node % len(found[parent])]) for node, parent in enumerate(parents))
@@ -216,7 +221,7 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
     """Medians of the three steps in microseconds and the mean size, by contender; one contender after another."""
     times: dict[str, list[list[int]]] = {name: [[], [], []] for name in steps}
     sizes: dict[str, list[int]] = {name: [] for name in steps}
-    for repetition in range(repetitions + 2):
+    for repetition in range(repetitions + WARM_UP):
         for name, (make, write, read) in steps.items():
             t0 = time.perf_counter_ns()
             item = make(repetition % ROWS)
@@ -225,7 +230,7 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
             t2 = time.perf_counter_ns()
             read(data)
             t3 = time.perf_counter_ns()
-            if repetition >= 2:
+            if repetition >= WARM_UP:
                 for at, spent in enumerate((t1 - t0, t2 - t1, t3 - t2)):
                     times[name][at].append(spent)
                 sizes[name].append(len(data))
@@ -241,7 +246,7 @@ def measure_all(
     timings = []
     for of_lists, of_trees in rows:
         vocab_size = of_lists.shape[1]
-        for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], 7)):
+        for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], TREE_LISTS)):
             for k in wanted:
                 if k > vocab_size:
                     continue
@@ -254,7 +259,7 @@ def measure_all(
                 # The reference takes milliseconds: a few repetitions are enough for its median.
                 few = {name: found for name, found in steps.items() if name == "tslt reference"}
                 many = {name: found for name, found in steps.items() if name not in few}
-                found = measure(many, repetitions) | measure(few, max(5, repetitions // 20))
+                found = measure(many, repetitions) | measure(few, max(LEAST_REPETITIONS, repetitions // 20))
                 for name in steps:
                     (make, encode, decode), size = found[name]
                     timings.append(Timing(work, name, vocab_size, k, make, encode, decode, size))
@@ -270,7 +275,7 @@ def linearity(repetitions: int) -> list[tuple[int, float]]:
     sizes = [1000 << i for i in range(7)]
     frames = [tw.encode_list(tw.sparsify(logits, truncation=tw.TopK(k), precision=PRECISION), profile) for k in sizes]
     times: list[list[int]] = [[] for _ in sizes]
-    for _ in range(max(5, repetitions // 10)):
+    for _ in range(max(LEAST_REPETITIONS, repetitions // 10)):
         for i, data in enumerate(frames):
             start = time.perf_counter_ns()
             tw.decode_list(data, profile)
@@ -298,7 +303,7 @@ def largest(repetitions: int) -> list[Largest]:
         profile = tw.Profile(vocab_size=vocab_size, entropy="range")
         data = tw.encode(draft, profile)
         times = []
-        for _ in range(max(5, repetitions // 40)):
+        for _ in range(max(LEAST_REPETITIONS, repetitions // 40)):
             start = time.perf_counter_ns()
             tw.decode(data, profile)
             times.append(time.perf_counter_ns() - start)
@@ -384,18 +389,17 @@ def ratios(
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--k", type=int, nargs="+", default=list(KS))
-    parser.add_argument("--vocab-size", type=int, nargs="+", default=list(VOCAB_SIZES))
+    parser = command_parser(__doc__)
+    parser.add_argument("--k", type=whole_number(1), nargs="+", default=list(KS), help="entries of a list")
     parser.add_argument(
-        "--drafts", type=Path, help=".npz of real drafts in place of the first vocabulary's made-up logits"
+        "--vocab-size", type=whole_number(2), nargs="+", default=list(VOCAB_SIZES), help="tokens, of made-up logits"
     )
-    parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--json", type=Path, help="write all timings and ratios")
-    args = parser.parse_args(argv)
-    if min(*args.k, *args.vocab_size, args.repetitions) < 1:
-        parser.error("--k, --vocab-size and --repetitions must be at least 1")
-    return args
+    parser.add_argument(
+        "--drafts", type=input_file, help=".npz of real drafts in place of the first vocabulary's made-up logits"
+    )
+    parser.add_argument("--repetitions", type=whole_number(1), default=400, help="of each step (%(default)s)")
+    parser.add_argument("--json", type=output_file, help="write all timings and ratios")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -414,7 +418,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         status.update("the largest frames")
         frames = largest(args.repetitions) if tw.backend == "native" else []
     for table in tables(timings):
-        Console(width=max(console.width, 130)).print(table)
+        Console(width=max(console.width, _WIDTH)).print(table)
     found = ratios(timings, growth, frames)
     for name, value in found.items():
         console.print(f"{name}: {value:.2f}", highlight=False)
@@ -433,7 +437,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "linearity": growth,
             "largest": [asdict(frame) for frame in frames],
         }
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(result, args.json)
     if tw.backend != "native":
         raise SystemExit("this is the reference backend: there is no native kernel here to make claims about")
     print("codec_speed:", *(f"{name.replace(' ', '_')}={value:.2f}" for name, value in found.items()))

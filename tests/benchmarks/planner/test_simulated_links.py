@@ -1,4 +1,4 @@
-"""The simulated links: what is printed, written and drawn is what was sessions."""
+"""The simulated links: what is printed, written and drawn is what was measured."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed
 from tslt_wire.throughput import Link, default_modes, default_shapes, streamed_tokens_per_s
 
 SMALL = ["--uplink", "2e4", "1e7", "--rtt", "0.05", "--tokens", "150", "--seeds", "1"]
+
+LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,8 @@ def test_a_cell_is_the_models_best(document):
     assert result["streamed"] == pytest.approx(streamed_tokens_per_s(COMPUTE.verify_s, link))
 
 
-def test_only_what_was_asked_for_is_played(capsys):
+def test_only_what_was_asked_for_is_simulated(capsys):
     simulated_links.main([*SMALL, "--evidence", "list", "match"])
     assert "simulated_links: links=2 shortfall_mean=" in capsys.readouterr().out
-    result = simulated_links.measure(1e6, 0.02, evidence=("list",), tokens=60, seeds=1, temperature=0.7)
+    result = simulated_links.measure(LINK, ("list",), tokens=60, seeds=1, temperature=0.7)
     assert set(result.by_evidence) == set(result.chosen) == {"list"}
