@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.table import Table
 
@@ -39,6 +40,32 @@ class MapEntry:
     """What wins, one line or two."""
     figures: str
     """The winner's tokens a second, and what ``auto`` makes of that."""
+
+
+class LinkFigures(Protocol):
+    """What every benchmark finds out about a link."""
+
+    @property
+    def uplink_bit_s(self) -> float:
+        """Its rate up."""
+
+    @property
+    def rtt_s(self) -> float:
+        """Its round trip."""
+
+    @property
+    def evidence(self) -> str:
+        """Kind of the best fixed choice."""
+
+    @property
+    def shortfall(self) -> float:
+        """Part by which ``auto`` misses that choice."""
+
+
+def map_entry(found: LinkFigures, choice: str, tokens_per_s: float) -> MapEntry:
+    """The entry of a link: ``choice`` wins with ``tokens_per_s``, and ``auto`` beside it."""
+    figures = f"{tokens_per_s:.1f}/s   auto {-found.shortfall:+.1%}"
+    return MapEntry(found.uplink_bit_s, found.rtt_s, found.evidence, choice, figures)
 
 
 def add_grid_options(parser: argparse.ArgumentParser) -> None:

@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.draft_options import add_draft_options, drafts_for
-from tslt_benchmarks.drafting import Settings
+from tslt_benchmarks.draft_options import add_position_options, positions_for
 from tslt_benchmarks.drafts import Logits, Positions
 from tslt_benchmarks.options import command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_wire.lists.prior import plain_prior
@@ -181,16 +180,13 @@ def table(rows: Sequence[Row]) -> Table:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON."""
     parser = command_parser(__doc__)
-    add_draft_options(parser)
+    add_position_options(parser, 128)
     parser.add_argument("--temperature", type=zero_or_more, nargs="+", default=[1.0, 0.7, 0.0], help="of the target")
-    parser.add_argument("--positions", type=whole_number(1), default=128, help="to measure on (%(default)s)")
     parser.add_argument("--races", type=whole_number(1), default=RACES, help="for each position, to estimate `coupled`")
-    parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--json", type=output_file, help="write all rows")
     args = parser.parse_args(argv)
     console = Console(width=_WIDTH)
-    settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
-    drafts = drafts_for(args, settings, console=console)
+    drafts = positions_for(args, console=console)
     meter = AcceptanceMeter(drafts.positions, races=args.races, seed=args.seed)
     rows = [row for temperature in args.temperature for row in meter.measure(temperature)]
     console.print(table(rows))

@@ -114,7 +114,7 @@ def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
     return float(np.minimum(target[q.ids], q.probs).sum())
 
 
-def contenders(points: Sequence[Point]) -> list[Point]:
+def not_clearly_beaten(points: Sequence[Point]) -> list[Point]:
     """Those of ``points`` that are not clearly beaten: the rest is hardly on the Pareto front of other positions."""
     if not points:
         return []

@@ -22,10 +22,9 @@ from rich.table import Table
 import tslt_wire as tw
 from tslt_benchmarks.bytes.format_base import softmax, top
 from tslt_benchmarks.bytes.other_formats import Paper, TokenList
-from tslt_benchmarks.draft_options import add_draft_options, drafts_for
-from tslt_benchmarks.drafting import Settings
+from tslt_benchmarks.draft_options import add_position_options, positions_for
 from tslt_benchmarks.drafts import Logits, Positions
-from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json
+from tslt_benchmarks.options import above_zero, command_parser, output_file, write_json
 from tslt_wire.coding.bits import id_bits
 
 SCHEMA_VERSION = 1
@@ -255,15 +254,12 @@ def table(rows: Sequence[Row]) -> Table:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON."""
     parser = command_parser(__doc__)
-    add_draft_options(parser)
+    add_position_options(parser, 96)
     parser.add_argument("--temperature", type=above_zero, nargs="+", default=[1.0, 0.7], help="of draft and target")
-    parser.add_argument("--positions", type=whole_number(1), default=96, help="to measure on (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--json", type=output_file, help="write all rows")
     args = parser.parse_args(argv)
     console = Console(width=_WIDTH)
-    settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
-    drafts = drafts_for(args, settings, console=console)
+    drafts = positions_for(args, console=console)
     found = schemes(drafts.vocab_size)
     rows = [row for temperature in args.temperature for row in measure(drafts.positions, temperature, found)]
     console.print(table(rows))

@@ -16,8 +16,8 @@ from tslt_benchmarks.acceptance.list_settings import (
     PRECISIONS,
     Point,
     Setting,
-    contenders,
     describe,
+    not_clearly_beaten,
     pareto_front,
     truncations,
 )
@@ -128,7 +128,7 @@ def _measure(
         left_out += [(factor, describe(rule), round(mean, 1)) for rule, mean in found.left_out]
     kinds = [[p for p in screened if p.setting.entropy == e] for e in ENTROPIES]
     kinds += [[p for p in kind if p.setting.prior is None] for kind in kinds]
-    wanted = list(dict.fromkeys(p.setting for kind in kinds for p in contenders(kind)))
+    wanted = list(dict.fromkeys(p.setting for kind in kinds for p in not_clearly_beaten(kind)))
     measured = []
     for factor in settings.draft_temperatures:
         here = [setting for setting in wanted if setting.draft_temperature == factor]

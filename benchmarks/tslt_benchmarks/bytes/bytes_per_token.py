@@ -55,12 +55,12 @@ def tables(figures: Sequence[Measured]) -> list[Table]:
             table.add_column(f"K = {k}", justify="right", no_wrap=True)
         group = here[0].group
         for name in dict.fromkeys(f.format for f in here):
-            cells = {f.k: f for f in here if f.format == name}
-            one = next(iter(cells.values()))
+            by_k = {f.k: f for f in here if f.format == name}
+            one = next(iter(by_k.values()))
             if one.group != group:
                 table.add_section()
                 group = one.group
-            table.add_row(escape(one.title), *(_cell(cells.get(k, cells.get(None))) for k in ks))
+            table.add_row(escape(one.title), *(_cell(by_k.get(k, by_k.get(None))) for k in ks))
         found.append(table)
     return found
 

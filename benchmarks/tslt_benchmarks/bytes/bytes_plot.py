@@ -46,10 +46,10 @@ def _lines(figures: Sequence[Measured]) -> list[tuple[list[str], str, dict[int, 
     for name in dict.fromkeys(f.format for f in figures):
         if name.endswith(_SKIPPED):
             continue
-        cells = {f.k: f for f in figures if f.format == name}
-        one = next(iter(cells.values()))
+        by_k = {f.k: f for f in figures if f.format == name}
+        one = next(iter(by_k.values()))
         kind = "tslt" if name.startswith("tslt") else one.group
-        points = {k: (cells[k] if k in cells else cells[None]).bytes for k in ks}
+        points = {k: (by_k[k] if k in by_k else by_k[None]).bytes for k in ks}
         for names, other_kind, other in found:
             if kind == other_kind and all(abs(points[k] / other[k] - 1) < _SAME for k in ks):
                 names.append(one.title)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.link_grid import EVIDENCE, MapEntry
+from tslt_benchmarks.link_grid import EVIDENCE, MapEntry, map_entry
 from tslt_benchmarks.links.replay import LinkResult
 from tslt_wire.throughput.explain import rate_name
 
@@ -64,13 +64,4 @@ def edge_line(results: Sequence[LinkResult]) -> str:
 
 def map_entries(results: Sequence[LinkResult]) -> list[MapEntry]:
     """For each link the winning choice, its tokens a second, and ``auto`` against it."""
-    return [
-        MapEntry(
-            uplink_bit_s=c.uplink_bit_s,
-            rtt_s=c.rtt_s,
-            evidence=c.evidence,
-            choice=short(c.best).replace(", ", "\n", 1),
-            figures=f"{c.rate:.1f}/s   auto {-c.shortfall:+.1%}",
-        )
-        for c in results
-    ]
+    return [map_entry(c, short(c.best).replace(", ", "\n", 1), c.rate) for c in results]

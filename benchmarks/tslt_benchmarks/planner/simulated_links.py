@@ -16,7 +16,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from rich.console import Console
 
-from tslt_benchmarks.link_grid import DOWNLINK_OVER_UPLINK, MapEntry, add_grid_options, draw, grid_table, shortfalls
+from tslt_benchmarks.link_grid import (
+    DOWNLINK_OVER_UPLINK,
+    MapEntry,
+    add_grid_options,
+    draw,
+    grid_table,
+    map_entry,
+    shortfalls,
+)
 from tslt_benchmarks.options import command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
 from tslt_wire.throughput import Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
@@ -84,16 +92,7 @@ def measure(link: Link, evidence: Sequence[str], *, tokens: int, seeds: int, tem
 
 def map_entries(results: Sequence[LinkResult]) -> list[MapEntry]:
     """For each link the winner, its tokens a second and how much of them ``auto`` misses."""
-    return [
-        MapEntry(
-            uplink_bit_s=c.uplink_bit_s,
-            rtt_s=c.rtt_s,
-            evidence=c.evidence,
-            choice=f"{c.evidence}{f' K={c.k}' if c.k else ''}\n{c.shape}",
-            figures=f"{c.tokens_per_s:.1f}/s   auto {-c.shortfall:+.1%}",
-        )
-        for c in results
-    ]
+    return [map_entry(c, f"{c.evidence}{f' K={c.k}' if c.k else ''}\n{c.shape}", c.tokens_per_s) for c in results]
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -68,18 +68,18 @@ def test_the_coder_is_near_its_ideal(rows):
 
 
 def test_tables_and_tails_are_measured(rows):
-    def cell(table: str, prior: str, where: str = "all") -> published_bound.Row:
+    def row_of(table: str, prior: str, where: str = "all") -> published_bound.Row:
         return next(
             r for r in rows if (r.table, r.k, r.precision, r.prior, r.where) == (table, 16, "log2/1", prior, where)
         )
 
-    assert cell("lists", "table").bytes < cell("lists", "none").bytes
+    assert row_of("lists", "table").bytes < row_of("lists", "none").bytes
     for prior in ("uniform", "density", "table"):
-        row = cell("tail", prior)
+        row = row_of("tail", prior)
         assert row.tails > 0.5
         assert row.alpha - row.other_alpha == pytest.approx(row.gain)
-        assert row.other_bytes == pytest.approx(cell("lists", "none").bytes)
-    assert cell("tail", "density").gain > cell("tail", "uniform").gain > 0
+        assert row.other_bytes == pytest.approx(row_of("lists", "none").bytes)
+    assert row_of("tail", "density").gain > row_of("tail", "uniform").gain > 0
 
 
 def test_program(drafts, table, tmp_path, capsys):
