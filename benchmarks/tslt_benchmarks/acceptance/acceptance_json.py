@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.list_settings import ENTROPIES, PRECISIONS, Point, describe, prior_name, truncations
+from tslt_benchmarks.acceptance.list_settings import ENTROPIES, PRECISIONS, Point, describe, truncations
 from tslt_benchmarks.acceptance.recommendations import BUDGET, WITHIN
 from tslt_benchmarks.acceptance.two_passes import Result, Settings
+from tslt_benchmarks.bytes.format_base import prior_name
 from tslt_benchmarks.drafts import Drafts
 
 SCHEMA_VERSION = 2

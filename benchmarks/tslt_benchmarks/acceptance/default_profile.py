@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance.list_passes import Ordered, Sample, Step, remeasure, tail_scales
-from tslt_benchmarks.acceptance.list_settings import Point, Setting, describe, prior_name
+from tslt_benchmarks.acceptance.list_settings import Point, Setting, describe
 from tslt_benchmarks.acceptance.recommendations import (
     BUDGET,
     Comparison,
@@ -34,6 +34,7 @@ from tslt_benchmarks.acceptance.recommendations import (
     sharper_by_half,
     whole,
 )
+from tslt_benchmarks.bytes.format_base import prior_name
 from tslt_benchmarks.drafts import Drafts, load_drafts
 from tslt_benchmarks.options import above_zero, command_parser, input_file, output_file, whole_number
 from tslt_wire.lists.prior import plain_prior

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.list_settings import ENTROPIES, Point, Setting, overlap
-from tslt_benchmarks.bytes.format_base import Floats, FormatError
+from tslt_benchmarks.acceptance.list_settings import ENTROPIES, Point, Setting
+from tslt_benchmarks.bytes.format_base import Floats, FormatError, overlap
 from tslt_benchmarks.drafts import Logits
 from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_PARTS
 from tslt_wire.lists.precision import masses_of, quantise, weights_of

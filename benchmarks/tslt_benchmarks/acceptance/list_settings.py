@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import tslt_wire as tw
-from tslt_benchmarks.bytes.format_base import Decoded, Floats
+from tslt_benchmarks.bytes.format_base import Floats, prior_name, standard_error
 from tslt_wire.lists.truncation import Both, MinProb, TopK, TopP, Truncation
 
 ENTROPIES = ("none", "range")
@@ -39,11 +39,6 @@ def describe(rule: Truncation) -> str:
         return f"{describe(rule.first)} & {describe(rule.second)}"
     (value,) = (getattr(rule, name) for name in rule.__dataclass_fields__)  # type: ignore[attr-defined]
     return f"{type(rule).__name__}({value:g})"
-
-
-def prior_name(prior: tw.Prior | None) -> str:
-    """``none``, the name of a plain prior, or ``table``."""
-    return prior.name.split(":")[0] if prior else "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +95,6 @@ class Point:
     def alpha_se(self) -> float:
         """Standard error of ``alpha``, positions taken as independent."""
         return standard_error(self.alphas)
-
-
-def standard_error(values: Floats) -> float:
-    """Standard error of the mean of ``values``; 0 of a single one."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
-    """Acceptance 1 - TV of ``q`` against a whole distribution (V,)."""
-    if isinstance(q, tw.SparseDistribution) and q.tail:
-        return float(np.minimum(target, q.dense()).sum())
-    return float(np.minimum(target[q.ids], q.probs).sum())
 
 
 def not_clearly_beaten(points: Sequence[Point]) -> list[Point]:

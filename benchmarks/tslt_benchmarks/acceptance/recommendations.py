@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_benchmarks.acceptance.list_passes import Ordered, Sample, Tempered
-from tslt_benchmarks.acceptance.list_settings import Point, overlap, pareto_front, standard_error
-from tslt_benchmarks.bytes.format_base import Floats
+from tslt_benchmarks.acceptance.list_settings import Point, pareto_front
+from tslt_benchmarks.bytes.format_base import Floats, overlap, standard_error
 from tslt_benchmarks.bytes.other_formats import Paper, PublishedBound
 
 WITHIN = 0.01

@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.list_settings import overlap, prior_name, standard_error
-from tslt_benchmarks.bytes.format_base import Floats
+from tslt_benchmarks.bytes.format_base import Floats, overlap, prior_name, standard_error
 from tslt_benchmarks.bytes.formats import Meter, TsltFrame
 from tslt_benchmarks.bytes.other_formats import PublishedBound
 from tslt_benchmarks.draft_options import add_draft_options, drafts_for

@@ -18,7 +18,6 @@ from tslt_benchmarks.acceptance.list_settings import (
     Setting,
     describe,
     not_clearly_beaten,
-    overlap,
     pareto_front,
     truncations,
 )
@@ -40,7 +39,7 @@ from tslt_benchmarks.acceptance.recommendations import (
     within_of_best,
 )
 from tslt_benchmarks.acceptance.two_passes import default_settings
-from tslt_benchmarks.bytes.format_base import FormatError
+from tslt_benchmarks.bytes.format_base import FormatError, overlap
 from tslt_benchmarks.drafts import Drafts, Positions, save_drafts
 
 import tslt_wire as tw
