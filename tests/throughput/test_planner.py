@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tslt_benchmarks.planner.simulation import COMPUTE, World, best_fixed, play
+from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
 
 from tslt_wire.throughput import (
     Compute,
@@ -28,18 +28,18 @@ def link(uplink, rtt):
     return Link(uplink_bit_s=uplink, downlink_bit_s=4 * uplink, rtt_s=rtt)
 
 
-def shortfall(worlds, *, evidence=EVERYTHING, tokens=1500, seed=0, **options):
+def shortfall(phases, *, evidence=EVERYTHING, tokens=1500, seed=0, **options):
     """Time the planner takes more than the best fixed choice, as a part."""
     modes = [m for m in MODES if m.evidence in evidence]
-    seconds, _, _ = best_fixed(worlds, tokens, modes, SHAPES)
+    seconds, _, _ = best_fixed(phases, tokens, modes, SHAPES)
     planner = Planner(MODES, evidence=evidence, **options)
-    return play(planner, worlds, tokens, np.random.default_rng(seed)).seconds / seconds - 1
+    return simulate_session(planner, phases, tokens, np.random.default_rng(seed)).seconds / seconds - 1
 
 
 @pytest.mark.parametrize("uplink", [1e4, 1e5, 1e6, 1e7, 1e9])
 def test_it_is_within_5_percent_of_the_best_fixed_choice(uplink):
     for rtt in (0.001, 0.02, 0.2):
-        loss = np.mean([shortfall([World(link(uplink, rtt))], seed=seed) for seed in range(2)])
+        loss = np.mean([shortfall([Conditions(link(uplink, rtt))], seed=seed) for seed in range(2)])
         assert loss < 0.05, (rtt, loss)
 
 
@@ -48,35 +48,35 @@ def test_it_is_within_5_percent_of_the_best_fixed_choice(uplink):
     [((1e6, 0.02), (1e4, 0.02)), ((1e4, 0.02), (1e7, 0.02)), ((1e8, 0.005), (1e6, 0.15)), ((1e5, 0.2), (1e5, 0.01))],
 )
 def test_a_link_that_changes_costs_no_more(before, after):
-    worlds = [World(link(*before)), World(link(*after))]
-    assert shortfall(worlds, tokens=1000) < 0.05
+    phases = [Conditions(link(*before)), Conditions(link(*after))]
+    assert shortfall(phases, tokens=1000) < 0.05
 
 
 def test_a_collapse_costs_a_few_rounds_only():
     """From frames of a megabyte, which now take minutes: believed after one of them."""
     planner = Planner(MODES, evidence=("list", "full"), link=link(1e9, 0.1), compute=COMPUTE)
     rng = np.random.default_rng(0)
-    play(planner, [World(link(1e9, 0.1))], 1500, rng)
+    simulate_session(planner, [Conditions(link(1e9, 0.1))], 1500, rng)
     assert planner.plan().mode.evidence == "full"
-    fallen = play(planner, [World(link(1e5, 0.1))], 60, rng)
+    fallen = simulate_session(planner, [Conditions(link(1e5, 0.1))], 60, rng)
     assert sum(plan.mode.evidence == "full" for plan in fallen.trace) <= 4
 
 
 def test_a_text_that_is_harder_than_expected_is_learnt():
-    world = World(link(1e6, 0.03), odds={"": -0.4, "scalar": -0.5})
-    assert shortfall([world]) < 0.05
+    conditions = Conditions(link(1e6, 0.03), odds={"": -0.4, "scalar": -0.5})
+    assert shortfall([conditions]) < 0.05
 
 
 def test_an_edge_that_does_not_tell_its_time_is_no_harder():
-    assert shortfall([World(link(1e6, 0.03), tells_time=False)]) < 0.05
+    assert shortfall([Conditions(link(1e6, 0.03), tells_time=False)]) < 0.05
 
 
 def test_only_what_was_agreed_on_is_chosen():
     planner = Planner(MODES, evidence=("list", "match"), precisions=("log2/1",), max_nodes=5)
-    played = play(planner, [World(link(1e6, 0.05))], 300, np.random.default_rng(0))
-    assert set(played.chosen) <= {"list", "match"}
-    assert {plan.mode.precision for plan in played.trace} <= {"log2/1", ""}
-    assert max(int(np.cumprod(p.expansion or (0,)).sum()) for p in played.trace) <= 5
+    session = simulate_session(planner, [Conditions(link(1e6, 0.05))], 300, np.random.default_rng(0))
+    assert set(session.chosen) <= {"list", "match"}
+    assert {plan.mode.precision for plan in session.trace} <= {"log2/1", ""}
+    assert max(int(np.cumprod(p.expansion or (0,)).sum()) for p in session.trace) <= 5
     with pytest.raises(ValueError, match="nothing"):
         Planner(MODES, evidence=("telepathy",))
     other = next(m for m in MODES if m.evidence == "full")
@@ -97,8 +97,8 @@ def test_equal_observations_give_equal_plans():
     traces = [
         [
             plan.name
-            for plan in play(
-                Planner(MODES, evidence=EVERYTHING), [World(link(1e6, 0.05))], 200, np.random.default_rng(3)
+            for plan in simulate_session(
+                Planner(MODES, evidence=EVERYTHING), [Conditions(link(1e6, 0.05))], 200, np.random.default_rng(3)
             ).trace
         ]
         for _ in range(2)
@@ -109,16 +109,18 @@ def test_equal_observations_give_equal_plans():
 def test_a_kind_that_takes_long_is_found_out_and_one_that_does_not_is_found():
     """Races that take as long as the draft model: ``list`` wins, whatever comes first."""
     slow = {"coupled": (0.02, 0.01)}
-    world = World(link(1e7, 0.005), extra=slow)
-    assert shortfall([world], evidence=("coupled", "list")) < 0.05
-    played = play(Planner(MODES, evidence=("coupled", "list")), [world], 600, np.random.default_rng(0))
-    assert played.chosen["list"] > 5 * played.chosen.get("coupled", 0)
+    conditions = Conditions(link(1e7, 0.005), extra=slow)
+    assert shortfall([conditions], evidence=("coupled", "list")) < 0.05
+    session = simulate_session(
+        Planner(MODES, evidence=("coupled", "list")), [conditions], 600, np.random.default_rng(0)
+    )
+    assert session.chosen["list"] > 5 * session.chosen.get("coupled", 0)
 
 
 def test_drafts_that_failed_by_chance_get_another_chance():
     """A streak of rejections makes it stop drafting; nothing is learnt from rounds without a draft, but time passes."""
     planner = Planner(MODES, evidence=("list",), link=link(1e7, 0.001), compute=FAST)
-    world = World(link(1e7, 0.001), FAST)
+    conditions = Conditions(link(1e7, 0.001), FAST)
     for _ in range(60):
         plan = planner.plan()
         expansion = plan.expansion
@@ -129,8 +131,8 @@ def test_drafts_that_failed_by_chance_get_another_chance():
             )
         )  # fmt: skip
     assert planner.plan().expansion == ()
-    played = play(planner, [world], 1500, np.random.default_rng(0))
-    assert any(plan.expansion for plan in played.trace[-100:])
+    session = simulate_session(planner, [conditions], 1500, np.random.default_rng(0))
+    assert any(plan.expansion for plan in session.trace[-100:])
 
 
 def test_what_the_edge_does_not_take_is_not_planned():
@@ -143,7 +145,7 @@ def test_what_the_edge_does_not_take_is_not_planned():
 
 def test_parts_add_up():
     planner = Planner(MODES, evidence=EVERYTHING)
-    play(planner, [World(link(1e5, 0.1))], 100, np.random.default_rng(0))
+    simulate_session(planner, [Conditions(link(1e5, 0.1))], 100, np.random.default_rng(0))
     for plan in planner.ranking():
         assert sum(planner.parts(plan).values()) == pytest.approx(plan.expected.seconds)
 
@@ -151,30 +153,32 @@ def test_parts_add_up():
 def test_curiosity_stays_in_its_budget():
     for budget in (0.0, 0.02):
         planner = Planner(MODES, evidence=EVERYTHING, budget=budget)
-        played = play(planner, [World(link(1e6, 0.05), outliers=0)], 800, np.random.default_rng(0))
+        session = simulate_session(planner, [Conditions(link(1e6, 0.05), outliers=0)], 800, np.random.default_rng(0))
         assert planner.curiosity <= budget * 1.5
-        assert budget or not any(plan.exploring for plan in played.trace)
+        assert budget or not any(plan.exploring for plan in session.trace)
 
 
 def test_the_chain_it_likes_best_has_the_closed_forms_length():
     modes = [m for m in MODES if m.evidence in {"coupled", "lazy"} and m.k in {0, 320}]
     for mode in modes:
         for rtt in (0.0, 0.05, 0.5):
-            world = World(link(1e5, rtt), Compute(draft_s=0.01, verify_s=0.04))
+            conditions = Conditions(link(1e5, rtt), Compute(draft_s=0.01, verify_s=0.04))
             chains = [(1,) * length for length in range(33)]
-            planner = Planner([mode], evidence=[mode.evidence], shapes=chains, link=world.link, compute=world.compute)
+            planner = Planner(
+                [mode], evidence=[mode.evidence], shapes=chains, link=conditions.link, compute=conditions.compute
+            )
             wire = mode.wire
-            fixed = world.link.seconds(wire.frame, wire.verdict) + world.compute.verify_s
-            extra = world.link.seconds(wire.rejection_up, wire.rejection_down, wire.rejection_trips)
+            fixed = conditions.link.seconds(wire.frame, wire.verdict) + conditions.compute.verify_s
+            extra = conditions.link.seconds(wire.rejection_up, wire.rejection_down, wire.rejection_trips)
             # What a token of the text takes at the edge comes on top of every length alike.
-            token = world.compute.draft_s + mode.parent_s + world.link.seconds(wire.node + wire.parent, 0, 0)
+            token = conditions.compute.draft_s + mode.parent_s + conditions.link.seconds(wire.node + wire.parent, 0, 0)
             best = best_length(mode.alphas[0], round_s=fixed, token_s=token, rejection_s=extra, longest=32)
             assert len(planner.ranking()[0].expansion) == best
 
 
 def test_it_explains_itself():
     planner = Planner(MODES, evidence=EVERYTHING)
-    play(planner, [World(link(1e5, 0.1))], 200, np.random.default_rng(0))
+    simulate_session(planner, [Conditions(link(1e5, 0.1))], 200, np.random.default_rng(0))
     text = planner.explain()
     best, second = planner.ranking()[0], text.split("Second: ")[1]
     assert best.name in text

@@ -122,17 +122,19 @@ def test_a_chain_is_the_papers_equation_and_a_tree_its_generalisation():
 
 @pytest.mark.parametrize("mode", default_modes(), ids=lambda m: m.name)
 def test_expected_rounds_are_the_mean_of_simulated_ones(mode):
-    from tslt_benchmarks.planner.simulation import World
+    from tslt_benchmarks.planner.simulation import Conditions
 
     from tslt_wire.throughput import Plan
 
-    world = World(LINK, COMPUTE, jitter=0, outliers=0)
+    conditions = Conditions(LINK, COMPUTE, jitter=0, outliers=0)
     rng = np.random.default_rng(1)
     for shape in ((1, 1, 1), (2, 1), ()):
         if max(shape, default=1) > len(mode.alphas):
             continue
-        expected = world.expected(mode, shape)
-        seen = [world.play(Plan(mode=mode, expansion=shape, expected=expected), rng) for _ in range(3000)]
+        expected = conditions.expected(mode, shape)
+        seen = [
+            conditions.simulate_round(Plan(mode=mode, expansion=shape, expected=expected), rng) for _ in range(3000)
+        ]
         assert np.mean([s.accepted + 1 for s in seen]) == pytest.approx(expected.tokens, rel=0.04)
         assert np.mean([s.seconds for s in seen]) == pytest.approx(expected.seconds, rel=0.03)
         assert np.mean([s.uplink_bytes for s in seen]) == pytest.approx(expected.uplink_bytes, rel=0.05)
@@ -162,7 +164,7 @@ def test_the_catalogue_is_what_was_measured():
 
 def test_the_catalogues_frames_are_real_ones():
     """Bytes of whole rounds, a rejection's included, as the sessions of tslt_benchmarks.links had them."""
-    fits = json.loads((RESULTS / "regimes.json").read_text())["wire_fit"]
+    fits = json.loads((RESULTS / "best_evidence.json").read_text())["wire_fit"]
     for mode in default_modes():
         frame, node, parent = fits[mode.name]
         for levels in (1, 4, 8):

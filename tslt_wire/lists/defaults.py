@@ -1,6 +1,6 @@
 """How to make and write lists if nothing is known of the two models.
 
-Chosen by ``tslt_benchmarks.acceptance.rate_default`` over four pairs; ``benchmarks/defaults.md`` has the figures.
+Chosen by ``tslt_benchmarks.acceptance.default_profile`` over four pairs; ``benchmarks/defaults.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ Means of 128 or 200 positions of four pairs (``benchmarks/defaults.md``), target
 - V = 512: .589 (.768) in 15.0 B / .610 (.718) in 13.1 B;
 - V = 32,000, another tokenizer: .551 (.757) in 14.3 B / .616 (.723) in 12.3 B.
 
-Made by ``python -m tslt_benchmarks.acceptance.rate_default --drafts a.npz b.npz c.npz d.npz --positions 200``.
+Made by ``python -m tslt_benchmarks.acceptance.default_profile --drafts a.npz b.npz c.npz d.npz --positions 200``.
 """

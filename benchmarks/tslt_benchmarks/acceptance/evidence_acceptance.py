@@ -11,11 +11,8 @@ included, and so are their bytes.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import DRAFT, TARGET, Logits, Positions, Settings, drafts_for
+from tslt_benchmarks.draft_options import add_position_options, positions_for
+from tslt_benchmarks.drafts import Logits, Positions
+from tslt_benchmarks.options import command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.probability_grid import GRID, codes_above, codes_below
 from tslt_wire.lists.truncation import Truncation
@@ -39,6 +38,8 @@ TAIL = tw.TailScale().scale
 """Tails as a session starts with them."""
 LEAST_DRAFT = 0.3
 """A greedy target still gets a draft that is sampled, for those kinds that need one."""
+_WIDTH = 100
+"""Columns that the table needs."""
 RACES = 24
 """For each position, to estimate ``coupled``."""
 Vector = npt.NDArray[np.float64]
@@ -106,7 +107,7 @@ def coupled(p: Vector, q: Vector, rng: np.random.Generator, races: int) -> list[
     return [float(h) for h in hits / races]
 
 
-class Bench:
+class AcceptanceMeter:
     """Acceptance and bytes at all positions."""
 
     def __init__(self, positions: Positions, *, races: int, seed: int) -> None:
@@ -178,21 +179,16 @@ def table(rows: Sequence[Row]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", type=Path, default=TARGET, metavar="FOLDER")
-    parser.add_argument("--draft", type=Path, default=DRAFT, metavar="FOLDER")
-    parser.add_argument("--drafts", type=Path, help="file of drafts to use, or to write if it is not there")
-    parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.7, 0.0], help="of the target")
-    parser.add_argument("--positions", type=int, default=128)
-    parser.add_argument("--races", type=int, default=RACES, help="for each position, to estimate `coupled`")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser = command_parser(__doc__)
+    add_position_options(parser, 128)
+    parser.add_argument("--temperature", type=zero_or_more, nargs="+", default=[1.0, 0.7, 0.0], help="of the target")
+    parser.add_argument("--races", type=whole_number(1), default=RACES, help="for each position, to estimate `coupled`")
+    parser.add_argument("--json", type=output_file, help="write all rows")
     args = parser.parse_args(argv)
-    console = Console(width=100)
-    settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
-    drafts = drafts_for(args.drafts, args.target, args.draft, settings, console=console)
-    bench = Bench(drafts.positions, races=args.races, seed=args.seed)
-    rows = [row for temperature in args.temperature for row in bench.measure(temperature)]
+    console = Console(width=_WIDTH)
+    drafts = positions_for(args, console=console)
+    meter = AcceptanceMeter(drafts.positions, races=args.races, seed=args.seed)
+    rows = [row for temperature in args.temperature for row in meter.measure(temperature)]
     console.print(table(rows))
     if args.json is not None:
         keys = ("target", "draft", "target_sha256", "draft_sha256", "vocab_size")
@@ -204,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "widths": WIDTHS,
             "rows": [asdict(row) for row in rows],
         }
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(document, args.json)
 
 
 if __name__ == "__main__":

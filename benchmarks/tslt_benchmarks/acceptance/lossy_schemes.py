@@ -5,17 +5,14 @@ that the edge keeps it, and what the edge subtracts to make the residual.  That 
 and its total variation from the target's is the bias: not estimated, computed.  ``LosslessList`` is our list in the
 same form; its bias is 0 to rounding.  None of this is in the library.
 
-    python -m tslt_benchmarks.acceptance.lossy_schemes --json lossy.json
+    python -m tslt_benchmarks.acceptance.lossy_schemes --json lossy_schemes.json
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +22,18 @@ from rich.table import Table
 import tslt_wire as tw
 from tslt_benchmarks.bytes.format_base import softmax, top
 from tslt_benchmarks.bytes.other_formats import Paper, TokenList
-from tslt_benchmarks.drafts import Logits, Positions, Settings, add_options, drafts_for
+from tslt_benchmarks.draft_options import add_position_options, positions_for
+from tslt_benchmarks.drafts import Logits, Positions
+from tslt_benchmarks.options import above_zero, command_parser, output_file, write_json
 from tslt_wire.coding.bits import id_bits
 
 SCHEMA_VERSION = 1
+_WIDTH = 110
+"""Columns that the table needs."""
+_LIST_SIZES = (32, 64)
+"""K of all schemes with lists."""
+_CU_HLM_THRESHOLD, _U_HLM_THRESHOLDS = 0.8, (0.5, 0.8)
+"""Uncertainty below which a draft is not checked, as the papers use it."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -190,10 +195,10 @@ class LossySkipping(Scheme):
 
 def schemes(vocab_size: int) -> list[Scheme]:
     """Ours first; sizes and thresholds as their papers use them."""
-    found: list[Scheme] = [LosslessList(vocab_size, k) for k in (32, 64)]
-    found += [LossyRawTopK(vocab_size, k, drawn) for k in (32, 64) for drawn in ("list", "all")]
-    found += [LossyTruncatedAfterSampling(vocab_size, k, 0.8) for k in (32, 64)]
-    return [*found, *(LossySkipping(threshold) for threshold in (0.5, 0.8))]
+    found: list[Scheme] = [LosslessList(vocab_size, k) for k in _LIST_SIZES]
+    found += [LossyRawTopK(vocab_size, k, drawn) for k in _LIST_SIZES for drawn in ("list", "all")]
+    found += [LossyTruncatedAfterSampling(vocab_size, k, _CU_HLM_THRESHOLD) for k in _LIST_SIZES]
+    return [*found, *(LossySkipping(threshold) for threshold in _U_HLM_THRESHOLDS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,31 +253,28 @@ def table(rows: Sequence[Row]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser)
-    parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.7])
-    parser.add_argument("--positions", type=int, default=96)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser = command_parser(__doc__)
+    add_position_options(parser, 96)
+    parser.add_argument("--temperature", type=above_zero, nargs="+", default=[1.0, 0.7], help="of draft and target")
+    parser.add_argument("--json", type=output_file, help="write all rows")
     args = parser.parse_args(argv)
-    console = Console(width=110)
-    settings = Settings(lists=args.positions, rounds=1, seed=args.seed)
-    drafts = drafts_for(args.drafts, args.target, args.draft, settings, console=console)
+    console = Console(width=_WIDTH)
+    drafts = positions_for(args, console=console)
     found = schemes(drafts.vocab_size)
     rows = [row for temperature in args.temperature for row in measure(drafts.positions, temperature, found)]
     console.print(table(rows))
     lossy = [row for row in rows if not row.scheme.startswith("list_")]
     ours = max(row.worst for row in rows if row.scheme.startswith("list_"))
-    console.print(f"lossy: ours_worst={ours:.1e} least_bias={min(r.bias for r in lossy):.4f}")
+    console.print(f"lossy_schemes: ours_worst={ours:.1e} least_bias={min(r.bias for r in lossy):.4f}")
     if args.json is not None:
         document = {
-            "benchmark": "lossy_baselines",
+            "benchmark": "lossy_schemes",
             "schema": SCHEMA_VERSION,
             "settings": {"positions": len(drafts.positions.draft), "seed": args.seed},
             "sources": {scheme.name: scheme.source for scheme in found},
             "rows": [asdict(row) for row in rows],
         }
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(document, args.json)
 
 
 if __name__ == "__main__":

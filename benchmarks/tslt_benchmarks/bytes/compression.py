@@ -9,7 +9,6 @@ codec's (specification, 3.5); what these bytes need around them (a dozen bytes a
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,20 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import DATA, load_drafts
+from tslt_benchmarks.drafting import PROMPTS
+from tslt_benchmarks.drafts import load_drafts
+from tslt_benchmarks.options import TARGET, command_parser, input_file, whole_number
 from tslt_wire.coding.bits import BitWriter
 from tslt_wire.coding.wide_fields import WideWriter
 from tslt_wire.lists.list_codec import write_list
 
-ROOT = Path(__file__).resolve().parents[3]
 LEVELS = (1, 3, 5, 9, 19)
-TEXTS = (DATA / "prompts.txt", ROOT / "README.md", ROOT / "spec/tslt-wire.md")
+"""Of zstd."""
+TEXTS = (PROMPTS,)
+"""Prompts that are there in any installation."""
 PRECISIONS = (tw.Precision.F32, tw.Precision.F16, tw.Precision.BF16, tw.Precision.LOG2_1, tw.Precision.LOG2_4)
+_WIDTH = 110
+"""Columns that the tables need."""
 Numbers = npt.NDArray[np.int64]
 Item = Any
 Form = Callable[[Item], bytes]
@@ -103,13 +107,15 @@ def new_table(title: str) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Bytes of prompts and lists under zstd, by form and level.")
-    parser.add_argument("--drafts", type=Path, required=True, help="what bytes_per_token --drafts wrote")
-    parser.add_argument("--tokenizer", default=str(ROOT / "examples/pair/target"))
-    parser.add_argument("--text", type=Path, nargs="*", default=TEXTS, help="prompts: a file each")
-    parser.add_argument("--lists", type=int, default=16, help="lists (%(default)s)")
+    parser = command_parser(__doc__)
+    parser.add_argument("--drafts", type=input_file, required=True, help="what bytes_per_token --drafts wrote")
+    parser.add_argument("--tokenizer", type=Path, default=TARGET, metavar="FOLDER", help="of the tokenizer")
+    parser.add_argument("--text", type=input_file, nargs="+", default=TEXTS, help="prompts: a file each")
+    parser.add_argument("--lists", type=whole_number(1), default=16, help="lists (%(default)s)")
     args = parser.parse_args(argv)
-    console = Console(width=110)
+    if not args.tokenizer.is_dir():
+        parser.error(f"argument --tokenizer: expected a folder that exists, got {str(args.tokenizer)!r}")
+    console = Console(width=_WIDTH)
     tokenizer, drafts = AutoTokenizer.from_pretrained(args.tokenizer), load_drafts(args.drafts)
     width = (drafts.vocab_size - 1).bit_length()
     writers = {"packed": BitWriter, "bytes": ByteWriter, "planes": PlaneWriter}

@@ -11,7 +11,6 @@ pair; `tslt_benchmarks.bytes.published_bound` says what it gives on others.
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -21,7 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import Drafts, Settings, add_options, drafts_for
+from tslt_benchmarks.draft_options import add_draft_options, drafts_for
+from tslt_benchmarks.drafting import Settings
+from tslt_benchmarks.drafts import Drafts
+from tslt_benchmarks.options import command_parser
 from tslt_wire.coding.id_model import BASE_BITS, OCTAVE_MASSES
 from tslt_wire.lists.range_coded import AFFINITY, HIT_PRIOR, HIT_PRIOR_LOOKS, octave_class, rank_classes
 
@@ -30,6 +32,8 @@ _PARTS = 1000
 _SIZES = (16, 32, 64)
 """Sizes of the lists that affinities and hits are measured on."""
 _COLUMNS = len(AFFINITY[0])
+_WIDTH = 120
+"""Columns of a terminal that the tables need."""
 
 
 def octave_masses(drafts: Drafts) -> dict[int, npt.NDArray[np.float64]]:
@@ -83,12 +87,13 @@ def _count_hits(lists: Sequence[tw.SparseDistribution], counts: dict[tuple[int, 
     for number, q in enumerate(lists):
         listed = set(q.ids.tolist())
         for token, (times, last, rank) in seen.items():
-            key = (min(times, 4), int(last == number), rank)
+            key = (min(times, len(HIT_PRIOR)), int(last == number), rank)
             counts[key][0] += token in listed
             counts[key][1] += 1
         order = np.sort(q.codes)
+        best_eighth, better_half = order[len(order) // 8], order[len(order) // 2]
         for token, code in zip(q.ids.tolist(), q.codes.tolist(), strict=True):
-            rank = 0 if code <= order[len(order) // 8] else 1 if code <= order[len(order) // 2] else 2
+            rank = 0 if code <= best_eighth else 1 if code <= better_half else 2
             times, _, best = seen.get(token, (0, 0, 2))
             seen[token] = (times + 1, number + 1, min(rank, best))
 
@@ -117,13 +122,13 @@ def tables(drafts: Drafts) -> list[Table]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or load drafts, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser)
+    parser = command_parser(__doc__)
+    add_draft_options(parser)
     args = parser.parse_args(argv)
     console = Console()
-    drafts = drafts_for(args.drafts, args.target, args.draft, Settings(), console=console)
+    drafts = drafts_for(args, Settings(), console=console)
     for table in tables(drafts):
-        Console(width=max(console.width, 120)).print(table)
+        Console(width=max(console.width, _WIDTH)).print(table)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+import tslt_wire as tw
 from tslt_benchmarks.drafts import Logits
 from tslt_wire.lists.truncation import TopK, keep
 
@@ -95,3 +96,20 @@ def softmax(logits: Logits, temperature: float) -> Floats:
 def top(probs: Floats, k: int) -> Ids:
     """Ids of the ``k`` largest of ``probs`` (V,) by the codec's own rule; int32 (min(k, V),), ascending."""
     return keep(probs, TopK(k)).astype(np.int32)
+
+
+def prior_name(prior: tw.Prior | None) -> str:
+    """``none``, the name of a plain prior, or ``table``."""
+    return prior.name.split(":")[0] if prior else "none"
+
+
+def standard_error(values: Floats) -> float:
+    """Standard error of the mean of ``values``; 0 of a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
+    """Acceptance 1 - TV of ``q`` against a whole distribution (V,)."""
+    if isinstance(q, tw.SparseDistribution) and q.tail:
+        return float(np.minimum(target, q.dense()).sum())
+    return float(np.minimum(target[q.ids], q.probs).sum())

@@ -2,7 +2,7 @@
 
 A format takes a draft's logits (``prepare``: temperature, truncation, its own quantisation), makes bytes of them
 (``encode``), reads those again (``decode``) and says what a receiver would verify against (``lists``).  The others are
-in ``baselines``, what a format is in ``format_base``.
+in ``other_formats``, what a format is in ``format_base``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tslt_benchmarks.bytes.format_base import Bitstream, Decoded, Format, Format
 from tslt_benchmarks.bytes.other_formats import (
     Dense,
     DenseMsgpack,
-    KSqs,
     Msgpack,
     MsgpackZstd,
     NestedJson,
     OpenAiJson,
     Paper,
     Protobuf,
+    PublishedBound,
     Raw,
 )
 from tslt_benchmarks.drafts import EXPANSION, Drafts, Logits, Round
@@ -238,7 +238,7 @@ def list_formats(token_bytes: Sequence[bytes]) -> list[Format[Logits, Any]]:
         Protobuf(size),
         Raw(size),
         Paper(size),
-        KSqs(size),
+        PublishedBound(size),
         Dense(size, "fp16"),
         Dense(size, "fp32"),
         DenseMsgpack(size),

@@ -296,10 +296,10 @@ class Lattice:
     parts: npt.NDArray[np.int64]
 
 
-class KSqs(Format[Logits, Lattice]):
+class PublishedBound(Format[Logits, Lattice]):
     """K-SQS: log2 C(V, K) + log2 C(l + K - 1, K - 1) bits; nobody has shipped a bitstream that reaches it."""
 
-    name, title, group = "ksqs", "K-SQS formula (no bitstream)", "formula"
+    name, title, group = "published_bound", "K-SQS formula (no bitstream)", "formula"
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size

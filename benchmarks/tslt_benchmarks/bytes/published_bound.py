@@ -5,38 +5,41 @@ nobody has shipped a bitstream that reaches it.  alpha is the mean of 1 - TV to 
 their standard errors.  Three tables: single lists, with nothing but the id density and with a trained table; the lists
 of a <2,2,2> tree inside one frame; single lists with a tail.
 
-    python -m tslt_benchmarks.bytes.published_bound --drafts drafts.npz --table prior.table --json ksqs.json
+    python -m tslt_benchmarks.bytes.published_bound --drafts drafts.npz --table prior.table --json bound.json
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.rate_grid import overlap, standard_error
-from tslt_benchmarks.bytes.format_base import Floats
+from tslt_benchmarks.bytes.format_base import Floats, overlap, prior_name, standard_error
 from tslt_benchmarks.bytes.formats import Meter, TsltFrame
-from tslt_benchmarks.bytes.other_formats import KSqs
-from tslt_benchmarks.drafts import Drafts, Settings, add_options, drafts_for
+from tslt_benchmarks.bytes.other_formats import PublishedBound
+from tslt_benchmarks.draft_options import add_draft_options, drafts_for
+from tslt_benchmarks.drafting import Settings
+from tslt_benchmarks.drafts import Drafts
+from tslt_benchmarks.options import above_zero, command_parser, output_file, prior_table, write_json
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.range_coded import ListModel
 
 KS = (16, 32, 64, 320)
 PRECISIONS = ("log2/0", "log2/1", "log2/2")
+_LEAST_GROUP = 8
+"""Nothing is said of fewer positions."""
+_WIDTH = 120
+"""Columns of a terminal that the tables need."""
 FLAT_ENTROPY = 6.0
 """Bits; the target is called flat at positions where its entropy is above this, and else sharp."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One setting, against K-SQS at the same K and temperature."""
 
@@ -47,20 +50,21 @@ class Row:
     precision: str
     prior: str
     """``none``, ``uniform``, ``density`` or ``table``."""
-    where: str
-    """``all`` positions, or those where the target is ``flat`` or ``sharp``."""
     positions: int
     bytes: float
     """Mean of ``encode_list``; of the tree table: of the whole frame, divided by its lists."""
-    ideal: float
-    """Mean code length of the lists under their own model, divided by 8."""
-    formula: float
-    """Bytes of the K-SQS formula."""
-    alpha: float
-    other_alpha: float
+    where: str = "all"
+    """``all`` positions, or those where the target is ``flat`` or ``sharp``."""
+    ideal: float = 0.0
+    """Mean code length of the lists under their own model, divided by 8; 0 in the tail table."""
+    formula: float = 0.0
+    """Bytes of the K-SQS formula; 0 in the tail table."""
+    alpha: float = 0.0
+    """Acceptance; 0 in the tree table, as all that follows."""
+    other_alpha: float = 0.0
     """Of K-SQS's lattice; of the tail table: of the same lists without a tail."""
-    gain: float
-    gain_se: float
+    gain: float = 0.0
+    gain_se: float = 0.0
     other_bytes: float = 0.0
     """Tail table: bytes of the same lists in a session without a prior."""
     tails: float = 0.0
@@ -68,7 +72,7 @@ class Row:
 
 
 @dataclass
-class Bench:
+class BoundComparison:
     """Drafts, and what is measured on them."""
 
     drafts: Drafts
@@ -99,7 +103,7 @@ class Bench:
         ]
 
     def _lists(self, temperature: float, k: int, targets: Sequence[Floats]) -> None:
-        formula = KSqs(self.drafts.vocab_size)
+        formula = PublishedBound(self.drafts.vocab_size)
         items = [formula.prepare(row, k=k, temperature=temperature) for row in self.drafts.positions.draft]
         size = float(np.mean([formula.size(item) for item in items]))
         lattice = np.array([overlap(formula.lists(item)[0], p) for item, p in zip(items, targets, strict=True)])
@@ -110,25 +114,24 @@ class Bench:
                 profile = self._profile(precision, prior)
                 self.rows.append(
                     Row(
-                        "lists",
-                        temperature,
-                        k,
-                        precision,
-                        "table" if prior else "none",
-                        "all",
-                        len(lists),
-                        float(np.mean([len(tw.encode_list(q, profile)) for q in lists])),
-                        float(np.mean([ideal_bytes([q], profile) for q in lists])),
-                        size,
-                        float(alphas.mean()),
-                        float(lattice.mean()),
-                        float((alphas - lattice).mean()),
-                        standard_error(alphas - lattice),
+                        table="lists",
+                        temperature=temperature,
+                        k=k,
+                        precision=precision,
+                        prior="table" if prior else "none",
+                        positions=len(lists),
+                        bytes=float(np.mean([len(tw.encode_list(q, profile)) for q in lists])),
+                        ideal=float(np.mean([ideal_bytes([q], profile) for q in lists])),
+                        formula=size,
+                        alpha=float(alphas.mean()),
+                        other_alpha=float(lattice.mean()),
+                        gain=float((alphas - lattice).mean()),
+                        gain_se=standard_error(alphas - lattice),
                     )
                 )
 
     def _tree(self, temperature: float, k: int) -> None:
-        formula = KSqs(self.drafts.vocab_size)
+        formula = PublishedBound(self.drafts.vocab_size)
         for precision in PRECISIONS[:2]:
             writer = TsltFrame(self.drafts.vocab_size, tw.Precision(precision), "tree", "range")
             sizes, ideals, sizes_formula = [], [], []
@@ -141,7 +144,17 @@ class Bench:
                 sizes_formula.append(formula.size(item))
             size, ideal, other = (float(np.mean(values)) for values in (sizes, ideals, sizes_formula))
             self.rows.append(
-                Row("tree", temperature, k, precision, "none", "all", len(sizes), size, ideal, other, 0, 0, 0, 0)
+                Row(
+                    table="tree",
+                    temperature=temperature,
+                    k=k,
+                    precision=precision,
+                    prior="none",
+                    positions=len(sizes),
+                    bytes=size,
+                    ideal=ideal,
+                    formula=other,
+                )
             )
 
     def _tails(self, temperature: float, k: int, targets: Sequence[Floats]) -> None:
@@ -158,27 +171,25 @@ class Bench:
             sizes = np.array([len(tw.encode_list(q, profile)) for q in lists])
             tails = np.array([q.tail > 0 for q in lists])
             for where, mask in (("all", np.ones(len(flat), bool)), ("flat", flat), ("sharp", ~flat)):
-                if mask.sum() < 8:
+                if mask.sum() < _LEAST_GROUP:
                     continue
                 gain = after[mask] - before[mask]
                 self.rows.append(
                     Row(
-                        "tail",
-                        temperature,
-                        k,
-                        precision,
-                        prior.name.split(":")[0],
-                        where,
-                        int(mask.sum()),
-                        float(sizes[mask].mean()),
-                        0,
-                        0,
-                        float(after[mask].mean()),
-                        float(before[mask].mean()),
-                        float(gain.mean()),
-                        standard_error(gain),
-                        float(small[mask].mean()),
-                        float(tails[mask].mean()),
+                        table="tail",
+                        temperature=temperature,
+                        k=k,
+                        precision=precision,
+                        prior=prior_name(prior),
+                        where=where,
+                        positions=int(mask.sum()),
+                        bytes=float(sizes[mask].mean()),
+                        alpha=float(after[mask].mean()),
+                        other_alpha=float(before[mask].mean()),
+                        gain=float(gain.mean()),
+                        gain_se=standard_error(gain),
+                        other_bytes=float(small[mask].mean()),
+                        tails=float(tails[mask].mean()),
                     )
                 )
 
@@ -239,32 +250,32 @@ def _cells(row: Row) -> list[str]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser)
-    parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
-    parser.add_argument("--temperature", type=float, nargs="+", default=[0.7, 1.0], help="of draft and target, above 0")
-    parser.add_argument("--json", type=Path, help="write all rows")
-    args = parser.parse_args(argv)
-    if min(args.temperature) <= 0:
-        parser.error("--temperature must be above 0")
-    return args
+    parser = command_parser(__doc__)
+    add_draft_options(parser)
+    parser.add_argument("--table", type=prior_table, help="file of a trained table, not of these drafts")
+    parser.add_argument("--temperature", type=above_zero, nargs="+", default=[0.7, 1.0], help="of draft and target")
+    parser.add_argument("--json", type=output_file, help="write all rows")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or load drafts, measure, print, write."""
     args = arguments(argv)
     console = Console()
-    drafts = drafts_for(args.drafts, args.target, args.draft, Settings(), console=console)
-    table = tw.table_from_bytes(args.table.read_bytes()) if args.table else None
+    drafts = drafts_for(args, Settings(), console=console)
     with console.status("measuring") as status:
-        rows = Bench(drafts, args.temperature, table).run(status.update)
+        rows = BoundComparison(drafts, args.temperature, args.table).run(status.update)
     for printed in tables(rows):
-        Console(width=max(console.width, 120)).print(printed)
+        Console(width=max(console.width, _WIDTH)).print(printed)
     if args.json:
-        result: dict[str, Any] = {"benchmark": "ksqs", "drafts": drafts.meta, "rows": [asdict(row) for row in rows]}
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        result = {
+            "benchmark": "published_bound",
+            "drafts": drafts.meta,
+            "rows": [asdict(row) for row in rows],
+        }
+        write_json(result, args.json)
     lists = [row for row in rows if row.table == "lists" and row.precision == PRECISIONS[1] and row.prior == "none"]
-    print("ksqs:", *(f"T{row.temperature:g}/K{row.k}={row.bytes / row.formula:.3f}" for row in lists))
+    print("published_bound:", *(f"T{row.temperature:g}/K{row.k}={row.bytes / row.formula:.3f}" for row in lists))
 
 
 if __name__ == "__main__":

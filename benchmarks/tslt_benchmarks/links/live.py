@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from tslt_transports import Network, VirtualClock, emulated_pair
 
 import tslt_wire as tw
-from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, Pair, hello_for
-from tslt_benchmarks.links.replay import World
+from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, ModelPair, hello_for
+from tslt_benchmarks.links.replay import Replay
 from tslt_runtime.autopilot import Autopilot, settings_for
 from tslt_runtime.device import Device, DraftSettings, Round
 from tslt_runtime.edge import EdgeDevice, edge_settings
@@ -29,7 +29,7 @@ from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 from tslt_wire.throughput import Link
 
 TEXT_TOKENS = 48
-"""Tokens behind a prompt, as in the bank."""
+"""Tokens behind a prompt, as in the recorded rounds."""
 
 READ_S = 60.0
 """Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
@@ -78,20 +78,20 @@ class _Only:
 class ClockedDevice(Device):
     """A device whose rounds take what the replay says."""
 
-    world: World
+    replay: Replay
     draft: ClockedDraft
     target: ClockedTarget
     known: dict[DraftSettings, Choice]
 
     async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
         """See Device.round."""
-        cost = self.world.costs[self.known[settings]]
+        cost = self.replay.costs[self.known[settings]]
         self.draft.seconds, self.target.seconds = cost.draft_s, cost.verify_s
         return await super().round(max_tokens, settings)
 
 
 @dataclass(slots=True)
-class Live:
+class LiveSessions:
     """What came of real sessions."""
 
     tokens: int = 0
@@ -116,9 +116,11 @@ class Live:
 
 
 async def run_live(
-    models: Pair, world: World, link: Link, choice: Choice | None, kinds: Sequence[str], *, tokens: int, seed: int = 0
-) -> Live:
-    """Generate ``tokens`` tokens over the link; ``choice``: None lets the planner choose among ``kinds``."""
+    models: ModelPair, replay: Replay, link: Link, choice: Choice | Sequence[str], *, tokens: int, seed: int = 0
+) -> LiveSessions:
+    """Generate ``tokens`` tokens over the link with ``choice``, or as the planner chooses among kinds of evidence."""
+    fixed = choice if isinstance(choice, Choice) else None
+    kinds = {choice.mode.evidence} if isinstance(choice, Choice) else set(choice)
     clock, edge_clock = VirtualClock(), VirtualClock()
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
@@ -133,25 +135,25 @@ async def run_live(
         clock=edge_clock,
     )
     task = asyncio.create_task(edge.run())
-    hello = hello_for(models.draft, world.bank.meta["temperature"])
+    hello = hello_for(models.draft, replay.recorded.meta["temperature"])
     device = ClockedDevice(mine, draft, hello, rng=device_rng(seed), clock=clock)
-    device.world, device.draft, device.target = world, draft, target
-    device.known = {settings_for(each.mode, each.expansion): each for each in world.bank.choices}
+    device.replay, device.draft, device.target = replay, draft, target
+    device.known = {settings_for(each.mode, each.expansion): each for each in replay.recorded.choices}
     await device.open()
-    pilot = Autopilot(device, world.planner(link, set(kinds)))
-    out, number = Live(), 0
+    pilot = Autopilot(device, replay.planner(link, kinds))
+    out, number = LiveSessions(), 0
     while out.tokens < tokens:
         await device.prompt(models.prompts[number % len(models.prompts)])
         number, made = number + 1, 0
         clock.advance(READ_S)
-        if choice is None:
+        if fixed is None:
             rounds = pilot.generate(EVERYTHING)
         else:
-            rounds = device.generate(EVERYTHING, settings_for(choice.mode, choice.expansion))
+            rounds = device.generate(EVERYTHING, settings_for(fixed.mode, fixed.expansion))
         async for found in rounds:
             made += len(found.tokens)
-            played = Choice(pilot.last.mode, pilot.last.expansion) if pilot.last else choice
-            _add(out, world, link, found, played)
+            taken = Choice(pilot.last.mode, pilot.last.expansion) if pilot.last else fixed
+            _add(out, replay, link, found, taken)
             if made >= TEXT_TOKENS or out.tokens >= tokens:
                 break
     await device.close()
@@ -159,10 +161,10 @@ async def run_live(
     return out
 
 
-def _add(out: Live, world: World, link: Link, found: Round, choice: Choice | None) -> None:
+def _add(out: LiveSessions, replay: Replay, link: Link, found: Round, choice: Choice | None) -> None:
     if choice is None:
         raise RuntimeError("a round that nobody chose")
-    cost = world.costs[choice]
+    cost = replay.costs[choice]
     seconds = found.draft_s + found.link_s + found.verify_s
     wanted = cost.draft_s + cost.verify_s + link.seconds(found.uplink_bytes, found.downlink_bytes, found.trips)
     out.tokens += len(found.tokens)

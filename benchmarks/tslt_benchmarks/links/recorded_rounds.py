@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import read_prompts
+from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.links.text_acceptance import Acceptance
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.commands.options import load_tokenizer
@@ -60,7 +60,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class ChoiceRounds:
     """One choice at every place; each float64 (N,)."""
 
     accepted: Floats
@@ -80,11 +80,11 @@ class Rounds:
 
 
 @dataclass(slots=True)
-class Bank:
+class RecordedRounds:
     """All that was recorded."""
 
     choices: list[Choice]
-    rounds: dict[Choice, Rounds]
+    rounds: dict[Choice, ChoiceRounds]
     acceptance: Acceptance
     """Of the same two models, on texts like these."""
     handshake: tuple[int, int]
@@ -117,11 +117,13 @@ class Bank:
         path.write_text(json.dumps(document), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Bank:
+    def load(cls, path: Path) -> RecordedRounds:
         """Read what ``save`` wrote; ValueError for another version, or for choices that are no longer there."""
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != VERSION:
-            raise ValueError(f"{path.name} is a bank of version {document['version']}, not {VERSION}")
+            raise ValueError(
+                f"{path.name} is a file of recorded rounds of version {document['version']}, not {VERSION}"
+            )
         meta = document["meta"]
         shapes = [tuple(shape) for shape in meta["shapes"]]
         known = choices_of(meta["vocab_size"], meta["temperature"], shapes, meta["max_entries"])
@@ -129,7 +131,7 @@ class Bank:
         if set(by_name) != set(document["rounds"]):
             raise ValueError(f"{path.name} has other choices than this version of the benchmark")
         rounds = {
-            by_name[name]: Rounds(**{key: np.array(values, np.float64) for key, values in found.items()})
+            by_name[name]: ChoiceRounds(**{key: np.array(values, np.float64) for key, values in found.items()})
             for name, found in document["rounds"].items()
         }
         alphas = {name: np.array(rows, np.float64) for name, rows in document["alphas"].items()}
@@ -165,7 +167,7 @@ def hello_for(draft: DraftModel, temperature: float) -> tw.Hello:
 
 
 @dataclass(slots=True)
-class Pair:
+class ModelPair:
     """Two models and the prompts to start from."""
 
     target: TargetModel
@@ -173,7 +175,7 @@ class Pair:
     prompts: list[list[int]]
 
     @classmethod
-    def load(cls, target: Path, draft: Path) -> Pair:
+    def load(cls, target: Path, draft: Path) -> ModelPair:
         """Read both models and tokenize the benchmarks' prompts."""
         tokenizer = load_tokenizer(str(target))
         prompts = [[int(t) for t in tokenizer(prompt)["input_ids"]] for prompt in read_prompts()]
@@ -192,9 +194,9 @@ def choice_bytes(vocab_size: int) -> int:
 
 
 class Recorder:
-    """A device and an edge in one process that play any choice at any place."""
+    """A device and an edge in one process that run a round of any choice at any place."""
 
-    def __init__(self, models: Pair, *, temperature: float, seed: int) -> None:
+    def __init__(self, models: ModelPair, *, temperature: float, seed: int) -> None:
         """Needs a running event loop; ``close`` ends it."""
         self._seed = seed
         self._device_rng, self._edge_rng = device_rng(seed), edge_rng(seed, 0)
@@ -226,7 +228,7 @@ class Recorder:
                 break
         return list(self.device.session.prefix)
 
-    async def play(self, choice: Choice, prefix: Sequence[int], place: int) -> Round:
+    async def run_round(self, choice: Choice, prefix: Sequence[int], place: int) -> Round:
         """One round of ``choice`` after ``prefix``, which is place number ``place``."""
         known, keep = self.device.session.prefix, 0
         while keep < min(len(known), len(prefix)) and known[keep] == prefix[keep]:
@@ -240,60 +242,73 @@ class Recorder:
         return found
 
     def row(self, choice: Choice, found: Round) -> tuple[float, ...]:
-        """What ``Rounds`` keeps of a round, in the order of ``FIELDS``."""
+        """What ``ChoiceRounds`` keeps of a round, in the order of ``FIELDS``."""
         named = self._choice_bytes * (choice.mode.evidence == "scalar" and found.tried > len(found.accepted))
         up, down = found.uplink_bytes + named, found.downlink_bytes
         return (len(found.accepted), found.tried, up, down, found.trips, found.draft_s, found.verify_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSettings:
+    """What is recorded, and where."""
+
+    temperature: float
+    """Of the target."""
+    places: int
+    """Places in texts at which a round of every choice is run."""
+    tokens: int
+    """Up to so many tokens behind a prompt."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Expansion configurations."""
+    seed: int
+    warm_up: bool = True
+    """Whether each choice has a round first that does not count: times are only worth something with it."""
+
+
 async def record(
-    models: Pair,
-    *,
-    temperature: float,
-    places: int,
-    tokens: int,
-    shapes: Sequence[tuple[int, ...]],
-    seed: int,
+    models: ModelPair,
+    settings: RecordingSettings,
     acceptance: Acceptance,
     progress: Callable[[int], None] = lambda _: None,
-) -> Bank:
-    """Play every choice at ``places`` places of texts that the target wrote, up to ``tokens`` behind a prompt.
+) -> RecordedRounds:
+    """Run a round of every choice at places of texts that the target wrote.
 
-    ``acceptance``: what goes with it into the bank.
+    ``acceptance``: what goes with the rounds.
     """
+    temperature, places, seed = settings.temperature, settings.places, settings.seed
     recorder = Recorder(models, temperature=temperature, seed=seed)
     limits = (await recorder.device.open()).limits
-    choices = choices_of(models.draft.vocab_size, temperature, shapes, limits.max_entries)
+    choices = choices_of(models.draft.vocab_size, temperature, settings.shapes, limits.max_entries)
     shaken = recorder.device.handshake
     rows: dict[Choice, list[tuple[float, ...]]] = {choice: [] for choice in choices}
     prompts = models.prompts[:places]
     done = 0
     for number, prompt in enumerate(prompts):
-        text = await recorder.text(prompt, tokens)
+        text = await recorder.text(prompt, settings.tokens)
         mine = range(number, places, len(prompts))
         for nth, place in enumerate(mine):
             prefix = text[: len(prompt) + (len(text) - len(prompt)) * nth // max(1, len(mine))]
-            if done == 0:  # what is slow the first time only
+            if done == 0 and settings.warm_up:
                 for choice in choices:
-                    await recorder.play(choice, prefix, place)
+                    await recorder.run_round(choice, prefix, place)
             # Another order each time, so that a busy moment of the machine does not always hit the same choice.
             for index in np.random.default_rng([seed, place]).permutation(len(choices)).tolist():
                 choice = choices[index]
-                rows[choice].append(recorder.row(choice, await recorder.play(choice, prefix, place)))
+                rows[choice].append(recorder.row(choice, await recorder.run_round(choice, prefix, place)))
             done += 1
             progress(done)
     await recorder.close()
-    rounds = {choice: Rounds(*np.array(found, np.float64).T) for choice, found in rows.items()}
+    rounds = {choice: ChoiceRounds(*np.array(found, np.float64).T) for choice, found in rows.items()}
     meta = {
         "temperature": temperature,
         "places": places,
-        "tokens": tokens,
+        "tokens": settings.tokens,
         "seed": seed,
-        "shapes": [list(shape) for shape in shapes],
+        "shapes": [list(shape) for shape in settings.shapes],
         "vocab_size": models.draft.vocab_size,
         "max_entries": limits.max_entries,
         "target": models.target.model_id,
         "draft": models.draft.model_id,
         "backend": tw.backend,
     }
-    return Bank(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)
+    return RecordedRounds(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)

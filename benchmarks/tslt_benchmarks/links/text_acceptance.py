@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_benchmarks.acceptance import evidence_acceptance
-from tslt_benchmarks.drafts import Settings, make_drafts, read_prompts
+from tslt_benchmarks.drafting import Settings, make_drafts, read_prompts
 from tslt_wire.throughput import Mode
 
 Floats = npt.NDArray[np.float64]
@@ -51,9 +51,9 @@ def measure(target: Path, draft: Path, *, temperature: float, texts: int, tokens
     """Let the target write ``texts`` texts of ``tokens`` tokens and compute the acceptance at all positions."""
     settings = Settings(lists=texts * (tokens + 1), rounds=1, tokens=tokens, seed=seed)
     positions = make_drafts(target, draft, settings, read_prompts()[:texts]).positions
-    bench = evidence_acceptance.Bench(positions, races=evidence_acceptance.RACES, seed=seed)
+    meter = evidence_acceptance.AcceptanceMeter(positions, races=evidence_acceptance.RACES, seed=seed)
     found = {
         f"{kind} {k} {least:g}": np.array([alphas for _, _, *alphas in values])
-        for (kind, k, least, _), values in bench.positions(temperature).items()
+        for (kind, k, least, _), values in meter.positions(temperature).items()
     }
     return Acceptance(positions.prompt.astype(np.int64), found)

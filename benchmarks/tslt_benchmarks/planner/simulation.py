@@ -1,4 +1,4 @@
-"""A world to plan in: a link, two models and acceptances that are known, rounds drawn from them.
+"""Known conditions to plan in: a link, two models and acceptances, and rounds drawn from them.
 
 Numpy and the core alone.  A planner is judged by the expected tokens and seconds of what it chose, so that lucky
 verdicts neither help nor hurt it; what it sees is random, with jitter and outliers.
@@ -17,13 +17,14 @@ from tslt_wire.throughput.model import shape_counts, widths_of
 COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
 """A small model on a phone, a 7B model on an edge GPU that serves others too."""
 
-
+OUTLIER_TIMES = 5.0
+"""A packet that was lost and sent again after a timeout."""
 HANDSHAKE = (180.0, 220.0)
 """Bytes of HELLO and WELCOME."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Conditions:
     """What is true for some time."""
 
     link: Link
@@ -33,7 +34,7 @@ class World:
     jitter: float = 0.05
     """Standard deviation of ln(time) of everything that takes time."""
     outliers: float = 0.01
-    """Probability that a round's time on the link is five times as long."""
+    """Probability that a round's time on the link is ``OUTLIER_TIMES`` as long."""
     extra: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Seconds that an evidence kind takes more: for each parent at the device, for each token at the edge."""
     tells_time: bool = True
@@ -52,7 +53,7 @@ class World:
         more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
         return replace(plain, seconds=plain.seconds + float(more))
 
-    def play(self, plan: Plan, rng: np.random.Generator) -> Observation:
+    def simulate_round(self, plan: Plan, rng: np.random.Generator) -> Observation:
         """One round at random."""
         mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
         accepted = 0
@@ -76,7 +77,7 @@ class World:
         ]) * np.exp(rng.normal(0, self.jitter, 3))  # fmt: skip
         draft, link, verify = seconds.tolist()
         if rng.random() < self.outliers:
-            link *= 5
+            link *= OUTLIER_TIMES
         return Observation(
             mode=mode,
             expansion=expansion,
@@ -92,21 +93,21 @@ class World:
 
 
 def best_fixed(
-    worlds: Sequence[World], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
+    phases: Sequence[Conditions], tokens: float, modes: Sequence[Mode], shapes: Sequence[tuple[int, ...]]
 ) -> tuple[float, Mode, tuple[int, ...]]:
-    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each world in turn."""
+    """(seconds, mode, shape) of the one choice that is fastest for ``tokens`` tokens in each of ``phases`` in turn."""
     found: list[tuple[float, int, Mode, tuple[int, ...]]] = []
     for mode in modes:
         for shape in shapes:
             if max(shape, default=1) <= max(1, len(mode.alphas)):
-                seconds = sum(tokens / world.expected(mode, shape).tokens_per_s for world in worlds)
+                seconds = sum(tokens / conditions.expected(mode, shape).tokens_per_s for conditions in phases)
                 found.append((seconds, len(found), mode, shape))
     seconds, _, mode, shape = min(found)
     return seconds, mode, shape
 
 
 @dataclass(slots=True)
-class Played:
+class SimulatedSession:
     """How a planner did."""
 
     seconds: float = 0.0
@@ -119,15 +120,17 @@ class Played:
     trace: list[Plan] = field(default_factory=list)
 
 
-def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.random.Generator) -> Played:
-    """Let ``planner`` make ``tokens`` tokens (in expectation) in each world in turn."""
-    out = Played()
-    planner.observe_exchange(*HANDSHAKE, worlds[0].link.seconds(*HANDSHAKE))
-    for world in worlds:
+def simulate_session(
+    planner: Planner, phases: Sequence[Conditions], tokens: float, rng: np.random.Generator
+) -> SimulatedSession:
+    """Let ``planner`` make ``tokens`` tokens (in expectation) in each of ``phases`` in turn."""
+    out = SimulatedSession()
+    planner.observe_exchange(*HANDSHAKE, phases[0].link.seconds(*HANDSHAKE))
+    for conditions in phases:
         made = 0.0
         while made < tokens:
             plan = planner.plan()
-            expected = world.expected(plan.mode, plan.expansion)
+            expected = conditions.expected(plan.mode, plan.expansion)
             part = min(1.0, (tokens - made) / expected.tokens)
             made += expected.tokens
             out.seconds += part * expected.seconds
@@ -135,5 +138,5 @@ def play(planner: Planner, worlds: Sequence[World], tokens: float, rng: np.rando
             out.rounds += 1
             out.chosen[plan.mode.evidence] = out.chosen.get(plan.mode.evidence, 0) + 1
             out.trace.append(plan)
-            planner.observe(world.play(plan, rng))
+            planner.observe(conditions.simulate_round(plan, rng))
     return out

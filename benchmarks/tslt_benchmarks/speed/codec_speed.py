@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -35,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import EXPANSION, load_drafts
+from tslt_benchmarks.drafts import EXPANSION, TREE_LISTS, load_drafts
+from tslt_benchmarks.options import command_parser, input_file, output_file, whole_number, write_json
 from tslt_wire.frames import codec
 from tslt_wire.lists import distribution, list_codec
 from tslt_wire.messages.token_tree import expansion_parents
@@ -45,12 +44,18 @@ KS = (8, 32, 128, 320, 3200)
 VOCAB_SIZES = (32_000, 128_256)
 TREE_KS = (8, 32, 128, 320)
 PRECISION = "log2/1"
+WARM_UP = 2
+"""Repetitions that do not count: caches fill."""
+LEAST_REPETITIONS = 5
+"""Of what takes milliseconds; a median needs a few."""
+_WIDTH = 130
+"""Columns of a terminal that the tables need."""
 ROWS = 16
 """Different rows of logits that repetitions go through, so that no one of them is learnt by heart."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Timing:
     """Median times of one contender on one work, in microseconds."""
 
     work: str
@@ -83,15 +88,15 @@ Steps = tuple[Callable[[int], Any], Callable[[Any], bytes], Callable[[bytes], An
 
 
 def synthetic(vocab_size: int, seed: int = 0) -> Logits:
-    """Logits (ROWS * 7, V) in which small ids are likelier, as in vocabularies in merge order."""
+    """Logits (ROWS * TREE_LISTS, V) in which small ids are likelier, as in vocabularies in merge order."""
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(ROWS * 7, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
+    rows = rng.normal(size=(ROWS * TREE_LISTS, vocab_size)) * 1.5 - np.log(np.arange(vocab_size) + 20.0)
     return np.asarray(rows, dtype=np.float32)
 
 
 def cycled(rows: Logits) -> Logits:
-    """The first ROWS * 7 rows, float32 and in one piece, again from the first where there are fewer."""
-    return np.ascontiguousarray(rows[np.arange(ROWS * 7) % len(rows)], dtype=np.float32)
+    """The first ROWS * TREE_LISTS rows, float32 and in one piece, again from the first where there are fewer."""
+    return np.ascontiguousarray(rows[np.arange(ROWS * TREE_LISTS) % len(rows)], dtype=np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------- contenders
@@ -144,7 +149,7 @@ def our_tree(backend: Backend, logits: Logits, k: int) -> Steps:
     inner = sorted(set(parents))
 
     def make(i: int) -> tw.Draft:
-        rows = logits[7 * i : 7 * i + 7]
+        rows = logits[TREE_LISTS * i : TREE_LISTS * (i + 1)]
         lists = backend.sparsify_rows(rows, truncation=rule, precision=tw.Precision.LOG2_1)
         found = dict(zip(inner, lists, strict=True))
         tokens = tuple(int(found[parent].ids[node % len(found[parent])]) for node, parent in enumerate(parents))
@@ -216,7 +221,7 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
     """Medians of the three steps in microseconds and the mean size, by contender; one contender after another."""
     times: dict[str, list[list[int]]] = {name: [[], [], []] for name in steps}
     sizes: dict[str, list[int]] = {name: [] for name in steps}
-    for repetition in range(repetitions + 2):
+    for repetition in range(repetitions + WARM_UP):
         for name, (make, write, read) in steps.items():
             t0 = time.perf_counter_ns()
             item = make(repetition % ROWS)
@@ -225,7 +230,7 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
             t2 = time.perf_counter_ns()
             read(data)
             t3 = time.perf_counter_ns()
-            if repetition >= 2:
+            if repetition >= WARM_UP:
                 for at, spent in enumerate((t1 - t0, t2 - t1, t3 - t2)):
                     times[name][at].append(spent)
                 sizes[name].append(len(data))
@@ -236,12 +241,12 @@ def measure(steps: dict[str, Steps], repetitions: int) -> dict[str, tuple[list[f
 
 def measure_all(
     rows: Sequence[tuple[Logits, Logits]], *, ks: Sequence[int], repetitions: int, say: Callable[[str], None]
-) -> list[Cell]:
+) -> list[Timing]:
     """Measure every K for logits of every vocabulary: those of lists, and those of trees, 7 rows each."""
-    cells = []
+    timings = []
     for of_lists, of_trees in rows:
         vocab_size = of_lists.shape[1]
-        for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], 7)):
+        for work, wanted, lists in (("list", ks, 1), ("tree", [k for k in ks if k in TREE_KS], TREE_LISTS)):
             for k in wanted:
                 if k > vocab_size:
                     continue
@@ -254,11 +259,11 @@ def measure_all(
                 # The reference takes milliseconds: a few repetitions are enough for its median.
                 few = {name: found for name, found in steps.items() if name == "tslt reference"}
                 many = {name: found for name, found in steps.items() if name not in few}
-                found = measure(many, repetitions) | measure(few, max(5, repetitions // 20))
+                found = measure(many, repetitions) | measure(few, max(LEAST_REPETITIONS, repetitions // 20))
                 for name in steps:
                     (make, encode, decode), size = found[name]
-                    cells.append(Cell(work, name, vocab_size, k, make, encode, decode, size))
-    return cells
+                    timings.append(Timing(work, name, vocab_size, k, make, encode, decode, size))
+    return timings
 
 
 def linearity(repetitions: int) -> list[tuple[int, float]]:
@@ -270,7 +275,7 @@ def linearity(repetitions: int) -> list[tuple[int, float]]:
     sizes = [1000 << i for i in range(7)]
     frames = [tw.encode_list(tw.sparsify(logits, truncation=tw.TopK(k), precision=PRECISION), profile) for k in sizes]
     times: list[list[int]] = [[] for _ in sizes]
-    for _ in range(max(5, repetitions // 10)):
+    for _ in range(max(LEAST_REPETITIONS, repetitions // 10)):
         for i, data in enumerate(frames):
             start = time.perf_counter_ns()
             tw.decode_list(data, profile)
@@ -298,7 +303,7 @@ def largest(repetitions: int) -> list[Largest]:
         profile = tw.Profile(vocab_size=vocab_size, entropy="range")
         data = tw.encode(draft, profile)
         times = []
-        for _ in range(max(5, repetitions // 40)):
+        for _ in range(max(LEAST_REPETITIONS, repetitions // 40)):
             start = time.perf_counter_ns()
             tw.decode(data, profile)
             times.append(time.perf_counter_ns() - start)
@@ -329,37 +334,40 @@ def _wide_draft(lists: int, k: int, vocab_size: int) -> tw.Draft:
 # -------------------------------------------------------------------------------------------------------------- output
 
 
-def tables(cells: Sequence[Cell]) -> list[Table]:
+def tables(timings: Sequence[Timing]) -> list[Table]:
     """One table a work."""
     found = []
     for work, title in (("list", "one list"), ("tree", "a <2,2,2> draft: 7 lists, 14 tokens")):
         table = Table(title=f"{title}; microseconds, medians", title_justify="left")
         for name in ("V", "K", "", "bytes", "select", "encode", "decode", "logits to bytes", "encode + decode"):
             table.add_column(name, justify="right")
-        for cell in cells:
-            if cell.work == work:
-                size = f"{cell.bytes:,.0f}" if cell.bytes else ""
-                numbers = [f"{x:,.1f}" for x in (cell.make, cell.encode, cell.decode, cell.write, cell.codec)]
-                table.add_row(f"{cell.vocab_size:,}", str(cell.k), cell.contender, size, *numbers)
+        for timing in timings:
+            if timing.work == work:
+                size = f"{timing.bytes:,.0f}" if timing.bytes else ""
+                numbers = [f"{x:,.1f}" for x in (timing.make, timing.encode, timing.decode, timing.write, timing.codec)]
+                table.add_row(f"{timing.vocab_size:,}", str(timing.k), timing.contender, size, *numbers)
         found.append(table)
     return found
 
 
 def ratios(
-    cells: Sequence[Cell], growth: Sequence[tuple[int, float]], frames: Sequence[Largest] = ()
+    timings: Sequence[Timing], growth: Sequence[tuple[int, float]], frames: Sequence[Largest] = ()
 ) -> dict[str, float]:
     """The figures that matter, each ours over theirs unless its name says otherwise."""
 
-    def cell(work: str, contender: str, vocab_size: int, k: int) -> Cell | None:
+    def timing(work: str, contender: str, vocab_size: int, k: int) -> Timing | None:
         keys = (work, contender, vocab_size, k)
-        return next((c for c in cells if (c.work, c.contender, c.vocab_size, c.k) == keys), None)
+        return next((c for c in timings if (c.work, c.contender, c.vocab_size, c.k) == keys), None)
 
     found = {}
-    vocab_size = cells[0].vocab_size
+    vocab_size = timings[0].vocab_size
     for k in (32, 320, 3200):
-        ours, zstd = cell("list", "tslt native", vocab_size, k), cell("list", "topk + msgpack + zstd-3", vocab_size, k)
-        plain, copy = cell("list", "topk + msgpack", vocab_size, k), cell("list", "copy", vocab_size, k)
-        reference = cell("list", "tslt reference", vocab_size, k)
+        ours, zstd = (
+            timing("list", "tslt native", vocab_size, k),
+            timing("list", "topk + msgpack + zstd-3", vocab_size, k),
+        )
+        plain, copy = timing("list", "topk + msgpack", vocab_size, k), timing("list", "copy", vocab_size, k)
+        reference = timing("list", "tslt reference", vocab_size, k)
         if ours and zstd and plain and copy and reference:
             found[f"K={k}: encode + decode / msgpack + zstd-3"] = ours.codec / zstd.codec
             found[f"K={k}: bytes / msgpack + zstd-3"] = ours.bytes / zstd.bytes
@@ -367,8 +375,8 @@ def ratios(
             found[f"K={k}: logits to bytes / copy of the logits"] = ours.write / copy.make
             found[f"K={k}: reference / native, encode + decode"] = reference.codec / ours.codec
             found[f"K={k}: reference / native, logits to bytes"] = reference.write / ours.write
-    for size in sorted({c.vocab_size for c in cells}):
-        tree = cell("tree", "tslt native", size, 32)
+    for size in sorted({c.vocab_size for c in timings}):
+        tree = timing("tree", "tslt native", size, 32)
         if tree:
             found[f"<2,2,2>, K=32, V={size}: encode + decode, us"] = tree.codec
     if growth:
@@ -381,18 +389,17 @@ def ratios(
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--k", type=int, nargs="+", default=list(KS))
-    parser.add_argument("--vocab-size", type=int, nargs="+", default=list(VOCAB_SIZES))
+    parser = command_parser(__doc__)
+    parser.add_argument("--k", type=whole_number(1), nargs="+", default=list(KS), help="entries of a list")
     parser.add_argument(
-        "--drafts", type=Path, help=".npz of real drafts in place of the first vocabulary's made-up logits"
+        "--vocab-size", type=whole_number(2), nargs="+", default=list(VOCAB_SIZES), help="tokens, of made-up logits"
     )
-    parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--json", type=Path, help="write all cells and ratios")
-    args = parser.parse_args(argv)
-    if min(*args.k, *args.vocab_size, args.repetitions) < 1:
-        parser.error("--k, --vocab-size and --repetitions must be at least 1")
-    return args
+    parser.add_argument(
+        "--drafts", type=input_file, help=".npz of real drafts in place of the first vocabulary's made-up logits"
+    )
+    parser.add_argument("--repetitions", type=whole_number(1), default=400, help="of each step (%(default)s)")
+    parser.add_argument("--json", type=output_file, help="write all timings and ratios")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -406,13 +413,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         trees = np.concatenate([tree.draft for tree in drafts.trees()])
         rows[0] = (cycled(drafts.positions.draft), cycled(trees))
     with console.status("measuring") as status:
-        cells = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
+        timings = measure_all(rows, ks=args.k, repetitions=args.repetitions, say=status.update)
         growth = linearity(args.repetitions) if tw.backend == "native" else []
         status.update("the largest frames")
         frames = largest(args.repetitions) if tw.backend == "native" else []
-    for table in tables(cells):
-        Console(width=max(console.width, 130)).print(table)
-    found = ratios(cells, growth, frames)
+    for table in tables(timings):
+        Console(width=max(console.width, _WIDTH)).print(table)
+    found = ratios(timings, growth, frames)
     for name, value in found.items():
         console.print(f"{name}: {value:.2f}", highlight=False)
     if args.json:
@@ -425,12 +432,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             "unit": "microseconds",
             "versions": {"tslt_wire": tw.__version__, "python": platform.python_version(), **versions},
             "machine": platform.processor() or platform.machine(),
-            "cells": [asdict(cell) for cell in cells],
+            "timings": [asdict(timing) for timing in timings],
             "ratios": found,
             "linearity": growth,
             "largest": [asdict(frame) for frame in frames],
         }
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(result, args.json)
     if tw.backend != "native":
         raise SystemExit("this is the reference backend: there is no native kernel here to make claims about")
     print("codec_speed:", *(f"{name.replace(' ', '_')}={value:.2f}" for name, value in found.items()))

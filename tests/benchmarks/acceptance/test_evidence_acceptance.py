@@ -25,8 +25,8 @@ def positions():
 
 @pytest.fixture(scope="module")
 def rows(positions):
-    bench = evidence_acceptance.Bench(positions, races=60, seed=0)
-    return {(r.temperature, r.evidence, r.k, r.min_prob): r for t in (1.0, 0.0) for r in bench.measure(t)}
+    meter = evidence_acceptance.AcceptanceMeter(positions, races=60, seed=0)
+    return {(r.temperature, r.evidence, r.k, r.min_prob): r for t in (1.0, 0.0) for r in meter.measure(t)}
 
 
 def overlap(positions, temperature=1.0):
@@ -65,10 +65,10 @@ def test_siblings_help_and_grids_and_short_lists_cost(rows):
 
 
 def test_bytes_are_those_of_lists(rows, positions):
-    bench = evidence_acceptance.Bench(positions, races=1, seed=0)
-    lists = [bench._list(x, 16, 0.0, "log2/0", 1.0) for x in positions.draft]
+    meter = evidence_acceptance.AcceptanceMeter(positions, races=1, seed=0)
+    lists = [meter._list(x, 16, 0.0, "log2/0", 1.0) for x in positions.draft]
     for entropy, name in (("range", "bytes"), ("none", "packed_bytes")):
-        profile = tw.Profile(vocab_size=V, precision="log2/0", entropy=entropy, prior=bench._prior)
+        profile = tw.Profile(vocab_size=V, precision="log2/0", entropy=entropy, prior=meter._prior)
         mean = np.mean([len(tw.encode_list(q, profile)) for q in lists])
         assert getattr(rows[1.0, "list", 16, 0.0], name) == pytest.approx(mean, abs=0.06)
 

@@ -10,11 +10,22 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from tslt_benchmarks.bytes import bytes_per_token, plot
+from tslt_benchmarks.bytes import bytes_per_token, bytes_plot
 from tslt_benchmarks.bytes.format_base import Bitstream, FormatError
 from tslt_benchmarks.bytes.formats import TsltFrame, TsltList, formats, list_formats
-from tslt_benchmarks.bytes.other_formats import Dense, KSqs, Lattice, OpenAiJson, Paper, Raw, TokenList, lattice_size
-from tslt_benchmarks.drafts import Settings, load_drafts, make_drafts, read_prompts, save_drafts, token_bytes
+from tslt_benchmarks.bytes.measurement import Measured
+from tslt_benchmarks.bytes.other_formats import (
+    Dense,
+    Lattice,
+    OpenAiJson,
+    Paper,
+    PublishedBound,
+    Raw,
+    TokenList,
+    lattice_size,
+)
+from tslt_benchmarks.drafting import Settings, make_drafts, read_prompts, token_bytes
+from tslt_benchmarks.drafts import load_drafts, save_drafts
 
 VOCAB = 300
 BYTES = tuple(bytes([i]) if i < 256 else f"token {i}".encode() for i in range(VOCAB))
@@ -95,7 +106,7 @@ def test_what_is_decoded_is_near_the_truncated_softmax(row):
     dense[decoded.ids] = decoded.probs
     coarse = {"tslt_log2_0": 0.2, "tslt_log2_1": 0.1, "tslt_log2_2": 0.06, "tslt_log2_3": 0.03, "tslt_log2_4": 0.02}
     name = row.name.removeprefix("dense_").removesuffix("_range").removesuffix("_zstd").replace("ideal", "tslt")
-    tolerance = {"ksqs": 0.05, **coarse}.get(name, 0.005)
+    tolerance = {"published_bound": 0.05, **coarse}.get(name, 0.005)
     assert 0.5 * np.abs(dense - exact).sum() < tolerance
 
 
@@ -114,17 +125,19 @@ def test_sizes_that_are_known_from_the_format():
     logits = random_logits(1, 32_000)
     sizes = {
         row.name: row.size(row.prepare(logits, k=32, temperature=1.0))
-        for row in (Raw(32_000), Paper(32_000), Dense(32_000, "fp16"), Dense(32_000, "fp32"), KSqs(32_000))
+        for row in (Raw(32_000), Paper(32_000), Dense(32_000, "fp16"), Dense(32_000, "fp32"), PublishedBound(32_000))
     }
     assert sizes["raw"] == 32 * 6
     assert sizes["paper"] == 32 * (15 + 16) / 8
     assert (sizes["dense_fp16"], sizes["dense_fp32"]) == (64_000, 128_000)
-    assert sizes["ksqs"] == pytest.approx((math.log2(math.comb(32_000, 32)) + math.log2(math.comb(131, 31))) / 8)
+    assert sizes["published_bound"] == pytest.approx(
+        (math.log2(math.comb(32_000, 32)) + math.log2(math.comb(131, 31))) / 8
+    )
 
 
 def test_ksqs_formula_gives_the_published_figures():
     # V = 151,936, l = 100: 19.6, 36.5 and 66.6 bytes, computed apart from this code.
-    row = KSqs(151_936)
+    row = PublishedBound(151_936)
     for k, expected in ((8, 19.6), (16, 36.5), (32, 66.6)):
         item = row.prepare(random_logits(2, 151_936), k=k, temperature=1.0)
         assert item.parts.sum() == 100
@@ -147,7 +160,7 @@ def test_names_are_unique_and_fit_the_machine_readable_line():
     names = [f.name for f in formats(BYTES)]
     assert len(set(names)) == len(names)
     assert all(name.replace("_", "").isalnum() and name == name.lower() for name in names)
-    assert {"paper", "msgpack", "tslt_log2_2", "ksqs", "chain_log2_2", "tree_log2_2"} <= set(names)
+    assert {"paper", "msgpack", "tslt_log2_2", "published_bound", "chain_log2_2", "tree_log2_2"} <= set(names)
 
 
 def test_token_bytes_are_distinct_and_right(pair):
@@ -235,7 +248,7 @@ def test_program(pair, tmp_path, capsys):
     assert result["settings"] == {"k": [8, 32, 320], "temperatures": [1.0, 0.7]}
     assert result["drafts"]["settings"]["seed"] == 5
     assert {"tslt_wire", "numpy", "python", "torch"} <= set(result["versions"])
-    keys = set(bytes_per_token.Figure.__dataclass_fields__)
+    keys = set(Measured.__dataclass_fields__)
     assert all(set(figure) == keys for figure in result["figures"])
     names = [f.name for f in formats(BYTES)]
     assert {figure["format"] for figure in result["figures"]} == set(names) == set(cells) - {"T", "K"}
@@ -258,7 +271,7 @@ def test_a_missing_model_is_said_in_a_sentence(tmp_path):
 def test_labels_keep_their_distance():
     for seed in range(20):
         wanted = np.sort(np.random.default_rng(seed).normal(0, 0.1, 12)).tolist()
-        moved = plot._spread(wanted, 0.05)
+        moved = bytes_plot._spread(wanted, 0.05)
         assert (np.diff(moved) >= 0.05 - 1e-12).all()
         assert np.mean(moved) == pytest.approx(np.mean(wanted))
-    assert plot._spread([0.0, 1.0, 2.0], 0.1) == [0.0, 1.0, 2.0]
+    assert bytes_plot._spread([0.0, 1.0, 2.0], 0.1) == [0.0, 1.0, 2.0]

@@ -21,10 +21,10 @@ def test_program(tmp_path, capsys):
             codec_speed.main(argv)
     result = json.loads((tmp_path / "s.json").read_text())
     assert result["backend"] == tw.backend
-    contenders = {cell["contender"] for cell in result["cells"]}
+    contenders = {timing["contender"] for timing in result["timings"]}
     assert {"tslt reference", "topk + msgpack", "topk + msgpack + zstd-3", "topk + orjson", "copy"} <= contenders
     assert ("tslt native" in contenders) == (tw.backend == "native")
-    assert {cell["work"] for cell in result["cells"]} == {"list", "tree"}
+    assert {timing["work"] for timing in result["timings"]} == {"list", "tree"}
 
 
 @pytest.mark.parametrize("rows", [1, 7])

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tslt_benchmarks.acceptance.rate_grid import Ordered, Point, Sample, Tempered, overlap, pareto_front, standard_error
-from tslt_benchmarks.bytes.format_base import Floats
-from tslt_benchmarks.bytes.other_formats import KSqs, Paper
+from tslt_benchmarks.acceptance.list_passes import Ordered, Sample, Tempered
+from tslt_benchmarks.acceptance.list_settings import Point, pareto_front
+from tslt_benchmarks.bytes.format_base import Floats, overlap, standard_error
+from tslt_benchmarks.bytes.other_formats import Paper, PublishedBound
 
 WITHIN = 0.01
 """The first rule: the cheapest setting that accepts at most so much less than the best one."""
@@ -32,7 +33,7 @@ class Reference:
     """Something that the settings are compared with."""
 
     name: str
-    """``whole``, ``ksqs`` or ``paper``."""
+    """``whole``, ``published_bound`` or ``paper``."""
     label: str
     temperature: float
     draft_temperature: float
@@ -59,7 +60,7 @@ def references(sample: Sample, positions: npt.NDArray[np.floating], factors: Seq
         alphas = [float(np.minimum(d.dense, p).sum()) for _, d, p in sample.tempered(factor, lambda: None)]
         label = "whole distribution" + ("" if factor == 1 else f", draft at {factor:g} T")
         found.append(Reference("whole", label, t, factor, None, 2.0 * vocab_size, np.array(alphas)))
-    for row, label in ((KSqs(vocab_size), "K-SQS formula"), (Paper(vocab_size), "the paper's list")):
+    for row, label in ((PublishedBound(vocab_size), "K-SQS formula"), (Paper(vocab_size), "the paper's list")):
         for k in sorted({min(k, vocab_size) for k in REFERENCE_KS}):
             items = [row.prepare(logits, k=k, temperature=t) for logits in positions]
             alphas = [overlap(row.lists(item)[0], p) for item, p in zip(items, sample.targets, strict=True)]  # type: ignore[arg-type]
@@ -131,7 +132,7 @@ def gain(alphas: Floats, full: Floats) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Holds:
+class Comparison:
     """Whether at most 16 bytes accept as much as the whole distribution, for a kind of positions."""
 
     of: str
@@ -213,7 +214,7 @@ def groups(sample: Sample) -> list[tuple[str, Mask]]:
     return [(name, mask) for name, mask in found if mask.any()]
 
 
-def where_it_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Holds]:
+def where_it_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Comparison]:
     """For each kind of positions, the best of ``points`` in 16 bytes there against the whole distribution there."""
     found = []
     for name, mask in groups(sample):
@@ -223,18 +224,20 @@ def where_it_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Ref
     return found
 
 
-def where_default_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Holds]:
+def where_default_holds(sample: Sample, points: Sequence[Point], beside: Sequence[Reference]) -> list[Comparison]:
     """For each kind of positions, the default profile at each draft temperature (``points``), long or not."""
     return [judge("default", sample, name, mask, point, beside) for name, mask in groups(sample) for point in points]
 
 
-def judge(of: str, sample: Sample, group: str, mask: Mask, point: Point | None, beside: Sequence[Reference]) -> Holds:
+def judge(
+    of: str, sample: Sample, group: str, mask: Mask, point: Point | None, beside: Sequence[Reference]
+) -> Comparison:
     """Compare ``point`` (None: no setting is short enough) with the whole distribution at the positions of ``mask``."""
     wholes = [r.alphas[mask] for r in beside if r.name == "whole"]
     full = whole(beside).alphas[mask]
     alphas = point.alphas[mask] if point else np.zeros(len(full))
     difference, error = gain(alphas, full)
-    return Holds(
+    return Comparison(
         of=of,
         temperature=sample.temperature,
         draft_temperature=point.setting.draft_temperature if point else None,

@@ -1,4 +1,4 @@
-"""Every setting of a list, measured: mean bytes of ``encode_list`` and mean acceptance, on positions of a real pair.
+"""Mean bytes of ``encode_list`` and mean acceptance of many settings of a list, on positions of a pair of models.
 
 Two passes.  All settings are screened on few positions, and ``entropy="range"`` there on fewer still (its bytes are
 estimated as those of ``"none"`` times the ratio of the two).  What is not clearly beaten is then measured on other
@@ -19,122 +19,23 @@ import numpy as np
 import numpy.typing as npt
 
 import tslt_wire as tw
-from tslt_benchmarks.bytes.format_base import Decoded, Floats, FormatError
+from tslt_benchmarks.acceptance.list_settings import ENTROPIES, Point, Setting
+from tslt_benchmarks.bytes.format_base import Floats, FormatError, overlap
 from tslt_benchmarks.drafts import Logits
 from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_PARTS
 from tslt_wire.lists.precision import masses_of, quantise, weights_of
-from tslt_wire.lists.truncation import Both, MinProb, TopK, TopP, Truncation
+from tslt_wire.lists.truncation import TopK, Truncation
 from tslt_wire.verification.tail_scale import best_scale
 
-ENTROPIES = ("none", "range")
-PRECISIONS = tuple(tw.Precision(name) for name in ("log2/0", "log2/1", "log2/2", "log2/3", "log2/4", "f16", "bf16"))
-DRAFT_TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 _CODED_ENTRIES = 160
 """About so many entries of a setting are range coded in the first pass,"""
 _CODED_LISTS = (1, 6)
 """but at least and at most so many lists."""
 _READ_BACK = 2
 """At so many positions of the second pass every list is decoded and compared."""
-_ALPHA_SLACK = 0.006
-"""A setting is clearly beaten by one of at most its bytes that accepts so much more,"""
-_BYTES_SLACK = 0.85
-"""or by one that accepts as much in this fraction of its bytes."""
 
 Step = Callable[[], None]
 Indices = npt.NDArray[np.int64]
-
-
-def truncations() -> list[Truncation]:
-    """The rules that are compared."""
-    return [
-        *(TopK(k) for k in (4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 320)),
-        *(TopP(p) for p in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)),
-        *(MinProb(tau) for tau in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.015, 0.0125, 0.01, 0.005, 0.003, 0.001)),
-        *(TopK(k) & MinProb(tau) for k, tau in ((8, 0.03), (16, 0.01), (32, 0.01), (64, 0.003))),
-        *(TopK(k) & TopP(p) for k, p in ((8, 0.8), (16, 0.9), (32, 0.9), (64, 0.95), (320, 0.95))),
-        TopP(0.9) & MinProb(0.01),
-    ]
-
-
-def describe(rule: Truncation) -> str:
-    """How ``rule`` is written in Python, without names of arguments."""
-    if isinstance(rule, Both):
-        return f"{describe(rule.first)} & {describe(rule.second)}"
-    (value,) = (getattr(rule, name) for name in rule.__dataclass_fields__)  # type: ignore[attr-defined]
-    return f"{type(rule).__name__}({value:g})"
-
-
-def prior_name(prior: tw.Prior | None) -> str:
-    """``none``, the name of a plain prior, or ``table``."""
-    return prior.name.split(":")[0] if prior else "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One way to make and write a list."""
-
-    temperature: float
-    """The target's."""
-    draft_temperature: float
-    """The draft's, as a multiple of the target's."""
-    truncation: Truncation
-    precision: tw.Precision
-    entropy: str
-    prior: tw.Prior | None = None
-    """The session's."""
-    tail_scale: float = 0.0
-    """As of ``sparsify``."""
-
-    @property
-    def prior_text(self) -> str:
-        """For tables and labels: ``none``, or a prior's name and the part of what is left out that goes to tails."""
-        return f"{prior_name(self.prior)} tails {self.tail_scale:.0%}" if self.prior else "none"
-
-    @property
-    def text(self) -> str:
-        """For tables and labels."""
-        parts = f"{self.draft_temperature:g} T", describe(self.truncation), self.precision.value, self.entropy
-        return ", ".join((*parts, self.prior_text) if self.prior else parts)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Point:
-    """A setting and what it gave."""
-
-    setting: Setting
-    entries: float
-    """Mean entries of a list."""
-    sizes: Floats
-    """Bytes of each list; of the first pass and ``"range"``: estimates that are right in the mean only."""
-    alphas: Floats
-    """1 - TV(target, list) at each position."""
-
-    @property
-    def bytes(self) -> float:
-        """Mean bytes of a list."""
-        return float(self.sizes.mean())
-
-    @property
-    def alpha(self) -> float:
-        """Mean acceptance."""
-        return float(self.alphas.mean())
-
-    @property
-    def alpha_se(self) -> float:
-        """Standard error of ``alpha``, positions taken as independent."""
-        return standard_error(self.alphas)
-
-
-def standard_error(values: Floats) -> float:
-    """Standard error of the mean of ``values``; 0 of a single one."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def overlap(q: tw.SparseDistribution | Decoded, target: Floats) -> float:
-    """Acceptance 1 - TV of ``q`` against a whole distribution (V,)."""
-    if isinstance(q, tw.SparseDistribution) and q.tail:
-        return float(np.minimum(target, q.dense()).sum())
-    return float(np.minimum(target[q.ids], q.probs).sum())
 
 
 # ------------------------------------------------------------------------------------------------------------ positions
@@ -293,29 +194,31 @@ def tail_scales(sample: Sample, factor: float, rules: Sequence[Truncation]) -> l
     return [best_scale(b / a) if a else 0.0 for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
 
 
-def screen(
-    sample: Sample,
-    factor: float,
-    *,
-    rules: Sequence[Truncation],
-    precisions: Sequence[tw.Precision],
-    priors: Sequence[tw.Prior | None] = (None,),
-    max_entries: int,
-    step: Step,
-) -> Screened:
-    """Measure ``rules`` x ``precisions`` x entropy settings x ``priors`` at draft temperature ``factor`` * target's.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What the first pass combines: every rule with every precision, entropy setting and prior."""
 
-    Rules with a mean of more than ``max_entries`` entries are left out, and plain priors where no list has a tail.
-    ``step`` is called once a position.
+    rules: Sequence[Truncation]
+    precisions: Sequence[tw.Precision]
+    priors: Sequence[tw.Prior | None] = (None,)
+    max_entries: int
+    """Rules whose lists have more entries in the mean are left out."""
+
+
+def screen(sample: Sample, factor: float, grid: Grid, *, step: Step) -> Screened:
+    """Measure all of ``grid`` at ``factor`` times the target's temperature; ``step`` is called once a position.
+
+    Plain priors are left out where no list has a tail.
     """
+    rules = grid.rules
     drafts = list(sample.tempered(factor, lambda: None))
     counts = np.array([[draft.count(rule) for rule in rules] for _, draft, _ in drafts])
     means = counts.mean(axis=0)
-    used = [r for r in range(len(rules)) if means[r] <= max_entries]
+    used = [r for r in range(len(rules)) if means[r] <= grid.max_entries]
     scales = tail_scales(sample, factor, rules)
     keys = [
         (r, Setting(sample.temperature, factor, rules[r], precision, "none", prior, scales[r] if prior else 0.0))
-        for r, prior, precision in product(used, priors, precisions)
+        for r, prior, precision in product(used, grid.priors, grid.precisions)
         if prior is None or prior.codes is not None or scales[r] > 0
     ]
     shape = (len(keys), len(sample))
@@ -354,27 +257,3 @@ def remeasure(sample: Sample, settings: Sequence[Setting], step: Step) -> list[P
             sizes[n, i] = writer.size(count, setting)
             entries[n, i] = len(q)
     return [Point(s, float(entries[n].mean()), sizes[n], alphas[n]) for n, s in enumerate(settings)]
-
-
-def contenders(points: Sequence[Point]) -> list[Point]:
-    """Those of ``points`` that are not clearly beaten: the rest is hardly on the Pareto front of other positions."""
-    if not points:
-        return []
-    order = sorted(points, key=lambda point: (point.bytes, -point.alpha))
-    sizes = np.array([point.bytes for point in order])
-    best = np.maximum.accumulate([point.alpha for point in order])
-    found = []
-    for point, here in zip(order, best, strict=True):
-        cheaper = int(np.searchsorted(sizes, point.bytes * _BYTES_SLACK, side="right"))
-        if point.alpha >= here - _ALPHA_SLACK and (cheaper == 0 or point.alpha > best[cheaper - 1]):
-            found.append(point)
-    return found
-
-
-def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """Points that no other beats in bytes and alpha at once, by ascending bytes (and so by ascending alpha)."""
-    found: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.bytes, -point.alpha)):
-        if not found or point.alpha > found[-1].alpha:
-            found.append(point)
-    return found

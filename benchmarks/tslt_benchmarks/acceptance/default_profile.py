@@ -6,7 +6,7 @@ draft by half or more at most positions, take the one that keeps most of the who
 over pairs and temperatures.  Settings are compared on half of each pair's positions; what is printed of the chosen one
 is measured on the other half.
 
-    python -m tslt_benchmarks.acceptance.rate_default --drafts drafts.npz b.npz c.npz d.npz --markdown defaults.md
+    python -m tslt_benchmarks.acceptance.default_profile --drafts drafts.npz b.npz c.npz d.npz --markdown defaults.md
 """
 
 from __future__ import annotations
@@ -14,27 +14,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.rate_grid import (
-    Ordered,
-    Point,
-    Sample,
-    Setting,
-    Step,
-    describe,
-    prior_name,
-    remeasure,
-    tail_scales,
-)
-from tslt_benchmarks.acceptance.rate_rules import (
+from tslt_benchmarks.acceptance.list_passes import Ordered, Sample, Step, remeasure, tail_scales
+from tslt_benchmarks.acceptance.list_settings import Point, Setting, describe
+from tslt_benchmarks.acceptance.recommendations import (
     BUDGET,
-    Holds,
+    Comparison,
     Reference,
     by_sharpness,
     entropy_bits,
@@ -44,7 +34,9 @@ from tslt_benchmarks.acceptance.rate_rules import (
     sharper_by_half,
     whole,
 )
+from tslt_benchmarks.bytes.format_base import prior_name
 from tslt_benchmarks.drafts import Drafts, load_drafts
+from tslt_benchmarks.options import above_zero, command_parser, input_file, output_file, whole_number
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.truncation import MinProb, TopK, TopP, Truncation
 
@@ -60,7 +52,7 @@ PRIORS = ("none", "density")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SharedSetting:
     """A candidate: a setting of any pair and temperature, whose tails have the size that is learnt there."""
 
     draft_temperature: float
@@ -69,7 +61,7 @@ class Key:
     prior: str
 
     @classmethod
-    def of(cls, setting: Setting) -> Key:
+    def of(cls, setting: Setting) -> SharedSetting:
         """Return what ``setting`` is on every pair."""
         return cls(setting.draft_temperature, setting.truncation, setting.precision, prior_name(setting.prior))
 
@@ -108,12 +100,12 @@ class Case:
         """Whether the target is sharper by half or more at most positions."""
         return bool(sharper_by_half(self.sample).mean() > 0.5)
 
-    def measure(self, keys: Iterable[Key], step: Step) -> dict[Key, Point]:
+    def measure(self, keys: Iterable[SharedSetting], step: Step) -> dict[SharedSetting, Point]:
         """Measure candidates of one draft temperature."""
         settings = [self._setting(key) for key in keys]
-        return {Key.of(p.setting): p for p in remeasure(self.sample, settings, step)}
+        return {SharedSetting.of(p.setting): p for p in remeasure(self.sample, settings, step)}
 
-    def _setting(self, key: Key) -> Setting:
+    def _setting(self, key: SharedSetting) -> Setting:
         prior = plain_prior(key.prior, self.vocab_size)
         scale = self.scales[key.draft_temperature, key.truncation] if prior else 0.0
         return Setting(
@@ -125,7 +117,7 @@ class Case:
 class Candidate:
     """A candidate on all cases, in their order."""
 
-    key: Key
+    key: SharedSetting
     bytes: tuple[float, ...]
     gains: tuple[tuple[float, float], ...]
     """Acceptance less the whole distribution's, and its standard error by pairs."""
@@ -151,16 +143,16 @@ def halves(name: str, drafts: Drafts, temperature: float, positions: int, seed: 
 
 def candidates(cases: Sequence[Case], step: Step) -> list[Candidate]:
     """Measure all candidates on all cases."""
-    found: dict[Key, list[Point]] = {}
+    found: dict[SharedSetting, list[Point]] = {}
     for case in cases:
         for factor in DRAFT_TEMPERATURES:
-            keys = [Key(factor, rule, p, prior) for rule in RULES for p in PRECISIONS for prior in PRIORS]
+            keys = [SharedSetting(factor, rule, p, prior) for rule in RULES for p in PRECISIONS for prior in PRIORS]
             for key, point in case.measure(keys, step).items():
                 found.setdefault(key, []).append(point)
     return [of_points(key, points, cases) for key, points in found.items()]
 
 
-def of_points(key: Key, points: Sequence[Point], cases: Sequence[Case]) -> Candidate:
+def of_points(key: SharedSetting, points: Sequence[Point], cases: Sequence[Case]) -> Candidate:
     """One candidate from its points on each of ``cases``."""
     both = list(zip(points, cases, strict=True))
     kept = float(np.mean([point.alpha / case.whole.alpha for point, case in both]))
@@ -177,7 +169,7 @@ def choose(found: Sequence[Candidate], cases: Sequence[Case]) -> list[Candidate]
     return sorted(obeying, key=lambda c: -c.kept)
 
 
-def verdicts(case: Case, key: Key) -> list[Holds]:
+def verdicts(case: Case, key: SharedSetting) -> list[Comparison]:
     """The chosen setting at each draft temperature, on all positions of ``case`` and by which of the two is sharper."""
     found = []
     for factor in DRAFT_TEMPERATURES:
@@ -187,7 +179,7 @@ def verdicts(case: Case, key: Key) -> list[Holds]:
     return found
 
 
-def markdown(cases: Sequence[Case], key: Key, others: Sequence[Candidate]) -> str:
+def markdown(cases: Sequence[Case], key: SharedSetting, others: Sequence[Candidate]) -> str:
     """Return the tables of ``benchmarks/defaults.md``."""
     lines = [
         "| pair | V | T | entropy of target / draft, bits | where | positions | whole (best draft T) | bytes |"
@@ -219,19 +211,19 @@ def markdown(cases: Sequence[Case], key: Key, others: Sequence[Candidate]) -> st
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--drafts", type=Path, nargs="+", required=True, help=".npz files, one a pair")
+    parser = command_parser(__doc__)
+    parser.add_argument("--drafts", type=input_file, nargs="+", required=True, help=".npz files, one a pair")
     parser.add_argument("--names", nargs="+", help="of the pairs (A, B, ...)")
-    parser.add_argument("--temperature", type=float, nargs="+", default=[1.0, 0.7], help="of the target")
-    parser.add_argument("--positions", type=int, default=128, help="to compare on, and as many more to report on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--markdown", type=Path, help="write the tables")
+    parser.add_argument("--temperature", type=above_zero, nargs="+", default=[1.0, 0.7], help="of the target")
+    parser.add_argument(
+        "--positions", type=whole_number(1), default=128, help="to compare on, as many more to report on"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0)
+    parser.add_argument("--markdown", type=output_file, help="write the tables")
     args = parser.parse_args(argv)
     args.names = args.names or [chr(ord("A") + i) for i in range(len(args.drafts))]
     if len(args.names) != len(args.drafts):
-        parser.error("as many --names as --drafts")
-    if min(args.temperature) <= 0 or args.positions < 1:
-        parser.error("--temperature must be above 0, --positions at least 1")
+        parser.error(f"argument --names: expected {len(args.drafts)}, one for each file of --drafts")
     return args
 
 
@@ -254,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(text)
     if args.markdown:
         args.markdown.write_text(text, encoding="utf-8")
-    print(f"rate_default: {best[0].key.text}: kept={best[0].kept:.4f} bytes<={max(best[0].bytes):.2f}")
+    print(f"default_profile: {best[0].key.text}: kept={best[0].kept:.4f} bytes<={max(best[0].bytes):.2f}")
 
 
 if __name__ == "__main__":

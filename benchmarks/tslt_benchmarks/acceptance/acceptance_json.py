@@ -1,4 +1,4 @@
-"""What the rate-acceptance benchmark writes as JSON."""
+"""What the benchmark of acceptance against bytes writes as JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.rate_grid import ENTROPIES, PRECISIONS, Point, describe, prior_name, truncations
-from tslt_benchmarks.acceptance.rate_measure import Result, Settings
-from tslt_benchmarks.acceptance.rate_rules import BUDGET, WITHIN
+from tslt_benchmarks.acceptance.list_settings import ENTROPIES, PRECISIONS, Point, describe, truncations
+from tslt_benchmarks.acceptance.recommendations import BUDGET, WITHIN
+from tslt_benchmarks.acceptance.two_passes import Result, Settings
+from tslt_benchmarks.bytes.format_base import prior_name
 from tslt_benchmarks.drafts import Drafts
 
 SCHEMA_VERSION = 2
@@ -65,7 +66,7 @@ def report(drafts: Drafts, results: Sequence[Result], settings: Settings) -> dic
     """Everything ``--json`` writes.  Numbers for truncations, precisions, priors, entropies: places in the settings."""
     rules, names = [describe(rule) for rule in truncations()], [p.value for p in PRECISIONS]
     return {
-        "benchmark": "rate_acceptance",
+        "benchmark": "acceptance_against_bytes",
         "schema": SCHEMA_VERSION,
         "unit": "bytes per list",
         "settings": {

@@ -1,4 +1,4 @@
-"""The rate-acceptance benchmark: shortcuts give what the public API gives, rules on known points, the whole program."""
+"""Acceptance against bytes: shortcuts give what the public API gives, rules on known points, the whole program."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from itertools import product
 
 import numpy as np
 import pytest
-from tslt_benchmarks.acceptance import rate_acceptance, rate_default
-from tslt_benchmarks.acceptance.rate_grid import (
+from tslt_benchmarks.acceptance import acceptance_against_bytes, default_profile
+from tslt_benchmarks.acceptance.acceptance_json import dump
+from tslt_benchmarks.acceptance.list_passes import Grid, Ordered, Sample, Tempered, remeasure, screen, tail_scales
+from tslt_benchmarks.acceptance.list_settings import (
     ENTROPIES,
     PRECISIONS,
-    Ordered,
     Point,
-    Sample,
     Setting,
-    Tempered,
-    contenders,
     describe,
-    overlap,
+    not_clearly_beaten,
     pareto_front,
-    remeasure,
-    screen,
-    tail_scales,
     truncations,
 )
-from tslt_benchmarks.acceptance.rate_measure import default_settings
-from tslt_benchmarks.acceptance.rate_report import dump
-from tslt_benchmarks.acceptance.rate_rules import (
+from tslt_benchmarks.acceptance.recommendations import (
     ANY,
     NO_PRIOR,
     PACKED,
@@ -45,7 +38,8 @@ from tslt_benchmarks.acceptance.rate_rules import (
     whole,
     within_of_best,
 )
-from tslt_benchmarks.bytes.format_base import FormatError
+from tslt_benchmarks.acceptance.two_passes import default_settings
+from tslt_benchmarks.bytes.format_base import FormatError, overlap
 from tslt_benchmarks.drafts import Drafts, Positions, save_drafts
 
 import tslt_wire as tw
@@ -55,7 +49,7 @@ VOCAB = 600
 DENSITY = plain_prior("density", VOCAB)
 
 
-KEY = rate_default.Key(0.9, tw.MinProb(0.02), tw.Precision.LOG2_0, "density")
+SHARED = default_profile.SharedSetting(0.9, tw.MinProb(0.02), tw.Precision.LOG2_0, "density")
 
 
 def random_pair(count: int, vocab: int = VOCAB, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -133,10 +127,7 @@ def test_first_pass_agrees_with_the_second_and_leaves_long_lists_out():
     found = screen(
         sample,
         1.0,
-        rules=rules,
-        precisions=PRECISIONS[:2],
-        priors=priors,
-        max_entries=100,
+        Grid(rules=rules, precisions=PRECISIONS[:2], priors=priors, max_entries=100),
         step=lambda: steps.append(1),
     )
     assert len(steps) == len(sample)
@@ -167,8 +158,8 @@ def test_tails_have_the_size_that_devices_learn():
 def test_plain_priors_are_left_out_where_no_list_has_a_tail():
     sample, *_ = sample_of()
     table = tw.train_table(random_pair(9)[0])
-    options = {"precisions": PRECISIONS[:1], "max_entries": VOCAB, "step": lambda: None}
-    found = screen(sample, 1.0, rules=[tw.TopK(VOCAB)], priors=(None, DENSITY, table), **options)
+    grid = Grid(rules=[tw.TopK(VOCAB)], precisions=PRECISIONS[:1], priors=(None, DENSITY, table), max_entries=VOCAB)
+    found = screen(sample, 1.0, grid, step=lambda: None)
     assert [(p.setting.prior, p.setting.tail_scale) for p in found.points[::2]] == [(None, 0), (table, 0)]
 
 
@@ -191,14 +182,14 @@ def test_pareto_front_of_known_points():
     for p in many:
         beaten = any(f.bytes <= p.bytes and f.alpha >= p.alpha and f is not p for f in front)
         assert beaten != any(f is p for f in front)
-    kept = contenders(many)
+    kept = not_clearly_beaten(many)
     assert all(any(f is p for p in kept) for f in front)
 
 
-def test_contenders_are_what_is_not_clearly_beaten():
+def test_what_is_clearly_beaten_is_left_out():
     points = [point(10, 0.5), point(10.5, 0.497), point(10.5, 0.48), point(20, 0.5), point(11, 0.51)]
-    assert {(p.bytes, p.alpha) for p in contenders(points)} == {(10, 0.5), (10.5, 0.497), (11, 0.51)}
-    assert contenders([]) == []
+    assert {(p.bytes, p.alpha) for p in not_clearly_beaten(points)} == {(10, 0.5), (10.5, 0.497), (11, 0.51)}
+    assert not_clearly_beaten([]) == []
 
 
 def test_rules_on_known_points():
@@ -222,7 +213,8 @@ def test_where_a_sharp_target_is_met_by_less_and_a_flat_one_is_not():
     for scale, verdict in ((4.0, "holds"), (1.0, "does not")):
         sample = Sample.of(1.0, [Ordered(row) for row in draft], draft * scale)
         rules = [tw.TopK(4), tw.TopK(8), tw.MinProb(0.05), tw.MinProb(0.02)]
-        points = screen(sample, 0.5, rules=rules, precisions=PRECISIONS[:1], max_entries=50, step=lambda: None).points
+        grid = Grid(rules=rules, precisions=PRECISIONS[:1], max_entries=50)
+        points = screen(sample, 0.5, grid, step=lambda: None).points
         exact = remeasure(sample, [p.setting for p in points], lambda: None)
         beside = references(sample, draft, [0.5, 1.0])
         full = whole(beside)
@@ -293,10 +285,10 @@ def test_program(tmp_path, capsys):
     table = tw.train_table(random_pair(50, seed=9)[0])
     (tmp_path / "table").write_bytes(table.to_bytes())
     argv += ["--table", str(tmp_path / "table")]
-    rate_acceptance.main([*argv, "--json", str(tmp_path / "r.json"), "--png", str(tmp_path / "r.png")])
+    acceptance_against_bytes.main([*argv, "--json", str(tmp_path / "r.json"), "--png", str(tmp_path / "r.png")])
     printed = capsys.readouterr().out
     last = printed.strip().splitlines()[-1]
-    assert last.startswith("rate_acceptance: T=1 within=")
+    assert last.startswith("acceptance_against_bytes: T=1 within=")
     assert "Pareto front, target temperature 0.7" in printed
     assert "as much in 16 B" in printed
     assert "The same for the default profile at each draft temperature, target temperature 0.7" in printed
@@ -336,10 +328,15 @@ def test_program(tmp_path, capsys):
     }
     assert all(c["bytes"] <= 16 for c in result["recommended"] if c["rule"] == "budget")
     assert {h["verdict"] for h in result["holds"]} <= set(VERDICTS)
-    assert {r["name"] for r in result["references"]} == {"whole", "ksqs", "paper"}
+    assert {r["name"] for r in result["references"]} == {"whole", "published_bound", "paper"}
 
-    rate_acceptance.main([*argv, "--json", str(tmp_path / "again.json")])
-    assert json.loads((tmp_path / "again.json").read_text()) == result
+    # Equal arguments give equal figures, and one temperature's do not depend on whether another is measured too.
+    argv[argv.index("0.7")] = "1"
+    acceptance_against_bytes.main([*argv, "--json", str(tmp_path / "again.json")])
+    again = json.loads((tmp_path / "again.json").read_text())
+    for kind in ("screened", "measured"):
+        assert again[kind]["rows"] == [row for row in result[kind]["rows"] if row[0] == 1]
+    assert again["recommended"] == [c for c in result["recommended"] if c["temperature"] == 1]
 
 
 def test_dump_is_json():
@@ -351,14 +348,14 @@ def test_dump_is_json():
 def test_the_default_is_chosen_by_the_rule(tmp_path, capsys):
     flat, sharp = save_random_drafts(tmp_path / "a.npz"), save_random_drafts(tmp_path / "b.npz", sharper=3.0)
     argv = ["--drafts", str(flat), str(sharp), "--names", "flat", "sharp", "--temperature", "1", "--positions", "12"]
-    rate_default.main([*argv, "--markdown", str(tmp_path / "d.md")])
+    default_profile.main([*argv, "--markdown", str(tmp_path / "d.md")])
     printed = capsys.readouterr().out
     text = (tmp_path / "d.md").read_text()
     assert text in printed
-    assert printed.strip().splitlines()[-1].startswith("rate_default: ")
+    assert printed.strip().splitlines()[-1].startswith("default_profile: ")
     assert "| sharp | 600 | 1 |" in text
     for name, (first, second) in {
-        n: rate_default.halves(n, rate_default.load_drafts(p), 1.0, 12, 0) for n, p in (("f", flat), ("s", sharp))
+        n: default_profile.halves(n, default_profile.load_drafts(p), 1.0, 12, 0) for n, p in (("f", flat), ("s", sharp))
     }.items():
         assert len(first.sample) == len(second.sample) == 12
         assert not np.array_equal(first.sample.targets, second.sample.targets)
@@ -372,7 +369,7 @@ def test_the_rule_on_known_candidates():
             self.is_sharp = is_sharp
 
     def candidate(kept, sizes, *gains):
-        return rate_default.Candidate(KEY, sizes, gains, kept)
+        return default_profile.Candidate(SHARED, sizes, gains, kept)
 
     cases = [Case(False), Case(True)]
     worse = (-0.2, 0.01)
@@ -383,14 +380,14 @@ def test_the_rule_on_known_candidates():
         candidate(0.7, (15.0, 9.0), worse, (0.02, 0.01)),
         good,
     ]
-    assert [c.kept for c in rate_default.choose(found, cases)] == [0.8, 0.7]
+    assert [c.kept for c in default_profile.choose(found, cases)] == [0.8, 0.7]
     with pytest.raises(ValueError, match="no setting"):
-        rate_default.choose(found[:2], cases)
+        default_profile.choose(found[:2], cases)
 
 
 def test_bad_arguments_are_said(tmp_path):
     for bad in (["--temperature", "0"], ["--positions", "0"], ["--draft-temperature", "-1"]):
         with pytest.raises(SystemExit):
-            rate_acceptance.main(bad)
+            acceptance_against_bytes.main(bad)
     with pytest.raises(SystemExit, match="no model in"):
-        rate_acceptance.main(["--target", str(tmp_path), "--draft", str(tmp_path)])
+        acceptance_against_bytes.main(["--target", str(tmp_path), "--draft", str(tmp_path)])

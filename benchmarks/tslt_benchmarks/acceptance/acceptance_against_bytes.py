@@ -5,8 +5,8 @@ entropy settings, priors (and so tails) and draft temperatures are combined; the
 whole distribution, the K-SQS formula and the paper's list, then the recommended settings, where 16 bytes are enough,
 and where they are with the library's default profile.
 
-    python -m tslt_benchmarks.acceptance.rate_acceptance --json rate.json --png rate.png
-    python -m tslt_benchmarks.acceptance.rate_acceptance --drafts drafts.npz --table prior.table
+    python -m tslt_benchmarks.acceptance.acceptance_against_bytes --json rate.json --png rate.png
+    python -m tslt_benchmarks.acceptance.acceptance_against_bytes --drafts drafts.npz --table prior.table
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.rate_grid import Point, describe
-from tslt_benchmarks.acceptance.rate_measure import Result, Settings, measure_all
-from tslt_benchmarks.acceptance.rate_report import dump, report
-from tslt_benchmarks.acceptance.rate_rules import ANY, BUDGET, VERDICTS, WITHIN, Holds, best_whole, whole
-from tslt_benchmarks.drafts import Settings as DraftSettings
-from tslt_benchmarks.drafts import add_options, drafts_for
+from tslt_benchmarks.acceptance.acceptance_json import dump, report
+from tslt_benchmarks.acceptance.acceptance_plot import plot_acceptance
+from tslt_benchmarks.acceptance.list_settings import Point, describe
+from tslt_benchmarks.acceptance.recommendations import ANY, BUDGET, VERDICTS, WITHIN, Comparison, best_whole, whole
+from tslt_benchmarks.acceptance.two_passes import Result, Settings, measure_all
+from tslt_benchmarks.draft_options import add_draft_options, drafts_for
+from tslt_benchmarks.drafting import Settings as DraftSettings
+from tslt_benchmarks.options import above_zero, command_parser, output_file, prior_table, whole_number
 
 _SHOWN_GAIN = 0.008
 """A printed front skips points that accept less than this more than the one above."""
@@ -102,7 +103,7 @@ def tables(result: Result) -> list[Table]:
     return [both, defaults, where, _default_table(result, t)]
 
 
-def _of(result: Result, of: str) -> list[Holds]:
+def _of(result: Result, of: str) -> list[Comparison]:
     return [h for h in result.holds if h.of == of]
 
 
@@ -147,7 +148,7 @@ def summary(results: Sequence[Result]) -> str:
         if c.among == ANY
     ]
     cells += [f"T={r.temperature:g} default={r.default_point.bytes:.2f}/{r.default_point.alpha:.4f}" for r in results]
-    return f"rate_acceptance: {' '.join(cells)}"
+    return f"acceptance_against_bytes: {' '.join(cells)}"
 
 
 # ------------------------------------------------------------------------------------------------------------- program
@@ -155,35 +156,32 @@ def summary(results: Sequence[Result]) -> str:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     default = Settings()
-    add_options(parser)
-    parser.add_argument("--table", type=Path, help="a trained table (examples.train_prior), not of these drafts")
-    parser.add_argument("--temperature", type=float, nargs="+", default=default.temperatures, help="of the target")
+    add_draft_options(parser)
+    parser.add_argument("--table", type=prior_table, help="file of a trained table, not of these drafts")
+    parser.add_argument("--temperature", type=above_zero, nargs="+", default=default.temperatures, help="of the target")
     parser.add_argument(
-        "--draft-temperature", type=float, nargs="+", default=default.draft_temperatures, help="times the target's"
+        "--draft-temperature", type=above_zero, nargs="+", default=default.draft_temperatures, help="times the target's"
     )
-    parser.add_argument("--positions", type=int, default=default.positions, help="positions to measure on")
-    parser.add_argument("--screened", type=int, default=default.screened, help="other positions, for the first pass")
-    parser.add_argument("--max-entries", type=int, default=default.max_entries, help="longer lists are left out")
-    parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--json", type=Path, help="write all points, settings and versions")
-    parser.add_argument("--png", type=Path, help="draw acceptance against bytes")
-    args = parser.parse_args(argv)
-    for name in ("temperature", "draft_temperature"):
-        if min(getattr(args, name)) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above 0")
-    for name in ("positions", "screened", "max_entries"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1")
-    return args
+    parser.add_argument("--positions", type=whole_number(1), default=default.positions, help="positions to measure on")
+    parser.add_argument(
+        "--screened", type=whole_number(1), default=default.screened, help="other positions, for the first pass"
+    )
+    parser.add_argument(
+        "--max-entries", type=whole_number(1), default=default.max_entries, help="longer lists are left out"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=default.seed)
+    parser.add_argument("--json", type=output_file, help="write all points, settings and versions")
+    parser.add_argument("--png", type=output_file, help="draw acceptance against bytes")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make or load drafts, measure, print, write."""
     args = arguments(argv)
     console = Console()
-    table = tw.table_from_bytes(args.table.read_bytes()) if args.table else None
+    table: tw.Prior | None = args.table
     settings = Settings(
         temperatures=tuple(dict.fromkeys(args.temperature)),
         draft_temperatures=tuple(sorted(set(args.draft_temperature))),
@@ -194,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table=table.name if table else None,
     )
     wanted = DraftSettings(lists=args.positions + args.screened, rounds=1, seed=args.seed)
-    drafts = drafts_for(args.drafts, args.target, args.draft, wanted, console=console)
+    drafts = drafts_for(args, wanted, console=console)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=Console(stderr=True), transient=True) as progress:
         results = measure_all(drafts, settings, progress, table)
@@ -207,9 +205,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.json:
         args.json.write_text(dump(report(drafts, results, settings)) + "\n", encoding="utf-8")
     if args.png:
-        from tslt_benchmarks.acceptance.rate_plot import plot_rate
-
-        plot_rate(results, args.png)
+        plot_acceptance(results, args.png)
     print(summary(results))
 
 

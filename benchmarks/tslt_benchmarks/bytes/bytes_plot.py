@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-if TYPE_CHECKING:
-    from tslt_benchmarks.bytes.bytes_per_token import Figure
+from tslt_benchmarks.bytes.measurement import Measured
 
 _SAME = 0.07
 """Lines that differ by less than this part everywhere are drawn as one with both names."""
@@ -41,17 +39,17 @@ _LEGEND = {
 }
 
 
-def _lines(figures: Sequence[Figure]) -> list[tuple[list[str], str, dict[int, float]]]:
+def _lines(figures: Sequence[Measured]) -> list[tuple[list[str], str, dict[int, float]]]:
     """(names, kind, bytes by K) of each line to draw."""
     ks = sorted({f.k for f in figures if f.k is not None})
     found: list[tuple[list[str], str, dict[int, float]]] = []
     for name in dict.fromkeys(f.format for f in figures):
         if name.endswith(_SKIPPED):
             continue
-        cells = {f.k: f for f in figures if f.format == name}
-        one = next(iter(cells.values()))
+        by_k = {f.k: f for f in figures if f.format == name}
+        one = next(iter(by_k.values()))
         kind = "tslt" if name.startswith("tslt") else one.group
-        points = {k: (cells[k] if k in cells else cells[None]).bytes for k in ks}
+        points = {k: (by_k[k] if k in by_k else by_k[None]).bytes for k in ks}
         for names, other_kind, other in found:
             if kind == other_kind and all(abs(points[k] / other[k] - 1) < _SAME for k in ks):
                 names.append(one.title)
@@ -74,7 +72,7 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
     return [mean + i * gap for i, mean in enumerate(means)]
 
 
-def plot_bytes(figures: Sequence[Figure], path: Path) -> None:
+def plot_bytes(figures: Sequence[Measured], path: Path) -> None:
     """Bytes per draft token against K at the first temperature, both axes logarithmic; a PNG 1500 pixels wide."""
     here = [f for f in figures if f.temperature == figures[0].temperature]
     ks = sorted({f.k for f in here if f.k is not None})

@@ -9,21 +9,21 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from tslt_benchmarks.acceptance.rate_measure import Result
-from tslt_benchmarks.acceptance.rate_rules import ANY, BUDGET, WITHIN, Reference, best_whole, whole
+from tslt_benchmarks.acceptance.recommendations import ANY, BUDGET, WITHIN, Reference, best_whole, whole
+from tslt_benchmarks.acceptance.two_passes import Result
 
 _BLUE, _ORANGE, _GREY, _GOLD, _CLOUD = "#0b6fb8", "#c8641a", "#606060", "#8a6d10", "#87929a"
 _TEAL, _GREEN = "#49c5b6", "#2e7d32"
 _FREE = 0.46
 """The lower part of a panel, right of the fronts' steep start: there is the text."""
-_ROWS = {"ksqs": 0.4, "paper": 0.34}
+_ROWS = {"published_bound": 0.4, "paper": 0.34}
 """Where the K of a reference's points are written, as fractions of the axes' height."""
 _TEXT_TOP, _TEXT_STEP = 0.29, 0.042
 _TICKS = tuple(1 << i for i in range(17))
 _RULES = {"within": ("B", f"cheapest within {WITHIN:g} of the best"), "budget": ("A", f"best in {BUDGET:g} B")}
 
 
-def plot_rate(results: Sequence[Result], path: Path) -> None:
+def plot_acceptance(results: Sequence[Result], path: Path) -> None:
     """One panel a target temperature: bytes (logarithmic) against acceptance; a PNG 1650 pixels wide."""
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         canvas = Canvas(figsize=(11, 7 * len(results)), dpi=150, layout="constrained")
@@ -55,7 +55,7 @@ def _panel(axes: Any, result: Result) -> None:
         axes.plot(xs, ys, color=colour, linewidth=width, marker="o", markersize=width + 0.8, zorder=3)
     axes.axvline(BUDGET, color=_BLUE, linewidth=0.6, alpha=0.5, zorder=1)
     _wholes(axes, result.references)
-    _series(axes, [r for r in listed if r.name == "ksqs"], "K-SQS formula", "black", "x")
+    _series(axes, [r for r in listed if r.name == "published_bound"], "K-SQS formula", "black", "x")
     _series(axes, [r for r in listed if r.name == "paper"], "the paper's list", _GREY, "s")
     _texts(axes, result)
     axes.grid(alpha=0.2, which="major")

@@ -1,33 +1,28 @@
-"""Both passes of the rate-acceptance benchmark over one pair's drafts."""
+"""Both passes of the benchmark of acceptance against bytes over one pair's drafts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 
 import tslt_wire as tw
-from tslt_benchmarks.acceptance.rate_grid import (
+from tslt_benchmarks.acceptance.list_passes import Grid, Ordered, Sample, remeasure, screen, tail_scales
+from tslt_benchmarks.acceptance.list_settings import (
     DRAFT_TEMPERATURES,
     ENTROPIES,
     PRECISIONS,
-    Ordered,
     Point,
-    Sample,
     Setting,
-    contenders,
     describe,
+    not_clearly_beaten,
     pareto_front,
-    remeasure,
-    screen,
-    tail_scales,
     truncations,
 )
-from tslt_benchmarks.acceptance.rate_rules import (
-    Holds,
+from tslt_benchmarks.acceptance.recommendations import (
+    Comparison,
     Recommended,
     Reference,
     recommend,
@@ -36,7 +31,7 @@ from tslt_benchmarks.acceptance.rate_rules import (
     where_it_holds,
     whole,
 )
-from tslt_benchmarks.drafts import Drafts
+from tslt_benchmarks.drafts import Drafts, Logits
 from tslt_wire.lists.prior import plain_prior
 
 
@@ -70,7 +65,7 @@ class Result:
     recommended: list[Recommended]
     default: list[Point]
     """The default profile at each draft temperature."""
-    holds: list[Holds]
+    holds: list[Comparison]
 
     def front(self, entropy: str = "any", *, priors: bool = True) -> list[Point]:
         """Pareto front of what was measured, of one entropy setting or of both, with priors or without."""
@@ -98,21 +93,27 @@ def measure_all(drafts: Drafts, settings: Settings, progress: Progress, table: t
     priors = [None, plain_prior("density", drafts.vocab_size), *([table] if table else [])]
     for t in settings.temperatures:
         some, others = (Sample.of(t, o, drafts.positions.target[part]) for o, part in zip(ordered, picked, strict=True))
-        results.append(_measure(some, others, drafts.positions.draft[picked[1]], settings, priors, progress, task))
+        parts = _Parts(some, others, drafts.positions.draft[picked[1]])
+        results.append(_measure(parts, settings, priors, lambda count: progress.advance(task, count)))
     return results
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """The positions of the two passes, and the draft's logits (N, V) of the second."""
+
+    first: Sample
+    second: Sample
+    second_logits: Logits
+
+
 def _measure(
-    some: Sample,
-    others: Sample,
-    logits: Any,
-    settings: Settings,
-    priors: Sequence[tw.Prior | None],
-    progress: Progress,
-    task: Any,
+    parts: _Parts, settings: Settings, priors: Sequence[tw.Prior | None], advance: Callable[[int], None]
 ) -> Result:
+    some, others = parts.first, parts.second
+
     def step() -> None:
-        progress.advance(task)
+        advance(1)
 
     screened: list[Point] = []
     left_out = []
@@ -120,27 +121,24 @@ def _measure(
         found = screen(
             some,
             factor,
-            rules=truncations(),
-            precisions=PRECISIONS,
-            priors=priors,
-            max_entries=settings.max_entries,
+            Grid(rules=truncations(), precisions=PRECISIONS, priors=priors, max_entries=settings.max_entries),
             step=step,
         )
         screened += found.points
         left_out += [(factor, describe(rule), round(mean, 1)) for rule, mean in found.left_out]
     kinds = [[p for p in screened if p.setting.entropy == e] for e in ENTROPIES]
     kinds += [[p for p in kind if p.setting.prior is None] for kind in kinds]
-    wanted = list(dict.fromkeys(p.setting for kind in kinds for p in contenders(kind)))
+    wanted = list(dict.fromkeys(p.setting for kind in kinds for p in not_clearly_beaten(kind)))
     measured = []
     for factor in settings.draft_temperatures:
         here = [setting for setting in wanted if setting.draft_temperature == factor]
         measured += remeasure(others, here, step)
         if not here:
-            progress.advance(task, len(others))
+            advance(len(others))
     default = []
     for setting in default_settings(some, settings.draft_temperatures):
         default += remeasure(others, [setting], lambda: None)
-    beside = references(others, logits, settings.draft_temperatures)
+    beside = references(others, parts.second_logits, settings.draft_temperatures)
     return Result(
         temperature=some.temperature,
         screened=screened,

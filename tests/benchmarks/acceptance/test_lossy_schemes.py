@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tslt_benchmarks.acceptance import lossy_schemes as lossy
+from tslt_benchmarks.acceptance import lossy_schemes
 from tslt_benchmarks.bytes.format_base import softmax
 from tslt_benchmarks.drafts import Drafts, Positions, Round, save_drafts
 
@@ -24,7 +24,7 @@ def positions():
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_ours_has_no_bias_and_theirs_have(positions, temperature):
-    rows = {row.scheme: row for row in lossy.measure(positions, temperature, lossy.schemes(V))}
+    rows = {row.scheme: row for row in lossy_schemes.measure(positions, temperature, lossy_schemes.schemes(V))}
     for name, row in rows.items():
         if name.startswith("list_"):
             assert row.worst < 1e-12, name
@@ -39,8 +39,8 @@ def test_the_law_is_what_sampling_gives(positions):
     """Draw, keep or redraw, many times: the law of the scheme, and not the target's."""
     rng = np.random.default_rng(1)
     q_logits, p = positions.draft[0], softmax(positions.target[0], 1.0)
-    step = lossy.LossyRawTopK(V, 8, "list").step(q_logits, p, 1.0)
-    law, n = lossy.output_law(p, step), 200_000
+    step = lossy_schemes.LossyRawTopK(V, 8, "list").step(q_logits, p, 1.0)
+    law, n = lossy_schemes.output_law(p, step), 200_000
     assert law.sum() == pytest.approx(1)
     drawn = rng.choice(V, n, p=step.drawn)
     lost = rng.random(n) >= step.kept[drawn]
@@ -56,10 +56,10 @@ def test_the_law_is_what_sampling_gives(positions):
 def test_a_broken_check_of_ours_is_seen(positions):
     """The same function finds a bias if the list is cut after sampling."""
     p, q = softmax(positions.target[0], 1.0), softmax(positions.draft[0], 1.0)
-    good = lossy.LosslessList(V, 32).step(positions.draft[0], p, 1.0)
-    bad = lossy.Step(q, good.kept, good.claimed, 0.0)
-    assert lossy.total_variation(lossy.output_law(p, good), p) < 1e-12
-    assert lossy.total_variation(lossy.output_law(p, bad), p) > 1e-3
+    good = lossy_schemes.LosslessList(V, 32).step(positions.draft[0], p, 1.0)
+    bad = lossy_schemes.Step(q, good.kept, good.claimed, 0.0)
+    assert lossy_schemes.total_variation(lossy_schemes.output_law(p, good), p) < 1e-12
+    assert lossy_schemes.total_variation(lossy_schemes.output_law(p, bad), p) > 1e-3
 
 
 def test_program(positions, tmp_path, capsys):
@@ -70,8 +70,8 @@ def test_program(positions, tmp_path, capsys):
     )  # fmt: skip
     assert isinstance(drafts.trees()[0], Round)
     save_drafts(drafts, tmp_path / "d.npz")
-    lossy.main(["--drafts", str(tmp_path / "d.npz"), "--temperature", "1", "--json", str(tmp_path / "l.json")])
-    assert "lossy: ours_worst=" in capsys.readouterr().out
+    lossy_schemes.main(["--drafts", str(tmp_path / "d.npz"), "--temperature", "1", "--json", str(tmp_path / "l.json")])
+    assert "lossy_schemes: ours_worst=" in capsys.readouterr().out
     document = json.loads((tmp_path / "l.json").read_text())
     assert (document["schema"], len(document["rows"])) == (1, 10)
     assert set(document["sources"]) == {row["scheme"] for row in document["rows"]}

@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tslt_benchmarks.bytes import fit_list_model as fit_constants
-from tslt_benchmarks.bytes import published_bound as ksqs
+from tslt_benchmarks.bytes import fit_list_model, published_bound
 from tslt_benchmarks.drafts import Drafts, Positions, save_drafts
 
 import tslt_wire as tw
@@ -44,8 +43,8 @@ def table(drafts) -> tw.Prior:
 
 
 @pytest.fixture(scope="module")
-def rows(drafts, table) -> list[ksqs.Row]:
-    return ksqs.Bench(drafts, [1.0], table).run(lambda _: None)
+def rows(drafts, table) -> list[published_bound.Row]:
+    return published_bound.BoundComparison(drafts, [1.0], table).run(lambda _: None)
 
 
 def test_lists_are_those_of_the_library(drafts, rows):
@@ -69,18 +68,18 @@ def test_the_coder_is_near_its_ideal(rows):
 
 
 def test_tables_and_tails_are_measured(rows):
-    def cell(table: str, prior: str, where: str = "all") -> ksqs.Row:
+    def row_of(table: str, prior: str, where: str = "all") -> published_bound.Row:
         return next(
             r for r in rows if (r.table, r.k, r.precision, r.prior, r.where) == (table, 16, "log2/1", prior, where)
         )
 
-    assert cell("lists", "table").bytes < cell("lists", "none").bytes
+    assert row_of("lists", "table").bytes < row_of("lists", "none").bytes
     for prior in ("uniform", "density", "table"):
-        row = cell("tail", prior)
+        row = row_of("tail", prior)
         assert row.tails > 0.5
         assert row.alpha - row.other_alpha == pytest.approx(row.gain)
-        assert row.other_bytes == pytest.approx(cell("lists", "none").bytes)
-    assert cell("tail", "density").gain > cell("tail", "uniform").gain > 0
+        assert row.other_bytes == pytest.approx(row_of("lists", "none").bytes)
+    assert row_of("tail", "density").gain > row_of("tail", "uniform").gain > 0
 
 
 def test_program(drafts, table, tmp_path, capsys):
@@ -89,18 +88,18 @@ def test_program(drafts, table, tmp_path, capsys):
     argv = ["--drafts", str(tmp_path / "d.npz"), "--table", str(tmp_path / "t.table"), "--temperature", "0.7"]
     drafts.meta["settings"] = {}
     save_drafts(drafts, tmp_path / "d.npz")
-    ksqs.main([*argv, "--json", str(tmp_path / "k.json")])
+    published_bound.main([*argv, "--json", str(tmp_path / "k.json")])
     printed = capsys.readouterr().out
-    assert printed.strip().splitlines()[-1].startswith("ksqs: T0.7/K16=0.")
+    assert printed.strip().splitlines()[-1].startswith("published_bound: T0.7/K16=0.")
     found = json.loads((tmp_path / "k.json").read_text())["rows"]
     assert {row["table"] for row in found} == {"lists", "tree", "tail"}
     assert {row["prior"] for row in found} == {"none", "uniform", "density", "table"}
-    fit_constants.main(argv[:2])
+    fit_list_model.main(argv[:2])
     assert "affinity" in capsys.readouterr().out
 
 
 def test_fitted_masses_are_shares(drafts):
-    masses = fit_constants.octave_masses(drafts)
+    masses = fit_list_model.octave_masses(drafts)
     assert set(masses) <= set(range(1, len(OCTAVE_MASSES) + 1))
     for row in masses.values():
         assert row.sum() == pytest.approx(1000)
@@ -111,6 +110,6 @@ def test_fitted_masses_are_shares(drafts):
 
 
 def test_fitted_hits_are_of_repeated_tokens(drafts):
-    found = fit_constants.hits(drafts)
+    found = fit_list_model.hits(drafts)
     assert found[1, 1, 0][0] > found[1, 0, 2][0]
     assert all(0 <= hit <= 32 and looks > 0 for hit, looks in found.values())

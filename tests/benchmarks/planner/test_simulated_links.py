@@ -1,0 +1,49 @@
+"""The simulated links: what is printed, written and drawn is what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tslt_benchmarks.planner import simulated_links
+from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed
+
+from tslt_wire.throughput import Link, default_modes, default_shapes, streamed_tokens_per_s
+
+SMALL = ["--uplink", "2e4", "1e7", "--rtt", "0.05", "--tokens", "150", "--seeds", "1"]
+
+LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.02)
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planner")
+    simulated_links.main([*SMALL, "--json", str(folder / "p.json"), "--png", str(folder / "p.png")])
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+    return json.loads((folder / "p.json").read_text())
+
+
+def test_document(document):
+    assert (document["benchmark"], document["schema"]) == ("simulated_links", simulated_links.SCHEMA_VERSION)
+    assert document["settings"]["compute"]["verify_s"] == COMPUTE.verify_s
+    for result in document["links"]:
+        assert result["tokens_per_s"] == pytest.approx(max(result["by_evidence"].values()))
+        assert result["tokens_per_s"] == pytest.approx(result["by_evidence"][result["evidence"]])
+        assert -0.01 < result["shortfall"] <= result["worst"] < 0.25  # a session of 150 tokens has hardly begun
+        assert sum(result["chosen"].values()) > 20
+
+
+def test_a_cell_is_the_models_best(document):
+    result = document["links"][0]
+    link = Link(uplink_bit_s=result["uplink_bit_s"], downlink_bit_s=4 * result["uplink_bit_s"], rtt_s=result["rtt_s"])
+    seconds, mode, _ = best_fixed([Conditions(link)], 100, default_modes(), default_shapes())
+    assert result["tokens_per_s"] == pytest.approx(100 / seconds)
+    assert (result["evidence"], result["k"]) == (mode.evidence, mode.k)
+    assert result["streamed"] == pytest.approx(streamed_tokens_per_s(COMPUTE.verify_s, link))
+
+
+def test_only_what_was_asked_for_is_simulated(capsys):
+    simulated_links.main([*SMALL, "--evidence", "list", "match"])
+    assert "simulated_links: links=2 shortfall_mean=" in capsys.readouterr().out
+    result = simulated_links.measure(LINK, ("list",), tokens=60, seeds=1, temperature=0.7)
+    assert set(result.by_evidence) == set(result.chosen) == {"list"}
