@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 import tslt_wire as tw
 from tslt_benchmarks.drafts import EXPANSION, ROUND_ROWS, Drafts, Logits, Positions
+from tslt_wire.lists.siblings import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 
 PROMPTS = Path(__file__).resolve().parent / "data" / "prompts.txt"
@@ -139,7 +140,7 @@ class _Model:
             for _ in range(count):
                 out = self._model(torch.tensor([step]), past_key_values=cache, use_cache=True, logits_to_keep=1)
                 cache = out.past_key_values
-                probs = tw.Sampling().probs(out.logits[0, -1].numpy())
+                probs = tw.target_probs(out.logits[0, -1], tw.Sampling())
                 token = int(rng.choice(len(probs), p=probs))
                 if token in self._ends:
                     break
@@ -193,7 +194,7 @@ def _draft_round(
 
 def _children(logits: Logits, width: int, settings: Settings, rng: np.random.Generator) -> list[int]:
     q = tw.sparsify(logits, truncation=tw.TopK(settings.children_top_k), precision=tw.Precision.F32)
-    return tw.sample_children(q, width, rng)
+    return sample_children(q, width, rng, replacement=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- vocabulary

@@ -14,18 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tslt_transports import Network, VirtualClock, emulated_pair
 
-import tslt_wire as tw
 from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, ModelPair, hello_for
 from tslt_benchmarks.links.replay import Replay
 from tslt_runtime.autopilot import Autopilot, settings_for
-from tslt_runtime.device import Device, DraftSettings, Round
-from tslt_runtime.edge import EdgeDevice, edge_settings
-from tslt_runtime.engines.transformers.draft import DraftModel, DraftSession
-from tslt_runtime.engines.transformers.target import TargetModel, TargetSession
-from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.device import Device, Round
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.edge import edge_settings, serve_link
+from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.engines.protocol import Node, Work
+from tslt_runtime.engines.transformers.draft import CachedDraft, DraftModel
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.seeds import device_rng, session_secret
+from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.throughput import Link
 
 TEXT_TOKENS = 48
@@ -35,44 +37,37 @@ READ_S = 60.0
 """Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
 
 
-class ClockedDraft(DraftSession):
-    """Drafts, and lets ``seconds`` pass for it."""
+class ClockedDraft(CachedDraft):
+    """Drafts, and lets ``seconds`` pass for it with the first pass of each draft."""
 
     def __init__(self, model: DraftModel, clock: VirtualClock) -> None:
         super().__init__(model)
         self._clock = clock
         self.seconds = 0.0
 
-    def draft(self, *args: Any, **kwargs: Any) -> tuple[tw.TokenTree, dict[int, tw.SparseDistribution]]:
-        """See DraftSession.draft."""
-        drafted = super().draft(*args, **kwargs)
-        self._clock.advance(self.seconds)
-        return drafted
+    def expand(self, nodes: Sequence[Node]) -> Any:
+        """See CachedDraft.expand."""
+        if not nodes:
+            self._clock.advance(self.seconds)
+        return super().expand(nodes)
 
 
-class ClockedTarget(TargetSession):
-    """Scores, and lets ``seconds`` pass for it."""
+class ClockedTarget:
+    """A target engine that lets ``seconds`` pass for each tree that it scores."""
 
     def __init__(self, model: TargetModel, clock: VirtualClock) -> None:
-        super().__init__(model)
+        self._model = model
         self._clock = clock
+        self.facts = model.facts
+        self.open = model.open
         self.seconds = 0.0
 
-    def score(self, tree: tw.TokenTree) -> NDArray[np.float32]:
-        """See TargetSession.score."""
-        scored = super().score(tree)
-        self._clock.advance(self.seconds)
+    def score(self, work: Sequence[Work]) -> Sequence[Any]:
+        """See TargetEngine.score."""
+        scored = self._model.score(work)
+        if any(item.tree is not None for item in work):
+            self._clock.advance(self.seconds)
         return scored
-
-
-@dataclass(slots=True)
-class _Only:
-    """A model whose one session is there already."""
-
-    text: TargetSession
-
-    def session(self) -> TargetSession:
-        return self.text
 
 
 class ClockedDevice(Device):
@@ -125,16 +120,10 @@ async def run_live(
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
     target, draft = ClockedTarget(models.target, edge_clock), ClockedDraft(models.draft, clock)
-    edge = EdgeDevice(
-        theirs,
-        _Only(target),  # type: ignore[arg-type]
-        edge_settings(models.target, FINGERPRINT),
-        rng=edge_rng(seed, 0),
-        coupling=coupling_key(seed, 0),
-        turn=asyncio.Semaphore(1),
-        clock=edge_clock,
-    )
-    task = asyncio.create_task(edge.run())
+    verifier = LocalVerifier(target)
+    settings = edge_settings(verifier.facts, FINGERPRINT)
+    driver = EdgeDriver(verifier, settings, secret=session_secret(seed, 0), clock=edge_clock)
+    task = asyncio.create_task(serve_link(theirs, driver))
     hello = hello_for(models.draft, replay.recorded.meta["temperature"])
     device = ClockedDevice(mine, draft, hello, rng=device_rng(seed), clock=clock)
     device.replay, device.draft, device.target = replay, draft, target
@@ -158,6 +147,7 @@ async def run_live(
                 break
     await device.close()
     await task
+    verifier.close()
     return out
 
 

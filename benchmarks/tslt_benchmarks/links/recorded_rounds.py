@@ -24,11 +24,13 @@ from tslt_benchmarks.links.text_acceptance import Acceptance
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.commands.options import load_tokenizer
 from tslt_runtime.device import Device, Round
-from tslt_runtime.edge import EdgeDevice, edge_settings
+from tslt_runtime.edge import edge_settings, serve_link
+from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
+from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.timing import WANTED
+from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Mode, default_modes
@@ -199,25 +201,21 @@ class Recorder:
     def __init__(self, models: ModelPair, *, temperature: float, seed: int) -> None:
         """Needs a running event loop; ``close`` ends it."""
         self._seed = seed
-        self._device_rng, self._edge_rng = device_rng(seed), edge_rng(seed, 0)
+        self._device_rng = device_rng(seed)
         mine, theirs = pair(LinkOptions())
-        edge = EdgeDevice(
-            theirs,
-            models.target,
-            edge_settings(models.target, FINGERPRINT),
-            rng=self._edge_rng,
-            coupling=coupling_key(seed, 0),
-            turn=asyncio.Semaphore(1),
-        )
-        self._task = asyncio.create_task(edge.run())
+        self._verifier = LocalVerifier(models.target)
+        settings = edge_settings(self._verifier.facts, FINGERPRINT)
+        driver = EdgeDriver(self._verifier, settings, secret=session_secret(seed, 0))
+        self._task = asyncio.create_task(serve_link(theirs, driver))
         hello = hello_for(models.draft, temperature)
-        self.device = Device(mine, models.draft.session(), hello, rng=self._device_rng)
+        self.device = Device(mine, models.draft.open(), hello, rng=self._device_rng)
         self._choice_bytes = choice_bytes(models.draft.vocab_size)
 
     async def close(self) -> None:
         """End the session."""
         await self.device.close()
         await self._task
+        self._verifier.close()
 
     async def text(self, prompt: Sequence[int], tokens: int) -> list[int]:
         """``prompt`` and up to ``tokens`` of the target's own."""
@@ -235,7 +233,6 @@ class Recorder:
             keep += 1
         await self.device.prompt(prefix[keep:], keep=keep)
         self._device_rng.bit_generator.state = device_rng(self._seed + place).bit_generator.state
-        self._edge_rng.bit_generator.state = edge_rng(self._seed, place).bit_generator.state
         found = await self.device.round(EVERYTHING, settings_for(choice.mode, choice.expansion))
         if found is None:
             raise RuntimeError(f"no room for a round after {len(prefix)} tokens")
