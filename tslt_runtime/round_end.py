@@ -65,7 +65,7 @@ async def settle(
         if isinstance(event, tw.ProposalsReceived):
             proposals, accepted = event.proposals, event.tokens
             seconds += verify_seconds(proposals)
-            index = tw.choose(proposals, lists[proposals.node], rng)
+            index = tw.choose(proposals, event.draft, rng)
             if index is not None:
                 token = session.take(index)
                 end = session.state is tw.State.ENDED

@@ -149,7 +149,7 @@ def test_a_link_that_loses_and_repeats(seed):
                     continue
                 for event in deliver(device, data):
                     if isinstance(event, tw.ProposalsReceived):
-                        index = tw.choose(event.proposals, LISTS[event.proposals.node], rng)
+                        index = tw.choose(event.proposals, event.draft, rng)
                         if index is None:
                             device.ask_more()
                             request = device.data_to_send()

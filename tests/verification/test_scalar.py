@@ -40,8 +40,9 @@ from tslt_wire.lists import probability_grid as grid
 from tslt_wire.lists.precision import octave_numbers
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.verification import proposals
+from tslt_wire.verification.lazy_rule import verify_list_with
 from tslt_wire.verification.proposals import propose_with
-from tslt_wire.verification.verify import verify_list_with, verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 ROUNDING_NOTICED = 1e6 * EXACT
 """A step of the grid is half a percent: what is wrong by less than one shows in the fifth digit."""
@@ -84,7 +85,8 @@ def test_rounding_up_and_down(prob):
 @usual
 def test_the_mean_of_what_is_kept_is_the_residual(p, q):
     """Over both roundings: exactly 1 - c / p."""
-    row = np.array([p, 1 - p])
+    row = tw.DenseRow([p, 1 - p])
+    p = row.prob(0)
     total = 0.0
     for proposal, probability in outcomes(lambda choices: proposals._proposal(0, row, choices)):
         keep = proposals.keep_probability(proposal, q)
@@ -98,11 +100,15 @@ def test_the_mean_of_what_is_kept_is_the_residual(p, q):
 # ----------------------------------------------------------------------------------------------------------- one round
 
 
-def coded(draft: tw.Draft, kind: Any) -> tw.Draft:
-    """The same chain with ``kind`` of evidence, after it crossed the wire."""
+def with_codes(draft: tw.Draft, kind: Any) -> tw.Draft:
+    """The same chain with ``kind`` of evidence."""
     evidence = kind.of(draft.tree, draft.lists)
-    sent = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=draft.tree, evidence=evidence)
-    return through(sent)
+    return tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=draft.tree, evidence=evidence)
+
+
+def coded(draft: tw.Draft, kind: Any) -> tw.Draft:
+    """The same, after it crossed the wire."""
+    return through(with_codes(draft, kind))
 
 
 def through(message: Any) -> Any:
@@ -127,7 +133,7 @@ def scalar_round(
         if batch or "propose" in broken:
             answer = propose(0, answer.node, rows[1 + answer.node], choices, batch=batch, count=count)
         answer = through(answer)
-        index = broken.get("choose", proposals.choose_with)(answer, draft.lists[answer.node], choices)
+        index = broken.get("choose", proposals.choose_with)(answer, with_codes(draft, tw.ScalarEvidence), choices)
         if index is not None:
             return (draft.tree, answer.node), (*accepted, answer.proposals[index].token)
     return (draft.tree, answer.node), None
@@ -206,7 +212,7 @@ def nearest(round: int, node: int, row: Any, choices: Choices, *, batch: int, co
         def accept(self, probability: float) -> bool:
             return probability > 0.5
 
-        def draw(self, weights: np.ndarray) -> int:
+        def draw(self, weights: np.ndarray, cumulative: np.ndarray | None = None) -> int:
             return choices.draw(weights)
 
     return proposals.propose_with(round, node, row, Nearest(), batch=batch, count=count)
@@ -220,8 +226,9 @@ def exact_ratio(draft: tw.Draft, rows: np.ndarray, choices: Choices, *, proposal
     return propose_with(0, -1, rows[0], choices, count=proposals)
 
 
-def first_other(answer: tw.Proposals, q: Any, choices: Choices) -> int | None:
+def first_other(answer: tw.Proposals, draft: Any, choices: Choices) -> int | None:
     """Takes the first proposal that the draft gives less than the target."""
+    q = draft.evidence.lists[answer.node]
     return next((i for i, y in enumerate(answer.proposals) if q.prob_of(y.token) < grid.GRID[min(y.code, 4094)]), None)
 
 
