@@ -243,6 +243,61 @@ def test_a_broken_scalar_rule_is_noticed(broken):
     assert scalar_deviation(1, lists, target, **broken) > ROUNDING_NOTICED
 
 
+def with_lists(draft: tw.Draft, lists: Any) -> tw.Draft:
+    """The same draft as a device would have it that holds other lists."""
+    evidence = tw.ScalarEvidence(draft.evidence.codes, dict.fromkeys(draft.evidence.lists, lists))
+    return tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=draft.tree, evidence=evidence)
+
+
+def test_choosing_with_another_list_is_noticed():
+    """p = (.5, .5), q = (.9, .1), one proposal."""
+    q, other = (tw.sparsify(np.log(row), precision="f32") for row in ([0.9, 0.1], [0.1, 0.9]))
+    target = fixed([0.5, 0.5], [0.5, 0.5])
+
+    def mistaken(answer: tw.Proposals, draft: tw.Draft, choices: Choices) -> int | None:
+        return proposals.choose_with(answer, with_lists(draft, other), choices)
+
+    assert scalar_deviation(1, lambda _: q, target, count=1, batches=2) < EXACT
+    assert scalar_deviation(1, lambda _: q, target, count=1, batches=2, choose=mistaken) > NOTICED
+
+
+def test_a_draft_knows_the_lists_it_was_made_of_and_the_wire_does_not():
+    draft, _ = next(drafts(expansion(1, 1), Model(8, 9).lists()))
+    for kind in (tw.ScalarEvidence, tw.LazyEvidence):
+        sent, received = with_codes(draft, kind), coded(draft, kind)
+        assert sent == received
+        assert hash(sent.evidence) == hash(received.evidence)
+        assert dict(sent.evidence.lists) == dict(draft.lists)
+        assert received.evidence.lists is None
+        assert "lists" not in repr(sent.evidence)
+
+
+def test_what_choose_is_given_is_checked():
+    draft, _ = next(drafts(expansion(1, 1), Model(8, 9).lists()))
+    sent, rng = with_codes(draft, tw.ScalarEvidence), np.random.default_rng(0)
+
+    def made(**changes: Any) -> tw.Proposals:
+        return tw.Proposals(**{"round": 0, "node": 0, "proposals": (tw.Proposal(3, 200),)} | changes)
+
+    tw.choose(made(), sent, rng)
+    tw.choose(made(node=-1), sent, rng)
+    for answer, of, match in (
+        (made(), coded(draft, tw.ScalarEvidence), "knows the lists"),
+        (made(), with_codes(draft, tw.LazyEvidence), "knows the lists"),
+        (made(), draft, "knows the lists"),
+        (made(round=1), sent, "round 1, the draft is of round 0"),
+        (made(node=1), sent, "after node 1 of a draft"),
+        (made(node=7), sent, "after node 7 of a draft"),
+        (made(proposals=(tw.Proposal(8, 200),)), sent, "V = 8, the proposals have token 8"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            tw.choose(answer, of, rng)
+    with pytest.raises(TypeError, match="the Draft that was answered"):
+        tw.choose(made(), draft.lists[0], rng)
+    with pytest.raises(TypeError, match="must be Proposals"):
+        tw.choose(made().proposals, sent, rng)
+
+
 def test_a_batch_that_leaves_out_what_was_proposed_before_is_noticed():
     lists, target, seen = Model(3, 3).lists(precision="f32"), Model(3, 4).target(), []
 
