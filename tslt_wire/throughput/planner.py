@@ -8,11 +8,12 @@ pessimistically, fits into a small part of the session's time.  No random number
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tslt_wire.checks import number
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode, default_shapes
 from tslt_wire.throughput.estimates import Observation, Times
@@ -28,7 +29,7 @@ from tslt_wire.throughput.model import (
     shape_counts,
     widths_of,
 )
-from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
+from tslt_wire.throughput.plan import ANYWHERE, Agreed, Context, Plan
 
 _CAUTION = 1.0
 """Standard deviations of its time that a choice is charged with."""
@@ -71,29 +72,25 @@ class Planner:
     def __init__(
         self,
         modes: Sequence[Mode],
+        agreed: Agreed,
         *,
-        evidence: Iterable[str],
-        precisions: Iterable[str] | None = None,
         shapes: Sequence[tuple[int, ...]] | None = None,
-        max_nodes: int | None = None,
-        max_entries: int | None = None,
         link: Link = _START_LINK,
         compute: Compute = _START_COMPUTE,
         budget: float = 0.02,
     ) -> None:
-        """``modes``: the catalogue, of which only what the session agreed on is used.
+        """``modes``: the catalogue, of which only what the session agreed on is used (``agreed``).
 
-        ``evidence``, ``precisions``, ``max_nodes``, ``max_entries``: what WELCOME says of these (None: no limit).
         ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``: first guesses.
         ``budget``: part of the session's time that curiosity may cost, 0 for none.
-        Raises ValueError if nothing is left to choose from.
+        Raises ValueError if nothing is left to choose from, TypeError for other types.
         """
-        if not 0 <= budget < 1:
-            raise ValueError(f"budget must be in [0, 1), got {budget!r}")
-        agreed, known = set(evidence), None if precisions is None else set(precisions)
-        self._modes = [
-            m for m in modes if m.evidence in agreed and (known is None or not m.precision or m.precision in known)
-        ]
+        if not isinstance(agreed, Agreed):
+            raise TypeError(f"agreed must be an Agreed, got {agreed!r}")
+        budget = number("budget", budget, 0, 1)
+        if budget == 1:
+            raise ValueError("budget must be below 1, the whole of the session's time")
+        self._modes = [mode for mode in modes if agreed.allows(mode)]
         if len(set(self._modes)) < len(self._modes):
             raise ValueError("the catalogue names a mode twice")
         every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
@@ -103,12 +100,12 @@ class Planner:
             (i, j)
             for i, mode in enumerate(self._modes)
             for j in range(len(every))
-            if wide[j] <= max(1, len(mode.alphas))
-            and (max_nodes is None or nodes[j] <= max_nodes)
-            and (max_entries is None or parents[j] * mode.entries <= max_entries)
+            if wide[j] <= max(1, len(mode.alphas)) and agreed.fits(mode, parents[j], nodes[j])
         ]
         if not pairs:
-            raise ValueError(f"the catalogue has nothing for evidence {sorted(agreed)} and {len(every)} shapes")
+            raise ValueError(
+                f"the catalogue has nothing for evidence {sorted(agreed.evidence)} and {len(every)} shapes"
+            )
         self._shapes = every
         self._mode_of, self._shape_of = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
         self._tree_of = np.array([wide[j] > 1 for j in self._shape_of], np.int64)
