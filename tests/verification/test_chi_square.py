@@ -20,7 +20,7 @@ import tslt_wire as tw
 from tslt_runtime.seeds import device_rng
 from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 DRAWS = 20_000
 PROMPT = [5, 9, 2, 7]

@@ -8,7 +8,7 @@ and ``lazy`` one probability a token, rounded up to the grid of section 6.6; the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
@@ -66,6 +66,8 @@ class CodedEvidence:
 
     codes: tuple[int, ...]
     """Code of each token's probability, rounded up: 0 to 4094, node by node."""
+    lists: Mapping[int, SparseDistribution] | None = field(default=None, compare=False, repr=False, hash=False)
+    """The lists that ``of`` made the codes of, which stay on the device: not sent and not compared."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "codes", tuple(map(int, self.codes)))
@@ -84,7 +86,7 @@ class CodedEvidence:
             if prob == 0:
                 raise ValueError(f"token {token} was drafted after node {parent} but has probability 0 there")
             codes.append(code_above(prob))
-        return cls(tuple(codes))
+        return cls(tuple(codes), MappingProxyType(dict(lists)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_benchmarks.links.recorded_rounds import Choice, RecordedRounds
-from tslt_wire.throughput import Link, Observation, Planner, streamed_tokens_per_s
+from tslt_wire.throughput import Agreed, Link, Observation, Planner, streamed_tokens_per_s
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 Floats = npt.NDArray[np.float64]
@@ -143,9 +143,8 @@ class Replay:
         """A planner at the start of a session on ``link``: it knows how long the handshake took."""
         planner = Planner(
             self.recorded.modes,
-            evidence=evidence,
+            Agreed(evidence=evidence, max_entries=self.recorded.meta["max_entries"]),
             shapes=self.recorded.shapes,
-            max_entries=self.recorded.meta["max_entries"],
         )
         planner.observe_exchange(*self.recorded.handshake, link.seconds(*self.recorded.handshake))
         return planner

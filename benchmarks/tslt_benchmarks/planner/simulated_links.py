@@ -27,7 +27,7 @@ from tslt_benchmarks.link_grid import (
 )
 from tslt_benchmarks.options import command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
-from tslt_wire.throughput import Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
+from tslt_wire.throughput import Agreed, Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
 from tslt_wire.throughput.plan import shape_name
 
 SCHEMA_VERSION = 2
@@ -70,7 +70,7 @@ def measure(link: Link, evidence: Sequence[str], *, tokens: int, seeds: int, tem
     }
     seconds, mode, shape = best_fixed([conditions], tokens, [m for m in modes if m.evidence in evidence], shapes)
     sessions = [
-        simulate_session(Planner(modes, evidence=evidence), [conditions], tokens, np.random.default_rng(seed))
+        simulate_session(Planner(modes, Agreed(evidence=evidence)), [conditions], tokens, np.random.default_rng(seed))
         for seed in range(seeds)
     ]
     more = [each.seconds / seconds - 1 for each in sessions]
