@@ -204,7 +204,7 @@ class Device:
         sent, received = self._link.bytes_sent, self._link.bytes_received
         draft = self.session.send_draft(tree, evidence_of(settings.evidence, tree, lists, settings.replacement))
         drafted = self._clock()
-        done = await settle(self.session, lists, self._rng, self._answer)
+        done = await settle(self.session, self._rng, self._answer)
         answered = self._clock()
         path = tree.path(done.node)
         self._text.commit(path, done.tokens[-1])

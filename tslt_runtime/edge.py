@@ -130,7 +130,7 @@ class EdgeDevice:
         self._idle_timeout_s = idle_timeout_s
         self._on_round = on_round
         self._timing = False
-        # Of a round that a rejection keeps open: the target's row there, and the nodes that were accepted.
+        # Of a round: the target's row after the last node that was accepted, and the nodes that were.
         self._row: NDArray[np.float64] | None = None
         self._path: tuple[int, ...] = ()
         self._batch = 0
@@ -194,9 +194,9 @@ class EdgeDevice:
                 await self._answer(draft, started, lambda: self._decide(draft))
             case tw.MoreAsked(draft, last):
                 self._learn(hit=False)
-                await self._answer(draft, started, lambda: self._propose(last))
+                await self._answer(draft, started, lambda: self._propose(last, event.row))
             case tw.ListReceived(draft, node, q):
-                await self._answer(draft, started, lambda: tw.verify_list(draft, node, self._row, q, self._rng))
+                await self._answer(draft, started, lambda: tw.verify_list(draft, node, event.row, q, self._rng))
             case tw.PeerFailed(error):
                 log.warning("%s: gave up: %s: %s", self._link.peer, error.name, printable(error.message))
             case _:
@@ -209,7 +209,7 @@ class EdgeDevice:
         seconds = self._clock() - started
         if self._timing:
             answer = with_verify_time(answer, seconds)
-        sent = self._session.send_answer(answer)
+        sent = self._session.send_answer(answer, self._row)
         path = draft.tree.path(sent.node)
         if isinstance(sent, tw.Verdict):
             self._text.commit(path, sent.token)
@@ -225,8 +225,8 @@ class EdgeDevice:
         self._row = None if isinstance(answer, tw.Verdict) else probs[1 + answer.node].copy()
         return answer
 
-    def _propose(self, last: tw.Proposals) -> tw.Proposals:
-        return tw.propose(last.round, last.node, self._row, self._rng, batch=last.batch + 1, count=self._count.most)
+    def _propose(self, last: tw.Proposals, row: NDArray[np.float64]) -> tw.Proposals:
+        return tw.propose(last.round, last.node, row, self._rng, batch=last.batch + 1, count=self._count.most)
 
     def _learn(self, *, hit: bool) -> None:
         if self._batch == 0:

@@ -52,28 +52,22 @@ def evidence_of(
 
 async def settle(
     session: tw.DeviceSession,
-    lists: Mapping[int, tw.SparseDistribution],
     rng: np.random.Generator,
     exchange: Callable[[], Awaitable[Answered]],
 ) -> Outcome:
-    """Bring the round to its end: ``exchange`` sends what is queued, at first the draft, and returns the answer.
-
-    ``lists``: what the draft was drawn from.
-    """
+    """Bring the round to its end: ``exchange`` sends what is queued, at first the draft, and returns the answer."""
     event, trips, seconds = await exchange(), 1, 0.0
     while not isinstance(event, tw.VerdictReceived):
         if isinstance(event, tw.ProposalsReceived):
             proposals, accepted = event.proposals, event.tokens
             seconds += verify_seconds(proposals)
-            index = tw.choose(proposals, lists[proposals.node], rng)
-            if index is not None:
-                token = session.take(index)
+            token = session.choose(rng)
+            if token is not None:
                 end = session.state is tw.State.ENDED
                 return Outcome(proposals.node, (*accepted, token), end, trips, seconds, None)
-            session.ask_more()
         else:
             seconds += verify_seconds(event)
-            session.send_list(lists[event.node])
+            session.send_list()
         event = await exchange()
         trips += 1
     verdict = event.verdict

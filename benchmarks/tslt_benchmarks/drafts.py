@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 import tslt_wire as tw
+from tslt_wire.lists.siblings import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 
 Logits = npt.NDArray[np.floating[Any]]
@@ -336,7 +337,7 @@ def _draft_round(
 
 def _children(logits: Logits, width: int, settings: Settings, rng: np.random.Generator) -> list[int]:
     q = tw.sparsify(logits, truncation=tw.TopK(settings.children_top_k), precision=tw.Precision.F32)
-    return tw.sample_children(q, width, rng)
+    return sample_children(q, width, rng, replacement=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- vocabulary

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import BELOW, GRID, code_above, code_below
 from tslt_wire.messages.answers import MOST_PROPOSALS, Proposal, Proposals
+from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import CodedEvidence
 from tslt_wire.verification.choices import Choices, RandomChoices
 
 Floats = npt.NDArray[np.float64]
@@ -84,12 +86,21 @@ def keep_probability(proposal: Proposal, q: float) -> float:
     return max(0.0, 1.0 - accepted / float(GRID[proposal.code - proposal.up]))
 
 
-def choose(proposals: Proposals, q: SparseDistribution, rng: np.random.Generator) -> int | None:
+def choose(proposals: Proposals, draft: Draft, rng: np.random.Generator) -> int | None:
     """Index of the proposal that the device takes; None if it takes none of them and has to ask for more.
 
-    ``q``: the distribution that the rejected token was drawn from, that after ``proposals.node``.
+    ``draft``: the one they answer, with evidence that has kept its lists (``ScalarEvidence.of``).  ValueError for
+    another one, or evidence without lists.
     """
-    return choose_with(proposals, q, RandomChoices(rng))
+    if proposals.round != draft.round or not draft.tree.children(proposals.node):
+        raise ValueError(
+            f"proposals on round {proposals.round}, node {proposals.node} do not answer round {draft.round} of "
+            f"{len(draft.tree)} nodes"
+        )
+    lists = draft.evidence.lists if isinstance(draft.evidence, CodedEvidence) else None
+    if lists is None:
+        raise ValueError("the draft's evidence has not kept its lists: make it with ScalarEvidence.of(tree, lists)")
+    return choose_with(proposals, lists[proposals.node], RandomChoices(rng))
 
 
 def choose_with(proposals: Proposals, q: SparseDistribution, choices: Choices) -> int | None:

@@ -128,7 +128,7 @@ def _verify_lists(draft: Draft, evidence: ListEvidence, target: Floats, choices:
         if children:
             tokens = [draft.tree.tokens[child] for child in children]
             q = evidence.lists[at]
-            accepted, residual = verify_children(tokens, q, residual, choices, replacement=evidence.replacement)
+            accepted, residual = verify_children(tokens, q, residual, choices, replacement=evidence.with_replacement)
             if accepted is not None:
                 at = children[accepted]
                 continue

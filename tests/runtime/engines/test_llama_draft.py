@@ -12,6 +12,7 @@ from tiny_llama import tiny_llama
 
 import tslt_wire as tw
 from tslt_runtime.engines.transformers.draft import ContextFull, DraftModel, DraftSession
+from tslt_wire.lists.siblings import sample_children
 
 VOCAB = 128
 EXPANSIONS = [(1,) * 4, (2, 2, 2), (1,), (3,), (4, 1, 1), (1, 3), (3, 2, 1, 2)]
@@ -132,7 +133,7 @@ def test_children_are_sent_as_they_were_sampled(replacement: bool) -> None:
     session = model().session()
     session.set_prefix([1, 2, 3])
     tree, lists = draft(session, (9,), np.random.default_rng(4), truncation=tw.TopK(12), replacement=replacement)
-    expected = tw.sample_children(lists[-1], 9, np.random.default_rng(4), replacement=replacement)
+    expected = sample_children(lists[-1], 9, np.random.default_rng(4), replacement=replacement)
     assert list(tree.tokens) == expected != sorted(expected)
     assert (len(set(expected)) < 9) == replacement
 

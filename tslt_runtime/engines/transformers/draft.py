@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import tslt_wire as tw
 from tslt_runtime.engines.transformers.model import ContextFull, LlamaModel, ModelError, TextSession, require_path
 from tslt_runtime.engines.transformers.tree_attention import level_rows, tree_rows
+from tslt_wire.lists.siblings import sample_children
 from tslt_wire.lists.truncation import Truncation
 
 __all__ = ["ContextFull", "DraftModel", "DraftSession", "ModelError", "Pick"]
@@ -89,7 +90,7 @@ class DraftSession(TextSession):
             for parent, q in zip(level, found, strict=True):
                 lists[parent] = q
                 if pick is None:
-                    children = tw.sample_children(q, count, rng, replacement=replacement)
+                    children = sample_children(q, count, rng, replacement=replacement)
                 else:
                     children = pick(q, count, len(self._prefix) + depth)
                 tokens.extend(children)
