@@ -20,7 +20,6 @@ from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import Prior, table_from_bytes, train_table
 from tslt_wire.lists.profile import Profile
-from tslt_wire.lists.siblings import sample_children
 from tslt_wire.lists.truncation import MinProb, TopK, TopP
 from tslt_wire.messages.answers import Answer, AskList, Proposal, Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_hash
@@ -40,6 +39,7 @@ from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.messages.token_tree import TokenTree
+from tslt_wire.messages.tree_sampler import TreeSampler
 from tslt_wire.session.device import DeviceSession
 from tslt_wire.session.edge import EdgeSession
 from tslt_wire.session.events import (
@@ -127,6 +127,7 @@ __all__ = [
     "TokenTree",
     "TopK",
     "TopP",
+    "TreeSampler",
     "TsltError",
     "Verdict",
     "VerdictReceived",
@@ -140,7 +141,6 @@ __all__ = [
     "encode_list",
     "prefix_hash",
     "propose",
-    "sample_children",
     "sparsify",
     "sparsify_batch",
     "table_from_bytes",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from tslt_wire import checks
+
 MAX_VOCAB_SIZE = 1 << 20
 """Largest vocabulary of the format (entries): four times the largest published one, 262,144."""
 
@@ -17,7 +19,10 @@ V = 128,256."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeLimits:
-    """Upper bounds for one frame; exceeding one is a ``DecodeError`` with code LIMIT_EXCEEDED."""
+    """Upper bounds for one frame; exceeding one is a ``DecodeError`` with code LIMIT_EXCEEDED.
+
+    Raises TypeError for what is no integer, ValueError below 1.
+    """
 
     max_frame_bytes: int = DEFAULT_FRAME_BYTES
     """Bytes of a whole frame, and of what is in it if it is compressed."""
@@ -36,6 +41,4 @@ class DecodeLimits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{field.name} must be a positive integer, got {value!r}")
+            object.__setattr__(self, field.name, checks.integer(field.name, getattr(self, field.name), 1, None))

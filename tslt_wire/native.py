@@ -16,6 +16,8 @@ from tslt_wire import _kernel
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.frames import codec
+from tslt_wire.frames.extensions import write_extensions
+from tslt_wire.frames.kinds import Kind
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.lists import distribution, list_codec
 from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_SCALE, SparseDistribution
@@ -257,7 +259,7 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
         message.prefix_length,
         message.prefix_hash,
         0 if precision is None else _PRECISION_IDS[precision],
-        evidence.replacement,
+        evidence.with_replacement,
         message.tree.parents,
         message.tree.tokens,
         list(lists.values()),
@@ -273,7 +275,7 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
 
 def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None) -> Message:
     """See ``codec.decode``."""
-    if profile.entropy not in _ENTROPIES or len(data) == 0 or _first(data) & codec.KIND_MASK != codec.Kind.DRAFT_LIST:
+    if profile.entropy not in _ENTROPIES or len(data) == 0 or _first(data) & codec.KIND_MASK != Kind.DRAFT_LIST:
         return codec.decode(data, profile, limits=limits)
     found = _kernel.decode_draft(
         data,
@@ -302,7 +304,7 @@ def _first(data: bytes | bytearray | memoryview) -> int:
 
 def _extension_block(extensions: tuple[Extension, ...]) -> bytes:
     out = BitWriter()
-    codec.write_extensions(out, extensions)
+    write_extensions(out, extensions)
     return out.finish()
 
 

@@ -152,7 +152,7 @@ def build_frames() -> list[Json]:
             prefix_length=120,
             prefix_hash=0xBEEF,
             tree=tw.TokenTree.chain([0, 1, 2, 3, 300]),
-            evidence=tw.ListEvidence(lists),
+            evidence=tw.ListEvidence(lists, replacement=True),
         )
         id_ = f"range/frame/{V}/long-{precision.replace('/', '-')}"
         note = "lists of 200, 200, 5, 2000 and 1600 tokens: gaps of new ids, also of those that are not listed"

@@ -208,7 +208,7 @@ def _forgetting(sizes: Sequence[int]) -> Group:
         prefix_length=120,
         prefix_hash=0xBEEF,
         tree=tw.TokenTree.chain([int(q.ids[0]) for q in lists.values()]),
-        evidence=tw.ListEvidence(lists),
+        evidence=tw.ListEvidence(lists, replacement=True),
     )
     note = f"lists of {', '.join(map(str, sizes))} tokens; {MAX_SEEN} are remembered, of lists of up to {SHARED}"
     id_ = f"range/frame/{vocab_size}/remember-{sizes[-2]}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
-from tslt_wire.frames.codec import kind_of
+from tslt_wire.frames.kinds import kind_of
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.messages.evidence import CodedEvidence
 

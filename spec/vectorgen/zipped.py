@@ -12,7 +12,7 @@ from itertools import groupby
 import tslt_wire as tw
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value, sealed
 from tslt_wire.coding.wide_fields import WideWriter
-from tslt_wire.frames.codec import _write_body
+from tslt_wire.frames.kinds import row_of
 from tslt_wire.lists.list_codec import write_list
 
 NOTES = {"compressed": "a compressed body or list: its value need not encode to these very bytes"}
@@ -95,7 +95,7 @@ def compressed(content: bytes) -> bytes:
 def wide_body(message: tw.Message, profile: tw.Profile) -> bytes:
     """The wide body of ``message``."""
     out = WideWriter()
-    _write_body(out, message, profile)
+    row_of(message).write(out, message, profile)
     return out.finish()
 
 
@@ -260,7 +260,9 @@ def _drafts(group: Group) -> None:
         }
         # LEVELS, so the first column does not start on a byte.
         tree = tw.TokenTree([ids[1], ids[0], 5, ids[2]], [-1, -1, 0, 1])
-        draft = tw.Draft(round=7, prefix_length=120, prefix_hash=1, tree=tree, evidence=tw.ListEvidence(lists))
+        draft = tw.Draft(
+            round=7, prefix_length=120, prefix_hash=1, tree=tree, evidence=tw.ListEvidence(lists, replacement=True)
+        )
         name = precision.value.replace("/", "-")
         note = f"lists of {len(ids)}, 1 and {len(ids) - 1} tokens"
         data = sealed(DRAFT + compressed(wide_body(draft, profile)))
@@ -271,7 +273,7 @@ def _drafts(group: Group) -> None:
                 prefix_length=120,
                 prefix_hash=1,
                 tree=tree,
-                evidence=tw.ListEvidence(lists),
+                evidence=tw.ListEvidence(lists, replacement=True),
                 extensions=(tw.Extension(6, b"abc"),),
             )
             data = sealed(b"\xd0\x01\x06\x03abc" + compressed(wide_body(draft, profile)))
@@ -396,7 +398,9 @@ def _bad_bodies(group: Group) -> None:
     )
     q = make_list(V, "f16", list(range(100, 200)), [0] * 100)
     tree = tw.TokenTree([100, 101, 102], [-1, -1, 0])
-    draft = tw.Draft(round=7, prefix_length=120, prefix_hash=1, tree=tree, evidence=tw.ListEvidence({-1: q, 0: q}))
+    draft = tw.Draft(
+        round=7, prefix_length=120, prefix_hash=1, tree=tree, evidence=tw.ListEvidence({-1: q, 0: q}, replacement=True)
+    )
     wide = wide_body(draft, profile)
     # round, prefix_length, prefix_hash, format, shape; then 4 bits of degrees, count - 1 at bit 4, 4 bits of padding.
     good = DRAFT + compressed(wide)

@@ -153,7 +153,7 @@ def write_lists(count: int, digest: Any) -> None:
             prefix_length=1,
             prefix_hash=2,
             tree=tw.TokenTree([first, last, last], [-1, -1, 0]),
-            evidence=tw.ListEvidence({-1: q, 0: q}),
+            evidence=tw.ListEvidence({-1: q, 0: q}, replacement=True),
         )
         for entropy in random_frames.ENTROPIES:
             profile = tw.Profile(vocab_size=q.vocab_size, precision=q.precision, entropy=entropy)

@@ -22,7 +22,7 @@ from spec.vectorgen import zipped
 from tslt_wire.coding import compression
 from tslt_wire.coding.bits import BitWriter
 from tslt_wire.coding.wide_fields import WideReader, WideWriter
-from tslt_wire.frames.codec import COMPRESSIBLE, kind_of
+from tslt_wire.frames.kinds import row_of
 from tslt_wire.session import negotiation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ DRAFT = tw.Draft(
     prefix_length=5,
     prefix_hash=7,
     tree=tw.TokenTree([4, 9, 9], [-1, -1, 0]),
-    evidence=tw.ListEvidence({-1: DENSE, 0: DENSE}),
+    evidence=tw.ListEvidence({-1: DENSE, 0: DENSE}, replacement=True),
 )
 PROMPT = tw.Prompt(tokens=tuple(int(t) for t in RNG.zipf(1.3, 3000) if t < V), transcript=b"\x01" * 8)
 always = patch.object(compression, "WORTH_TRYING", 0)
@@ -87,7 +87,7 @@ def test_lists_come_back(q):
 @thorough
 def test_a_wide_reader_knows_the_size_of_the_packed_form(found):
     message, vocab_size = found
-    if kind_of(message) not in COMPRESSIBLE:
+    if not row_of(message).compressible:
         return
     profile = tw.Profile(vocab_size=vocab_size, entropy="zstd")
     readers = []
@@ -96,7 +96,7 @@ def test_a_wide_reader_knows_the_size_of_the_packed_form(found):
         readers.append(packed_bytes)
 
     content = zipped.compressed(zipped.wide_body(message, profile))
-    kind = bytes([kind_of(message) | 0x80])
+    kind = bytes([row_of(message).kind | 0x80])
     with patch("tslt_wire.frames.codec.check_shorter", note):
         again = tw.decode(framed(kind + content), profile)
     packed = BitWriter()
@@ -251,7 +251,7 @@ def small_frames() -> list[tuple[tw.Profile, bytes]]:
             prefix_length=2,
             prefix_hash=3,
             tree=tw.TokenTree([int(q.ids[0])] * 3, [-1, -1, 0]),
-            evidence=tw.ListEvidence({-1: q, 0: q}),
+            evidence=tw.ListEvidence({-1: q, 0: q}, replacement=True),
         )
         for q in (q, part)
     ]
@@ -420,7 +420,7 @@ def test_a_session_with_zstd():
     frame = device.data_to_send()
     assert is_compressed(frame)
     edge.receive_data(frame)
-    assert edge.prefix == list(PROMPT.tokens)
+    assert edge.prefix == PROMPT.tokens
     device.send_draft(DRAFT.tree, DRAFT.evidence)
     frame = device.data_to_send()
     assert is_compressed(frame)

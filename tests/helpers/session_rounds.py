@@ -14,7 +14,7 @@ from tslt_wire.verification.verdicts import verify_with
 
 V = 8
 FINGERPRINT = bytes(32)
-PROMPT = [3, 1, 4]
+PROMPT = (3, 1, 4)
 MODES = ("list", "coupled", "match")
 
 
@@ -42,7 +42,9 @@ def evidence_of(mode: str, tree: tw.TokenTree, lists: Mapping[int, tw.SparseDist
         return tw.ScalarEvidence.of(tree, lists)
     if mode == "lazy":
         return tw.LazyEvidence.of(tree, lists)
-    return {"match": tw.MatchEvidence(), "coupled": tw.CoupledEvidence()}.get(mode) or tw.ListEvidence(lists)
+    return {"match": tw.MatchEvidence(), "coupled": tw.CoupledEvidence()}.get(mode) or tw.ListEvidence(
+        lists, replacement=True
+    )
 
 
 def play(
@@ -63,18 +65,18 @@ def play(
     ``rows``: the target's, float64 (1 + nodes, V).
     """
     before = len(device.prefix)
-    device.send_draft(tree, evidence)
+    draft = device.send_draft(tree, evidence)
     (event,) = edge.receive_data(device.data_to_send())
-    assert event.draft.evidence == evidence
+    assert event.draft == draft
     answer = verify_with(event.draft, rows, theirs, coupling=edge.coupling, proposals=proposals)
     while True:
         edge.send_answer(answer)
         (event,) = device.receive_data(edge.data_to_send())
         if isinstance(event, tw.VerdictReceived):
             assert device.prefix == edge.prefix
-            return tuple(device.prefix[before:])
+            return device.prefix[before:]
         if isinstance(event, tw.ListAsked):
-            device.send_list(lists[event.node])
+            device.send_list()
             (got,) = edge.receive_data(device.data_to_send())
             assert got.q == lists[event.node]
             answer = verify_list_with(got.draft, got.node, rows[1 + got.node], got.q, theirs)
@@ -84,7 +86,7 @@ def play(
         if index is not None:
             device.take(index)
             assert device.prefix[:-1] == edge.prefix
-            return tuple(device.prefix[before:])
+            return device.prefix[before:]
         batches -= 1
         if batches == 0:
             return None

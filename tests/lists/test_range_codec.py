@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tslt_wire as tw
+from tslt_wire.lists.siblings import sample_children
 
 
 def list_profile(q):
@@ -87,14 +88,17 @@ def test_every_flip_and_truncation_of_a_frame_is_an_error():
         parent: tw.sparsify(rng.normal(size=500) * 3, truncation=tw.TopK(12), precision="log2/1")
         for parent in (-1, 0, 1)
     }
-    tokens = [*tw.sample_children(lists[-1], 2, rng), *tw.sample_children(lists[0], 2, rng)]
-    tokens += tw.sample_children(lists[1], 2, rng)
+    tokens = [
+        *sample_children(lists[-1], 2, rng, replacement=True),
+        *sample_children(lists[0], 2, rng, replacement=True),
+    ]
+    tokens += sample_children(lists[1], 2, rng, replacement=True)
     draft = tw.Draft(
         round=1,
         prefix_length=4,
         prefix_hash=7,
         tree=tw.TokenTree.expand(tokens, (2, 2)),
-        evidence=tw.ListEvidence(lists),
+        evidence=tw.ListEvidence(lists, replacement=True),
     )
     profile = tw.Profile(vocab_size=500, entropy="range")
     frame = tw.encode(draft, profile)
@@ -128,7 +132,7 @@ def test_a_frame_forgets_when_it_has_seen_too_much():
         prefix_length=1,
         prefix_hash=0,
         tree=tw.TokenTree.chain([int(q.ids[0]) for q in lists.values()]),
-        evidence=tw.ListEvidence(lists),
+        evidence=tw.ListEvidence(lists, replacement=True),
     )
     profile = tw.Profile(vocab_size=6000, entropy="range")
     assert tw.decode(tw.encode(draft, profile), profile) == draft
@@ -154,7 +158,11 @@ def test_few_bytes_cannot_say_many_entries():
         assert caught.value.code == code
     tree = tw.TokenTree.chain([5, 6])
     draft = tw.Draft(
-        round=0, prefix_length=1, prefix_hash=0, tree=tree, evidence=tw.ListEvidence({-1: everything, 0: everything})
+        round=0,
+        prefix_length=1,
+        prefix_hash=0,
+        tree=tree,
+        evidence=tw.ListEvidence({-1: everything, 0: everything}, replacement=True),
     )
     frame = tw.encode(draft, profile)
     assert len(frame) >= (64000 - 256) // 8

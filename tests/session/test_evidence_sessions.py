@@ -16,6 +16,7 @@ from session_rounds import FINGERPRINT, MODES, PROMPT, V, connected, prompted
 
 import tslt_wire as tw
 from tslt_runtime.seeds import device_rng, session_secret
+from tslt_wire.lists.siblings import sample_children
 
 TEXTS = 3000
 
@@ -29,7 +30,7 @@ def draft(device, lists, mode, expansion, rng):
         for node, context in level:
             q = found[node] = lists(context)
             if mode == "list":
-                children = tw.sample_children(q, count, rng)
+                children = sample_children(q, count, rng, replacement=True)
             elif mode == "match":
                 children = q.likeliest(count)
             else:
@@ -39,15 +40,19 @@ def draft(device, lists, mode, expansion, rng):
                 tokens.append(token)
                 parents.append(node)
         level = below
-    evidence = {"list": tw.ListEvidence(found), "match": tw.MatchEvidence(), "coupled": tw.CoupledEvidence()}
+    evidence = {
+        "list": tw.ListEvidence(found, replacement=True),
+        "match": tw.MatchEvidence(),
+        "coupled": tw.CoupledEvidence(),
+    }
     return tw.TokenTree(tokens, parents), evidence[mode]
 
 
 def run_round(device, edge, tree, evidence, target, rng):
     """Send, verify, answer, all through bytes."""
-    device.send_draft(tree, evidence)
+    draft = device.send_draft(tree, evidence)
     (event,) = edge.receive_data(device.data_to_send())
-    assert event.draft.evidence == evidence
+    assert event.draft == draft
     text = tuple(edge.prefix[len(PROMPT) :])
     paths = [text, *((*text, *(tree.tokens[i] for i in tree.path(node))) for node in range(len(tree)))]
     rows = np.stack([target(path) for path in paths])
@@ -154,7 +159,7 @@ def test_both_ends_have_the_same_numbers_and_each_text_its_own():
     [
         (("coupled", "list"), MODES, bytes(8), ("coupled", "list")),
         (("coupled", "match"), MODES, b"", ("match",)),
-        (("match", "x-mine", "list"), ("list", "match"), bytes(8), ("match", "list")),
+        (("match", "coupled", "list"), ("list", "match"), bytes(8), ("match", "list")),
         (("list",), MODES, bytes(8), ("list",)),
     ],
 )
@@ -197,7 +202,7 @@ def test_a_coupling_that_does_not_fit_the_evidence_is_refused(evidence, coupling
 
 def test_what_cannot_be_offered_is_refused():
     settings = tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT)
-    with pytest.raises(ValueError, match="coupling key"):
+    with pytest.raises(ValueError, match="coupling must have 0 or 8 bytes"):
         tw.EdgeSession(settings, coupling=bytes(7))
     with pytest.raises(ValueError, match="no evidence"):
         replace(settings, evidence=("list", "guess"))

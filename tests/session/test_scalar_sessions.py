@@ -41,10 +41,10 @@ def refused(session, frame, code, match=None):
 def test_a_device_takes_a_proposal_and_names_it_in_its_next_draft():
     device, edge = proposed()
     assert (device.state, edge.state) == (tw.State.PROPOSED, tw.State.PROPOSED)
-    assert device.prefix == edge.prefix == [*PROMPT, 10]
+    assert device.prefix == edge.prefix == (*PROMPT, 10)
     assert device.take(1) == 21
     assert device.state is tw.State.IDLE
-    assert (device.prefix, edge.prefix) == ([*PROMPT, 10, 21], [*PROMPT, 10])
+    assert (device.prefix, edge.prefix) == ((*PROMPT, 10, 21), (*PROMPT, 10))
     draft = device.send_draft(tw.TokenTree.chain([5]), tw.MatchEvidence())
     assert (draft.choice, draft.prefix_length, draft.prefix_hash) == (1, 5, tw.prefix_hash([*PROMPT, 10, 21]))
     (event,) = to_edge(device, edge)
@@ -71,8 +71,8 @@ def test_a_draft_of_any_kind_names_it(name):
     }[name]
     device.send_draft(tree, evidence)
     (event,) = to_edge(device, edge)
-    assert (event.draft.evidence, event.chosen) == (evidence, 20)
-    assert device.prefix == edge.prefix == [*PROMPT, 10, 20]
+    assert (event.draft.evidence, event.chosen) == (evidence.checked(tree), 20)
+    assert device.prefix == edge.prefix == (*PROMPT, 10, 20)
     # The shared numbers of the next position are the same at both ends.
     assert device.coupling == edge.coupling == tw.Coupling(bytes(8), 1)
 
@@ -87,7 +87,7 @@ def test_asking_for_more():
         edge.send_answer(some_proposals(batch=batch))
         (event,) = to_device(device, edge)
         assert (event.proposals.batch, event.tokens) == (batch, (10,))
-        assert device.prefix == edge.prefix == [*PROMPT, 10]
+        assert device.prefix == edge.prefix == (*PROMPT, 10)
     device.take(0)
     device.send_draft(tw.TokenTree([], []), tw.MatchEvidence())
     assert to_edge(device, edge)[0].chosen == 20
@@ -113,7 +113,7 @@ def test_a_proposal_that_ends_the_text():
         device.send_draft(tw.TokenTree([], []), tw.MatchEvidence())
     device.send_prompt([4])
     to_edge(device, edge)
-    assert device.prefix == edge.prefix == [4]
+    assert device.prefix == edge.prefix == (4,)
     assert device.state is edge.state is tw.State.IDLE
 
 
@@ -123,7 +123,7 @@ def test_an_accepted_end_token_ends_the_text_as_ever():
         sent = edge.send_answer(answer)
         assert sent == tw.Verdict(round=0, node=0, token=11, end=True)
         to_device(device, edge)
-        assert device.prefix == edge.prefix == [*PROMPT, 10, 11]
+        assert device.prefix == edge.prefix == (*PROMPT, 10, 11)
         assert device.state is edge.state is tw.State.ENDED
 
 
@@ -136,8 +136,8 @@ def test_a_prompt_while_a_choice_is_pending(keep, taken):
         device.take(1)
     elif keep == 5:
         return
-    wanted = [*device.prefix[:keep], 30, 31]
-    device.send_prompt([30, 31], keep=keep)
+    wanted = (*device.prefix[:keep], 30, 31)
+    device.send_prompt([30, 31], keep=keep, new_text=not taken)
     (event,) = to_edge(device, edge)
     assert event.keep == min(keep, len(PROMPT) + 1)
     assert device.prefix == edge.prefix == wanted
@@ -153,7 +153,7 @@ def test_a_prompt_that_keeps_all_and_adds_nothing_names_the_token():
     device.take(0)
     device.send_prompt([], keep=5)
     assert to_edge(device, edge) == [tw.PromptReceived(4, (20,))]
-    assert device.prefix == edge.prefix == [*PROMPT, 10, 20]
+    assert device.prefix == edge.prefix == (*PROMPT, 10, 20)
 
 
 def test_bye_while_a_choice_is_pending():
@@ -282,7 +282,7 @@ def test_misuse_of_proposals_sends_nothing():
             edge.send_answer(wrong)
     with pytest.raises(tw.LocalProtocolError, match="ASK_LIST"):
         edge.send_answer(tw.AskList(round=0, node=0))
-    for misuse in (lambda: device.take(0), device.ask_more, lambda: device.send_list(LISTS[0])):
+    for misuse in (lambda: device.take(0), device.ask_more, device.send_list):
         with pytest.raises(tw.LocalProtocolError):
             misuse()
     assert edge.data_to_send() == device.data_to_send() == b""
@@ -291,7 +291,7 @@ def test_misuse_of_proposals_sends_nothing():
         edge.send_answer(some_proposals(batch=1))
     with pytest.raises(tw.LocalProtocolError, match="take one"):
         device.send_draft(tw.TokenTree([], []), tw.MatchEvidence())
-    with pytest.raises(ValueError, match="no index 3"):
+    with pytest.raises(ValueError, match=r"in 0\.\.2, got 3"):
         device.take(3)
     device.ask_more()
     with pytest.raises(tw.LocalProtocolError, match="no proposals"):
@@ -335,7 +335,7 @@ def test_a_list_is_asked_for_and_sent():
     device, edge = asked()
     assert (device.state, edge.state) == (tw.State.ASKED, tw.State.ASKED)
     assert device.prefix == edge.prefix == PROMPT
-    device.send_list(LISTS[0])
+    device.send_list()
     (event,) = to_edge(device, edge)
     assert event == tw.ListReceived(edge.open_draft, 0, LISTS[0])
     edge.send_answer(tw.verify_list(event.draft, event.node, ROW, event.q, np.random.default_rng(0)))
@@ -362,20 +362,25 @@ def test_a_list_that_does_not_fit_is_refused(reply, code):
 
 
 def test_misuse_of_lists_sends_nothing():
-    device, edge = asked(limits=tw.DecodeLimits(max_entries=2), precisions=("log2/2",))
-    with pytest.raises(ValueError, match="not the list"):
-        device.send_list(LISTS[1])
-    with pytest.raises(ValueError, match="2 listed tokens"):
-        device.send_list(LISTS[0])
+    device, edge = asked(precisions=("log2/2",))
     with pytest.raises(tw.LocalProtocolError, match="no open draft"):
         edge.send_answer(tw.Verdict(round=0, node=0, token=1))
     with pytest.raises(tw.LocalProtocolError, match="asked"):
         device.send_prompt([1])
-    device, edge = asked(precisions=("f16", "bf16"))
-    with pytest.raises(ValueError, match="was not agreed on"):
-        device.send_list(LISTS[0])
+    evidence = tw.LazyEvidence.of(CHAIN, LISTS)
+    for change, match in (
+        ({"precisions": ("f16", "bf16")}, "was not agreed on"),
+        ({"limits": tw.DecodeLimits(max_entries=2)}, "2 listed tokens"),
+    ):
+        device, edge = prompted(**change)
+        with pytest.raises(ValueError, match=match):
+            device.send_draft(CHAIN, evidence)
+    with pytest.raises(ValueError, match="made of another tree"):
+        device.send_draft(tw.TokenTree.chain([10, 12, 11]), evidence)
+    with pytest.raises(tw.LocalProtocolError, match="asked for no list"):
+        device.send_list()
     device, edge = asked()
-    device.send_list(LISTS[0])
+    device.send_list()
     to_edge(device, edge)
     with pytest.raises(tw.LocalProtocolError, match="ASK_LIST"):
         edge.send_answer(tw.AskList(round=0, node=0))

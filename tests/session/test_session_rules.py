@@ -152,7 +152,7 @@ def test_a_prompt_has_no_answer_and_replaces_the_prefix():
     device.send_prompt([9])
     handed(device, edge)
     assert edge.data_to_send() == b""
-    assert device.prefix == edge.prefix == [9]
+    assert device.prefix == edge.prefix == (9,)
 
 
 # -------------------------------------------------------------------------------------------------------------- states
@@ -164,7 +164,7 @@ def test_before_welcome_the_kind_byte_is_enough(role, greeted):
     """Whatever follows it, and whatever the frame would be with some profile."""
     for kind in (b"\x03", b"\x10", b"\x08", b"\x43", b"\x50", b"\x48"):
         session = tw.DeviceSession(HELLO) if role == "device" else tw.EdgeSession(settings())
-        session.state = tw.State.GREETED if greeted else tw.State.START
+        session._state = tw.State.GREETED if greeted else tw.State.START
         session.data_to_send()
         unknown = role == "edge" and not greeted and kind not in (b"\x08", b"\x48")
         assert refusal(session, kind + b"?") == ("unknown_session" if unknown else "protocol_violation")
@@ -228,7 +228,7 @@ def test_a_device_waits_for_the_verdict_and_takes_it():
     assert device.data_to_send() == b""
     edge.send_answer(tw.Verdict(round=0, node=-1, token=20))
     handed(edge, device)
-    assert device.prefix == edge.prefix == [1, 2, 3, 20]
+    assert device.prefix == edge.prefix == (1, 2, 3, 20)
 
 
 @pytest.mark.parametrize("token", [20, 7])
@@ -237,7 +237,7 @@ def test_an_old_draft_is_answered_again_only_if_it_is_the_last_one(token):
     device, edge, _ = prompted()
     older, _ = answered(device, edge)
     last, verdict = answered(device, edge, token)
-    state, prefix = edge.state, list(edge.prefix)
+    state, prefix = edge.state, edge.prefix
     assert (state is tw.State.ENDED) == (token == 7)
     other = tw.encode(replace(tw.decode(last, PROFILE), prefix_hash=1), PROFILE)
     for frame, again in ((last, verdict), (older, b""), (other, b""), (last, verdict)):
@@ -254,7 +254,7 @@ def test_a_device_ignores_old_verdicts(token):
     for frame in (first, second):
         assert device.receive_data(frame) == []
     assert device.state is (tw.State.ENDED if token == 7 else tw.State.IDLE)
-    assert device.prefix == [1, 2, 3, 20, token]
+    assert device.prefix == (1, 2, 3, 20, token)
 
 
 def test_the_order_in_which_an_edge_checks_a_draft():
@@ -263,7 +263,7 @@ def test_the_order_in_which_an_edge_checks_a_draft():
         device.welcome = replace(device.welcome, precisions=("bf16", "log2/2"), context=99)
         device.send_draft(*chain(*tokens, precision=precision))
         draft = tw.decode(device.data_to_send(), PROFILE)
-        edge.state = state
+        edge._state = state
         return refusal(edge, replace(draft, **changes))
 
     long = tuple(range(10, 17))

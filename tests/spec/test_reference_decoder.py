@@ -447,7 +447,9 @@ def test_what_a_draft_forgets(pools):
         lists[index - 1] = tw.sparsify(logits, precision="log2/1")
     parents = list(range(-1, len(pools) - 1))
     tree = tw.TokenTree([int(found.ids[0]) for found in lists.values()], parents)
-    draft = tw.Draft(round=0, prefix_length=1, prefix_hash=2, tree=tree, evidence=tw.ListEvidence(lists))
+    draft = tw.Draft(
+        round=0, prefix_length=1, prefix_hash=2, tree=tree, evidence=tw.ListEvidence(lists, replacement=True)
+    )
     profile = {"vocab_size": 3000, "entropy": "range"}
     assert same_frame(tw.encode(draft, tw.Profile(**profile)), profile, {})[1] is None
 

@@ -42,9 +42,9 @@ from tslt_wire import (
     Verdict,
     decode,
     encode,
-    sample_children,
     sparsify,
 )
+from tslt_wire.lists.siblings import sample_children
 from tslt_wire.verification import list_rule
 from tslt_wire.verification.verdicts import verify_with
 
@@ -274,8 +274,8 @@ def test_without_replacement_there_are_no_more_children_than_tokens():
     q = sparsify([0.0, -1.0, -2.0])
     for seed in range(20):
         assert sorted(sample_children(q, 9, np.random.default_rng(seed), replacement=False)) == [0, 1, 2]
-    assert len(sample_children(q, 9, np.random.default_rng(0))) == 9
-    assert sample_children(q, 0, np.random.default_rng(0)) == []
+    assert len(sample_children(q, 9, np.random.default_rng(0), replacement=True)) == 9
+    assert sample_children(q, 0, np.random.default_rng(0), replacement=True) == []
 
 
 def test_the_integers_are_not_a_function_of_floats():

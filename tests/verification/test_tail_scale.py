@@ -8,6 +8,7 @@ import pytest
 import tslt_wire as tw
 from tslt_wire.lists.distribution import LEAST_TAIL
 from tslt_wire.lists.prior import plain_prior
+from tslt_wire.lists.siblings import sample_children
 
 V = 200
 
@@ -66,10 +67,12 @@ def test_rounds_of_verification_teach_the_targets_own_share(sharpness, expansion
     for round_ in range(2500):
         q = tw.sparsify(logits, truncation=tw.TopK(16), prior=prior, tail_scale=tails.scale)
         counts = [k for level, k in enumerate(expansion) for _ in range(int(np.prod(expansion[:level])))]
-        tokens = [token for count in counts for token in tw.sample_children(q, count, rng)]
+        tokens = [token for count in counts for token in sample_children(q, count, rng, replacement=True)]
         tree = tw.TokenTree.expand(tokens, expansion)
         lists = dict.fromkeys(tree.inner, q)
-        draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists))
+        draft = tw.Draft(
+            round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists, replacement=True)
+        )
         tails.learn(draft, tw.verify(draft, target, rng))
         estimates += [tails.ratio] if round_ > 400 else []
     exact = (1 - target[0][q.ids].sum()) / q.left_out
@@ -98,7 +101,7 @@ def test_lists_that_a_draft_does_not_carry_teach_as_much():
     at = {"round": 0, "prefix_length": 0, "prefix_hash": 0, "tree": tree}
     lists, verdict = {-1: q, 0: q}, tw.Verdict(round=0, node=0, token=4)
     carried, kept, without = tw.TailScale(), tw.TailScale(), tw.TailScale()
-    carried.learn(tw.Draft(**at, evidence=tw.ListEvidence(lists)), verdict)
+    carried.learn(tw.Draft(**at, evidence=tw.ListEvidence(lists, replacement=True)), verdict)
     lazy = tw.Draft(**at, evidence=tw.LazyEvidence.of(tree, lists))
     kept.learn(lazy, verdict, lists)
     without.learn(lazy, verdict)

@@ -58,7 +58,11 @@ def full_vocabulary_bytes(vocab_size: int, expansion: Sequence[int]) -> int:
     )
     tree = tw.TokenTree([0] * len(parents), parents)
     draft = tw.Draft(
-        round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(dict.fromkeys(tree.inner, flat))
+        round=0,
+        prefix_length=0,
+        prefix_hash=0,
+        tree=tree,
+        evidence=tw.ListEvidence(dict.fromkeys(tree.inner, flat), replacement=True),
     )
     return len(tw.encode(draft, tw.Profile(vocab_size=vocab_size, precision="f16")))
 

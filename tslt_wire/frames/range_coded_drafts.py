@@ -30,7 +30,7 @@ def range_body(tree: TokenTree, evidence: ListEvidence, profile: Profile) -> byt
         model = ListModel(coder, profile, lists[PREFIX].precision)
         for q in lists.values():
             model.code(q, len(q))
-        _code_tokens(coder, lists, tree.parents, tree.tokens, evidence.replacement)
+        _code_tokens(coder, lists, tree.parents, tree.tokens, evidence.with_replacement)
     return coder.finish()
 
 

@@ -96,9 +96,7 @@ class Siblings:
             self._outside = None
 
 
-def sample_children(
-    q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool = True
-) -> list[int]:
+def sample_children(q: SparseDistribution, count: int, rng: np.random.Generator, *, replacement: bool) -> list[int]:
     """Sample the children of one node from its truncated distribution, in sibling order (paper Algorithm 4).
 
     With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier

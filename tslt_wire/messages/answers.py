@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tslt_wire import checks
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.lists.probability_grid import BELOW
-from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import U32, set_integers
 from tslt_wire.messages.token_tree import TokenTree
 
 MOST_PROPOSALS = 256
@@ -30,9 +32,8 @@ class Verdict:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("node + 1", self.node + 1, 1 << 32)
-        check_range("token", self.token, MAX_VOCAB_SIZE)
+        set_integers(self, round=(0, U32), node=(-1, U32 - 1), token=(0, MAX_VOCAB_SIZE - 1))
+        object.__setattr__(self, "end", checks.flag("end", self.end))
 
     def tokens(self, tree: TokenTree) -> tuple[int, ...]:
         """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``."""
@@ -50,8 +51,8 @@ class Proposal:
     """Whether the device uses the next larger number in place of the probability; else it uses this one."""
 
     def __post_init__(self) -> None:
-        check_range("token", self.token, MAX_VOCAB_SIZE)
-        check_range("code", self.code, BELOW + 1)
+        set_integers(self, token=(0, MAX_VOCAB_SIZE - 1), code=(0, BELOW))
+        object.__setattr__(self, "up", checks.flag("up", self.up))
         if self.up and self.code in (0, BELOW):
             raise ValueError(f"code {self.code} has no next larger number to use")
 
@@ -73,9 +74,7 @@ class Proposals:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("node + 1", self.node + 1, 1 << 32)
-        check_range("batch", self.batch, 1 << 32)
+        set_integers(self, round=(0, U32), node=(-1, U32 - 1), batch=(0, U32))
         object.__setattr__(self, "proposals", tuple(self.proposals))
         if not 1 <= len(self.proposals) <= MOST_PROPOSALS:
             raise ValueError(f"1 to {MOST_PROPOSALS} proposals are needed, got {len(self.proposals)}")
@@ -91,8 +90,7 @@ class AskList:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("node + 1", self.node + 1, 1 << 32)
+        set_integers(self, round=(0, U32), node=(-1, U32 - 1))
 
 
 Answer = Verdict | Proposals | AskList

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tslt_wire.lists.distribution import SparseDistribution, check_lists
+from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.precision import Precision
-from tslt_wire.messages.evidence import CodedEvidence, Evidence, ListEvidence
-from tslt_wire.messages.extensions import Extension, check_range, choice_of
+from tslt_wire.messages.evidence import Evidence, ListEvidence
+from tslt_wire.messages.extensions import Extension, choice_of
+from tslt_wire.messages.fields import U32, set_integers
 from tslt_wire.messages.token_tree import TokenTree
 
 
@@ -35,8 +36,9 @@ class Draft:
     """One round's draft, device to edge (spec section 6.1).
 
     Raises ValueError if the lists of ListEvidence do not belong to exactly the tree's parents, differ in vocabulary or
-    precision, or do not list a drafted token; if siblings repeat, unless they were sampled with replacement; or for
-    ScalarEvidence or LazyEvidence with anything but a chain and a code for each of its nodes.
+    precision, or do not list a drafted token; if there are siblings and it does not say how they were sampled; if
+    siblings repeat, unless they were sampled with replacement; or for ScalarEvidence or LazyEvidence with anything but
+    a chain and a code for each of its nodes.
     """
 
     round: int
@@ -50,31 +52,10 @@ class Draft:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("prefix_length", self.prefix_length, 1 << 32)
-        check_range("prefix_hash", self.prefix_hash, 1 << 16)
-        if isinstance(self.evidence, ListEvidence):
-            self._check_lists(self.evidence.lists)
-            if self.evidence.replacement:
-                return
-        elif isinstance(self.evidence, CodedEvidence):
-            if self.tree.parents != tuple(range(-1, len(self.tree) - 1)):
-                raise ValueError("this evidence is for chains, got a tree with branches")
-            if len(self.evidence.codes) != len(self.tree):
-                raise ValueError(f"{len(self.tree)} nodes need as many codes, got {len(self.evidence.codes)}")
-        for parent in self.tree.inner:
-            tokens = [self.tree.tokens[node] for node in self.tree.children(parent)]
-            if len(set(tokens)) < len(tokens):
-                raise ValueError(f"children of node {parent} repeat a token, but were not sampled with replacement")
-
-    def _check_lists(self, lists: Mapping[int, SparseDistribution]) -> None:
-        if tuple(lists) != self.tree.inner:
-            raise ValueError(f"lists are needed for the parents {self.tree.inner}, got {tuple(lists)}")
-        if lists:
-            check_lists(list(lists.values()))
-        for token, parent in zip(self.tree.tokens, self.tree.parents, strict=True):
-            if lists[parent].prob_of(token) == 0:
-                raise ValueError(f"token {token} was drafted after node {parent} but is not in that node's list")
+        set_integers(self, round=(0, U32), prefix_length=(0, U32), prefix_hash=(0, (1 << 16) - 1))
+        if not isinstance(self.tree, TokenTree) or not isinstance(self.evidence, Evidence):
+            raise TypeError(f"a tree and its evidence are needed, got {self.tree!r} and {self.evidence!r}")
+        object.__setattr__(self, "evidence", self.evidence.checked(self.tree))
 
     @classmethod
     def trusted(

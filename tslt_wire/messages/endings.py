@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire.errors import ErrorCode
-from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import set_integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,9 @@ class ErrorMessage:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("code", self.code, 1 << 16)
+        set_integers(self, code=(0, (1 << 16) - 1))
+        if not isinstance(self.message, str):
+            raise TypeError(f"message must be a string, got {self.message!r}")
 
     @property
     def name(self) -> str:

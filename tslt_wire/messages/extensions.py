@@ -5,8 +5,9 @@ Spec section 3.4.  This version carries any ignorable one, and knows one critica
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
+
+from tslt_wire import checks
 
 CHOICE = 1
 """Type of the extension in which a draft names the proposal that the device took (spec section 6.7)."""
@@ -23,9 +24,12 @@ class Extension:
     data: bytes
 
     def __post_init__(self) -> None:
+        if not isinstance(self.data, bytes):
+            raise TypeError(f"data of an extension must be bytes, got {self.data!r}")
+        object.__setattr__(self, "type", checks.integer("type of an extension", self.type, 0, None))
         if self.type == CHOICE and len(self.data) == CHOICE_BYTES:
             return
-        if not 0 <= self.type < 1 << 32 or self.type & 1:
+        if self.type >= 1 << 32 or self.type & 1:
             raise ValueError(
                 f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} "
                 f"byte; got {self.type} with {len(self.data)}"
@@ -39,11 +43,5 @@ def choice_of(extensions: tuple[Extension, ...]) -> int | None:
 
 def choice_extension(index: int) -> Extension:
     """The extension that names proposal ``index``; ValueError outside 0..255."""
-    check_range("the index of a proposal", index, 1 << 8 * CHOICE_BYTES)
-    return Extension(CHOICE, bytes([index]))
-
-
-def check_range(name: str, value: int, high: int) -> None:
-    """Raise ValueError unless ``value`` is an integer in 0..high-1."""
-    if not 0 <= operator.index(value) < high:
-        raise ValueError(f"{name} must be in 0..{high - 1}, got {value}")
+    most = (1 << 8 * CHOICE_BYTES) - 1
+    return Extension(CHOICE, bytes([checks.integer("the index of a proposal", index, 0, most)]))

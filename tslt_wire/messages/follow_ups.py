@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire.lists.distribution import SparseDistribution
-from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import U32, set_integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,7 @@ class More:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
-        check_range("batch - 1", self.batch - 1, 1 << 32)
+        set_integers(self, round=(0, U32), batch=(1, U32 + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,4 +34,4 @@ class ListReply:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        check_range("round", self.round, 1 << 32)
+        set_integers(self, round=(0, U32))

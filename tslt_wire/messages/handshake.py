@@ -12,7 +12,8 @@ from typing import Any
 from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.lists.precision import Precision
-from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import U32, check_bytes, set_integers, set_names, set_tokens
 from tslt_wire.messages.sampling import Sampling
 
 SPEC_VERSION = 1
@@ -21,7 +22,10 @@ SPEC_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """First frame, device to edge: what the device has, wants and can (spec section 7.2)."""
+    """First frame, device to edge: what the device has, wants and can (spec section 7.2).
+
+    Names may be of another version than this one: a peer can have said them.  ``DeviceSession`` refuses a caller's.
+    """
 
     vocab_size: int
     tokenizer: bytes
@@ -45,10 +49,14 @@ class Hello:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_identity(self.vocab_size, self.tokenizer)
-        for name in ("evidence", "precisions", "entropy", "priors"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not 1 <= self.min_version <= self.max_version <= 255:
+        check_identity(self)
+        set_names(self, "evidence", "precisions", "entropy", "priors")
+        if not isinstance(self.sampling, Sampling):
+            raise TypeError(f"sampling must be Sampling, got {self.sampling!r}")
+        if not isinstance(self.resume, bytes):
+            raise TypeError(f"resume must be bytes, got {self.resume!r}")
+        set_integers(self, min_version=(1, 255), max_version=(1, 255))
+        if self.min_version > self.max_version:
             raise ValueError(
                 f"versions must satisfy 1 <= min <= max <= 255, got {self.min_version}, {self.max_version}"
             )
@@ -80,22 +88,25 @@ class Welcome:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_identity(self.vocab_size, self.tokenizer)
-        for name in ("evidence", "precisions", "eos_tokens"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not 1 <= self.version <= 255:
-            raise ValueError(f"version must be in 1..255, got {self.version}")
-        if len(self.transcript) != 16:
-            raise ValueError(f"transcript must have 16 bytes, got {len(self.transcript)}")
-        if any(not 0 <= token < self.vocab_size for token in self.eos_tokens):
-            raise ValueError(f"eos_tokens must be below the vocabulary size, got {self.eos_tokens}")
-        check_range("context", self.context, 1 << 32)
-        if len(self.coupling) not in (0, KEY_BYTES):
-            raise ValueError(f"coupling must have {KEY_BYTES} bytes or none, got {len(self.coupling)}")
+        check_identity(self)
+        set_names(self, "evidence", "precisions")
+        set_tokens(self, "eos_tokens", self.vocab_size)
+        set_integers(self, version=(1, 255), context=(0, U32))
+        for name in ("entropy", "prior"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a name, got {getattr(self, name)!r}")
+        check_bytes("transcript", self.transcript, 16)
+        check_bytes("coupling", self.coupling, 0, KEY_BYTES)
 
 
-def _check_identity(vocab_size: int, tokenizer: bytes) -> None:
-    if not 1 <= vocab_size <= MAX_VOCAB_SIZE:
-        raise ValueError(f"vocab_size must be in 1..{MAX_VOCAB_SIZE}, got {vocab_size}")
-    if len(tokenizer) != 32:
-        raise ValueError(f"tokenizer fingerprint must have 32 bytes, got {len(tokenizer)}")
+def check_identity(ours: Any) -> None:
+    """Check what HELLO, WELCOME and an edge's settings have in common: vocabulary, tokenizer, model and limits.
+
+    TypeError or ValueError that names the field.
+    """
+    set_integers(ours, vocab_size=(1, MAX_VOCAB_SIZE))
+    check_bytes("tokenizer", ours.tokenizer, 32)
+    if not isinstance(ours.model, str):
+        raise TypeError(f"model must be a string, got {ours.model!r}")
+    if not isinstance(ours.limits, DecodeLimits):
+        raise TypeError(f"limits must be DecodeLimits, got {ours.limits!r}")

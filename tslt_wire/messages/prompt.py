@@ -9,7 +9,8 @@ import operator
 from dataclasses import dataclass
 
 from tslt_wire.limits import MAX_VOCAB_SIZE
-from tslt_wire.messages.extensions import Extension, check_range
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import U32, check_bytes, set_integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,5 @@ class Prompt:
         object.__setattr__(self, "tokens", tuple(operator.index(t) for t in self.tokens))
         if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
             raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
-        check_range("keep", self.keep, 1 << 32)
-        if len(self.transcript) != 8:
-            raise ValueError(f"transcript must have 8 bytes, got {len(self.transcript)}")
+        set_integers(self, keep=(0, U32))
+        check_bytes("transcript", self.transcript, 8)

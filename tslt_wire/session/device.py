@@ -4,7 +4,9 @@ Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its
 
     session = DeviceSession(Hello(vocab_size=32000, tokenizer=fingerprint))
     session.send_prompt(tokens)              # once Welcomed has arrived
-    session.send_draft(tree, evidence)       # then wait for VerdictReceived
+    session.send_draft(tree, evidence)       # then wait for VerdictReceived;
+    session.choose(rng)                      # after ProposalsReceived, until it returns a token
+    session.send_list()                      # after ListAsked
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
+from tslt_wire import checks
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.frames.codec import DRAFT_KINDS, kind_of
+from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.prior import Prior
 from tslt_wire.messages.answers import AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
-from tslt_wire.messages.evidence import Evidence, LazyEvidence, gives_code
+from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
@@ -26,9 +31,17 @@ from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, VerdictReceived, Welcomed
-from tslt_wire.session.negotiation import agreed_profile, check_entropy, check_vocabulary, context_of, prior_names
+from tslt_wire.session.negotiation import (
+    agreed_profile,
+    check_names,
+    check_vocabulary,
+    context_of,
+    not_agreed,
+    prior_names,
+)
 from tslt_wire.session.session import Session
-from tslt_wire.session.states import Role, State
+from tslt_wire.session.states import Act, State
+from tslt_wire.verification import proposals as verification
 
 
 class DeviceSession(Session):
@@ -37,40 +50,44 @@ class DeviceSession(Session):
     role = Role.DEVICE
 
     def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
-        """``tables``: the trained tables that ``hello.priors`` names."""
+        """``tables``: the trained tables that ``hello.priors`` names.
+
+        Raises ValueError for a HELLO with names that this version or this installation has not.
+        """
         super().__init__(hello.limits)
-        check_entropy(hello.entropy)
+        check_names(hello)
         prior_names(hello.priors, tables)
         self._tables = tuple(tables)
         self.hello = hello
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
-        self.open_draft: Draft | None = None
-        """The draft whose round is not over."""
-        self.proposals: Proposals | None = None
-        """What the device has to take one of, or ask for more; None if nothing is to be chosen."""
-        self.round = 0
-        """Number of the next draft."""
         self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
         self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
         self._asked: AskList | None = None
         self._hello_frame = self._send(hello)
-        self._transcript = bytes(8)
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def send_prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
+    def send_prompt(self, tokens: Sequence[int], *, keep: int = 0, new_text: bool = False) -> None:
         """Set the prefix to ``prefix[:keep] + tokens``; also starts a new text in the same session.
 
         A proposal that was taken and not named yet is part of the prefix; it is sent again if it is kept.
 
-        Raises LocalProtocolError before Welcomed or while a draft is open, ValueError for an empty prefix, a token
-        outside the vocabulary, or more tokens than the edge takes.
+        ``new_text``: drop proposals that nothing was taken of.  What is written next is then another text: going on
+        from the same prefix would prefer the tokens that were not rejected, and the output would not be the target's.
+
+        Raises LocalProtocolError before Welcomed, while a draft is open, or without ``new_text`` while proposals are;
+        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes.
         """
-        if not 0 <= keep <= len(self.prefix):
-            raise ValueError(f"keep must be in 0..{len(self.prefix)} (the tokens there are), got {keep}")
-        known = min(keep, len(self.prefix) - (self._choice is not None))
-        prompt = Prompt(tokens=(*self.prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
+        keep = checks.integer("keep, of the tokens there are,", keep, 0, len(self._prefix))
+        new_text = checks.flag("new_text", new_text)
+        if self.proposals is not None and not new_text:
+            raise LocalProtocolError(
+                "proposals are open: settle the round first (choose, or take and ask_more), or say new_text=True to "
+                "give this text up; to go on from here without them would prefer what was not rejected"
+            )
+        known = min(keep, len(self._prefix) - (self._choice is not None))
+        prompt = Prompt(tokens=(*self._prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
         if self.welcome is not None:
             self._check_prompt(prompt, self.welcome)
         self._send(prompt)
@@ -88,7 +105,7 @@ class DeviceSession(Session):
             raise LocalProtocolError("take one of the proposals first, or ask for more")
         draft = Draft(
             round=self.round,
-            prefix_length=len(self.prefix),
+            prefix_length=len(self._prefix),
             prefix_hash=self.prefix_hash,
             tree=tree,
             evidence=evidence,
@@ -102,20 +119,35 @@ class DeviceSession(Session):
         self.round += 1
         return draft
 
+    def choose(self, rng: np.random.Generator) -> int | None:
+        """Take one of the open proposals, as the law of the text demands, and return its token; or ask for more.
+
+        None: none of them fitted, and MORE is queued.  Raises LocalProtocolError if nothing is proposed, or if the
+        draft's evidence has not kept the lists that its tokens were drawn from.
+        """
+        draft, proposed = self.open_draft, self.proposals
+        if draft is None or proposed is None:
+            raise LocalProtocolError("there are no proposals to choose from")
+        self._kept_list(draft, proposed.node)
+        index = verification.choose(proposed, draft, rng)
+        if index is None:
+            self.ask_more()
+            return None
+        return self.take(index)
+
     def take(self, index: int) -> int:
-        """Take proposal ``index`` (see ``choose``): the prefix grows by its token, which is returned.
+        """Take proposal ``index``, one that ``tw.choose`` gave: the prefix grows by its token, which is returned.
 
         The next draft names it.  If it ends the text the session is ENDED.  Raises LocalProtocolError if nothing is
         proposed, ValueError for an index that is not there.
         """
         if self.proposals is None:
             raise LocalProtocolError("there are no proposals to take from")
-        if not 0 <= index < len(self.proposals.proposals):
-            raise ValueError(f"there are {len(self.proposals.proposals)} proposals, no index {index}")
+        index = checks.integer("index of a proposal", index, 0, len(self.proposals.proposals) - 1)
         token = self.proposals.proposals[index].token
         self._grow_prefix((token,))
         ends = self.welcome is not None and token in self.welcome.eos_tokens
-        self.state = State.ENDED if ends else State.IDLE
+        self._move(Act.TAKE_END if ends else Act.TAKE)
         self._choice = index
         self._end_round()
         return token
@@ -129,21 +161,27 @@ class DeviceSession(Session):
         self.proposals = None
         return more
 
-    def send_list(self, q: SparseDistribution) -> ListReply:
-        """Send the list that the edge asked for: the one that the rejected token was drawn from.
+    def send_list(self) -> ListReply:
+        """Send the list that the edge asked for, the one that the rejected token was drawn from; it is returned.
 
-        Raises LocalProtocolError if none was asked for, ValueError for a list the edge would refuse.
+        Raises LocalProtocolError if none was asked for, or if the draft's evidence has not kept its lists.
         """
         asked, draft = self._asked, self.open_draft
-        if asked is None or draft is None or not isinstance(draft.evidence, LazyEvidence):
+        if asked is None or draft is None:
             raise LocalProtocolError("the edge asked for no list")
-        if not gives_code(q, draft.tree.tokens[asked.node + 1], draft.evidence.codes[asked.node + 1]):
-            raise ValueError("this is not the list that the token was drawn from: it has another probability there")
-        if self.welcome is not None:
-            self._check_lists([q], self.welcome)
-        reply = ListReply(round=draft.round, q=q)
+        reply = ListReply(round=draft.round, q=self._kept_list(draft, asked.node))
         self._send(reply)
         return reply
+
+    def _kept_list(self, draft: Draft, node: int) -> SparseDistribution:
+        """What the token after ``node``, which was rejected, had been drawn from."""
+        lists = draft.evidence.lists if isinstance(draft.evidence, CodedEvidence) else None
+        if lists is None:
+            raise LocalProtocolError(
+                f"{type(draft.evidence).__name__} was made without the lists that its tokens were drawn from: make it "
+                f"with {type(draft.evidence).__name__}.of(tree, lists), which keeps them"
+            )
+        return lists[node]
 
     def _check_prompt(self, prompt: Prompt, welcome: Welcome) -> None:
         size, vocab_size = prompt.keep + len(prompt.tokens), welcome.vocab_size
@@ -160,23 +198,26 @@ class DeviceSession(Session):
 
     def _check_draft(self, draft: Draft, welcome: Welcome) -> None:
         limits, depth = welcome.limits, max(draft.tree.depths, default=0)
-        if kind_of(draft) not in [DRAFT_KINDS.get(name) for name in welcome.evidence]:
-            raise ValueError(f"{kind_of(draft).name} was not agreed on, only {list(welcome.evidence)}")
+        if draft.evidence.name not in welcome.evidence:
+            raise ValueError(not_agreed("evidence", draft.evidence.name, welcome.evidence))
         if len(draft.tree) > limits.max_nodes or depth > limits.max_depth:
             raise ValueError(
                 f"the edge takes trees of {limits.max_nodes} nodes and depth {limits.max_depth}, "
                 f"got {len(draft.tree)} and {depth}"
             )
         self._check_lists(list(draft.lists.values()), welcome)
-        if len(self.prefix) + depth > context_of(welcome):
+        if isinstance(draft.evidence, LazyEvidence):  # the edge may ask for one of them
+            for q in (draft.evidence.lists or {}).values():
+                self._check_lists([q], welcome)
+        if len(self._prefix) + depth > context_of(welcome):
             raise LocalProtocolError(
-                f"the target holds {context_of(welcome)} tokens; the prefix has {len(self.prefix)}, the draft {depth}"
+                f"the target holds {context_of(welcome)} tokens; the prefix has {len(self._prefix)}, the draft {depth}"
             )
 
     def _check_lists(self, lists: Sequence[SparseDistribution], welcome: Welcome) -> None:
         for q in lists[:1]:  # all lists of a draft have one precision
             if q.precision not in welcome.precisions:
-                raise ValueError(f"precision {q.precision} was not agreed on, only {list(welcome.precisions)}")
+                raise ValueError(not_agreed("precision", q.precision, welcome.precisions))
         if sum(map(len, lists)) > welcome.limits.max_entries:
             raise ValueError(f"the edge takes {welcome.limits.max_entries} listed tokens a frame")
 
@@ -184,7 +225,7 @@ class DeviceSession(Session):
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         # An answer that came twice (the frame it answers had been sent twice) is old news, not a violation.
-        if isinstance(message, (Verdict, Proposals, AskList)) and self.state in _TALKING:
+        if isinstance(message, (Verdict, Proposals, AskList)) and self._state in _TALKING:
             batch = message.batch if isinstance(message, Proposals) else 0
             if (message.round, batch) < self._waiting or message == self._asked:
                 return []
@@ -254,7 +295,7 @@ class DeviceSession(Session):
         tokens = tuple(draft.tree.tokens[node] for node in draft.tree.path(message.node))
         if message.batch == 0:
             self._grow_prefix(tokens)
-        elif draft.prefix_length + len(tokens) != len(self.prefix):
+        elif draft.prefix_length + len(tokens) != len(self._prefix):
             raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
         self.proposals, self._waiting = message, (message.round, message.batch + 1)
         return [ProposalsReceived(draft, message, tokens)]

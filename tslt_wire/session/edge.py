@@ -2,21 +2,28 @@
 
 Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
 
-    session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), coupling=secrets.token_bytes(8))
-    session.send_answer(verify(draft, target_probs, rng, coupling=session.coupling))       # after DraftReceived
+    session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), secret=secrets.token_bytes(32))
+    answer = verify(event.draft, rows, session.generator(event), coupling=session.coupling)     # after DraftReceived
+    session.send_answer(answer, row=rows[1 + answer.node])
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
+
+from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.frames.codec import DRAFT_KINDS, Kind, kind_of
+from tslt_wire.frames.kinds import Kind, Role
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
-from tslt_wire.messages.evidence import LazyEvidence, gives_code
+from tslt_wire.messages.evidence import CodedEvidence, gives_code
+from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
 from tslt_wire.messages.message import Message
@@ -26,15 +33,17 @@ from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsk
 from tslt_wire.session.negotiation import (
     EdgeSettings,
     agreed_profile,
-    check_entropy,
-    check_key,
     check_vocabulary,
     common,
     context_of,
+    not_agreed,
     prior_names,
 )
 from tslt_wire.session.session import Session
-from tslt_wire.session.states import ANSWERS, Role, State
+from tslt_wire.session.states import SENDERS, State
+from tslt_wire.verification.randomness import EdgeRandomness
+
+_COUPLING_LABEL = b"tslt-wire coupling key 1"
 
 
 class EdgeSession(Session):
@@ -42,43 +51,57 @@ class EdgeSession(Session):
 
     role = Role.EDGE
 
-    def __init__(self, settings: EdgeSettings, *, coupling: bytes = b"") -> None:
-        """``coupling``: the secret of evidence ``coupled``, 8 uniform random bytes that no other session has; without
-        it this evidence is not accepted.
+    def __init__(self, settings: EdgeSettings, *, secret: bytes = b"", coupling: bytes = b"") -> None:
+        """``secret``: what this session's random numbers are made of (see ``generator``), at least 16 uniform random
+        bytes that no other session has.  The device is never told them.
 
-        The device is told these bytes.  They must not tell it anything of the numbers that ``verify`` draws, so take
-        them from the operating system, not from a generator whose state its output gives away.
+        ``coupling``: the key of evidence ``coupled``, 8 uniform random bytes that no other session has.  Without it
+        the key is derived from ``secret``, one way; without either this evidence is not accepted.  The device is told
+        the key, so it must not tell it anything of the numbers that ``verify`` draws: take it from the operating
+        system, not from a generator whose state its output gives away.
+
+        Raises TypeError or ValueError for bytes of another type or size.
         """
         super().__init__(settings.limits)
-        check_entropy(settings.entropy)
-        self._offered_key = check_key(coupling)
+        check_bytes("coupling", coupling, 0, KEY_BYTES)
+        self._randomness = EdgeRandomness(secret) if secret != b"" else None
+        self._offered_key = coupling or (coupling_key(secret) if secret else b"")
         self.settings = settings
         self.sampling = Sampling()
         """The sampling settings the device asked for; set when SessionOpened is returned."""
-        self.open_draft: Draft | None = None
-        """The draft whose verdict was not sent yet."""
-        self.proposals: Proposals | None = None
-        """What was proposed last, until the device says which one it took."""
-        self.round = 0
-        """Number of the next draft."""
+        self._row: Any = None  # the target's, where a token of the open draft was rejected; whatever it was given as
         self._step = 0  # of the next frame of the round that is under way or over: see _step_of
         self._asked: AskList | None = None
-        self._transcript = bytes(8)
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
         self._answered: tuple[bytes, bytes] = (b"", b"")
 
     # ------------------------------------------------------------------------------------------------------- sending
 
-    def send_answer(self, verdict: Answer) -> Answer:
+    def generator(self, event: DraftReceived | MoreAsked | ListReceived) -> np.random.Generator:
+        """The random numbers to answer ``event`` with: a function of the secret, the round and the step alone.
+
+        A frame that is sent again gets the same numbers, from any session with this secret, and no other frame gets
+        them.  Raises LocalProtocolError if the session was made without a secret.
+        """
+        if self._randomness is None:
+            raise LocalProtocolError(
+                "this session has no secret: EdgeSession(settings, secret=secrets.token_bytes(32))"
+            )
+        return self._randomness.generator(event.draft.round, event.step)
+
+    def send_answer(self, verdict: Answer, row: Any = None) -> Answer:
         """Answer the open draft, MoreAsked or ListReceived with what ``verify`` and the like say; return what was sent.
+
+        ``row``: the target's row at the node after which a token was rejected, in whatever form.  The session keeps it,
+        without looking at it, for ``MoreAsked.row`` or ``ListReceived.row``; None: the one it has.
 
         If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still
         lossless) and has ``end`` set.  Raises LocalProtocolError if there is nothing to answer, or not with this,
         ValueError if it is not on the open draft.
         """
         draft = self.open_draft
-        if draft is None or self.state is not State.OPEN:
+        if draft is None or self._state is not State.OPEN:
             raise LocalProtocolError("there is no open draft to answer")
         if verdict.round != draft.round:
             raise ValueError(f"the open draft is round {draft.round}, the verdict is on {verdict.round}")
@@ -93,9 +116,11 @@ class EdgeSession(Session):
             verdict = stop_at_end(verdict, draft, self.settings.eos_tokens)
         frame = self._send(verdict)
         self._answered = (self._answered[0], frame)
+        if row is not None:
+            self._row = row
         if isinstance(verdict, Verdict):
             self._grow_prefix(verdict.tokens(draft.tree))
-            self.open_draft = None
+            self.open_draft = self._row = None
         elif isinstance(verdict, AskList):
             self._asked = verdict
         else:
@@ -107,7 +132,7 @@ class EdgeSession(Session):
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _refuse_unread(self, kind: Kind) -> None:
-        if self.state is State.START and kind in (Kind.PROMPT, *ANSWERS):
+        if self._state is State.START and self.role not in SENDERS[kind]:
             text = "the edge does not know this session (it may have been restarted): connect again and send the prompt"
             raise RemoteProtocolError(ErrorCode.UNKNOWN_SESSION, text)
         super()._refuse_unread(kind)
@@ -176,15 +201,16 @@ class EdgeSession(Session):
     def _handle_prompt(self, prompt: Prompt) -> list[Event]:
         if prompt.transcript != self._transcript:
             raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
-        if prompt.keep > len(self.prefix):
+        if prompt.keep > len(self._prefix):
             raise RemoteProtocolError(
-                ErrorCode.DESYNCHRONISED, f"the device keeps {prompt.keep} tokens where the edge has {len(self.prefix)}"
+                ErrorCode.DESYNCHRONISED,
+                f"the device keeps {prompt.keep} tokens where the edge has {len(self._prefix)}",
             )
         self._check_context(prompt.keep + len(prompt.tokens))
         if prompt.keep + len(prompt.tokens) == 0:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
         self._set_prefix(prompt.keep, prompt.tokens)
-        self.open_draft = self.proposals = None
+        self.open_draft = self.proposals = self._row = None
         return [PromptReceived(prompt.keep, prompt.tokens)]
 
     def _handle_draft(self, draft: Draft, data: bytes) -> list[Event]:
@@ -195,20 +221,20 @@ class EdgeSession(Session):
         chosen = self._chosen_by(draft)
         if chosen is not None:
             self._grow_prefix((chosen,))
-        if (draft.prefix_length, draft.prefix_hash) != (len(self.prefix), self.prefix_hash):
+        if (draft.prefix_length, draft.prefix_hash) != (len(self._prefix), self.prefix_hash):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED,
                 f"the device continues {draft.prefix_length} tokens with hash {draft.prefix_hash:04x}, the edge has "
-                f"{len(self.prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
+                f"{len(self._prefix)} with hash {self.prefix_hash:04x}; send the prompt again",
             )
-        if kind_of(draft) not in [DRAFT_KINDS[name] for name in self._evidence]:
+        if draft.evidence.name not in self._evidence:
             raise RemoteProtocolError(
-                ErrorCode.UNSUPPORTED, f"{kind_of(draft).name} was not agreed on, only {list(self._evidence)}"
+                ErrorCode.UNSUPPORTED, not_agreed("evidence", draft.evidence.name, self._evidence)
             )
         self._check_precision(draft.precision)
-        self._check_context(len(self.prefix) + max(draft.tree.depths, default=0))
+        self._check_context(len(self._prefix) + max(draft.tree.depths, default=0))
         self.round += 1
-        self.open_draft, self.proposals, self._asked = draft, None, None
+        self.open_draft, self.proposals, self._asked, self._row = draft, None, None, None
         self._request_of(draft, data)
         return [DraftReceived(draft, chosen)]
 
@@ -234,7 +260,7 @@ class EdgeSession(Session):
                 f"the device wants batch {more.batch} of round {more.round}, the last was {last.batch} of {last.round}",
             )
         self._request_of(more, data)
-        return [MoreAsked(draft, last)]
+        return [MoreAsked(draft, last, self._row)]
 
     def _handle_list(self, reply: ListReply, draft: Draft, asked: AskList, data: bytes) -> list[Event]:
         if reply.round != draft.round:
@@ -243,12 +269,12 @@ class EdgeSession(Session):
             )
         self._check_precision(reply.q.precision)
         token, evidence = draft.tree.tokens[asked.node + 1], draft.evidence
-        if not isinstance(evidence, LazyEvidence) or not gives_code(reply.q, token, evidence.codes[asked.node + 1]):
+        if not isinstance(evidence, CodedEvidence) or not gives_code(reply.q, token, evidence.codes[asked.node + 1]):
             raise RemoteProtocolError(
                 ErrorCode.PROTOCOL_VIOLATION, f"the list does not give token {token} the probability that was sent"
             )
         self._request_of(reply, data)
-        return [ListReceived(draft, asked.node, reply.q)]
+        return [ListReceived(draft, asked.node, reply.q, self._row)]
 
     def _request_of(self, message: Draft | More | ListReply, data: bytes) -> None:
         """Remember a frame that is to be answered."""
@@ -257,14 +283,17 @@ class EdgeSession(Session):
 
     def _check_precision(self, precision: Precision | None) -> None:
         if precision and precision not in self._precisions:
-            raise RemoteProtocolError(
-                ErrorCode.UNSUPPORTED, f"precision {precision} was not agreed on, only {list(self._precisions)}"
-            )
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, not_agreed("precision", precision, self._precisions))
 
     def _check_context(self, size: int) -> None:
         context = context_of(self.settings)
         if size > context:
             raise RemoteProtocolError(ErrorCode.CONTEXT_FULL, f"{size} tokens where the target holds {context}")
+
+
+def coupling_key(secret: bytes) -> bytes:
+    """The key of evidence ``coupled`` that goes with a session's secret, and tells nothing of it: 8 bytes."""
+    return hmac.new(secret, _COUPLING_LABEL, hashlib.sha256).digest()[:KEY_BYTES]
 
 
 def _step_of(message: Draft | More | ListReply) -> int:

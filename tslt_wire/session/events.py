@@ -5,7 +5,8 @@ Spec section 7.7.  Each event is complete when it is handed out and never change
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.messages.answers import Proposals, Verdict
@@ -38,7 +39,7 @@ class VerdictReceived:
 class ProposalsReceived:
     """Device: a token of the open draft was rejected, and others are proposed; the prefix has grown by those before.
 
-    Go on with ``choose`` and ``DeviceSession.take``, or ``DeviceSession.ask_more``.
+    Go on with ``DeviceSession.choose``, until it returns a token.
     """
 
     draft: Draft
@@ -85,6 +86,11 @@ class DraftReceived:
     chosen: int | None = None
     """The token that the device took of the last round's proposals: the prefix has grown by it."""
 
+    @property
+    def step(self) -> int:
+        """Which frame of its round this is: 0."""
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class MoreAsked:
@@ -94,6 +100,13 @@ class MoreAsked:
     """The open draft."""
     proposals: Proposals
     """What was sent last."""
+    row: Any = field(default=None, compare=False, repr=False)
+    """The target's row after ``proposals.node``, as it was given to ``send_answer``."""
+
+    @property
+    def step(self) -> int:
+        """Which frame of its round this is: the number of the batch that is wanted."""
+        return self.proposals.batch + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +118,13 @@ class ListReceived:
     node: int
     """The node after which the list stands."""
     q: SparseDistribution
+    row: Any = field(default=None, compare=False, repr=False)
+    """The target's row after ``node``, as it was given to ``send_answer``."""
+
+    @property
+    def step(self) -> int:
+        """Which frame of its round this is: 1."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True)

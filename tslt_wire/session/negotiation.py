@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.coding import compression
-from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.errors import ErrorCode, RemoteProtocolError
-from tslt_wire.frames.codec import DRAFT_KINDS
+from tslt_wire.frames.kinds import DRAFT_KINDS
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
-from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
+from tslt_wire.messages.handshake import Hello, Welcome, check_identity
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
+OUR_PRECISIONS = tuple(precision.value for precision in Precision)
+"""Precisions this version has."""
 
 
 def our_entropy() -> tuple[str, ...]:
@@ -27,18 +29,27 @@ def our_entropy() -> tuple[str, ...]:
     return tuple(name for name in ENTROPY_IDS if name != "zstd" or compression.available())
 
 
-def check_entropy(names: tuple[str, ...]) -> None:
-    """Refuse entropy coders that a local caller wants to offer and this installation has not; ValueError."""
-    unknown = set(names) - set(ENTROPY_IDS)
-    if unknown:
-        raise ValueError(f"this version has no entropy coder {sorted(unknown)}, only {sorted(ENTROPY_IDS)}")
-    if not set(names) <= set(our_entropy()):
+def check_names(ours: Hello | EdgeSettings) -> None:
+    """Refuse names that a local caller wants to offer and this version or installation has not; ValueError."""
+    for what, offered, known in (
+        ("evidence", ours.evidence, OUR_EVIDENCE),
+        ("precision", ours.precisions, OUR_PRECISIONS),
+        ("entropy coder", ours.entropy, tuple(ENTROPY_IDS)),
+    ):
+        unknown = [name for name in offered if name not in known]
+        if unknown:
+            raise ValueError(f"this version has no {what} {unknown}, only {list(known)}")
+    if not set(ours.entropy) <= set(our_entropy()):
         raise ValueError(compression.NEEDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
-    """What an edge offers to every device."""
+    """What an edge offers to every device.
+
+    Raises ValueError or TypeError for what no session could be opened with: names that this version has not, an end
+    token outside the vocabulary.
+    """
 
     vocab_size: int
     """Rows of the target's output layer."""
@@ -52,7 +63,7 @@ class EdgeSettings:
     """Most tokens the target can hold, prompt included; 0: no limit but ``limits.max_prompt_tokens``."""
     evidence: tuple[str, ...] = OUR_EVIDENCE
     """Evidence it accepts; ``coupled`` only in sessions that are given a key."""
-    precisions: tuple[str, ...] = tuple(p.value for p in Precision)
+    precisions: tuple[str, ...] = OUR_PRECISIONS
     entropy: tuple[str, ...] = field(default_factory=our_entropy)
     priors: tuple[str, ...] = PLAIN_PRIORS
     """Priors it accepts for tails, besides its ``tables``."""
@@ -61,10 +72,13 @@ class EdgeSettings:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
 
     def __post_init__(self) -> None:
+        check_identity(self)
+        set_names(self, "evidence", "precisions", "entropy", "priors")
+        set_tokens(self, "eos_tokens", self.vocab_size)
+        set_integers(self, context=(0, U32))
+        object.__setattr__(self, "tables", tuple(self.tables))
+        check_names(self)
         prior_names(self.priors, self.tables)
-        unknown = set(self.evidence) - set(OUR_EVIDENCE)
-        if unknown:
-            raise ValueError(f"this version has no evidence {sorted(unknown)}, only {list(OUR_EVIDENCE)}")
         for table in self.tables:
             if table.vocab_size != self.vocab_size:
                 raise ValueError(f"the table {table.name} is for V = {table.vocab_size}, not {self.vocab_size}")
@@ -79,11 +93,9 @@ def prior_names(names: Sequence[str], tables: Sequence[Prior]) -> tuple[str, ...
     return tuple(dict.fromkeys((*(table.name for table in tables), *names)))
 
 
-def check_key(key: bytes) -> bytes:
-    """``key``, if it can be the secret of evidence ``coupled``, or is empty; ValueError."""
-    if len(key) not in (0, KEY_BYTES):
-        raise ValueError(f"a coupling key has {KEY_BYTES} bytes, or none without evidence coupled; got {len(key)}")
-    return key
+def not_agreed(what: str, name: str, agreed: Sequence[str]) -> str:
+    """The sentence that refuses a ``name`` that is not among what was agreed on."""
+    return f"{what} {name} was not agreed on, only {list(agreed)}"
 
 
 def agreed_profile(welcome: Welcome, tables: Sequence[Prior]) -> Profile:

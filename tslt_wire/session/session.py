@@ -10,21 +10,21 @@ from collections import Counter, deque
 
 from tslt_wire.backends import decode, encode
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, Kind, kind_of
+from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK
+from tslt_wire.frames.kinds import Kind, Role, kind_of
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
-from tslt_wire.messages.answers import Verdict
-from tslt_wire.messages.draft import prefix_crc
+from tslt_wire.messages.answers import Proposals, Verdict
+from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.message import Message
 from tslt_wire.session.events import Event, PeerClosed, PeerFailed
-from tslt_wire.session.states import ANSWERS, Role, State, next_state
+from tslt_wire.session.states import ANSWERS, NEED_PROFILE, OVER, Act, State, may_send, state_after
 from tslt_wire.verification.coupling import Coupling
 
 MAX_ERROR_TEXT = 1000
 """Characters of an error message that are sent: enough to say it, too few to echo a hostile frame."""
-NEED_PROFILE = frozenset({Kind.PROMPT, Kind.VERDICT, Kind.VERDICT_PROPOSALS, Kind.ASK_LIST, *ANSWERS})
-"""Frames that cannot be read before WELCOME has said the profile."""
+_OTHER_END = {Role.DEVICE: Role.EDGE, Role.EDGE: Role.DEVICE}
 
 
 class Session:
@@ -33,21 +33,41 @@ class Session:
     role: Role
 
     def __init__(self, limits: DecodeLimits) -> None:
-        self.state = State.START
         self.profile: Profile = HANDSHAKE_PROFILE
-        self.prefix: list[int] = []
-        """Tokens both sides agree on; read it, do not change it."""
+        self.open_draft: Draft | None = None
+        """The draft whose round is not over."""
+        self.proposals: Proposals | None = None
+        """What was proposed last, until one of them is taken, as far as this end knows."""
+        self.round = 0
+        """Number of the next draft."""
         self.sent: Counter[Kind] = Counter()
         """Bytes sent by frame kind."""
         self.received: Counter[Kind] = Counter()
         """Bytes received by frame kind, damaged frames not counted."""
+        self._state = State.START
+        self._request = Kind.HELLO  # the last frame of the device that is answered
         self._limits = limits
         self._max_frame_bytes = limits.max_frame_bytes
         self._outbox: deque[bytes] = deque()
+        self._prefix: list[int] = []
+        self._prefix_read: tuple[int, ...] | None = ()  # the prefix as it was handed out; None: it has changed
         self._hash = 0
-        self._request = Kind.DRAFT_LIST
+        self._transcript = bytes(8)
         self._key = b""
         self._epoch = 0
+
+    # --------------------------------------------------------------------------------------------------------- state
+
+    @property
+    def state(self) -> State:
+        """What has been said so far."""
+        return self._state
+
+    def _move(self, what: Kind | Act) -> None:
+        """Go where the table says that ``what``, which must be allowed, leads: nothing else changes the state."""
+        self._state = state_after(self._state, what)
+        if isinstance(what, Kind) and what in ANSWERS:
+            self._request = what
 
     # ------------------------------------------------------------------------------------------------------ bytes in
 
@@ -58,10 +78,10 @@ class Session:
         message that is not allowed now; both have a ``code``, the session is FAILED, and ``data_to_send`` holds the
         ERROR frame that tells the peer.  Frames that arrive after the end are ignored.
         """
-        if not data or self.state in (State.CLOSED, State.FAILED):
+        if not data or self._state in OVER:
             return []
         try:
-            if self.state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
+            if self._state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
                 self._refuse_unread(Kind(data[0] & KIND_MASK))
             message = decode(data, self.profile, limits=self._limits)
             self.received[kind_of(message)] += len(data)
@@ -75,21 +95,17 @@ class Session:
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"a {kind.name} came before the handshake was done")
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
-        kind = kind_of(message)
-        peer = Role.EDGE if self.role is Role.DEVICE else Role.DEVICE
-        state = next_state(self.state, kind, peer, self._request)
-        if state is None:
+        kind, peer = kind_of(message), _OTHER_END[self.role]
+        if not may_send(self._state, kind, peer, self._request):
             raise RemoteProtocolError(
-                ErrorCode.PROTOCOL_VIOLATION, f"the {peer} must not send {kind.name} when the session is {self.state}"
+                ErrorCode.PROTOCOL_VIOLATION, f"the {peer} must not send {kind.name} when the session is {self._state}"
             )
+        # A handler may answer at once, so it has to find the state its answer starts from.
+        self._move(_what(message))
         if isinstance(message, ErrorMessage):
-            self.state = state
             return [PeerFailed(message)]
         if isinstance(message, Bye):
-            self.state = state
             return [PeerClosed()]
-        # A handler may answer at once, so it has to find the state its answer starts from.
-        self.state = self._after(message, state)
         return self._handle(message, data)
 
     def _handle(self, message: Message, data: bytes) -> list[Event]:
@@ -103,22 +119,21 @@ class Session:
 
     def close(self) -> None:
         """Say BYE; does nothing if the session is over already."""
-        if self.state not in (State.CLOSED, State.FAILED):
+        if self._state not in OVER:
             self._send(Bye())
 
     def fail(self, code: ErrorCode, message: str) -> None:
         """Tell the peer why this side cannot go on; the session is over."""
-        if self.state not in (State.CLOSED, State.FAILED):
+        if self._state not in OVER:
             self._fail(code, message)
 
     def _fail(self, code: ErrorCode, message: str) -> None:
-        self.state = State.FAILED
+        self._move(Act.FAIL)
         # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
         for text in (message[:MAX_ERROR_TEXT], ""):
             frame = encode(ErrorMessage(code=code, message=text), self.profile)
             if len(frame) <= self._max_frame_bytes:
-                self.sent[Kind.ERROR] += len(frame)
-                self._outbox.append(frame)
+                self._queue(Kind.ERROR, frame)
                 return
 
     def _send(self, message: Message) -> bytes:
@@ -127,25 +142,29 @@ class Session:
         LocalProtocolError if the state does not allow it, ValueError if it fits no frame or not the peer's limit.
         """
         kind = kind_of(message)
-        state = next_state(self.state, kind, self.role, self._request)
-        if state is None:
-            raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self.state}")
+        if not may_send(self._state, kind, self.role, self._request):
+            raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self._state}")
         frame = encode(message, self.profile, max_frame_bytes=self._max_frame_bytes)
         if len(frame) > self._max_frame_bytes:
             raise ValueError(
                 f"the peer takes frames of {self._max_frame_bytes} bytes, this {kind.name} has {len(frame)}"
             )
-        self._outbox.append(frame)
-        self.sent[kind] += len(frame)
-        self.state = self._after(message, state)
+        self._queue(kind, frame)
+        self._move(_what(message))
         return frame
 
-    def _after(self, message: Message, state: State) -> State:
-        if kind_of(message) in ANSWERS:
-            self._request = kind_of(message)
-        return State.ENDED if isinstance(message, Verdict) and message.end else state
+    def _queue(self, kind: Kind, frame: bytes) -> None:
+        self._outbox.append(frame)
+        self.sent[kind] += len(frame)
 
     # -------------------------------------------------------------------------------------------------------- prefix
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Tokens both sides agree on; a proposal that the device took is among its own at once."""
+        if self._prefix_read is None:
+            self._prefix_read = tuple(self._prefix)
+        return self._prefix_read
 
     @property
     def prefix_hash(self) -> int:
@@ -158,11 +177,18 @@ class Session:
         return Coupling(self._key, self._epoch) if self._key else None
 
     def _set_prefix(self, keep: int, tokens: tuple[int, ...]) -> None:
-        self.prefix = [*self.prefix[:keep], *tokens]
-        self._hash = prefix_crc(self.prefix)
+        self._prefix[keep:] = tokens
+        self._prefix_read = None
+        self._hash = prefix_crc(self._prefix)
         # A new text, even if it starts like the last one: the numbers of its positions must be new, too.
         self._epoch += 1
 
     def _grow_prefix(self, tokens: tuple[int, ...]) -> None:
-        self.prefix += tokens
+        self._prefix += tokens
+        self._prefix_read = None
         self._hash = prefix_crc(tokens, self._hash)
+
+
+def _what(message: Message) -> Kind | Act:
+    """What a message that is sent or received is in the state table."""
+    return Act.VERDICT_END if isinstance(message, Verdict) and message.end else kind_of(message)

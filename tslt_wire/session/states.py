@@ -1,21 +1,14 @@
-"""The session's state machine, as one table.
+"""The session's state machine, as one table: every change of state is in it.
 
 Spec section 7.7.  Device and edge run the same machine: every message has one direction, and sending it moves the
-sender as receiving it moves the receiver.
+sender as receiving it moves the receiver.  What an end does by itself is an ``Act``.
 """
 
 from __future__ import annotations
 
 import enum
 
-from tslt_wire.frames.codec import DRAFT_KINDS, Kind
-
-
-class Role(enum.StrEnum):
-    """The two ends of a session."""
-
-    DEVICE = "device"
-    EDGE = "edge"
+from tslt_wire.frames.kinds import DRAFT_KINDS, FRAME_KINDS, Kind, Role
 
 
 class State(enum.StrEnum):
@@ -33,64 +26,57 @@ class State(enum.StrEnum):
     FAILED = "failed"  # one side said ERROR, or broke the protocol
 
 
-TRANSITIONS: dict[State, dict[Kind, State]] = {
-    State.START: {Kind.HELLO: State.GREETED},
-    State.GREETED: {Kind.WELCOME: State.READY},
-    State.READY: {Kind.PROMPT: State.IDLE},
-    State.IDLE: {Kind.PROMPT: State.IDLE, **dict.fromkeys(DRAFT_KINDS.values(), State.OPEN)},
-    # A verdict leads to ENDED if it says so.  ANSWERS says which of the three may come.
-    State.OPEN: {Kind.VERDICT: State.IDLE, Kind.VERDICT_PROPOSALS: State.PROPOSED, Kind.ASK_LIST: State.ASKED},
-    State.PROPOSED: {
-        Kind.PROMPT: State.IDLE,
-        Kind.MORE: State.OPEN,
-        **dict.fromkeys(DRAFT_KINDS.values(), State.OPEN),
-    },
-    State.ASKED: {Kind.LIST: State.OPEN},
-    State.ENDED: {Kind.PROMPT: State.IDLE},
-    State.CLOSED: {},
-    State.FAILED: {},
+class Act(enum.StrEnum):
+    """What changes the state and is no frame kind of its own."""
+
+    VERDICT_END = "a verdict that ends the text"
+    TAKE = "the device takes a proposal"  # the edge hears of it with the next draft
+    TAKE_END = "the device takes a proposal that ends the text"
+    FAIL = "this end gives up"  # it says so by ERROR, if that fits the peer's limit
+
+
+OVER = frozenset({State.CLOSED, State.FAILED})
+"""States that nothing leads out of."""
+
+TRANSITIONS: dict[tuple[State, Kind | Act], State] = {
+    (State.START, Kind.HELLO): State.GREETED,
+    (State.GREETED, Kind.WELCOME): State.READY,
+    **{(state, Kind.PROMPT): State.IDLE for state in (State.READY, State.IDLE, State.PROPOSED, State.ENDED)},
+    **{(state, draft): State.OPEN for state in (State.IDLE, State.PROPOSED) for draft in DRAFT_KINDS.values()},
+    # Which of these may come depends on what was sent: see ANSWERS.
+    (State.OPEN, Kind.VERDICT): State.IDLE,
+    (State.OPEN, Act.VERDICT_END): State.ENDED,
+    (State.OPEN, Kind.VERDICT_PROPOSALS): State.PROPOSED,
+    (State.OPEN, Kind.ASK_LIST): State.ASKED,
+    (State.PROPOSED, Kind.MORE): State.OPEN,
+    (State.PROPOSED, Act.TAKE): State.IDLE,
+    (State.PROPOSED, Act.TAKE_END): State.ENDED,
+    (State.ASKED, Kind.LIST): State.OPEN,
+    **{(state, Kind.BYE): State.CLOSED for state in State if state not in OVER},
+    **{(state, failure): State.FAILED for state in State if state not in OVER for failure in (Kind.ERROR, Act.FAIL)},
 }
-"""Where each message leads.  BYE leads to CLOSED and ERROR to FAILED from every state but these two.
+"""Where each frame and each act leads, from each state; what is not here is not allowed."""
 
-A device that takes a proposal goes from PROPOSED to IDLE by itself, or to ENDED if the text ends there: the edge hears
-of it with the next draft.
-"""
-
-for _state in set(State) - {State.CLOSED, State.FAILED}:
-    TRANSITIONS[_state] |= {Kind.BYE: State.CLOSED, Kind.ERROR: State.FAILED}
-
-ANSWERS: dict[Kind, frozenset[Kind]] = {
-    **dict.fromkeys(DRAFT_KINDS.values(), frozenset({Kind.VERDICT})),
-    Kind.DRAFT_SCALAR: frozenset({Kind.VERDICT, Kind.VERDICT_PROPOSALS}),
-    Kind.DRAFT_LAZY: frozenset({Kind.VERDICT, Kind.ASK_LIST}),
-    Kind.MORE: frozenset({Kind.VERDICT_PROPOSALS}),
-    Kind.LIST: frozenset({Kind.VERDICT}),
-}
-"""What the edge may answer each frame of the device with, in OPEN."""
-
-SENDERS: dict[Kind, frozenset[Role]] = {
-    Kind.HELLO: frozenset({Role.DEVICE}),
-    Kind.PROMPT: frozenset({Role.DEVICE}),
-    **dict.fromkeys(DRAFT_KINDS.values(), frozenset({Role.DEVICE})),
-    **dict.fromkeys((Kind.MORE, Kind.LIST), frozenset({Role.DEVICE})),
-    **dict.fromkeys((Kind.WELCOME, Kind.VERDICT, Kind.VERDICT_PROPOSALS, Kind.ASK_LIST), frozenset({Role.EDGE})),
-    Kind.ERROR: frozenset(Role),
-    Kind.BYE: frozenset(Role),
-}
+ANSWERS: dict[Kind, frozenset[Kind]] = {row.kind: row.answers for row in FRAME_KINDS if row.answers}
+"""What the edge may answer each frame of the device with."""
+SENDERS: dict[Kind, frozenset[Role]] = {row.kind: row.senders for row in FRAME_KINDS}
 """Who may send what."""
-
-
-def next_state(state: State, kind: Kind, sender: Role, request: Kind) -> State | None:
-    """State after ``sender`` sent ``kind``; None if the protocol does not allow it.
-
-    ``request``: the last draft, MORE or LIST of the device; it matters in OPEN.
-    """
-    if sender not in SENDERS[kind]:
-        return None
-    after = TRANSITIONS[state].get(kind)
-    if state is State.OPEN and kind in _ANSWER_KINDS and kind not in ANSWERS[request]:
-        return None
-    return after
-
+NEED_PROFILE = frozenset(row.kind for row in FRAME_KINDS if row.needs_profile)
+"""Frames that cannot be read before WELCOME has said the profile."""
 
 _ANSWER_KINDS = frozenset().union(*ANSWERS.values())
+
+
+def may_send(state: State, kind: Kind, sender: Role, request: Kind) -> bool:
+    """Whether ``sender`` may send ``kind`` in ``state``.
+
+    ``request``: the last frame of the device that is answered; it says which answers may come.
+    """
+    if sender not in SENDERS[kind] or (kind in _ANSWER_KINDS and kind not in ANSWERS[request]):
+        return False
+    return (state, kind) in TRANSITIONS
+
+
+def state_after(state: State, what: Kind | Act) -> State:
+    """Where ``what`` leads from ``state``; KeyError if it is not allowed there."""
+    return TRANSITIONS[state, what]

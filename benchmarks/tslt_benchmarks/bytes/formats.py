@@ -187,7 +187,7 @@ class TsltFrame(Bitstream[Round, tw.Draft]):
             prefix_length=len(source.prefix),
             prefix_hash=tw.prefix_hash(source.prefix) & 0xFFFF,
             tree=tw.TokenTree(tokens, tree.parents),
-            evidence=tw.ListEvidence(lists),
+            evidence=tw.ListEvidence(lists, replacement=True),
         )
 
     def lists(self, item: tw.Draft) -> list[Decoded]:

@@ -158,7 +158,7 @@ def our_tree(backend: Backend, logits: Logits, k: int) -> Steps:
             prefix_length=200,
             prefix_hash=0xBEEF,
             tree=tw.TokenTree(tokens, parents),
-            evidence=tw.ListEvidence(found),
+            evidence=tw.ListEvidence(found, replacement=True),
         )
 
     return make, lambda draft: backend.encode(draft, profile), lambda data: backend.decode(data, profile)
@@ -327,7 +327,7 @@ def _wide_draft(lists: int, k: int, vocab_size: int) -> tw.Draft:
         prefix_length=1,
         prefix_hash=0,
         tree=tw.TokenTree(tokens, parents),
-        evidence=tw.ListEvidence(found),
+        evidence=tw.ListEvidence(found, replacement=True),
     )
 
 

@@ -1,0 +1,92 @@
+"""The bodies of HELLO and WELCOME: a fixed head, then a control map.
+
+Spec sections 7.2 and 7.3.  The head (magic, versions) never changes, so that any two versions can tell each other why they part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from tslt_wire.coding.bits import BitReader, BitWriter
+from tslt_wire.coding.control_map import Control, pack
+from tslt_wire.errors import DecodeError, ErrorCode
+from tslt_wire.frames.control_fields import build, read_fields
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.lists.profile import Profile
+from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.handshake import Hello, Welcome
+
+MAGIC = b"TSLT"
+
+_HELLO_FIELDS = {
+    "vocab_size": int,
+    "tokenizer": bytes,
+    "model": str,
+    "sampling": dict,
+    "evidence": list,
+    "precisions": list,
+    "entropy": list,
+    "priors": list,
+    "limits": dict,
+    "resume": bytes,
+}
+_WELCOME_FIELDS = {
+    "vocab_size": int,
+    "tokenizer": bytes,
+    "transcript": bytes,
+    "model": str,
+    "evidence": list,
+    "precisions": list,
+    "entropy": str,
+    "prior": str,
+    "limits": dict,
+    "context": int,
+    "eos_tokens": list,
+    "coupling": bytes,
+}
+
+
+def write_hello(out: BitWriter, hello: Hello, profile: Profile) -> None:
+    """Append the body of HELLO."""
+    out.raw(MAGIC + bytes([hello.min_version, hello.max_version]) + pack(_to_map(hello, _HELLO_FIELDS)))
+
+
+def read_hello(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Hello:
+    """Read the body of HELLO; versions this package does not know are read as far as possible."""
+    versions, rest = _head(data, 2)
+    found, extra = read_fields(rest, _HELLO_FIELDS, limits)
+    return build(Hello, **found, extra=extra, min_version=versions[0], max_version=versions[1], extensions=extensions)
+
+
+def write_welcome(out: BitWriter, welcome: Welcome, profile: Profile) -> None:
+    """Append the body of WELCOME."""
+    out.raw(MAGIC + bytes([welcome.version]) + pack(_to_map(welcome, _WELCOME_FIELDS)))
+
+
+def read_welcome(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Welcome:
+    """Read the body of WELCOME."""
+    versions, rest = _head(data, 1)
+    found, extra = read_fields(rest, _WELCOME_FIELDS, limits)
+    return build(Welcome, **found, extra=extra, version=versions[0], extensions=extensions)
+
+
+def _head(reader: BitReader, versions: int) -> tuple[bytes, bytes]:
+    data = reader.raw(reader.left // 8)
+    if len(data) < len(MAGIC) + versions:
+        raise DecodeError(ErrorCode.TRUNCATED, "a handshake frame starts with TSLT and its versions")
+    if data[: len(MAGIC)] != MAGIC:
+        raise DecodeError(ErrorCode.NOT_TSLT, "a handshake frame starts with TSLT: the peer speaks something else")
+    end = len(MAGIC) + versions
+    return data[len(MAGIC) : end], data[end:]
+
+
+def _to_map(message: Hello | Welcome, names: Mapping[str, type]) -> Control:
+    known: Control = {}
+    for name, kind in names.items():
+        value = getattr(message, name)
+        known[name] = list(value) if kind is list else asdict(value) if kind is dict else value
+    clash = set(message.extra) & set(known)
+    if clash:
+        raise ValueError(f"extra must not repeat the fields {sorted(clash)}")
+    return {**message.extra, **known}

@@ -1,0 +1,29 @@
+"""The body of VERDICT.
+
+Spec section 6.2.
+"""
+
+from __future__ import annotations
+
+from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
+from tslt_wire.frames.token_ids import check_id
+from tslt_wire.limits import DecodeLimits
+from tslt_wire.lists.profile import Profile
+from tslt_wire.messages.answers import Verdict
+from tslt_wire.messages.extensions import Extension
+
+
+def write_verdict(out: BitWriter, verdict: Verdict, profile: Profile) -> None:
+    """Append the body; ValueError for a token outside the vocabulary."""
+    out.varint(verdict.round)
+    out.varint(verdict.node + 1)
+    profile.check_token(verdict.token)
+    out.bits(verdict.token, id_bits(profile.vocab_size))
+    out.bits(verdict.end, 1)
+
+
+def read_verdict(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Verdict:
+    """Read the body."""
+    round_, node = data.varint(), data.varint() - 1
+    token = check_id(data.bits(id_bits(profile.vocab_size)), profile)
+    return Verdict(round=round_, node=node, token=token, end=bool(data.bits(1)), extensions=extensions)

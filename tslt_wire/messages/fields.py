@@ -1,0 +1,55 @@
+"""What the fields of messages may hold, and how an immutable message puts a checked value into its own field.
+
+Spec section 3.3: numbers are unsigned and below 2**32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tslt_wire import checks
+
+U32 = (1 << 32) - 1
+"""Largest number of the format."""
+
+
+def set_integers(message: Any, **bounds: tuple[int, int]) -> None:
+    """Check the named fields, integers in (low, high), both included, and put them back as Python's.
+
+    TypeError for another type, ValueError outside the bounds.
+    """
+    for name, (low, high) in bounds.items():
+        object.__setattr__(message, name, checks.integer(name, getattr(message, name), low, high))
+
+
+def set_names(message: Any, *fields: str) -> None:
+    """Check that the named fields are sequences of strings, and put them back as tuples; TypeError.
+
+    A string is not taken for a sequence of its letters.
+    """
+    for field in fields:
+        value = getattr(message, field)
+        if isinstance(value, str) or any(not isinstance(name, str) for name in value):
+            raise TypeError(f"{field} must be a sequence of names, such as ({value!r},), got {value!r}")
+        object.__setattr__(message, field, tuple(value))
+
+
+def set_tokens(message: Any, field: str, vocab_size: int) -> None:
+    """Check that a field is a sequence of ids below ``vocab_size``, and put it back as a tuple of Python's integers.
+
+    TypeError for another type, ValueError for an id outside the vocabulary.
+    """
+    value = getattr(message, field)
+    try:
+        items = tuple(value)
+    except TypeError:
+        raise TypeError(f"{field} must be a sequence of token ids, got {value!r}") from None
+    object.__setattr__(message, field, tuple(checks.integer(f"each of {field}", t, 0, vocab_size - 1) for t in items))
+
+
+def check_bytes(name: str, value: Any, *sizes: int) -> None:
+    """Raise TypeError unless ``value`` is bytes, ValueError unless it has one of ``sizes``."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{name} must be bytes, got {value!r}")
+    if len(value) not in sizes:
+        raise ValueError(f"{name} must have {' or '.join(map(str, sizes))} bytes, got {len(value)}")
