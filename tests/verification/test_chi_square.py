@@ -18,6 +18,7 @@ from loop_harness import FINGERPRINT, tiny_pair
 
 import tslt_wire as tw
 from tslt_runtime.seeds import device_rng
+from tslt_wire.lists.siblings import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.verdicts import verify_with
@@ -53,7 +54,7 @@ def draft_tree(draft_logits, expansion, truncation, replacement, rng, **tail):
         lists[parent] = tw.sparsify(draft_logits(paths[parent]), truncation=truncation, **tail)
         children = [node for node, p in enumerate(parents) if p == parent]
         for node, token in zip(
-            children, tw.sample_children(lists[parent], len(children), rng, replacement=replacement), strict=True
+            children, sample_children(lists[parent], len(children), rng, replacement=replacement), strict=True
         ):
             tokens.append(token)
             paths[node] = (*paths[parent], token)
@@ -119,7 +120,9 @@ def first_tokens_over_seeds(models, edge_stream):
     counts, probs = np.zeros(V, int), tw.target_probs(target_logits(()), tw.Sampling())
     for seed in range(DRAWS // 4):
         tree, lists, _ = draft_tree(draft_logits, (1,), tw.TopK(8), True, device_rng(seed))
-        draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists))
+        draft = tw.Draft(
+            round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists, replacement=True)
+        )
         counts[tw.verify(draft, np.stack([probs, probs]), edge_stream(seed)).tokens(tree)[0]] += 1
     return chi_square_p(counts, probs)
 

@@ -14,14 +14,10 @@ import numpy as np
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts
-from tslt_wire.session.negotiation import OUR_EVIDENCE
+from tslt_wire.session.negotiation import OUR_EVIDENCE, takes_all
 
 Asked = tw.DraftReceived | tw.MoreAsked | tw.ListReceived
 """What an edge has to answer: a draft, or what a device sent after its proposals or its question."""
-
-
-def serves_all(sampling: tw.Sampling) -> None:
-    """Take all sampling settings: see ``VerifierFacts.refusal``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +28,7 @@ class VerifierFacts:
     """The target: vocabulary, context, tokens that end a text, most nodes and leaves."""
     evidence: tuple[str, ...] = OUR_EVIDENCE
     """Kinds of evidence that it serves exactly, by the specification's names."""
-    refusal: Callable[[tw.Sampling], str | None] = serves_all
+    refusal: Callable[[tw.Sampling], str | None] = takes_all
     """Why it does not serve these sampling settings exactly; None if it does."""
 
 

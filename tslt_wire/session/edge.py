@@ -170,6 +170,8 @@ class EdgeSession(Session):
                 f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
             )
         check_vocabulary(hello, settings)
+        if (refusal := settings.refusal(hello.sampling)) is not None:
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"{hello.sampling} is not served: {refusal}")
         ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key)
         evidence = common("evidence", hello.evidence, ours)
         welcome = Welcome(

@@ -5,7 +5,7 @@ Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.coding import compression
@@ -17,6 +17,7 @@ from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity
+from tslt_wire.messages.sampling import Sampling
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
@@ -41,6 +42,10 @@ def check_names(ours: Hello | EdgeSettings) -> None:
             raise ValueError(f"this version has no {what} {unknown}, only {list(known)}")
     if not set(ours.entropy) <= set(our_entropy()):
         raise ValueError(compression.NEEDS)
+
+
+def takes_all(sampling: Sampling) -> None:
+    """Take all sampling settings: the default of ``EdgeSettings.refusal``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,8 @@ class EdgeSettings:
     tables: tuple[Prior, ...] = ()
     """Trained tables it has; a device that has one of them too can name it."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    refusal: Callable[[Sampling], str | None] = takes_all
+    """Why the edge does not take these sampling settings; None if it does.  A device that wants them is refused."""
 
     def __post_init__(self) -> None:
         check_identity(self)

@@ -27,7 +27,7 @@ def verify_lists(round: CheckedRound, evidence: ListEvidence) -> Verdict:
     draft, choices, at = round.draft, round.choices, PREFIX
     while children := draft.tree.children(at):
         tokens = [draft.tree.tokens[child] for child in children]
-        q, replacement = evidence.lists[at], evidence.replacement
+        q, replacement = evidence.lists[at], evidence.with_replacement
         accepted, residual = verify_children(tokens, q, round.dense(at), choices, replacement=replacement)
         if accepted is None:
             return Verdict(round=draft.round, node=at, token=choices.draw(residual))
