@@ -17,6 +17,8 @@ def chi_square_p(counts, probs):
     keep = wanted > 0
     statistic = float(((observed - wanted)[keep] ** 2 / wanted[keep]).sum())
     freedom = int(keep.sum()) - 1
+    if not freedom:
+        return 1.0  # one outcome, and nothing else came
     # Wilson-Hilferty: the cube root of a chi-square is nearly normal.
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
     return 0.5 * math.erfc(z / math.sqrt(2))
