@@ -77,8 +77,9 @@ async def check_sessions() -> None:
         (token,) = tw.sample_children(q, 1, rng)
         device.send_draft(tw.TokenTree.chain([token]), tw.ListEvidence({-1: q}))
         (event,) = await to_edge()
-        check(isinstance(event, tw.DraftReceived), f"the edge got {event}")
-        edge.send_answer(tw.verify(device.open_draft, np.stack([row, row]), rng))
+        if not isinstance(event, tw.DraftReceived):
+            raise SystemExit(f"installed_check: the edge got {event}")
+        edge.send_answer(tw.verify(event.draft, np.stack([row, row]), rng))
         (event,) = await to_device()
         check(isinstance(event, tw.VerdictReceived), f"the device got {event}")
     check(list(device.prefix) == list(edge.prefix), "two prefixes")
