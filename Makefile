@@ -4,12 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types pytest sanitize vectors compat bytes clean
+.PHONY: demo test checks lint types pytest sanitize sanitized no-sanitizers vectors compat compat-here bytes clean
 
 demo: $(READY)
+	@echo "starting an edge and a device, each with its model"
 	@$(BIN)/python -m examples.demo
 
-test: lint types pytest
+# Two at a time, as the set-up waits for the network and the suite for its last test.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
+
+checks: sanitize lint types compat-here pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -18,22 +23,33 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# The whole suite runs over the native backend (with a C compiler it must have been built), then over the reference
-# all that encodes or decodes; models, links, benchmarks and the laws of verification are the same code in both.
+# The whole suite runs over the native backend (with a C compiler it must have been built); then what encodes, decodes
+# or makes lists runs over the reference.  Models, links, commands, benchmarks and the laws of verification are the same
+# code in both, and units below the lists are the reference's own in either.
 BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
+ENCODES := lists frames messages session spec
 pytest: $(addprefix pytest-,$(BACKENDS))
-pytest-reference: ONLY := $(if $(filter native,$(BACKENDS)),$(addprefix --ignore=tests/,examples transports benchmarks \
-	$(addprefix verification/test_,chi_square.py lossless.py theory.py tail_scale.py coupling.py) session/test_evidence_sessions.py))
+ifneq ($(filter native,$(BACKENDS)),)
+pytest-reference: pytest-native
+pytest-reference: TESTS := $(addprefix tests/,$(ENCODES)) --ignore=tests/session/test_evidence_sessions.py
+endif
 
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
 pytest-%: $(READY)
-	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile $(ONLY)
+	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+		$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 $(TESTS)
 
 # The vectors and a seeded corpus of changed ones through the kernel alone, with every step it takes watched.
 SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wall -Wextra -Wpedantic -Werror -Itslt_wire/_native
-sanitize:
-	@mkdir -p build/sanitize
+SANITIZERS := $(shell mkdir -p build/sanitize && echo 'int main(void) { return 0; }' > build/sanitize/none.c && \
+	$(CC) $(SANITIZE) build/sanitize/none.c -o build/sanitize/none 2> /dev/null && build/sanitize/none && echo yes)
+sanitize: $(if $(SANITIZERS),sanitized,no-sanitizers)
+
+no-sanitizers:
+	@echo "sanitize: left out; there is no C compiler with sanitizers here"
+
+sanitized:
 	$(CC) $(SANITIZE) examples/embed_c/main.c tslt_wire/_native/*.c -o build/sanitize/embed
 	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
@@ -44,18 +60,26 @@ vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
+compat-here: COMPAT := --python $(PYTHON)
+compat-here: compat
+
 compat: $(READY)
 	$(BIN)/python tests/compat/run.py $(COMPAT)
 
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token
 
+# An editable installation knows the files that were there when it was made: a new name makes it anew.
+NAMES := $(shell mkdir -p build && find tslt_wire tslt_runtime transports benchmarks/tslt_benchmarks -name '*.py' | \
+	sort > build/names.new && { cmp -s build/names.new build/names || cp build/names.new build/names; })
 NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
 
-$(READY): pyproject.toml constraints.txt $(NATIVE)
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt \
+$(READY): pyproject.toml constraints.txt build/names $(NATIVE)
+	@echo "making an environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	@echo "installing torch, transformers, the transports and the tools, and building tslt-wire: some minutes"
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --build-constraint constraints.txt \
 		--group dev --editable '.[all]'
 	@touch $(READY)
 

@@ -418,8 +418,9 @@ def _handshake(refuse: Refuse) -> None:
     bad("bad_control", "version-and-field", "min_version 0, and no resume", "order", head=b"TSLT\x00\x01", resume=None)
     bad("bad_control", "vocab-and-field", "a vocabulary of 0, and no resume", "order", vocab_size=b"\x00", resume=None)
     bad("bad_control", "deep", "an unknown field with a value at depth 5", more=b"\x91\x91\x91\x91\x01")
+    absent: Any = None
     for name in _HELLO:
-        bad("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
+        bad("bad_control", f"no-{name}", f"{name} is missing", **{name: absent})
         bad("bad_control", f"nil-{name}", f"{name} is nil", **{name: b"\xc0"})
     bad("out_of_range", "vocab-0", "a vocabulary of 0", vocab_size=b"\x00")
     bad("out_of_range", "vocab-large", "a vocabulary of 2^20 + 1", vocab_size=b"\xce\x00\x10\x00\x01")
@@ -465,7 +466,7 @@ def _handshake(refuse: Refuse) -> None:
     welcome("not_tslt", "magic", "another magic", head=b"TSLU\x01")
     welcome("out_of_range", "version-0", "version 0", head=b"TSLT\x00")
     for name in _WELCOME:
-        welcome("bad_control", f"no-{name}", f"{name} is missing", **{name: None})
+        welcome("bad_control", f"no-{name}", f"{name} is missing", **{name: absent})
     welcome("bad_control", "entropy-list", "entropy is an array", entropy=b"\x91" + _text("none"))
     welcome("out_of_range", "transcript-15", "a transcript of 15 bytes", transcript=b"\xc4\x0f" + bytes(15))
     for size in (1, 7, 9, 16):

@@ -426,7 +426,7 @@ def _takes(profile: tw.Profile) -> list[Json]:
 
 
 def _after_lists(profile: tw.Profile) -> list[Json]:
-    rng, tests = Random("list"), []
+    rng, tests = Random("list"), list[Json]()
     while len(tests) < 20:
         draft, lists = _chain(rng, "lazy", profile, len(tests))
         if not lists:

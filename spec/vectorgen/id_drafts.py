@@ -161,11 +161,11 @@ def build_verification() -> list[Json]:
 
 
 def _match(profile: tw.Profile) -> list[Json]:
-    tests = []
+    tests: list[Json] = []
     for name, comment, flags, tokens, parents, rows, uniforms in _WALKS:
         draft = _draft("match", tokens, parents, round=len(tests), prefix_length=3)
         rng: Any = Scripted(uniforms)
-        verdict = tw.verify(draft, np.array(rows), rng)
+        verdict: Any = tw.verify(draft, np.array(rows), rng)
         if rng.left:
             raise RuntimeError(f"verify/match-{name}: uniforms left over")
         tests.append(_test(f"match-{name}", comment, flags, draft, verdict, profile, rows, uniforms))
@@ -174,7 +174,7 @@ def _match(profile: tw.Profile) -> list[Json]:
 
 def _coupled(profile: tw.Profile) -> list[Json]:
     """The drafts are what a device drafts that has the same distributions: as far as it is right, they are accepted."""
-    tests = []
+    tests: list[Json] = []
     for epoch in range(1, 5):
         coupling = tw.Coupling(SECRET, epoch)
         for name, comment, _, tokens, parents, rows, _ in _WALKS:
@@ -185,7 +185,7 @@ def _coupled(profile: tw.Profile) -> list[Json]:
                 raced = [children.pop(0) if parent == -1 else tokens[i] for i, parent in enumerate(parents)]
                 draft = _draft("coupled", raced, parents, round=len(tests), prefix_length=3)
             rng: Any = Scripted([])
-            verdict = tw.verify(draft, np.array(rows), rng, coupling=coupling)
+            verdict: Any = tw.verify(draft, np.array(rows), rng, coupling=coupling)
             _check_margins(coupling, draft, rows, verdict)
             accepted = ("accepted",) if verdict.node >= 0 else ()
             end = ("rejected",) if draft.tree.children(verdict.node) else ("bonus",)

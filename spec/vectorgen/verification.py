@@ -372,7 +372,7 @@ def build() -> list[Json]:
 
 def _group(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int) -> Json:
     group = Group(profile, tw.decode)
-    tests = []
+    tests: list[Json] = []
     for name, comment, flags, tokens, parents, lists, replacement, rows, uniforms in cases:
         draft = tw.Draft(
             round=len(tests),
@@ -391,7 +391,7 @@ def _group(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int) -
         if seen != set(flags) - {"edge"}:
             raise RuntimeError(f"verify/{name} has the flags {sorted(seen)}, not {flags}")
         rng: Any = Scripted(uniforms)
-        verdict = tw.verify(draft, np.array(rows), rng)
+        verdict: Any = tw.verify(draft, np.array(rows), rng)
         if (verdict.node, verdict.token, rng.left) != (node, token, []):
             raise RuntimeError(f"verify/{name}: {verdict} where fractions say {(node, token)}")
         tests.append(

@@ -1,4 +1,4 @@
-"""Without the extras ``bench`` and ``llama`` there is nothing here to test."""
+"""Without the extras ``bench`` and ``transformers`` there is nothing here to test."""
 
 from __future__ import annotations
 

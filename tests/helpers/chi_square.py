@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 
-def chi_square_p(counts, probs):
+def chi_square_p(counts: np.ndarray, probs: np.ndarray) -> float:
     """Upper tail probability of Pearson's statistic, bins of fewer than 5 expected draws pooled."""
     expected = probs * counts.sum()
     assert counts[probs == 0].sum() == 0

@@ -54,7 +54,10 @@ class Branches:
     def accept(self, probability: float) -> bool:
         """Take both answers in turn."""
         assert 0 <= probability <= 1
-        return self._choose([(answer, p) for answer, p in ((True, probability), (False, 1 - probability)) if p > 0])
+        answer: bool = self._choose(
+            [(answer, p) for answer, p in ((True, probability), (False, 1 - probability)) if p > 0]
+        )
+        return answer
 
     def draw(self, weights: np.ndarray, cumulative: np.ndarray | None = None) -> int:
         """Take every index of positive weight in turn."""
@@ -62,7 +65,8 @@ class Branches:
         assert (weights >= 0).all()
         total = float(weights.sum())
         assert total > 0
-        return self._choose([(i, float(w) / total) for i, w in enumerate(weights) if w > 0])
+        index: int = self._choose([(i, float(w) / total) for i, w in enumerate(weights) if w > 0])
+        return index
 
     def uniform(self) -> float:
         """Refuse: it has no branches."""
@@ -152,7 +156,8 @@ def child_law(q: SparseDistribution, gone: Sequence[int]) -> np.ndarray:
         share = 0.0
     elif not listed.any():
         share = 1.0
-    return listed / max(listed.sum(), 1) * (1 - share) + others / max(others.sum(), 1) * share
+    found: np.ndarray = listed / max(listed.sum(), 1) * (1 - share) + others / max(others.sum(), 1) * share
+    return found
 
 
 def sample_draft(

@@ -25,6 +25,7 @@ from tslt_wire import (
     ListEvidence,
     ListReply,
     MatchEvidence,
+    Message,
     More,
     Profile,
     Prompt,
@@ -75,7 +76,14 @@ PROFILE = Profile(vocab_size=V)
 TOP_3 = TopK(3)
 
 
-def sample_draft(parents, *, precision="log2/2", replacement=True, extensions=(), truncation=TOP_3):
+def sample_draft(
+    parents: tuple[int, ...],
+    *,
+    precision: str = "log2/2",
+    replacement: bool = True,
+    extensions: tuple[Extension, ...] = (),
+    truncation: TopK | None = TOP_3,
+) -> Draft:
     rng = np.random.default_rng(len(parents))
     evidence = {
         parent: sparsify(rng.normal(size=V) * 2, precision=precision, truncation=truncation)
@@ -96,7 +104,10 @@ def sample_draft(parents, *, precision="log2/2", replacement=True, extensions=()
     )
 
 
-SAMPLES = {
+_one = sample_draft((-1,)).evidence
+assert isinstance(_one, ListEvidence)
+ONE_LIST = _one.lists[-1]
+SAMPLES: dict[str, Message] = {
     "hello": Hello(vocab_size=V, tokenizer=bytes(range(32)), model="a draft", extra={"colour": [1, None, "x"]}),
     "welcome": Welcome(version=1, vocab_size=V, tokenizer=bytes(32), transcript=bytes(16), eos_tokens=(2,)),
     "prompt": Prompt(tokens=(1, 2, 11), keep=200),
@@ -122,7 +133,7 @@ SAMPLES = {
     ),
     "more": More(round=200, batch=1),
     "ask-list": AskList(round=200, node=-1),
-    "list": ListReply(round=3, q=sample_draft((-1,)).evidence.lists[-1]),
+    "list": ListReply(round=3, q=ONE_LIST),
     "draft-dense": sample_draft((-1, 0), precision="f32", truncation=None),
 }
 FRAMES = {name: encode(message, PROFILE) for name, message in SAMPLES.items()}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 from tiny_llama import soften, tiny_draft, tiny_llama
-from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, listen
+from tslt_transports import ClientTls, InProcessListener, Link, Listener, ServerTls, connect, listen
 from tslt_transports.devcert import make_dev_certificates
 
 import tslt_wire as tw
@@ -23,7 +26,7 @@ from tslt_wire.verification.proposals import PROPOSALS
 FINGERPRINT = bytes(range(32))
 
 
-def tiny_pair(vocab_size=64, **kwargs):
+def tiny_pair(vocab_size: int = 64, **kwargs: Any) -> tuple[TargetModel, DraftModel]:
     """A random target and a draft that agrees with it about half the time."""
     target = soften(tiny_llama(vocab_size=vocab_size, layers=3, seed=3, **kwargs), layers=1, scale=0.5)
     return (
@@ -32,17 +35,28 @@ def tiny_pair(vocab_size=64, **kwargs):
     )
 
 
-def offers(target, tables=()):
+def offers(target: Any, tables: Sequence[tw.Prior] = ()) -> tw.EdgeSettings:
     """What an edge with this target offers."""
     return edge_settings(VerifierFacts(engine=target.facts), FINGERPRINT, tables)
 
 
 @asynccontextmanager
-async def edge_on(kind, target, tmp_path, *, seed=0, settings=None, proposals=PROPOSALS):
+async def edge_on(
+    kind: Any,
+    target: Any,
+    tmp_path: Path,
+    *,
+    seed: int | None = 0,
+    settings: tw.EdgeSettings | None = None,
+    proposals: int = PROPOSALS,
+) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
     """Serve ``target`` over transport ``kind``; yields an async function that opens a device's link."""
+    listener: Listener
     if kind == "inprocess":
-        listener = InProcessListener()
-        dial = listener.connect
+        local = listener = InProcessListener()
+
+        async def dial() -> Link:
+            return await local.connect()
     else:
         client = server = None
         if kind == "quic":
@@ -51,7 +65,7 @@ async def edge_on(kind, target, tmp_path, *, seed=0, settings=None, proposals=PR
             server = ServerTls(cert_file=files.cert_file, key_file=files.key_file)
         listener = await listen(kind, "127.0.0.1:0", tls=server)
 
-        async def dial():
+        async def dial() -> Link:
             return await connect(kind, listener.address, tls=client)
 
     verifier = LocalVerifier(target, proposals=proposals)
@@ -66,7 +80,17 @@ async def edge_on(kind, target, tmp_path, *, seed=0, settings=None, proposals=PR
         verifier.close()
 
 
-async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=20.0, tables=(), **hello):
+async def open_device(
+    link: Any,
+    draft: Any,
+    *,
+    seed: int | None = 0,
+    sampling: tw.Sampling | None = None,
+    text: Any = None,
+    timeout: float = 20.0,
+    tables: Sequence[tw.Prior] = (),
+    **hello: Any,
+) -> Device:
     """A device that has shaken hands."""
     settings = {"vocab_size": draft.vocab_size, "tokenizer": FINGERPRINT, "model": draft.model_id, **hello}
     device = Device(
@@ -81,7 +105,15 @@ async def open_device(link, draft, *, seed=0, sampling=None, text=None, timeout=
     return device
 
 
-async def generate(link, draft, prompt, max_tokens, *, settings=None, **kwargs):
+async def generate(
+    link: Any,
+    draft: Any,
+    prompt: Sequence[int],
+    max_tokens: int,
+    *,
+    settings: DraftSettings | None = None,
+    **kwargs: Any,
+) -> tuple[list[int], list[Any]]:
     """One whole session; returns (generated tokens, rounds)."""
     device = await open_device(link, draft, **kwargs)
     await device.prompt(prompt)
@@ -90,7 +122,7 @@ async def generate(link, draft, prompt, max_tokens, *, settings=None, **kwargs):
     return list(device.session.prefix[len(prompt) :]), rounds
 
 
-def greedy_reference(model, prompt, tokens):
+def greedy_reference(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
     """What the target itself generates; transformers' own loop."""
     import torch
 
@@ -98,4 +130,5 @@ def greedy_reference(model, prompt, tokens):
     out = model.generate(
         ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, pad_token_id=0
     )
-    return out[0, len(prompt) :].tolist()
+    text: list[int] = out[0, len(prompt) :].tolist()
+    return text

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from enumeration import Context, Lists, Shape, Target, depth_of, outcomes, target_joint, target_rows
 
-from tslt_wire import CoupledEvidence, Coupling, Draft, TokenTree
+from tslt_wire import CoupledEvidence, Coupling, Draft, TokenTree, Verdict
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.verdicts import verify_with
 
@@ -69,6 +69,10 @@ def cells(rates: Sequence[np.ndarray]) -> list[tuple[float, np.ndarray]]:
 class Cells(Coupling):
     """Shared numbers that take each cell in turn; everything but where they come from is the real code."""
 
+    choices: Choices
+    advance: int
+    times: dict[int, np.ndarray]
+
     def __init__(self, choices: Choices, advance: int = 1) -> None:
         super().__init__(bytes(8), 1)
         times: dict[int, np.ndarray] = {}
@@ -85,7 +89,8 @@ class Cells(Coupling):
             self.times[self.place(position)] = found[self.choices.draw(np.array([p for p, _ in found]))][1]
 
     def uniforms(self, position: int, ids: Any) -> np.ndarray:
-        return np.exp(-self.times[self.place(position)][ids])
+        found: np.ndarray = np.exp(-self.times[self.place(position)][ids])
+        return found
 
     def first(self, position: int, probs: np.ndarray) -> int:
         self.cut(position, [probs])
@@ -115,7 +120,9 @@ def race_round(
         level, position = list(waiting), position + 1
     tree = TokenTree(tokens, parents)
     draft = Draft(round=0, prefix_length=START, prefix_hash=0, tree=tree, evidence=CoupledEvidence())
-    return verify_with(draft, target_rows(tree, target), choices, coupling=coupling).tokens(tree)
+    verdict = verify_with(draft, target_rows(tree, target), choices, coupling=coupling)
+    assert isinstance(verdict, Verdict)
+    return verdict.tokens(tree)
 
 
 def race_deviation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from session_rounds import FINGERPRINT, PROMPT
@@ -17,7 +18,10 @@ ROW = np.full(V, 1 / V)
 DESYNCHRONISED, VIOLATION = tw.ErrorCode.DESYNCHRONISED, tw.ErrorCode.PROTOCOL_VIOLATION
 
 
-def prompted(**changes):
+Ends = tuple[tw.DeviceSession, tw.EdgeSession]
+
+
+def prompted(**changes: Any) -> Ends:
     hello = tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, evidence=ALL)
     settings = replace(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT, eos_tokens=(EOS,)), **changes)
     device, edge = tw.DeviceSession(hello), tw.EdgeSession(settings, coupling=bytes(8))
@@ -28,15 +32,15 @@ def prompted(**changes):
     return device, edge
 
 
-def to_edge(device, edge):
-    return edge.receive_data(device.data_to_send())
+def to_edge(device: tw.DeviceSession, edge: tw.EdgeSession) -> list[Any]:
+    return list(edge.receive_data(device.data_to_send()))
 
 
-def to_device(device, edge):
-    return device.receive_data(edge.data_to_send())
+def to_device(device: tw.DeviceSession, edge: tw.EdgeSession) -> list[Any]:
+    return list(device.receive_data(edge.data_to_send()))
 
 
-def a_list(token, **options):
+def a_list(token: int, **options: Any) -> tw.SparseDistribution:
     logits = np.full(V, -np.inf)
     logits[[token, 40, 41]] = [2.0, 1.0, 0.5]
     return tw.sparsify(logits, **options)
@@ -45,7 +49,7 @@ def a_list(token, **options):
 LISTS = {i - 1: a_list(token) for i, token in enumerate(CHAIN.tokens)}
 
 
-def drafted(kind, **changes):
+def drafted(kind: type[tw.ScalarEvidence | tw.LazyEvidence], **changes: Any) -> Ends:
     """A chain of three that the edge has received."""
     device, edge = prompted(**changes)
     device.send_draft(CHAIN, kind.of(CHAIN, LISTS))
@@ -53,12 +57,13 @@ def drafted(kind, **changes):
     return device, edge
 
 
-def some_proposals(node=0, *tokens, **place):
+def some_proposals(node: int = 0, *tokens: int, **place: Any) -> tw.Proposals:
     found = tuple(tw.Proposal(token, 300) for token in tokens or (20, 21, EOS))
-    return tw.Proposals(**{"round": 0, "node": node, "proposals": found, **place})
+    fields: dict[str, Any] = {"round": 0, "node": node, "proposals": found, **place}
+    return tw.Proposals(**fields)
 
 
-def proposed(**changes):
+def proposed(**changes: Any) -> Ends:
     """The same, and the edge has rejected the second token and proposed others."""
     device, edge = drafted(tw.ScalarEvidence, **changes)
     edge.send_answer(some_proposals())
@@ -67,16 +72,17 @@ def proposed(**changes):
     return device, edge
 
 
-def asked(**changes):
+def asked(**changes: Any) -> Ends:
     """A lazy chain of which the edge has rejected the second token, and asked for its list."""
     device, edge = drafted(tw.LazyEvidence, **changes)
     edge.send_answer(tw.AskList(round=0, node=0))
     (event,) = to_device(device, edge)
+    assert device.open_draft is not None
     assert event == tw.ListAsked(device.open_draft, 0)
     return device, edge
 
 
-def frame(session, message):
+def frame(session: tw.DeviceSession | tw.EdgeSession, message: tw.Message) -> bytes:
     return tw.encode(message, session.profile)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,13 @@ PROMPT = (3, 1, 4)
 MODES = ("list", "coupled", "match")
 
 
-def connected(*, device=MODES, edge=MODES, key=bytes(range(8)), sampling=None):
+def connected(
+    *,
+    device: tuple[str, ...] = MODES,
+    edge: tuple[str, ...] = MODES,
+    key: bytes = bytes(range(8)),
+    sampling: tw.Sampling | None = None,
+) -> tuple[tw.DeviceSession, tw.EdgeSession]:
     """Two ends that have shaken hands."""
     hello = tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, evidence=device, sampling=sampling or tw.Sampling())
     settings = tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT, evidence=edge)
@@ -28,7 +35,7 @@ def connected(*, device=MODES, edge=MODES, key=bytes(range(8)), sampling=None):
     return ours, theirs
 
 
-def prompted(**options):
+def prompted(**options: Any) -> tuple[tw.DeviceSession, tw.EdgeSession]:
     """The same with a prefix."""
     device, edge = connected(**options)
     device.send_prompt(PROMPT)
@@ -42,9 +49,9 @@ def evidence_of(mode: str, tree: tw.TokenTree, lists: Mapping[int, tw.SparseDist
         return tw.ScalarEvidence.of(tree, lists)
     if mode == "lazy":
         return tw.LazyEvidence.of(tree, lists)
-    return {"match": tw.MatchEvidence(), "coupled": tw.CoupledEvidence()}.get(mode) or tw.ListEvidence(
-        lists, replacement=True
-    )
+    if mode == "match":
+        return tw.MatchEvidence()
+    return tw.CoupledEvidence() if mode == "coupled" else tw.ListEvidence(lists, replacement=True)
 
 
 def play(
@@ -65,6 +72,9 @@ def play(
     ``rows``: the target's, float64 (1 + nodes, V).
     """
     before = len(device.prefix)
+    event: Any
+    got: Any
+    asked: Any
     draft = device.send_draft(tree, evidence)
     (event,) = edge.receive_data(device.data_to_send())
     assert event.draft == draft

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -165,7 +166,7 @@ def id_drafts(draw: st.DrawFn, vocab_size: int) -> Draft:
         prefix_length=draw(U32),
         prefix_hash=draw(st.integers(0, 2**16 - 1)),
         tree=TokenTree(tokens, wanted),
-        evidence=draw(st.sampled_from([MatchEvidence(), CoupledEvidence()])),
+        evidence=draw(st.one_of(st.just(MatchEvidence()), st.just(CoupledEvidence()))),
         extensions=draw(draft_extensions),
     )
 
@@ -247,7 +248,7 @@ control_scalars = st.one_of(
 )
 
 
-def control_maps(max_depth: int = 4) -> st.SearchStrategy[dict]:
+def control_maps(max_depth: int = 4) -> st.SearchStrategy[dict[str, Any]]:
     """Control maps nested at most ``max_depth`` deep, the outermost map not counted."""
 
     def values(depth: int) -> st.SearchStrategy:
@@ -271,7 +272,7 @@ samplings = st.builds(
     top_k=st.integers(0, 2**31),
     top_p=st.floats(0, 1, exclude_min=True),
 )
-_identity = {
+_identity: dict[str, st.SearchStrategy[Any]] = {
     "vocab_size": st.integers(1, 2**20),
     "tokenizer": st.binary(min_size=32, max_size=32),
     "model": st.text(max_size=20),
@@ -287,7 +288,7 @@ _identity = {
 def hellos(draw: st.DrawFn) -> Hello:
     """Any HELLO."""
     low, high = sorted(draw(st.tuples(st.integers(1, 255), st.integers(1, 255))))
-    fields = {name: draw(values) for name, values in _identity.items()}
+    fields: dict[str, Any] = {name: draw(values) for name, values in _identity.items()}
     return Hello(
         sampling=draw(samplings),
         entropy=draw(names),
@@ -302,7 +303,7 @@ def hellos(draw: st.DrawFn) -> Hello:
 @st.composite
 def welcomes(draw: st.DrawFn) -> Welcome:
     """Any WELCOME."""
-    fields = {name: draw(values) for name, values in _identity.items()}
+    fields: dict[str, Any] = {name: draw(values) for name, values in _identity.items()}
     return Welcome(
         version=draw(st.integers(1, 255)),
         transcript=draw(st.binary(min_size=16, max_size=16)),

@@ -1,86 +1,147 @@
-"""The wheels that a user gets: with the kernel where there is a C compiler, pure Python where there is none."""
+"""What a user gets: a wheel and a source distribution that install and work in an empty environment with numpy alone.
+
+The wheel of this tree is built as on a machine without a compiler, and is pure Python; the source distribution is built
+and installed as pip does it, with the kernel wherever there is a compiler.  That the first lacks nothing but the kernel
+is compared.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROUND_TRIP = """
-import sys
-sys.path[1:1] = sys.argv[1:]
-import numpy as np, tslt_wire as tw
-q = tw.sparsify(np.arange(50.0), truncation=tw.TopK(8), precision="log2/1")
-profile = tw.Profile(vocab_size=50, precision="log2/1", entropy="range")
-back = tw.decode_list(tw.encode_list(q, profile), profile)
-assert back.ids.tolist() == q.ids.tolist() and back.weights.tolist() == q.weights.tolist()
-print(tw.backend, tw.__file__)
-"""
+PACKAGES = ("tslt_benchmarks", "tslt_runtime", "tslt_transports", "tslt_wire")
+LEFT_OUT = ("examples/pair/weights", "benchmarks/results/figures.json", "tslt_wire/left_over.so", ".hidden")
+"""Stand for what no source distribution carries: it would be 60 MB and more."""
+CLEAN = {key: value for key, value in os.environ.items() if key not in ("TSLT_WIRE_BACKEND", "PYTHONPATH")}
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cmake") is None, reason="a build without isolation needs cmake"),
-    pytest.mark.skipif(os.environ.get("TSLT_WIRE_BACKEND") == "reference", reason="the same wheels as before"),
+    pytest.mark.skipif(os.environ.get("TSLT_WIRE_BACKEND") == "reference", reason="the same files as before"),
 ]
 
 
-def built(tmp_path, **environment):
-    """Build a wheel of a copy of the sources, and unpack it; returns the folder."""
-    source = tmp_path / "source"
-    shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(".*", "build", "benchmarks", "examples", "spec", "tests", "*.so", "__pycache__"),
-    )
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
-    made = subprocess.run(
-        [*command, "--wheel-dir", str(tmp_path)],
-        cwd=source,
-        env=os.environ | environment,
+def pip(*arguments, **environment):
+    command = [sys.executable, "-m", "pip", *arguments]
+    done = subprocess.run(command, env=CLEAN | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def wheel_of(source, folder, **environment):
+    pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", str(source), "--wheel-dir", str(folder), **environment)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A copy of what git would carry, and nothing that was built."""
+    source = tmp_path_factory.mktemp("tree") / "source"
+    left = shutil.ignore_patterns(".*", "build", "dist", "pair", "results", "*.so", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=left)
+    for name in LEFT_OUT:
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).touch()
+    return source
+
+
+@pytest.fixture(scope="module")
+def sdist(sources, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sdist")
+    code = f"from scikit_build_core.build import build_sdist; build_sdist({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=sources, check=True, capture_output=True)
+    (path,) = folder.glob("*.tar.gz")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pure_wheel(sources, tmp_path_factory):
+    return wheel_of(sources, tmp_path_factory.mktemp("pure"), CC="/bin/false", CXX="/bin/false")
+
+
+@pytest.fixture(scope="module")
+def built_wheel(sdist, tmp_path_factory):
+    """What pip makes of the source distribution where there is a compiler."""
+    return wheel_of(sdist, tmp_path_factory.mktemp("built"))
+
+
+def names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if not name.endswith("/")}
+
+
+def backend_where_installed(wheel, folder):
+    """Install in a new environment, numpy from the index, and check it; returns the backend that it has."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    pip("--python", str(python), "install", "--quiet", "--no-compile", str(wheel))
+    command = [str(python), "-I", str(ROOT / "tests" / "project" / "installed_check.py")]
+    done = subprocess.run(command, cwd=folder, env=CLEAN, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    forced = subprocess.run(
+        [str(python), "-I", "-c", "import tslt_wire"],
+        env=CLEAN | {"TSLT_WIRE_BACKEND": "native"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    return tmp_path / "site"
+    assert (forced.returncode == 0) == (done.stdout.split() == ["native"])
+    assert forced.returncode == 0 or "TSLT_WIRE_BACKEND" in forced.stderr
+    return done.stdout.strip()
 
 
-def run(site, backend=None):
-    environment = {key: value for key, value in os.environ.items() if key not in ("TSLT_WIRE_BACKEND", "PYTHONPATH")}
-    if backend:
-        environment["TSLT_WIRE_BACKEND"] = backend
-    # -S: an editable installation of this package would be found first.
-    command = [sys.executable, "-S", "-c", ROUND_TRIP, str(site), str(Path(np.__file__).parent.parent)]
-    return subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, check=False)
-
-
-def files(site, suffix):
-    return sorted(path.relative_to(site).as_posix() for path in site.rglob(f"*{suffix}"))
-
-
-def test_without_a_compiler_the_wheel_is_pure_and_says_so(tmp_path):
-    site = built(tmp_path, CC="/bin/false", CXX="/bin/false")
-    assert not files(site, ".so")
-    found = run(site)
-    assert found.stdout.split() == ["reference", str(site / "tslt_wire" / "__init__.py")], found.stderr
-    forced = run(site, "native")
-    assert forced.returncode != 0
-    assert "TSLT_WIRE_BACKEND" in forced.stderr
+def test_without_a_compiler_the_wheel_is_pure_and_works_with_numpy_alone(pure_wheel, tmp_path):
+    assert not [name for name in names(pure_wheel) if name.endswith(".so")]
+    assert backend_where_installed(pure_wheel, tmp_path / "environment") == "reference"
 
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler")
-def test_with_a_compiler_the_wheel_has_the_kernel_and_not_its_sources(tmp_path):
-    site = built(tmp_path)
-    assert [Path(path).name.split(".")[0] for path in files(site, ".so")] == ["_kernel"]
-    assert not files(site, ".c")
-    assert not files(site, ".cpp")
-    assert files(site, "py.typed") == ["tslt_transports/py.typed", "tslt_wire/py.typed"]
-    found = run(site)
-    assert found.stdout.split() == ["native", str(site / "tslt_wire" / "__init__.py")], found.stderr
+def test_the_source_distribution_installs_with_the_kernel_and_works_with_numpy_alone(built_wheel, tmp_path):
+    assert [Path(name).name.split(".")[0] for name in names(built_wheel) if name.endswith(".so")] == ["_kernel"]
+    assert backend_where_installed(built_wheel, tmp_path / "environment") == "native"
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler")
+def test_wheels_of_the_tree_and_of_the_source_distribution_differ_in_the_kernel_alone(pure_wheel, built_wheel):
+    assert [Path(name).name.split(".")[0] for name in names(built_wheel) ^ names(pure_wheel)] == ["_kernel"]
+
+
+def test_the_wheel_has_types_and_licence_and_no_sources_of_the_kernel(pure_wheel):
+    found = names(pure_wheel)
+    assert {name for name in found if name.endswith("py.typed")} == {f"{package}/py.typed" for package in PACKAGES}
+    assert len([name for name in found if name.endswith("/licenses/LICENSE")]) == 1
+    assert not [name for name in found if name.endswith((".c", ".h", ".cpp"))]
+    assert {name.partition("/")[0] for name in found if not name.partition("/")[0].endswith(".dist-info")} == {
+        *PACKAGES
+    }
+
+
+def test_the_source_distribution_has_what_its_tests_need(sdist):
+    with tarfile.open(sdist) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    for wanted in (
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "CMakeLists.txt",
+        "pyproject.toml",
+        "spec/tslt-wire.md",
+        "spec/vectors/frames.json",
+        "examples/embed_c/main.c",
+        "examples/__init__.py",
+        "benchmarks/tslt_benchmarks/__init__.py",
+        "tests/helpers/strategies.py",
+        "tests/project/installed_check.py",
+        "tslt_wire/_native/tslt_wire.h",
+        "transports/tslt_transports/link.py",
+    ):
+        assert wanted in found, wanted
+    assert found & {*LEFT_OUT} == set()

@@ -1,14 +1,19 @@
-"""The commands a newcomer types, as processes: edge, device, demo; and what they say when something is wrong."""
+"""The commands a newcomer types: edge, device, demo; and what they say when something is wrong.
+
+The edge is always a process; so is one device, and the demo is three.  Other devices run in this process, as loading
+torch takes longer than what they do.
+"""
 
 from __future__ import annotations
 
+import io
 import lzma
 import os
 import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +23,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import tslt_wire as tw
+from examples import PAIR
 from tslt_runtime.commands import device as device_command
+from tslt_runtime.commands import edge as edge_command
 from tslt_runtime.commands import train_prior
 from tslt_runtime.commands.options import expansion
 
@@ -79,9 +86,9 @@ def environment():
     }
 
 
-def device(*arguments):
+def process(module, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "examples.device", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -91,15 +98,38 @@ def device(*arguments):
     )
 
 
+def in_process(command, *arguments, **options):
+    """What ``process`` of the same command gives, without the process; an exception that escapes fails the test."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("COLUMNS", "100")
+        try:
+            status = command.main(list(arguments), **options)
+        except SystemExit as end:
+            status = end.code
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+def device(*arguments):
+    return in_process(device_command, *arguments, prog="python -m examples.device", model=PAIR / "draft")
+
+
 @contextmanager
 def edge(*arguments):
     """A running edge; yields (its process, its address)."""
     command = [sys.executable, "-m", "examples.edge", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
-            yield process, process.stdout.readline().split(" listens on ")[1].strip()
+            yield server, server.stdout.readline().split(" listens on ")[1].strip()
         finally:
-            process.kill()
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def address(pair, table):
+    """Where the target is served, with a table, for all that end nothing."""
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", "--table", str(table[0])) as (_, found):
+        yield found
 
 
 def figures(output):
@@ -108,10 +138,9 @@ def figures(output):
     return [float(group) for group in match.groups()]
 
 
-def test_auto_explains_itself(pair):
-    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (_, address):
-        arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")
-        run = device(*arguments, "--evidence", "auto")
+def test_auto_explains_itself(pair, address):
+    arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")
+    run = device(*arguments, "--evidence", "auto")
     assert run.returncode == 0, run.stderr
     assert figures(run.stdout)[0] == 30
     text = " ".join(run.stdout.split())
@@ -120,9 +149,9 @@ def test_auto_explains_itself(pair):
 
 
 def test_zmq_device_and_edge(pair):
-    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (process, address):
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (server, address):
         arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")
-        first = device(*arguments)
+        first = process("examples.device", *arguments)
         assert first.returncode == 0, first.stderr
         tokens, rounds, alpha, up, down = figures(first.stdout)
         assert tokens == 30
@@ -134,16 +163,13 @@ def test_zmq_device_and_edge(pair):
         greedy = [device(*arguments, "--temperature", "0", *tree) for tree in ((), ("--expansion", "2,2,2"))]
         texts = [run.stdout.split("w1 w2", 1)[1].split("what it took")[0] for run in greedy]
         assert texts[0].split() == texts[1].split()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
 
 
 def test_quic_device_and_edge(pair, tmp_path):
     certs = tmp_path / "certs"
-    made = subprocess.run(
-        [sys.executable, "-m", "tslt_transports.devcert", "--out", str(certs)], env=environment(), check=False
-    )
-    assert made.returncode == 0
+    assert process("tslt_transports.devcert", "--out", str(certs)).returncode == 0
     keys = ("--transport", "quic", "--cert", str(certs / "cert.pem"), "--key", str(certs / "key.pem"))
     with edge("--model", pair["target"], "--listen", "127.0.0.1:0", *keys) as (_, address):
         run = device(
@@ -158,15 +184,14 @@ def test_quic_device_and_edge(pair, tmp_path):
 
 
 @pytest.mark.parametrize(("model", "named"), [("other", "90 tokens"), ("renamed", "tokenizer_mismatch")])
-def test_another_vocabulary(pair, model, named):
-    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (_, address):
-        run = device("--model", pair[model], "--edge", address, "--prompt", "w1")
-        assert run.returncode == 1
-        assert run.stderr.count("\n") == 1, run.stderr
-        assert named in run.stderr
-        assert f"device ({model})" in run.stderr
-        assert "edge (target)" in run.stderr
-        assert "100 tokens" in run.stderr
+def test_another_vocabulary(pair, address, model, named):
+    run = device("--model", pair[model], "--edge", address, "--prompt", "w1")
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1, run.stderr
+    assert named in run.stderr
+    assert f"device ({model})" in run.stderr
+    assert "edge (target)" in run.stderr
+    assert "100 tokens" in run.stderr
 
 
 def test_an_absent_edge(pair):
@@ -196,28 +221,13 @@ def test_wrong_arguments_are_named(pair, arguments, said):
 
 
 def test_an_edge_without_certificate():
-    run = subprocess.run(
-        [sys.executable, "-m", "examples.edge", "--transport", "quic"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = in_process(edge_command, "--transport", "quic", prog="python -m examples.edge", model=PAIR / "target")
     assert run.returncode == 2
     assert "tslt_transports.devcert" in run.stderr
 
 
 def test_demo_starts_both(pair):
-    run = subprocess.run(
-        [sys.executable, "-m", "examples.demo", "--target", pair["target"], "--model", pair["draft"], "--tokens", "10"],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    run = process("examples.demo", "--target", pair["target"], "--model", pair["draft"], "--tokens", "10")
     assert run.returncode == 0, run.stderr
     assert figures(run.stdout)[0] == 10
 
@@ -258,21 +268,20 @@ def test_training_again_gives_the_same_table(table, pair):
     assert again.read_bytes() == table[0].read_bytes()
 
 
-def test_a_table_for_both_ends_and_one_for_the_device_alone(pair, table):
+def test_a_table_for_both_ends_and_one_for_the_device_alone(pair, table, address):
     other = tw.train_table(np.random.default_rng(1).normal(size=(3, 100)))
     strange = table[0].with_name("strange")
     strange.write_bytes(other.to_bytes())
     name = tw.table_from_bytes(table[0].read_bytes()).name
-    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", "--table", str(table[0])) as (_, address):
-        arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1", "--tokens", "12", "--k", "8")
-        known = device(*arguments, "--table", str(table[0]))
-        assert known.returncode == 0, known.stderr
-        assert f"{name[:14]}, tails" in known.stdout
-        assert "instead" not in known.stdout
-        unknown = device(*arguments, "--table", str(strange), "--prior", "uniform")
-        assert unknown.returncode == 0, unknown.stderr
-        assert f"has not the prior {other.name}: uniform instead" in " ".join(unknown.stdout.split())
-        assert "uniform, tails" in unknown.stdout
+    arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1", "--tokens", "12", "--k", "8")
+    known = device(*arguments, "--table", str(table[0]))
+    assert known.returncode == 0, known.stderr
+    assert f"{name[:14]}, tails" in known.stdout
+    assert "instead" not in known.stdout
+    unknown = device(*arguments, "--table", str(strange), "--prior", "uniform")
+    assert unknown.returncode == 0, unknown.stderr
+    assert f"has not the prior {other.name}: uniform instead" in " ".join(unknown.stdout.split())
+    assert "uniform, tails" in unknown.stdout
 
 
 @pytest.mark.parametrize("what", ["no table", "no file", "another vocabulary"])

@@ -1,8 +1,8 @@
 """Statistical proof through real sessions: next-token frequencies against the target's distribution.
 
 At least 20,000 draws at a fixed prefix, each a whole round through encode, decode, verification and both sessions, with
-models that are real (tiny) Llamas.  Their forward passes are remembered by path, because at a fixed prefix the same few
-paths come again and again; nothing else is short-cut.
+models that are real (tiny) Llamas.  Their forward passes, and lists made of them, are remembered by path, because at a
+fixed prefix the same few paths come again and again; nothing else is short-cut.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def models():
     )
 
 
-def draft_tree(draft_logits, expansion, truncation, replacement, rng, **tail):
+def draft_tree(list_after, expansion, replacement, rng):
     """A token tree and its lists, sampled from what will be sent."""
     parents, tokens, lists, paths = expansion_parents(expansion), [], {}, {-1: ()}
     for parent in sorted(set(parents)):
-        lists[parent] = tw.sparsify(draft_logits(paths[parent]), truncation=truncation, **tail)
+        lists[parent] = list_after(paths[parent])
         children = [node for node, p in enumerate(parents) if p == parent]
         for node, token in zip(
             children, sample_children(lists[parent], len(children), rng, replacement=replacement), strict=True
@@ -61,7 +61,9 @@ def draft_tree(draft_logits, expansion, truncation, replacement, rng, **tail):
     return tw.TokenTree(tokens, parents), lists, paths
 
 
-def frequencies(models, expansion, truncation, replacement, sampling, prior="none", *, seed, verify=tw.verify):
+def frequencies(
+    models, expansion, truncation, replacement, sampling, prior="none", *, seed, verify=tw.verify, draws=DRAWS
+):
     """Counts of first tokens, and of second tokens after the most frequent first one.
 
     With a ``prior`` lists have tails, which follow the verdicts before.
@@ -76,11 +78,16 @@ def frequencies(models, expansion, truncation, replacement, sampling, prior="non
     target_probs = cache(lambda path: tw.target_probs(target_logits(path), edge.sampling))
     first, pairs = np.zeros(V, int), np.zeros((V, V), int)
     tails, sizes = tw.TailScale(), set()
-    for _ in range(DRAWS):
+
+    @cache
+    def list_with(path, scale):
+        return tw.sparsify(draft_logits(path), truncation=truncation, prior=device.profile.prior, tail_scale=scale)
+
+    for _ in range(draws):
         device.send_prompt(PROMPT)
         edge.receive_data(device.data_to_send())
-        tail = {"prior": device.profile.prior, "tail_scale": tails.scale}
-        tree, lists, paths = draft_tree(draft_logits, expansion, truncation, replacement, ours, **tail)
+        scale = tails.scale
+        tree, lists, paths = draft_tree(lambda path: list_with(path, scale), expansion, replacement, ours)  # noqa: B023
         sizes.add(lists[-1].tail)
         device.send_draft(tree, tw.ListEvidence(lists, replacement))
         (event,) = edge.receive_data(device.data_to_send())
@@ -118,11 +125,11 @@ def first_tokens_over_seeds(models, edge_stream):
     """P value of first tokens, each with fresh generators of both ends: as many short sessions would have."""
     target_logits, draft_logits = models
     counts, probs = np.zeros(V, int), tw.target_probs(target_logits(()), tw.Sampling())
+    list_after = cache(lambda path: tw.sparsify(draft_logits(path), truncation=tw.TopK(8)))
     for seed in range(DRAWS // 4):
-        tree, lists, _ = draft_tree(draft_logits, (1,), tw.TopK(8), True, device_rng(seed))
-        draft = tw.Draft(
-            round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists, replacement=True)
-        )
+        tree, lists, _ = draft_tree(list_after, (1,), True, device_rng(seed))
+        evidence = tw.ListEvidence(lists)
+        draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=evidence)
         counts[tw.verify(draft, np.stack([probs, probs]), edge_stream(seed)).tokens(tree)[0]] += 1
     return chi_square_p(counts, probs)
 
@@ -143,5 +150,5 @@ def test_the_test_notices_a_wrong_acceptance_test(models):
     def verify(draft, probs, rng):
         return verify_with(draft, probs, Wrong(rng))
 
-    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify)
+    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify, draws=DRAWS // 4)
     assert chi_square_p(first, probs) < 1e-9

@@ -1,0 +1,101 @@
+"""What a user gets from an installation with numpy alone: all packages import, the codec and sessions work.
+
+Run by the interpreter of an empty environment (see ``test_packaging.py``); needs no test tool.  Prints the backend.
+
+    ENVIRONMENT/bin/python -I tests/project/installed_check.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import tslt_transports
+
+import tslt_runtime
+import tslt_wire as tw
+
+PACKAGES = (tw, tslt_transports, tslt_runtime)
+MUST_BE_ABSENT = ("torch", "transformers", "zmq", "aioquic", "zstandard", "rich", "msgpack")
+FINGERPRINT = bytes(32)
+V = 50
+
+
+def check(fact: bool, said: str) -> None:
+    """Stop where a fact is not true (``assert`` may be switched off)."""
+    if not fact:
+        raise SystemExit(f"installed_check: {said}")
+
+
+def check_files() -> None:
+    """All comes from this environment, typed and with its licence, and nothing but numpy is there to help."""
+    for package in PACKAGES:
+        folder = Path(package.__file__ or "").parent
+        check(folder.is_relative_to(sys.prefix), f"{folder} is not in {sys.prefix}")
+        check((folder / "py.typed").exists(), f"{folder} has no py.typed")
+    for name in MUST_BE_ABSENT:
+        check(find_spec(name) is None, f"{name} is installed")
+    licences = [path for path in files("tslt-wire") or () if path.name == "LICENSE"]
+    check(len(licences) == 1, f"licences: {licences}")
+
+
+def check_codec() -> None:
+    """A list and a draft come back."""
+    q = tw.sparsify(np.arange(float(V)), truncation=tw.TopK(8), precision="log2/1")
+    profile = tw.Profile(vocab_size=V, precision="log2/1", entropy="range")
+    check(tw.decode_list(tw.encode_list(q, profile), profile) == q, "a list came back as another")
+    tree = tw.TokenTree.chain([int(q.ids[0]), int(q.ids[1])])
+    draft = tw.Draft(round=0, prefix_length=1, prefix_hash=2, tree=tree, evidence=tw.ListEvidence({-1: q, 0: q}))
+    check(tw.decode(tw.encode(draft, profile), profile) == draft, "a draft came back as another")
+
+
+async def check_sessions() -> None:
+    """A device and an edge shake hands and play rounds over the in-process link."""
+    device = tw.DeviceSession(tw.Hello(vocab_size=V, tokenizer=FINGERPRINT))
+    edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT))
+    ours, theirs = tslt_transports.pair()
+    rng, row = np.random.default_rng(0), np.full(V, 1 / V)
+    q = tw.sparsify(np.zeros(V))
+
+    async def to_edge() -> list[tw.Event]:
+        await ours.send(device.data_to_send())
+        return list(edge.receive_data(await theirs.receive()))
+
+    async def to_device() -> list[tw.Event]:
+        await theirs.send(edge.data_to_send())
+        return list(device.receive_data(await ours.receive()))
+
+    await to_edge()
+    await to_device()
+    device.send_prompt([1, 2, 3])
+    await to_edge()
+    for _ in range(5):
+        (token,) = tw.sample_children(q, 1, rng)
+        device.send_draft(tw.TokenTree.chain([token]), tw.ListEvidence({-1: q}))
+        (event,) = await to_edge()
+        if not isinstance(event, tw.DraftReceived):
+            raise SystemExit(f"installed_check: the edge got {event}")
+        edge.send_answer(tw.verify(event.draft, np.stack([row, row]), rng))
+        (event,) = await to_device()
+        check(isinstance(event, tw.VerdictReceived), f"the device got {event}")
+    check(list(device.prefix) == list(edge.prefix), "two prefixes")
+    check(len(device.prefix) >= 3 + 5, "too few tokens")
+    await ours.close()
+    await theirs.close()
+
+
+def main() -> int:
+    """Run all checks."""
+    check_files()
+    check_codec()
+    asyncio.run(check_sessions())
+    print(tw.backend)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
