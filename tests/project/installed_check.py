@@ -18,6 +18,7 @@ import tslt_transports
 
 import tslt_runtime
 import tslt_wire as tw
+from tslt_wire.session.negotiation import OUR_EVIDENCE
 
 PACKAGES = (tw, tslt_transports, tslt_runtime)
 MUST_BE_ABSENT = ("torch", "transformers", "zmq", "aioquic", "zstandard", "rich", "msgpack")
@@ -74,8 +75,7 @@ async def check_sessions() -> None:
     device.send_prompt([1, 2, 3])
     await to_edge()
     for _ in range(5):
-        (token,) = tw.sample_children(q, 1, rng)
-        device.send_draft(tw.TokenTree.chain([token]), tw.ListEvidence({-1: q}))
+        device.send_draft(tw.TokenTree.chain([q.sample(rng)]), tw.ListEvidence({-1: q}))
         (event,) = await to_edge()
         if not isinstance(event, tw.DraftReceived):
             raise SystemExit(f"installed_check: the edge got {event}")
@@ -88,11 +88,26 @@ async def check_sessions() -> None:
     await theirs.close()
 
 
+async def check_drivers() -> None:
+    """The real drivers on an engine of the tests' own, with every kind of evidence."""
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
+    from two_ends import tables, two_ends
+
+    from tslt_runtime.drafting import DraftSettings
+
+    for name in OUR_EVIDENCE:
+        async with two_ends(*tables(V)) as device:
+            await device.prompt([0])
+            rounds = [found async for found in device.generate(40, DraftSettings(evidence=name))]
+            check(sum(len(found.tokens) for found in rounds) == 40, f"{name}: too few tokens")
+
+
 def main() -> int:
     """Run all checks."""
     check_files()
     check_codec()
     asyncio.run(check_sessions())
+    asyncio.run(check_drivers())
     print(tw.backend)
     return 0
 

@@ -30,16 +30,9 @@ OPTIONAL = {
 """What a module imports when it is asked for, and can do without."""
 ENGINES = {"torch", "transformers", "tokenizers", "safetensors"}
 
-KNOWN = {
+KNOWN: set[tuple[str, str]] = {
     ("tslt_wire.lists.defaults", "tslt_wire.backends"),
     ("tslt_wire.native", "tslt_wire"),
-    ("tslt_transports.link", "tslt_transports.quic"),
-    ("tslt_transports.link", "tslt_transports.zeromq"),
-    ("tslt_runtime.device", "tslt_runtime.engines.transformers.draft"),
-    ("tslt_runtime.edge", "tslt_runtime.engines.transformers.model"),
-    ("tslt_runtime.edge", "tslt_runtime.engines.transformers.target"),
-    ("tslt_benchmarks.bytes.plot", "tslt_benchmarks.bytes.bytes_per_token"),
-    ("tslt_benchmarks.bytes.published_bound", "tslt_benchmarks.acceptance.rate_grid"),
 }
 """(importer, imported): imports that are against the rules and will go."""
 KNOWN_AFTER_FRAMES = ("native", "backends")
