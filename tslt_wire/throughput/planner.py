@@ -36,8 +36,8 @@ _CAUTION = 1.0
 _OPTIMISM = 1.0
 """Standard deviations of time and acceptance that curiosity grants: what could be true of one candidate in six."""
 _PESSIMISM = 2.0
-"""Standard deviations of its time that a try is expected to take at worst: one in forty takes longer, so that the budget
-is kept."""
+"""Standard deviations of its time that a try is expected to take at worst: one in forty takes longer, so that the
+budget is kept."""
 _SHORTEST = 0.2
 """Part of its expected time that the most hopeful try takes at least: no deviation makes a round take nothing."""
 _WORTHWHILE = 1.02
