@@ -20,7 +20,7 @@ def numbers(randomness: tw.EdgeRandomness, round: int, step: int, count: int = 8
     return randomness.generator(round, step).random(count).tolist()
 
 
-def test_the_generator_is_the_one_of_the_design():
+def test_the_generator_is_the_one_that_is_written_down():
     message = b"tslt-wire edge randomness 1" + (300).to_bytes(4, "little") + (2).to_bytes(4, "little")
     key = int.from_bytes(hmac.new(SECRET, message, hashlib.sha256).digest()[:16], "little")
     wanted = np.random.Generator(np.random.Philox(key=key, counter=0)).random(8).tolist()

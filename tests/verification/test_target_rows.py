@@ -182,6 +182,25 @@ def test_no_rounding_to_16_bits_is_beyond_the_tolerance(size, power, seed):
         assert abs(rounded.astype(np.float64).sum() - 1) <= sum_tolerance(size) + 2.0**-23
 
 
+@pytest.mark.parametrize("evidence", [None, tw.MatchEvidence()], ids=["list", "match"])
+def test_rows_whose_sum_rounding_changed_are_lossless(evidence):
+    lists, target = Model(4, 1).lists(), Model(4, 2).target()
+
+    def changed(draft: tw.Draft) -> tw.Draft:
+        return draft_of(evidence or draft.evidence, draft.tree)
+
+    for scale in (1 - 0.0039, 1 + 0.0039):
+        joint, _ = output_joint(
+            expansion(2, 1),
+            lists,
+            target,
+            replacement=False,
+            through=changed,
+            verification=lambda draft, rows, choices: verify_with(draft, rows * scale, choices),  # noqa: B023
+        )
+        assert np.abs(joint - target_joint(target, 3)).max() < EXACT
+
+
 def test_the_tolerance_is_not_larger_than_it_must_be():
     """All numbers but one are a little above the middle of two of bfloat16: rounding adds nearly 2**-8 of each."""
     row = np.full(255, 2.0**-8 * (1 + 1.01 * 2.0**-8))

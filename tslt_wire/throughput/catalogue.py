@@ -1,6 +1,6 @@
 """What a planner can choose from: ways to make evidence with their bytes, and shapes of drafts.
 
-Design section 4.  The figures are where a session starts, not what it relies on: a planner replaces them by what it
+Spec section 6 has the kinds of evidence.  The figures are where a session starts, not what it relies on: a planner replaces them by what it
 sees.  Acceptance and bytes of lists are those of the default pair (benchmarks/results/evidence_acceptance.json), other
 bytes those of its real frames (benchmarks/results/best_evidence.json).
 """
@@ -20,7 +20,7 @@ EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """One way to make evidence, with what is known about it before a session (design section 7).
+    """One way to make evidence, with what is known about it before a session.
 
     ValueError for a kind of evidence that there is not, or an acceptance that is none.
     """

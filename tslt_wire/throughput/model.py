@@ -1,6 +1,6 @@
 """What a round costs and brings: seconds, bytes and tokens, expected before it is drafted.
 
-Design section 7; paper eq. (1) to (10) with the errata, extended by the downlink, the round trip, trees, and by what a
+Paper eq. (1) to (10) with the errata, extended by the downlink, the round trip, trees, and by what a
 rejection costs with each kind of evidence:
 
     T = draft + uplink bytes / R_up + downlink bytes / R_down + round trips * RTT + verify

@@ -1,6 +1,6 @@
 """The edge's randomness: a function of a secret of the session, the round and the step.
 
-Design section 4; spec section 11.
+Spec section 11, [SEC-2].
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST = (1 << 32) - 1
 
 
 class EdgeRandomness:
-    """Makes the random generator of each answer of an edge, from a secret of the session.
+    """Makes the random generator of each answer of an edge, from a secret of the session (spec section 11, [SEC-2]).
 
     Where an edge draws from one generator as frames come in, an answer depends on what arrived before it: a frame
     that is sent again after a fault is decided anew, which prefers what was not rejected, and another replica decides

@@ -54,7 +54,7 @@ class TargetRow(Protocol):
 
 
 class DenseRow:
-    """A row that holds all its probabilities."""
+    """A row that holds all its probabilities (spec section 6.3)."""
 
     __slots__ = ("_cumulative", "_probs")
 
@@ -89,7 +89,10 @@ class DenseRow:
 
 
 class LogitsRow:
-    """A row of raw logits: its probabilities are computed when the first of them is asked for, and kept."""
+    """A row of raw logits: its probabilities are computed when the first of them is asked for, and kept.
+
+    Spec section 7.2.
+    """
 
     __slots__ = ("_found", "_logits", "_sampling", "vocab_size")
 
