@@ -75,7 +75,7 @@ async def generate(link, draft, prompt, max_tokens, *, settings=None, **kwargs):
     await device.prompt(prompt)
     rounds = [r async for r in device.generate(max_tokens, settings or DraftSettings(truncation=tw.TopK(16)))]
     await device.close()
-    return device.session.prefix[len(prompt) :], rounds
+    return list(device.session.prefix[len(prompt) :]), rounds
 
 
 def greedy_reference(model, prompt, tokens):

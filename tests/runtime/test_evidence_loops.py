@@ -67,7 +67,7 @@ def test_evidence_may_change_from_round_to_round(pair, tmp_path):
                 async for round_ in device.generate(4, settings):
                     kinds.append(round_.lists > 0)
                     break
-            return device.session.prefix[len(PROMPT) :], kinds
+            return list(device.session.prefix[len(PROMPT) :]), kinds
 
     tokens, kinds = asyncio.run(run())
     assert tokens == greedy_reference(pair[0]._module, PROMPT, len(tokens))

@@ -55,7 +55,7 @@ def test_greedy_output_is_the_targets_own_whatever_is_picked(kind, pair, tmp_pat
             pilot = Autopilot(device, planner)
             rounds = [found async for found in pilot.generate(60)]
             await device.close()
-            return device.session.prefix[len(PROMPT) :], rounds, pilot
+            return list(device.session.prefix[len(PROMPT) :]), rounds, pilot
 
     tokens, rounds, pilot = asyncio.run(run())
     assert tokens == greedy_reference(pair[0]._module, PROMPT, 60)

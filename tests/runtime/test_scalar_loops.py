@@ -91,7 +91,7 @@ def test_kinds_may_change_from_round_to_round(pair, tmp_path, monkeypatch):
                 async for round_ in device.generate(5, settings):
                     rounds.append(round_)
                     break
-            return device.session.prefix[len(PROMPT) :], rounds
+            return list(device.session.prefix[len(PROMPT) :]), rounds
 
     tokens, rounds = asyncio.run(play())
     assert tokens == greedy_reference(pair[0]._module, PROMPT, len(tokens))
@@ -113,7 +113,7 @@ def test_a_prompt_after_any_round(name, keep, pair, tmp_path):
                     break
                 text = device.session.prefix
                 kept = len(text) if keep is None else keep % len(text) if keep < 0 else keep
-                wanted = [*text[:kept], 1, 2, 3]
+                wanted = (*text[:kept], 1, 2, 3)
                 await device.prompt([1, 2, 3], keep=kept)
                 assert device.session.prefix == wanted
             # The edge's text is the same, or it would refuse the next draft.

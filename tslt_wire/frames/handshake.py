@@ -1,6 +1,7 @@
 """The bodies of HELLO and WELCOME: a fixed head, then a control map.
 
-Spec sections 7.2 and 7.3.  The head (magic, versions) never changes, so that any two versions can tell each other why they part.
+Spec sections 7.2 and 7.3.  The head (magic, versions) never changes, so that any two versions can tell each other why
+they part.
 """
 
 from __future__ import annotations
