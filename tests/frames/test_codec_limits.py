@@ -8,6 +8,7 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from frame_samples import (
     FRAMES,
@@ -86,9 +87,11 @@ def test_max_extensions():
 
 
 def test_limits_are_positive_integers():
-    for wrong in (0, -1, 1.5, True, "9"):
-        with pytest.raises(ValueError, match="max_nodes must be a positive integer"):
+    for wrong, kind in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), ("9", TypeError)):
+        with pytest.raises(kind, match=r"max_nodes must be (at least 1|an integer)"):
             DecodeLimits(max_nodes=wrong)
+    limits = DecodeLimits(max_nodes=np.int64(7))
+    assert (limits, type(limits.max_nodes)) == (DecodeLimits(max_nodes=7), int)
 
 
 # Memory: a count is checked before anything is allocated for it.

@@ -100,7 +100,7 @@ def test_a_wide_reader_knows_the_size_of_the_packed_form(found):
     with patch("tslt_wire.frames.codec.check_shorter", note):
         again = tw.decode(framed(kind + content), profile)
     packed = BitWriter()
-    zipped._write_body(packed, again, profile)
+    row_of(again).write(packed, again, profile)
     assert readers == [len(packed.finish())]
 
 

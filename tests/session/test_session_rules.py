@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tslt_wire as tw
+from tslt_wire.session import session as session_module
 
 V = 50
 FINGERPRINT = bytes(range(32))
@@ -279,6 +282,29 @@ def test_a_draft_may_fill_the_context():
     device, edge, _ = prompted()
     device.send_draft(*chain(10, 11, 12, 13, 14, 15))
     assert len(edge.receive_data(device.data_to_send())) == 1
+
+
+def test_one_function_changes_the_state():
+    """The table is all of the machine only if nothing goes round it."""
+    assigned = []
+    for path in sorted(Path(session_module.__file__).parent.glob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef):
+                targets = [t for node in ast.walk(function) for t in getattr(node, "targets", [])]
+                assigned += [function.name for t in targets if isinstance(t, ast.Attribute) and t.attr == "_state"]
+    assert assigned == ["__init__", "_move"]
+
+
+def test_a_prefix_that_was_handed_out_never_changes():
+    device, edge, _ = prompted()
+    before = device.prefix, edge.prefix
+    assert before == ((1, 2, 3), (1, 2, 3))
+    assert device.prefix is before[0]  # no copy where nothing changed
+    answered(device, edge)
+    device.send_prompt([9], keep=1)
+    handed(device, edge)
+    assert before == ((1, 2, 3), (1, 2, 3))
+    assert device.prefix == edge.prefix == (1, 9)
 
 
 # ---------------------------------------------------------------------------------------------------------- extensions

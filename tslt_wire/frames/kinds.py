@@ -236,12 +236,15 @@ BY_KIND: dict[int, FrameKind] = {row.kind: row for row in FRAME_KINDS}
 """The row of each kind, by its number."""
 DRAFT_KINDS = {row.evidence.name: row.kind for row in FRAME_KINDS if row.evidence is not None}
 """Evidence names of the handshake, and the frames that the drafts travel in."""
-_BY_CLASS: dict[type, FrameKind] = {row.evidence or row.message: row for row in FRAME_KINDS}
+_BY_MESSAGE: dict[type, FrameKind] = {row.message: row for row in FRAME_KINDS if row.evidence is None}
+_BY_EVIDENCE: dict[type, FrameKind] = {row.evidence: row for row in FRAME_KINDS if row.evidence is not None}
 
 
 def row_of(message: Message) -> FrameKind:
     """The row of the frame that a message travels as: a draft's goes by its evidence.  TypeError for no message."""
-    row = _BY_CLASS.get(type(message.evidence if isinstance(message, Draft) else message))
+    if isinstance(message, Draft):
+        return _BY_EVIDENCE[type(message.evidence)]
+    row = _BY_MESSAGE.get(type(message))
     if row is None:
         raise TypeError(f"expected a message, got {type(message).__name__}")
     return row

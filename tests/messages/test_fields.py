@@ -1,0 +1,107 @@
+"""What callers give to messages and settings is checked where it is given, and says what was expected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tslt_wire as tw
+
+V = 50
+HELLO = tw.Hello(vocab_size=V, tokenizer=bytes(32))
+SETTINGS = tw.EdgeSettings(vocab_size=V, tokenizer=bytes(32))
+WELCOME = tw.Welcome(version=1, vocab_size=V, tokenizer=bytes(32), transcript=bytes(16))
+PROMPT = tw.Prompt(tokens=(1, 2))
+VERDICT = tw.Verdict(round=0, node=0, token=1)
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "wrong", "error", "match"),
+    [
+        (HELLO, "vocab_size", 0, ValueError, "vocab_size must be in 1"),
+        (HELLO, "vocab_size", "50", TypeError, "vocab_size must be an integer"),
+        (HELLO, "tokenizer", bytes(31), ValueError, "tokenizer must have 32 bytes, got 31"),
+        (HELLO, "tokenizer", "a" * 32, TypeError, "tokenizer must be bytes"),
+        (HELLO, "evidence", "lazy", TypeError, "evidence must be a sequence of names"),
+        (HELLO, "precisions", "f16", TypeError, "precisions must be a sequence of names"),
+        (HELLO, "entropy", "none", TypeError, "entropy must be a sequence of names"),
+        (HELLO, "priors", (1,), TypeError, "priors must be a sequence of names"),
+        (HELLO, "limits", 7, TypeError, "limits must be DecodeLimits"),
+        (HELLO, "sampling", 0.7, TypeError, "sampling must be Sampling"),
+        (HELLO, "resume", "token", TypeError, "resume must be bytes"),
+        (HELLO, "min_version", 2, ValueError, "versions must satisfy"),
+        (HELLO, "max_version", 256, ValueError, "max_version must be in 1..255"),
+        (SETTINGS, "vocab_size", -1, ValueError, "vocab_size must be in 1"),
+        (SETTINGS, "tokenizer", b"", ValueError, "tokenizer must have 32 bytes"),
+        (SETTINGS, "evidence", "lazy", TypeError, "evidence must be a sequence of names"),
+        (SETTINGS, "evidence", ("lzay",), ValueError, r"no evidence \['lzay'\], only \['list'"),
+        (SETTINGS, "precisions", ("f64",), ValueError, r"no precision \['f64'\]"),
+        (SETTINGS, "entropy", ("huffman",), ValueError, r"no entropy coder \['huffman'\]"),
+        (SETTINGS, "priors", ("zipf",), ValueError, "zipf"),
+        (SETTINGS, "eos_tokens", 2, TypeError, "eos_tokens must be a sequence of token ids, got 2"),
+        (SETTINGS, "eos_tokens", (V,), ValueError, r"each of eos_tokens must be in 0\.\.49, got 50"),
+        (SETTINGS, "eos_tokens", (-1,), ValueError, "eos_tokens"),
+        (SETTINGS, "eos_tokens", ("2",), TypeError, "eos_tokens must be an integer"),
+        (SETTINGS, "context", -1, ValueError, "context must be in 0"),
+        (SETTINGS, "context", 1.5, TypeError, "context must be an integer"),
+        (SETTINGS, "limits", None, TypeError, "limits must be DecodeLimits"),
+        (WELCOME, "eos_tokens", 2, TypeError, "eos_tokens must be a sequence"),
+        (WELCOME, "eos_tokens", (V,), ValueError, "each of eos_tokens"),
+        (WELCOME, "coupling", bytes(7), ValueError, "coupling must have 0 or 8 bytes, got 7"),
+        (WELCOME, "transcript", bytes(8), ValueError, "transcript must have 16 bytes"),
+        (WELCOME, "entropy", ("none",), TypeError, "entropy must be a name"),
+        (PROMPT, "keep", -1, ValueError, "keep must be in 0"),
+        (PROMPT, "keep", "1", TypeError, "keep must be an integer"),
+        (PROMPT, "transcript", bytes(7), ValueError, "transcript must have 8 bytes"),
+        (VERDICT, "node", -2, ValueError, "node must be in -1"),
+        (VERDICT, "round", True, TypeError, "round must be an integer"),
+        (VERDICT, "end", 1, TypeError, "end must be True or False"),
+    ],
+)
+def test_a_wrong_argument_is_refused_where_it_is_given(message, field, wrong, error, match):
+    with pytest.raises(error, match=match):
+        replace(message, **{field: wrong})
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons():
+    for message, field, value in (
+        (HELLO, "vocab_size", 60),
+        (SETTINGS, "context", 100),
+        (PROMPT, "keep", 3),
+        (VERDICT, "node", 2),
+        (VERDICT, "token", 9),
+        (tw.More(round=0, batch=1), "batch", 2),
+        (tw.AskList(round=0, node=0), "round", 5),
+    ):
+        found = replace(message, **{field: np.int64(value)})
+        assert found == replace(message, **{field: value})
+        assert type(getattr(found, field)) is int
+    assert replace(SETTINGS, eos_tokens=np.array([3, 4])).eos_tokens == (3, 4)
+    assert tw.encode(replace(VERDICT, token=np.uint8(9)), tw.Profile(vocab_size=V)) == tw.encode(
+        replace(VERDICT, token=9), tw.Profile(vocab_size=V)
+    )
+
+
+def test_a_hello_of_a_later_version_is_a_message_but_no_device_of_ours():
+    """A peer may say names that this version does not know; a caller may not."""
+    profile = tw.Profile(vocab_size=1)
+    for field in ("evidence", "precisions", "entropy", "priors"):
+        later = replace(HELLO, **{field: ("x-later",)})
+        assert tw.decode(tw.encode(later, profile), profile) == later
+        with pytest.raises(ValueError, match="x-later"):
+            tw.DeviceSession(later)
+
+
+def test_arguments_of_a_session():
+    device, edge = tw.DeviceSession(HELLO), tw.EdgeSession(SETTINGS)
+    edge.receive_data(device.data_to_send())
+    device.receive_data(edge.data_to_send())
+    device.send_prompt(np.array([1, 2, 3]))
+    device.send_prompt([4], keep=np.int64(2))
+    assert device.prefix == (1, 2, 4)
+    assert all(type(token) is int for token in device.prefix)
+    for keep, error in (("2", TypeError), (1.0, TypeError), (4, ValueError), (-1, ValueError)):
+        with pytest.raises(error, match="keep"):
+            device.send_prompt([4], keep=keep)
