@@ -41,7 +41,7 @@ def settings_for(mode: Mode, expansion: tuple[int, ...]) -> DraftSettings:
         expansion=expansion,
         temperature=mode.draft_temperature,
         truncation=truncation,
-        precision=mode.precision,
+        precision=mode.precision or tw.Precision.F32.value,
         evidence=name,
     )
 

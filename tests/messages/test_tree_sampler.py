@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from enumeration import EXACT, NOTICED, outcomes
-from tslt_wire.verification.verify import verify_with
 
 import tslt_wire as tw
+from tslt_wire.verification.verdicts import verify_with
 
 P = np.array([0.22, 0.29, 0.21, 0.28])
 Q = tw.sparsify(np.log([0.5, 0.3, 0.15, 0.05]), precision="f32")

@@ -156,7 +156,8 @@ def _add(out: LiveSessions, replay: Replay, link: Link, found: Round, choice: Ch
         raise RuntimeError("a round that nobody chose")
     cost = replay.costs[choice]
     seconds = found.draft_s + found.link_s + found.verify_s
-    wanted = cost.draft_s + cost.verify_s + link.seconds(found.uplink_bytes, found.downlink_bytes, found.trips)
+    drafted = cost.draft_s if found.drafted else 0.0  # nothing to draft: no pass, and no time
+    wanted = drafted + cost.verify_s + link.seconds(found.uplink_bytes, found.downlink_bytes, found.trips)
     out.tokens += len(found.tokens)
     out.seconds += seconds
     out.off = max(out.off, abs(seconds - wanted))
