@@ -1,8 +1,9 @@
 """What a session learns about its link and its models from the times of its own rounds.
 
 The times of ``model``, each of which is a linear function with coefficients >= 0: the link's of round trips and bytes,
-the draft's of levels and parents, the target's of one pass and nodes.  ``LinearTime`` learns such coefficients: a Kalman
-filter whose coefficients drift, with noise in proportion to the time, clipped outliers, and a second opinion on jumps.
+the draft's of levels and parents, the target's of one pass and nodes.  ``LinearTime`` learns such coefficients: a
+Kalman filter whose coefficients drift, with noise in proportion to the time, clipped outliers, and a second opinion on
+jumps.
 """
 
 from __future__ import annotations
