@@ -1,7 +1,7 @@
 """Tokens per second over a link: the model, the best draft length, and a planner that picks each round's evidence.
 
-Paper eq. (1) to (10), extended (``model``).  Independent of the codec; times and byte counts are passed in, nothing here
-reads a clock.
+Paper eq. (1) to (10), extended (``model``).  Independent of the codec; times and byte counts are passed in, nothing
+here reads a clock.
 
     agreed = Agreed(evidence=welcome.evidence, precisions=welcome.precisions)
     planner = Planner(default_modes(welcome.vocab_size), agreed)

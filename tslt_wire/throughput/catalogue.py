@@ -2,8 +2,7 @@
 
 Spec section 6 has the kinds of evidence.  The figures are where a session starts, not what it relies on: a planner
 replaces them by what it sees.  Acceptance and bytes of lists are those of the default pair
-(benchmarks/results/evidence_acceptance.json), other bytes those of its real frames
-(benchmarks/results/best_evidence.json).
+(benchmarks/results/evidence_acceptance.json), other bytes those of its real frames (benchmarks/results/regimes.json).
 """
 
 from __future__ import annotations

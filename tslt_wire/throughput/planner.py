@@ -1,10 +1,10 @@
 """Picks each round's evidence, K, precision and draft length or tree, for the most tokens a second.
 
 Paper eq. (1) to (10), extended (``model``): every candidate of the catalogue is put through the model of a round with
-what the session has learnt so far.  Two rules lie on top: the choice is cautious (what is not known about a
-candidate's time counts against it), and curiosity has a budget: a candidate that might be better is tried when the
-time it can cost, taken pessimistically, fits into a small part of the session's time.  No random numbers: equal
-observations, equal plans.
+what the session has learnt so far.  Two rules lie on top: the choice is cautious (what is not known about a candidate's
+time counts against it), and curiosity has a budget: a candidate that might be better is tried when the time it can
+cost, taken pessimistically, fits into a small part of the session's time.  No random numbers: equal observations, equal
+plans.
 """
 
 from __future__ import annotations
