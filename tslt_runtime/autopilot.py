@@ -14,7 +14,7 @@ from typing import Any
 import tslt_wire as tw
 from tslt_runtime.device import Device, DraftSettings, Round
 from tslt_wire.lists.truncation import Truncation
-from tslt_wire.throughput import Context, Mode, Observation, Plan, Planner, default_modes
+from tslt_wire.throughput import Agreed, Context, Mode, Observation, Plan, Planner, default_modes
 
 log = logging.getLogger("tslt.device")
 
@@ -61,10 +61,12 @@ def planner_for(device: Device, **options: Any) -> Planner:
     temperature = device.session.hello.sampling.temperature
     planner = Planner(
         default_modes(welcome.vocab_size, temperature=temperature, entropy=welcome.entropy),
-        evidence=evidence,
-        precisions=welcome.precisions,
-        max_nodes=welcome.limits.max_nodes,
-        max_entries=welcome.limits.max_entries,
+        Agreed(
+            evidence=evidence,
+            precisions=welcome.precisions,
+            max_nodes=welcome.limits.max_nodes,
+            max_entries=welcome.limits.max_entries,
+        ),
         **options,
     )
     shaken = device.handshake

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
@@ -131,7 +130,7 @@ class EdgeDevice:
         self._on_round = on_round
         self._timing = False
         # Of a round: the target's row after the last node that was accepted, and the nodes that were.
-        self._row: NDArray[np.float64] | None = None
+        self._row: tw.TargetRow | None = None
         self._path: tuple[int, ...] = ()
         self._batch = 0
         self._count = tw.ProposalCount()
@@ -220,12 +219,12 @@ class EdgeDevice:
         self._on_round(EdgeRound(self._link.peer, len(draft.tree), len(path) + 1, seconds))
 
     def _decide(self, draft: tw.Draft) -> tw.Answer:
-        probs = self._session.sampling.probs(self._text.score(draft.tree))
-        answer = tw.verify(draft, probs, self._rng, coupling=self._session.coupling, proposals=self._count.value)
-        self._row = None if isinstance(answer, tw.Verdict) else probs[1 + answer.node].copy()
+        rows = tw.target_rows(self._text.score(draft.tree), self._session.sampling)
+        answer = tw.verify(draft, rows, self._rng, coupling=self._session.coupling, proposals=self._count.value)
+        self._row = None if isinstance(answer, tw.Verdict) else rows[1 + answer.node]
         return answer
 
-    def _propose(self, last: tw.Proposals, row: NDArray[np.float64]) -> tw.Proposals:
+    def _propose(self, last: tw.Proposals, row: tw.TargetRow) -> tw.Proposals:
         return tw.propose(last.round, last.node, row, self._rng, batch=last.batch + 1, count=self._count.most)
 
     def _learn(self, *, hit: bool) -> None:

@@ -59,10 +59,13 @@ from tslt_wire.session.events import (
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.states import State
 from tslt_wire.verification.coupling import Coupling
+from tslt_wire.verification.lazy_rule import verify_list
 from tslt_wire.verification.proposal_count import ProposalCount
 from tslt_wire.verification.proposals import choose, propose
+from tslt_wire.verification.randomness import EdgeRandomness
 from tslt_wire.verification.tail_scale import TailScale
-from tslt_wire.verification.verify import verify, verify_list
+from tslt_wire.verification.target_rows import DenseRow, TargetRow, target_probs, target_rows
+from tslt_wire.verification.verdicts import verify
 
 __version__ = "0.1.0"
 
@@ -76,9 +79,11 @@ __all__ = [
     "Coupling",
     "DecodeError",
     "DecodeLimits",
+    "DenseRow",
     "DeviceSession",
     "Draft",
     "DraftReceived",
+    "EdgeRandomness",
     "EdgeSession",
     "EdgeSettings",
     "ErrorCode",
@@ -118,6 +123,7 @@ __all__ = [
     "SparseDistribution",
     "State",
     "TailScale",
+    "TargetRow",
     "TokenTree",
     "TopK",
     "TopP",
@@ -138,6 +144,8 @@ __all__ = [
     "sparsify",
     "sparsify_batch",
     "table_from_bytes",
+    "target_probs",
+    "target_rows",
     "train_table",
     "verify",
     "verify_list",

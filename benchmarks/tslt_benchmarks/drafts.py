@@ -283,7 +283,7 @@ class _Model:
             for _ in range(count):
                 out = self._model(torch.tensor([step]), past_key_values=cache, use_cache=True, logits_to_keep=1)
                 cache = out.past_key_values
-                probs = tw.Sampling().probs(out.logits[0, -1].numpy())
+                probs = tw.target_probs(out.logits[0, -1].numpy(), tw.Sampling())
                 token = int(rng.choice(len(probs), p=probs))
                 if token in self._ends:
                     break

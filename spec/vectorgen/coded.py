@@ -18,8 +18,9 @@ from spec.vectorgen.zipped import compressed, wide_body
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.probability_grid import GRID, codes_above, codes_below
 from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.lazy_rule import verify_list_with
 from tslt_wire.verification.proposals import choose_with, propose_with
-from tslt_wire.verification.verify import verify_list_with, verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 NOTES = {
     "rounding": "probabilities and their codes, up and down",
@@ -414,7 +415,10 @@ def _takes(profile: tw.Profile) -> list[Json]:
         q, row = _q(rng, profile), _row(rng)
         mixed = [(p + a) / 2 for p, a in zip(row, q.dense().tolist(), strict=True)]  # few fit
         proposals = propose_with(5, 0, mixed, RandomChoices(np.random.default_rng(number)), batch=number % 3, count=4)
-        uniforms, index = _settled(rng, lambda choices: choose_with(proposals, q, choices), 4)  # noqa: B023
+        tree = tw.TokenTree.chain(q.likeliest(1) * (proposals.node + 2))
+        evidence = tw.ScalarEvidence.of(tree, dict.fromkeys(tree.inner, q))
+        draft = tw.Draft(round=proposals.round, prefix_length=0, prefix_hash=0, tree=tree, evidence=evidence)
+        uniforms, index = _settled(rng, lambda choices: choose_with(proposals, draft, choices), 4)  # noqa: B023
         hex_ = tw.encode(proposals, profile).hex()
         more = {"q": list_value(q), "uniforms": uniforms, "taken": index}
         tests.append(_case("take", f"{number}", "four proposals", hex=hex_, **more))

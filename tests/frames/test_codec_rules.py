@@ -10,7 +10,7 @@ from frame_samples import FRAMES, SAMPLES
 
 import tslt_wire as tw
 from spec import make_vectors
-from tslt_wire.verification.verify import verify_children
+from tslt_wire.verification.list_rule import verify_children
 
 PROFILES = [tw.Profile(vocab_size=size, entropy=coder) for size in (1, 300, 1 << 20) for coder in ("none", "range")]
 

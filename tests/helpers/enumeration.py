@@ -13,10 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from tslt_wire import Draft, ListEvidence, Precision, Prior, Sampling, SparseDistribution, TokenTree, sparsify
+from tslt_wire import (
+    Draft,
+    ListEvidence,
+    Precision,
+    Prior,
+    Sampling,
+    SparseDistribution,
+    TokenTree,
+    sparsify,
+    target_probs,
+)
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.verification.choices import Choices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 Context = tuple[int, ...]
 Lists = Callable[[Context], SparseDistribution]
@@ -46,13 +56,17 @@ class Branches:
         assert 0 <= probability <= 1
         return self._choose([(answer, p) for answer, p in ((True, probability), (False, 1 - probability)) if p > 0])
 
-    def draw(self, weights: np.ndarray) -> int:
+    def draw(self, weights: np.ndarray, cumulative: np.ndarray | None = None) -> int:
         """Take every index of positive weight in turn."""
         assert np.isfinite(weights).all()
         assert (weights >= 0).all()
         total = float(weights.sum())
         assert total > 0
         return self._choose([(i, float(w) / total) for i, w in enumerate(weights) if w > 0])
+
+    def uniform(self) -> float:
+        """Refuse: it has no branches."""
+        raise NotImplementedError("a uniform number cannot be enumerated")
 
 
 def outcomes(run: Callable[[Choices], Any]) -> Iterator[tuple[Any, float]]:
@@ -107,7 +121,7 @@ class Model:
         settings = sampling or Sampling()
 
         def p(context: Context) -> np.ndarray:
-            return settings.probs(self.logits(context))
+            return target_probs(self.logits(context), settings)
 
         return cache(p)
 

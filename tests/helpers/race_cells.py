@@ -17,7 +17,7 @@ from enumeration import Context, Lists, Shape, Target, depth_of, outcomes, targe
 
 from tslt_wire import CoupledEvidence, Coupling, Draft, TokenTree
 from tslt_wire.verification.choices import Choices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 Polygon = list[tuple[float, float]]
 TRIANGLE: Polygon = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]

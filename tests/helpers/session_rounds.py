@@ -8,8 +8,9 @@ import numpy as np
 
 import tslt_wire as tw
 from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.lazy_rule import verify_list_with
 from tslt_wire.verification.proposals import choose_with, propose_with
-from tslt_wire.verification.verify import verify_list_with, verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 V = 8
 FINGERPRINT = bytes(32)
@@ -81,7 +82,7 @@ def play(
             answer = verify_list_with(got.draft, got.node, rows[1 + got.node], got.q, theirs)
             continue
         assert isinstance(event, tw.ProposalsReceived)
-        index = choose_with(event.proposals, lists[event.proposals.node], ours)
+        index = choose_with(event.proposals, event.draft, ours)
         if index is not None:
             device.take(index)
             assert device.prefix[:-1] == edge.prefix

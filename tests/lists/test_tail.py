@@ -15,7 +15,7 @@ import tslt_wire as tw
 from tslt_wire.lists.prior import TABLE_MAGIC, plain_prior
 from tslt_wire.lists.siblings import Siblings, sample_children
 from tslt_wire.verification.choices import Choices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 EXACT = 1e-12
 usual = settings(deadline=None, derandomize=True, max_examples=150)

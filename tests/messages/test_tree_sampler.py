@@ -7,7 +7,7 @@ import pytest
 from enumeration import EXACT, NOTICED, outcomes
 
 import tslt_wire as tw
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 P = np.array([0.22, 0.29, 0.21, 0.28])
 Q = tw.sparsify(np.log([0.5, 0.3, 0.15, 0.05]), precision="f32")

@@ -22,7 +22,7 @@ def test_the_embedding_example_runs_and_is_lossless_to_the_eye():
 
     def target_probs(prefix, tree):
         paths = [[tree.tokens[n] for n in tree.path(node)] for node in range(-1, len(tree))]
-        return tw.Sampling().probs(np.stack([draft_logits([*prefix, *path]) for path in paths]))
+        return tw.target_probs(np.stack([draft_logits([*prefix, *path]) for path in paths]), tw.Sampling())
 
     prefix = [1, 2, 3]
     names = {"draft_logits": draft_logits, "target_probs": target_probs, "prefix": prefix}

@@ -71,7 +71,7 @@ def texts(models, choose, sampling, *, length=3, count=TEXTS, seed=5, flatter=1.
     ours, theirs = device_rng(seed), edge_rng(seed, 0)
     edge.receive_data(device.data_to_send())
     device.receive_data(edge.data_to_send())
-    target = cache(lambda path: edge.sampling.probs(target_logits(path)))
+    target = cache(lambda path: tw.target_probs(target_logits(path), edge.sampling))
 
     @cache
     def drafted(path, mode):

@@ -19,7 +19,7 @@ from tslt_runtime.edge import EdgeDevice, edge_settings
 from tslt_runtime.seeds import coupling_key, device_rng, edge_rng
 from tslt_runtime.timing import WANTED
 from tslt_wire.session.negotiation import OUR_EVIDENCE
-from tslt_wire.throughput import Planner, default_modes
+from tslt_wire.throughput import Agreed, Planner, default_modes
 
 PROMPT = [5, 9, 2, 7]
 HELLO = {"evidence": OUR_EVIDENCE, "entropy": ("range", "none"), "extra": WANTED}
@@ -97,7 +97,7 @@ def test_it_says_why_now_and_then(pair, tmp_path, caplog):
             device = await open_device(await dial(), pair[1], **HELLO)
             await device.prompt(PROMPT)
             modes = [mode for mode in default_modes(64) if mode.evidence == "match"]
-            pilot = Autopilot(device, Planner(modes, evidence=("match",), shapes=((),)))
+            pilot = Autopilot(device, Planner(modes, Agreed(evidence=("match",)), shapes=((),)))
             async for _ in pilot.generate(60):
                 pass
 

@@ -10,7 +10,7 @@ from session_rounds import PROMPT, V, prompted
 
 import tslt_wire as tw
 from tslt_wire.verification.proposals import choose_with
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 P = np.array([0.5, 0.5, *[0.0] * (V - 2)])
 Q = tw.sparsify(np.log([0.9, 0.1, *[1e-300] * (V - 2)]), truncation=tw.TopK(2), precision="f32")
@@ -32,7 +32,7 @@ def first_token(choices, **prompt):
     try:
         device.send_prompt((), keep=len(device.prefix), **prompt)
     except tw.LocalProtocolError:
-        index = choose_with(event.proposals, Q, choices)
+        index = choose_with(event.proposals, event.draft, choices)
         return ("missed", None) if index is None else ("taken", device.take(index))
     edge.receive_data(device.data_to_send())
     return "again", None
@@ -151,7 +151,7 @@ def test_choose_takes_the_draft_that_the_proposals_answer():
     device, _ = proposed()
     draft, rng = device.open_draft, np.random.default_rng(0)
     for wrong in (some_proposals(round=1), some_proposals(2), some_proposals(7)):
-        with pytest.raises(ValueError, match="node"):
+        with pytest.raises(ValueError, match="round|node"):
             tw.choose(wrong, draft, rng)
     codes = tw.Draft(
         round=0, prefix_length=3, prefix_hash=0, tree=CHAIN, evidence=tw.ScalarEvidence(draft.evidence.codes)

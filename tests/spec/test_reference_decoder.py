@@ -24,7 +24,7 @@ from spec import reference_decoder as ref
 from spec.vectorgen.tools import list_value, message_value
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.verification.choices import RandomChoices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "spec" / "reference_decoder.py"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tslt_benchmarks.planner.simulation import COMPUTE, World, best_fixed, play
 
 from tslt_wire.throughput import (
+    Agreed,
     Compute,
     Context,
     Link,
@@ -32,7 +35,7 @@ def shortfall(worlds, *, evidence=EVERYTHING, tokens=1500, seed=0, **options):
     """Time the planner takes more than the best fixed choice, as a part."""
     modes = [m for m in MODES if m.evidence in evidence]
     seconds, _, _ = best_fixed(worlds, tokens, modes, SHAPES)
-    planner = Planner(MODES, evidence=evidence, **options)
+    planner = Planner(MODES, Agreed(evidence=evidence), **options)
     return play(planner, worlds, tokens, np.random.default_rng(seed)).seconds / seconds - 1
 
 
@@ -54,7 +57,7 @@ def test_a_link_that_changes_costs_no_more(before, after):
 
 def test_a_collapse_costs_a_few_rounds_only():
     """From frames of a megabyte, which now take minutes: believed after one of them."""
-    planner = Planner(MODES, evidence=("list", "full"), link=link(1e9, 0.1), compute=COMPUTE)
+    planner = Planner(MODES, Agreed(evidence=("list", "full")), link=link(1e9, 0.1), compute=COMPUTE)
     rng = np.random.default_rng(0)
     play(planner, [World(link(1e9, 0.1))], 1500, rng)
     assert planner.plan().mode.evidence == "full"
@@ -72,13 +75,13 @@ def test_an_edge_that_does_not_tell_its_time_is_no_harder():
 
 
 def test_only_what_was_agreed_on_is_chosen():
-    planner = Planner(MODES, evidence=("list", "match"), precisions=("log2/1",), max_nodes=5)
+    planner = Planner(MODES, Agreed(evidence=("list", "match"), precisions=("log2/1",), max_nodes=5))
     played = play(planner, [World(link(1e6, 0.05))], 300, np.random.default_rng(0))
     assert set(played.chosen) <= {"list", "match"}
     assert {plan.mode.precision for plan in played.trace} <= {"log2/1", ""}
     assert max(int(np.cumprod(p.expansion or (0,)).sum()) for p in played.trace) <= 5
     with pytest.raises(ValueError, match="nothing"):
-        Planner(MODES, evidence=("telepathy",))
+        Planner([m for m in MODES if m.evidence == "match"], Agreed(evidence=("list",)))
     other = next(m for m in MODES if m.evidence == "full")
     times = {"uplink_bytes": 1, "downlink_bytes": 1, "draft_s": 0, "link_s": 0}
     seen = Observation(mode=other, expansion=(1,), accepted=1, tried=1, **times)
@@ -86,8 +89,28 @@ def test_only_what_was_agreed_on_is_chosen():
         planner.observe(seen)
 
 
+@pytest.mark.parametrize(
+    ("run", "match"),
+    [
+        (lambda: Agreed(evidence=("telepathy",)), "evidence must be one of match, .*'telepathy'"),
+        (lambda: Agreed(evidence="list"), "evidence must be several names"),
+        (lambda: Agreed(evidence=(5,)), "evidence must be one of"),
+        (lambda: Agreed(evidence=("list",), max_nodes=0), "max_nodes must be at least 1"),
+        (lambda: Agreed(evidence=("list",), max_entries=1.5), "max_entries must be an integer"),
+        (lambda: Planner(MODES, ("list",)), "agreed must be an Agreed"),
+        (lambda: Planner(MODES, Agreed(evidence=EVERYTHING), budget=1.0), "budget must be below 1"),
+        (lambda: Planner(MODES, Agreed(evidence=EVERYTHING), budget="0"), "budget must be a real number"),
+        (lambda: default_modes(entropy="zip"), "entropy must be one of none, range, zstd"),
+        (lambda: replace(MODES[0], evidence="no-such"), "evidence must be one of"),
+    ],
+)
+def test_names_and_numbers_that_there_are_not_are_refused(run, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        run()
+
+
 def test_a_round_is_not_deeper_than_the_context_allows():
-    planner = Planner(MODES, evidence=EVERYTHING)
+    planner = Planner(MODES, Agreed(evidence=EVERYTHING))
     assert len(planner.plan(Context(tokens_left=3)).expansion) <= 2
     assert planner.plan(Context(tokens_left=1)).expansion == ()
     assert len(planner.plan(Context(tokens_left=100, room=1)).expansion) <= 1
@@ -98,7 +121,7 @@ def test_equal_observations_give_equal_plans():
         [
             plan.name
             for plan in play(
-                Planner(MODES, evidence=EVERYTHING), [World(link(1e6, 0.05))], 200, np.random.default_rng(3)
+                Planner(MODES, Agreed(evidence=EVERYTHING)), [World(link(1e6, 0.05))], 200, np.random.default_rng(3)
             ).trace
         ]
         for _ in range(2)
@@ -111,13 +134,13 @@ def test_a_kind_that_takes_long_is_found_out_and_one_that_does_not_is_found():
     slow = {"coupled": (0.02, 0.01)}
     world = World(link(1e7, 0.005), extra=slow)
     assert shortfall([world], evidence=("coupled", "list")) < 0.05
-    played = play(Planner(MODES, evidence=("coupled", "list")), [world], 600, np.random.default_rng(0))
+    played = play(Planner(MODES, Agreed(evidence=("coupled", "list"))), [world], 600, np.random.default_rng(0))
     assert played.chosen["list"] > 5 * played.chosen.get("coupled", 0)
 
 
 def test_drafts_that_failed_by_chance_get_another_chance():
     """A streak of rejections makes it stop drafting; nothing is learnt from rounds without a draft, but time passes."""
-    planner = Planner(MODES, evidence=("list",), link=link(1e7, 0.001), compute=FAST)
+    planner = Planner(MODES, Agreed(evidence=("list",)), link=link(1e7, 0.001), compute=FAST)
     world = World(link(1e7, 0.001), FAST)
     for _ in range(60):
         plan = planner.plan()
@@ -134,7 +157,7 @@ def test_drafts_that_failed_by_chance_get_another_chance():
 
 
 def test_what_the_edge_does_not_take_is_not_planned():
-    planner = Planner(MODES, evidence=EVERYTHING, max_entries=1000)
+    planner = Planner(MODES, Agreed(evidence=EVERYTHING, max_entries=1000))
     for plan in planner.ranking():
         assert sum(np.cumprod((1, *plan.expansion))[:-1]) * plan.mode.entries <= 1000
     full = next(plan for plan in planner.ranking() if plan.mode.evidence == "full")
@@ -142,7 +165,7 @@ def test_what_the_edge_does_not_take_is_not_planned():
 
 
 def test_parts_add_up():
-    planner = Planner(MODES, evidence=EVERYTHING)
+    planner = Planner(MODES, Agreed(evidence=EVERYTHING))
     play(planner, [World(link(1e5, 0.1))], 100, np.random.default_rng(0))
     for plan in planner.ranking():
         assert sum(planner.parts(plan).values()) == pytest.approx(plan.expected.seconds)
@@ -150,7 +173,7 @@ def test_parts_add_up():
 
 def test_curiosity_stays_in_its_budget():
     for budget in (0.0, 0.02):
-        planner = Planner(MODES, evidence=EVERYTHING, budget=budget)
+        planner = Planner(MODES, Agreed(evidence=EVERYTHING), budget=budget)
         played = play(planner, [World(link(1e6, 0.05), outliers=0)], 800, np.random.default_rng(0))
         assert planner.curiosity <= budget * 1.5
         assert budget or not any(plan.exploring for plan in played.trace)
@@ -162,7 +185,8 @@ def test_the_chain_it_likes_best_has_the_closed_forms_length():
         for rtt in (0.0, 0.05, 0.5):
             world = World(link(1e5, rtt), Compute(draft_s=0.01, verify_s=0.04))
             chains = [(1,) * length for length in range(33)]
-            planner = Planner([mode], evidence=[mode.evidence], shapes=chains, link=world.link, compute=world.compute)
+            agreed = Agreed(evidence=[mode.evidence])
+            planner = Planner([mode], agreed, shapes=chains, link=world.link, compute=world.compute)
             wire = mode.wire
             fixed = world.link.seconds(wire.frame, wire.verdict) + world.compute.verify_s
             extra = world.link.seconds(wire.rejection_up, wire.rejection_down, wire.rejection_trips)
@@ -173,7 +197,7 @@ def test_the_chain_it_likes_best_has_the_closed_forms_length():
 
 
 def test_it_explains_itself():
-    planner = Planner(MODES, evidence=EVERYTHING)
+    planner = Planner(MODES, Agreed(evidence=EVERYTHING))
     play(planner, [World(link(1e5, 0.1))], 200, np.random.default_rng(0))
     text = planner.explain()
     best, second = planner.ranking()[0], text.split("Second: ")[1]

@@ -19,7 +19,7 @@ from tslt_runtime.seeds import device_rng, edge_rng
 from tslt_wire.lists.siblings import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 DRAWS = 20_000
 PROMPT = [5, 9, 2, 7]
@@ -71,7 +71,7 @@ def frequencies(models, expansion, truncation, replacement, sampling, prior="non
     ours, theirs = device_rng(seed), edge_rng(seed, 0)
     edge.receive_data(device.data_to_send())
     device.receive_data(edge.data_to_send())
-    target_probs = cache(lambda path: edge.sampling.probs(target_logits(path)))
+    target_probs = cache(lambda path: tw.target_probs(target_logits(path), edge.sampling))
     first, pairs = np.zeros(V, int), np.zeros((V, V), int)
     tails, sizes = tw.TailScale(), set()
     for _ in range(DRAWS):
@@ -115,7 +115,7 @@ def test_next_tokens_are_distributed_as_the_targets(name, models):
 def first_tokens_over_seeds(models, edge_stream):
     """P value of first tokens, each with fresh generators of both ends: as many short sessions would have."""
     target_logits, draft_logits = models
-    counts, probs = np.zeros(V, int), tw.Sampling().probs(target_logits(()))
+    counts, probs = np.zeros(V, int), tw.target_probs(target_logits(()), tw.Sampling())
     for seed in range(DRAWS // 4):
         tree, lists, _ = draft_tree(draft_logits, (1,), tw.TopK(8), True, device_rng(seed))
         draft = tw.Draft(

@@ -14,7 +14,7 @@ from enumeration import EXACT, NOTICED, SAMPLINGS, Choices, Model, Shape, deviat
 from race_cells import race_deviation
 
 import tslt_wire as tw
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 SHAPES: dict[str, tuple[int, Shape]] = {
     "chain-1": (5, expansion(1)),

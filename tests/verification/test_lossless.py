@@ -6,7 +6,6 @@ probability through the real ``verify_with``; the tests of the test break one ru
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -46,11 +45,8 @@ from tslt_wire import (
     sparsify,
 )
 from tslt_wire.lists.siblings import sample_children
-from tslt_wire.verification.verify import verify_with
-
-verify_module = importlib.import_module("tslt_wire.verification.verify")
-"""The module; the package's attribute of that name is the function."""
-
+from tslt_wire.verification import list_rule
+from tslt_wire.verification.verdicts import verify_with
 
 SMALL_SHAPES: dict[str, tuple[int, Shape]] = {
     "chain-1": (5, expansion(1)),
@@ -366,19 +362,19 @@ def worst(lists: Any, target: Any, **options: Any) -> float:
 
 
 def test_the_unbroken_copy_passes(monkeypatch):
-    monkeypatch.setattr(verify_module, "verify_children", broken_children())
+    monkeypatch.setattr(list_rule, "verify_children", broken_children())
     lists, target = Model(4, 30).lists(truncation=TopK(3)), Model(4, 31).target()
     assert worst(lists, target) < EXACT
 
 
 def test_an_inverted_ratio_is_noticed(monkeypatch):
-    monkeypatch.setattr(verify_module, "verify_children", broken_children(inverted=True))
+    monkeypatch.setattr(list_rule, "verify_children", broken_children(inverted=True))
     assert worst(Model(4, 30).lists(), Model(4, 31).target()) > NOTICED
 
 
 @pytest.mark.parametrize("residual", ["not normalised", "uniform q", "listed only", "p", "without the token"])
 def test_a_wrong_residual_is_noticed(monkeypatch, residual):
-    monkeypatch.setattr(verify_module, "verify_children", broken_children(residual=residual))
+    monkeypatch.setattr(list_rule, "verify_children", broken_children(residual=residual))
     assert worst(Model(4, 30).lists(truncation=TopK(3)), Model(4, 31).target()) > NOTICED
 
 
@@ -442,7 +438,7 @@ def broken_walk(*, bonus: Any = None, row: str = "right") -> Any:
             if children:
                 tokens = [tree.tokens[child] for child in children]
                 q = draft.evidence.lists[at]
-                accepted, residual = verify_module.verify_children(
+                accepted, residual = list_rule.verify_children(
                     tokens, q, residual, choices, replacement=draft.evidence.replacement
                 )
                 if accepted is not None:

@@ -62,7 +62,7 @@ def test_rounds_of_verification_teach_the_targets_own_share(sharpness, expansion
     """Whatever is drafted and accepted, and although the tails that are drafted with follow the estimate."""
     rng, prior = np.random.default_rng(7), plain_prior("density", V)
     logits, tails, tree_nodes = rng.normal(size=V) * 1.5, tw.TailScale(), sum(np.cumprod(expansion))
-    target = np.tile(tw.Sampling(temperature=1 / sharpness).probs(logits), (1 + tree_nodes, 1))
+    target = np.tile(tw.target_probs(logits, tw.Sampling(temperature=1 / sharpness)), (1 + tree_nodes, 1))
     estimates = []
     for round_ in range(2500):
         q = tw.sparsify(logits, truncation=tw.TopK(16), prior=prior, tail_scale=tails.scale)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tslt_wire import Sampling, TopK, TopP, sparsify
 from tslt_wire.lists.truncation import keep
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 usual = settings(deadline=None, derandomize=True, max_examples=100)
 CLOSE = 1e-12

@@ -11,7 +11,7 @@ from enumeration import outcomes
 from tslt_wire import Draft, ListEvidence, TokenTree, sparsify, verify
 from tslt_wire.lists.siblings import sample_children
 from tslt_wire.verification.choices import RandomChoices
-from tslt_wire.verification.verify import verify_with
+from tslt_wire.verification.verdicts import verify_with
 
 Q = sparsify([0.0, 0.0, -1.0], precision="f32")
 P = np.array([0.2, 0.3, 0.5])

@@ -2,7 +2,8 @@
 
 Design section 7.  Independent of the codec; times and byte counts are passed in, nothing here reads a clock.
 
-    planner = Planner(default_modes(welcome.vocab_size), evidence=welcome.evidence, precisions=welcome.precisions)
+    agreed = Agreed(evidence=welcome.evidence, precisions=welcome.precisions)
+    planner = Planner(default_modes(welcome.vocab_size), agreed)
     plan = planner.plan(Context(tokens_left=left, room=room))
     ...  # draft plan.expansion with plan.mode, send, wait
     planner.observe(Observation(mode=plan.mode, expansion=plan.expansion, accepted=..., ...))
@@ -22,10 +23,11 @@ from tslt_wire.throughput.model import (
     streamed_tokens_per_s,
     tree_tokens,
 )
-from tslt_wire.throughput.plan import Context, Plan
+from tslt_wire.throughput.plan import Agreed, Context, Plan
 from tslt_wire.throughput.planner import Planner
 
 __all__ = [
+    "Agreed",
     "Compute",
     "Context",
     "ExpectedRound",

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tslt_wire.checks import one_of
 from tslt_wire.lists.defaults import DEFAULTS
+from tslt_wire.lists.profile import ENTROPY_IDS
 from tslt_wire.throughput.model import Wire
+
+EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
+"""What a planner tells apart: the names of HELLO and WELCOME, and ``full``, a ``list`` of the whole vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """One way to make evidence, with what is known about it before a session."""
+    """One way to make evidence, with what is known about it before a session (design section 7).
+
+    ValueError for a kind of evidence that there is not, or an acceptance that is none.
+    """
 
     evidence: str
-    """Name in HELLO and WELCOME: ``match``, ``coupled``, ``scalar``, ``lazy``, ``list`` or ``full``."""
+    """One of ``EVIDENCE``."""
     wire: Wire
     alphas: tuple[float, ...]
     """Expected acceptance of 1, 2, ... siblings, strictly between 0 and 1; one value: chains only."""
@@ -37,6 +45,7 @@ class Mode:
     """Seconds a token of the text that it may take at the edge besides the target."""
 
     def __post_init__(self) -> None:
+        one_of("evidence", self.evidence, EVIDENCE)
         if not self.alphas or not all(0 < a < 1 for a in self.alphas) or list(self.alphas) != sorted(self.alphas):
             raise ValueError(f"alphas must ascend strictly between 0 and 1, got {self.alphas}")
 
@@ -116,8 +125,10 @@ _RACE_S, _WRITE_S = 4e-8, 5e-8
 def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy: str = "range") -> tuple[Mode, ...]:
     """Modes to choose from for a target at ``temperature`` (the nearest one measured is taken).
 
-    ``entropy``: the session's coder, which decides how long lists are; what is not ``range`` counts as ``none``.
+    ``entropy``: the session's coder, which decides how long lists are; ``zstd`` counts as ``none``, since it shortens
+    no list.  ValueError for another name.
     """
+    one_of("entropy", entropy, tuple(ENTROPY_IDS))
     at = min(range(len(_TEMPERATURES)), key=lambda i: abs(_TEMPERATURES[i] - temperature))
     drafted = max(temperature, _LEAST_DRAFT)
 

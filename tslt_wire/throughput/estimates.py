@@ -23,9 +23,26 @@ _JUMP = 5.0
 _DEAR = 8.0
 """A round that takes this many times as long as expected is believed at once: another one would be dear."""
 _PATIENCE = 8
-"""Rounds after a jump that cannot tell old from new before the old values get another chance."""
+"""Rounds after a jump that cannot tell old from new before the old values get another chance; twice as many each time
+that they fail."""
+_FIRST_NOISE = 0.15
+"""Noise of a time, as part of it, before any is seen: a guess, which the next thirty rounds replace."""
 _LEAST_NOISE = 0.003
+"""Noise below which no time is believed to be, as part of it: after a few equal times the next would be a jump."""
 _NOISE_KEEP = 0.97
+"""What the estimate of the noise keeps of itself with a round: it goes by the last thirty or so."""
+_ALIKE = 3.0
+"""Standard deviations of noise within which one round cannot tell two values apart."""
+_DEVIATION_PER_ERROR = 1.25
+"""Standard deviation of a normal variate over its mean absolute value, sqrt(pi / 2)."""
+_DRIFT, _LINK_DRIFT = 0.005, 0.01
+"""Part of a coefficient that may change with a round: rates of links change faster than models and latencies."""
+_TRIP_S, _LEVEL_S, _PASS_S, _MORE_S = 0.1, 0.02, 0.1, 0.002
+"""Seconds that a first guess may be wrong by at least: of a round trip, of a level of a draft, of a pass of the target,
+and of what a draft, a parent or a node takes more.  As much as a slow one takes: no guess is so sure of itself that the
+first rounds cannot correct it."""
+_GUESS = 2.0
+"""The same for the models as part of the guess: it may be three times too small."""
 _SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
 """Seconds a byte that must be reckoned with: 10 kbit/s up, 80 kbit/s down."""
 _KIND_S = 0.0015
@@ -83,7 +100,7 @@ class LinearTime:
         self._spread: Floats = np.array(spread, np.float64)
         self._cov: Floats = np.diag(self._spread**2)
         self._drift: Floats = np.array(drift, np.float64)
-        self._noise = 0.15
+        self._noise = _FIRST_NOISE
         self._jumped = False
         self._before: tuple[Floats, Floats] | None = None
         self._wait = self._patience = _PATIENCE
@@ -129,8 +146,7 @@ class LinearTime:
         self._jumped = False
         error = min(_CLIP * deviation, max(-_CLIP * deviation, error))
         self._update(row, error, noise)
-        # 1.25: the mean absolute value of a normal variate is 0.8 of its standard deviation.
-        seen = 1.25 * abs(error) * (noise / deviation) / size
+        seen = _DEVIATION_PER_ERROR * abs(error) * (noise / deviation) / size
         self._noise = max(_LEAST_NOISE, _NOISE_KEEP * self._noise + (1 - _NOISE_KEEP) * seen)
 
     def wait(self) -> None:
@@ -156,13 +172,13 @@ class LinearTime:
             return
         old, now = float(row @ self._before[0]), float(row @ self._mean)
         noise = self._noise * max(old, _FLOOR_S)
-        if abs(old - now) < 3 * noise:  # such a round takes as long either way
+        if abs(old - now) < _ALIKE * noise:  # such a round takes as long either way
             self._wait -= 1
             if self._wait > 0:
                 return
             self._patience *= 2  # if it jumps again, the next trial of the old values is later
             self._mean, self._cov = self._before
-        elif abs(seconds - old) < min(abs(seconds - now), 3 * noise):
+        elif abs(seconds - old) < min(abs(seconds - now), _ALIKE * noise):
             self._patience = _PATIENCE
             self._mean, self._cov = self._before
         self._before = None
@@ -196,26 +212,31 @@ class Times:
         """
         self._kinds = tuple(kinds)
         device, edge = ([guess[i] for guess in kinds.values()] for i in (0, 1))
-        steady = [0.005] * len(kinds)
+        steady = [_DRIFT] * len(kinds)
         up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
         self.link = LinearTime(
             (link.rtt_s, up, down),
-            (max(0.1, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down)),
-            (0.005, 0.01, 0.01),
+            (max(_TRIP_S, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down)),
+            (_DRIFT, _LINK_DRIFT, _LINK_DRIFT),
         )
         """Seconds a round trip, an uplink byte and a downlink byte."""
         first, each, more = compute.draft_start_s, compute.draft_s, compute.draft_parent_s
         self.draft = LinearTime(
             (first, each, more, *device),
-            (max(0.002, first), max(0.02, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in device)),
-            (0.005, 0.005, 0.005, *steady),
+            (
+                max(_MORE_S, first),
+                max(_LEVEL_S, _GUESS * each),
+                max(_MORE_S, _GUESS * more),
+                *(_KIND_S + guess for guess in device),
+            ),
+            (_DRIFT, _DRIFT, _DRIFT, *steady),
         )
         """Seconds a draft, a level, a parent, and more a parent with each kind of evidence."""
         each, more = compute.verify_s, compute.verify_node_s
         self.verify = LinearTime(
             (each, more, *edge),
-            (max(0.1, 2 * each), max(0.002, 2 * more), *(_KIND_S + guess for guess in edge)),
-            (0.005, 0.005, *steady),
+            (max(_PASS_S, _GUESS * each), max(_MORE_S, _GUESS * more), *(_KIND_S + guess for guess in edge)),
+            (_DRIFT, _DRIFT, *steady),
         )
         """Seconds a pass, a node, and more a token of the text with each kind of evidence."""
         self.drafted = False

@@ -21,6 +21,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_MOST_ACCEPTANCE = 0.999
+"""Acceptance beyond which a rejection's proposals are reckoned with as if it were this: at 1 none would ever fit."""
+
 
 def _check(owner: object, *names: str, positive: bool = False) -> None:
     for name in names:
@@ -141,7 +144,7 @@ def expect(wires: Floats, widths: Ints, alphas: Floats, counts: tuple[Floats, Fl
     frame, node, parent, verdict, down, up, trips, proposals, request = wires.T
     rejected = 1 - whole
     # A proposal fits with probability 1 - alpha (the residual's mass), so none of m fits with alpha^m.
-    first = np.minimum(alphas[:, 0], 0.999) if alphas.shape[1] else np.zeros(len(widths))
+    first = np.minimum(alphas[:, 0], _MOST_ACCEPTANCE) if alphas.shape[1] else np.zeros(len(widths))
     missed = np.where(proposals > 0, first**proposals, 0.0)
     again = missed / (1 - missed)
     _, parents, nodes = counts

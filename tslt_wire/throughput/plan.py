@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tslt_wire.throughput.catalogue import Mode
+from tslt_wire.checks import integer, one_of
+from tslt_wire.throughput.catalogue import EVIDENCE, Mode
 from tslt_wire.throughput.model import ExpectedRound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """What a session agreed on, as far as it limits a planner (WELCOME, spec section 7.3).
+
+    ValueError for evidence that there is not or a limit below 1, TypeError for other types.
+    """
+
+    evidence: Iterable[str]
+    """Kinds of evidence, of ``throughput.catalogue.EVIDENCE``."""
+    precisions: Iterable[str] | None = None
+    """Precisions of lists; None: any."""
+    max_nodes: int | None = None
+    """Most nodes of a draft; None: any number."""
+    max_entries: int | None = None
+    """Most listed tokens of a draft, all lists together; None: any number."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.evidence, str):
+            raise TypeError(f"evidence must be several names, got {self.evidence!r}")
+        names = frozenset(one_of("evidence", name, EVIDENCE) for name in self.evidence)
+        object.__setattr__(self, "evidence", names)
+        if self.precisions is not None:
+            object.__setattr__(self, "precisions", frozenset(self.precisions))
+        for name in ("max_nodes", "max_entries"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 1, None))
+
+    def allows(self, mode: Mode) -> bool:
+        """Whether the session can use ``mode`` at all."""
+        known = self.precisions is None or not mode.precision or mode.precision in self.precisions
+        return mode.evidence in self.evidence and known
+
+    def fits(self, mode: Mode, parents: float, nodes: float) -> bool:
+        """Whether a draft with so many parents and nodes is within the limits."""
+        within = self.max_nodes is None or nodes <= self.max_nodes
+        return within and (self.max_entries is None or parents * mode.entries <= self.max_entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

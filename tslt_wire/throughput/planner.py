@@ -8,11 +8,12 @@ pessimistically, fits into a small part of the session's time.  No random number
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tslt_wire.checks import number
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode, default_shapes
 from tslt_wire.throughput.estimates import Observation, Times
@@ -28,29 +29,36 @@ from tslt_wire.throughput.model import (
     shape_counts,
     widths_of,
 )
-from tslt_wire.throughput.plan import ANYWHERE, Context, Plan
+from tslt_wire.throughput.plan import ANYWHERE, Agreed, Context, Plan
 
 _CAUTION = 1.0
-"""Standard deviations of its time that a choice is charged with."""
+"""Standard deviations of its time that a choice is charged with: one whose time is hardly known has to promise more."""
 _OPTIMISM = 1.0
-"""Standard deviations of time and acceptance that curiosity grants."""
+"""Standard deviations of time and acceptance that curiosity grants: what could be true of one candidate in six."""
 _PESSIMISM = 2.0
-"""Standard deviations of its time that a try is expected to take at worst."""
+"""Standard deviations of its time that a try is expected to take at worst: one in forty takes longer, so that the
+budget is kept."""
+_SHORTEST = 0.2
+"""Part of its expected time that the most hopeful try takes at least: no deviation makes a round take nothing."""
 _WORTHWHILE = 1.02
-"""A try must promise this many times the best rate."""
+"""Times the best rate that a try must promise: less could not be told from noise before the text ends."""
 _STEP = 0.2
-"""A step towards a try that is too dear must take away this part of the variance of its time."""
+"""Part of the variance of a dear try's time that a step towards it must take away, or the step teaches too little."""
 _ALIKE = 1.25
-"""A dear try must promise this many times what cheap ones do."""
+"""Times what cheap tries promise that a dear one must promise: it may take a whole second of a session's budget."""
 _ASIDE = 0.6
-"""Part of the budget that cheap tries leave to dear ones."""
-_SAVING, _LESSER = 100.0, 0.5
-"""Rounds to save for a try, and the part of its gain that a try must promise that is made instead."""
+"""Part of the budget that cheap tries leave to dear ones, which would else never be paid for."""
 _ADVANCE = 20.0
-"""Rounds whose part of the budget may be spent before they are over: a session starts with tries."""
+"""Rounds whose part of the budget may be spent before they are over: a session starts with tries, not with savings."""
 _BYTES_KEEP = 0.95
+"""What the ratio of bytes seen to bytes expected keeps of itself with a round: it goes by the last twenty."""
+_MOST_BYTES = 10.0
+"""Largest such ratio that is believed of one round: frames sent again are no sign of how long lists are."""
+_LEAST_S = 1e-6
+"""Seconds below which no round is expected to take."""
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_start_s=0.001, draft_parent_s=0.0003, verify_node_s=0.0003)
+"""What is assumed before the first round; any guess is corrected by a few rounds."""
 
 
 @dataclass(slots=True)
@@ -71,29 +79,25 @@ class Planner:
     def __init__(
         self,
         modes: Sequence[Mode],
+        agreed: Agreed,
         *,
-        evidence: Iterable[str],
-        precisions: Iterable[str] | None = None,
         shapes: Sequence[tuple[int, ...]] | None = None,
-        max_nodes: int | None = None,
-        max_entries: int | None = None,
         link: Link = _START_LINK,
         compute: Compute = _START_COMPUTE,
         budget: float = 0.02,
     ) -> None:
-        """``modes``: the catalogue, of which only what the session agreed on is used.
+        """``modes``: the catalogue, of which only what the session agreed on is used (``agreed``).
 
-        ``evidence``, ``precisions``, ``max_nodes``, ``max_entries``: what WELCOME says of these (None: no limit).
         ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``: first guesses.
         ``budget``: part of the session's time that curiosity may cost, 0 for none.
-        Raises ValueError if nothing is left to choose from.
+        Raises ValueError if nothing is left to choose from, TypeError for other types.
         """
-        if not 0 <= budget < 1:
-            raise ValueError(f"budget must be in [0, 1), got {budget!r}")
-        agreed, known = set(evidence), None if precisions is None else set(precisions)
-        self._modes = [
-            m for m in modes if m.evidence in agreed and (known is None or not m.precision or m.precision in known)
-        ]
+        if not isinstance(agreed, Agreed):
+            raise TypeError(f"agreed must be an Agreed, got {agreed!r}")
+        budget = number("budget", budget, 0, 1)
+        if budget == 1:
+            raise ValueError("budget must be below 1, the whole of the session's time")
+        self._modes = [mode for mode in modes if agreed.allows(mode)]
         if len(set(self._modes)) < len(self._modes):
             raise ValueError("the catalogue names a mode twice")
         every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
@@ -103,12 +107,12 @@ class Planner:
             (i, j)
             for i, mode in enumerate(self._modes)
             for j in range(len(every))
-            if wide[j] <= max(1, len(mode.alphas))
-            and (max_nodes is None or nodes[j] <= max_nodes)
-            and (max_entries is None or parents[j] * mode.entries <= max_entries)
+            if wide[j] <= max(1, len(mode.alphas)) and agreed.fits(mode, parents[j], nodes[j])
         ]
         if not pairs:
-            raise ValueError(f"the catalogue has nothing for evidence {sorted(agreed)} and {len(every)} shapes")
+            raise ValueError(
+                f"the catalogue has nothing for evidence {sorted(agreed.evidence)} and {len(every)} shapes"
+            )
         self._shapes = every
         self._mode_of, self._shape_of = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
         self._tree_of = np.array([wide[j] > 1 for j in self._shape_of], np.int64)
@@ -204,7 +208,9 @@ class Planner:
         normal = expect(np.array([seen.mode.wire.row]), widths, alphas, counts)
         if levels:
             ratio = seen.uplink_bytes / max(float(normal.uplink[0]), 1e-9)
-            self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(ratio, 10.0)
+            self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(
+                ratio, _MOST_BYTES
+            )
         self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
         self._times.learn(seen, levels, parents, nodes)
 
@@ -261,7 +267,7 @@ class Planner:
             ),
         )
         seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
-        return _View(load, np.maximum(seconds, 1e-6), features, allowed)
+        return _View(load, np.maximum(seconds, _LEAST_S), features, allowed)
 
     def _apart(self, view: _View, at: int) -> Floats:
         """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
@@ -287,7 +293,7 @@ class Planner:
         # Without a draft nothing is accepted: then it is no comfort that all kinds are better or worse together.
         beside = (int(self._mode_of[best]), int(self._tree_of[best])) if self._widths[best].any() else None
         tokens = self._expect(_OPTIMISM, beside).tokens
-        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, 0.2 * view.seconds)
+        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, _SHORTEST * view.seconds)
         loss = view.seconds + _PESSIMISM * apart - view.load.tokens / rate
         tries = here[hoped[here] > _WORTHWHILE * rate]
         payable = here[loss[here] <= room]
@@ -295,10 +301,7 @@ class Planner:
             return best
         dream = int(tries[hoped[tries].argmax()])
         kept = room - _ASIDE * self._budget * self._elapsed
-        # What is worth saving for: no small change for lesser tries meanwhile.
-        near = tries[loss[tries] <= max(0.0, kept) + self._budget * _SAVING * float(view.seconds[best])]
-        enough = rate + _LESSER * (hoped[near].max() - rate) if len(near) else 0.0
-        cheap = tries[(loss[tries] <= kept) & (hoped[tries] >= enough)]
+        cheap = tries[loss[tries] <= kept]
         cheap_one = int(cheap[hoped[cheap].argmax()]) if len(cheap) else best
         if hoped[dream] <= _ALIKE * max(hoped[cheap_one], rate):
             return cheap_one

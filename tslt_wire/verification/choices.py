@@ -14,19 +14,29 @@ Floats = npt.NDArray[np.float64]
 
 
 class Choices(Protocol):
-    """Where verification takes its randomness from; a test can take every branch instead."""
+    """Where verification takes its randomness from; a test can take every branch instead (spec section 6.3)."""
 
     def accept(self, probability: float) -> bool:
         """True with ``probability`` (0..1)."""
         ...
 
-    def draw(self, weights: Floats) -> int:
-        """An index with probability proportional to ``weights`` (float64 (V,), >= 0, not all 0)."""
+    def draw(self, weights: Floats, cumulative: Floats | None = None) -> int:
+        """An index with probability proportional to ``weights`` (float64 (V,), >= 0, not all 0).
+
+        ``cumulative``: ``np.cumsum(weights)``, from who draws more than once.
+        """
+        ...
+
+    def uniform(self) -> float:
+        """A number that is uniform in [0, 1): for rows that draw in their own way.
+
+        It has no branches to take in turn, so that a script which takes them all refuses it.
+        """
         ...
 
 
 class RandomChoices:
-    """Choices drawn from a numpy random generator."""
+    """Choices drawn from a numpy random generator, of which nothing but ``random()`` is used."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -35,9 +45,16 @@ class RandomChoices:
         """See Choices.accept."""
         return bool(self._rng.random() < probability)
 
-    def draw(self, weights: Floats) -> int:
+    def draw(self, weights: Floats, cumulative: Floats | None = None) -> int:
         """See Choices.draw: inverse of the cumulative sum, which never returns an index of weight 0."""
-        cumulative = np.cumsum(weights)
-        i = int(np.searchsorted(cumulative, self._rng.random() * cumulative[-1], side="right"))
+        if cumulative is None:
+            cumulative = np.cumsum(weights)
+        # float(): a product of Python's numbers does not raise where numpy is told to raise on underflow.
+        at = self._rng.random() * float(cumulative[-1])
+        i = int(cumulative.searchsorted(at, side="right"))
         # u * total can round up to total itself: then the last index that has weight.
         return i if i < len(weights) else int(np.flatnonzero(weights)[-1])
+
+    def uniform(self) -> float:
+        """See Choices.uniform."""
+        return float(self._rng.random())

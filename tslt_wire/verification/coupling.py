@@ -18,18 +18,22 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire import backends
+from tslt_wire.checks import integer
 from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.verification.float_errors import quiet
 
 Floats = npt.NDArray[np.float64]
+_MOST = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Coupling:
-    """The shared random numbers of one text of a session.
+    """The shared random numbers of one text of a session (spec section 6.5).
 
     A token's number depends on nothing but key, epoch, position and the token, so the token that the edge chooses does
-    not depend on the draft.  Raises ValueError for a key of another size, or numbers that do not fit 32 bits.
+    not depend on the draft.  Raises ValueError for a key of another size, or numbers that do not fit 32 bits, TypeError
+    for other types.
     """
 
     key: bytes
@@ -38,36 +42,42 @@ class Coupling:
     """Number of PROMPTs of the session so far: no two texts share their numbers."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.key, bytes):
+            raise TypeError(f"a coupling key must be bytes, got {type(self.key).__name__}")
         if len(self.key) != KEY_BYTES:
             raise ValueError(f"a coupling key has {KEY_BYTES} bytes, got {len(self.key)}")
-        if not 0 <= self.epoch < 1 << 32:
-            raise ValueError(f"epoch must be in 0..{(1 << 32) - 1}, got {self.epoch}")
+        object.__setattr__(self, "epoch", integer("epoch", self.epoch, 0, _MOST))
 
     def uniforms(self, position: int, ids: npt.NDArray[Any]) -> Floats:
         """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
-        if not 0 <= position < 1 << 32:
-            raise ValueError(f"position must be in 0..{(1 << 32) - 1}, got {position}")
-        return backends.uniforms(self.key, self.epoch, position, ids)
+        return backends.uniforms(self.key, self.epoch, integer("position", position, 0, _MOST), ids)
 
+    @quiet
     def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
         """When each token arrives, float64 (N,): exponential, independent, with its rate; never (inf) for a rate of 0.
 
         ``ids``: integers (N,), distinct; ``rates``: real (N,), >= 0, in any unit.
         """
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            times = -np.log(self.uniforms(position, ids)) / rates
+        times = -np.log(self.uniforms(position, ids)) / rates
         return np.where(np.asarray(rates) > 0, times, np.inf)
 
     def first(self, position: int, probs: Floats) -> int:
-        """The token that arrives first, the lowest id of equals; ``probs``: float64 (V,), >= 0, not all 0."""
+        """The token that arrives first, the lowest id of equals (spec section 6.5).
+
+        ``probs``: float64 (V,), >= 0, not all 0: ValueError if they are.
+        """
         runners = np.flatnonzero(probs)
+        if not len(runners):
+            raise ValueError("a race needs a token with a probability above 0")
         return int(runners[self.arrivals(position, runners, probs[runners]).argmin()])
 
     def children(self, q: SparseDistribution, count: int, position: int) -> list[int]:
         """What to draft after a node: the first ``count`` tokens to arrive, or all of ``q``'s if it has fewer.
 
-        ``position``: tokens before them, the prefix and the path to the node.
+        Spec section 6.5.  ``position``: tokens before them, the prefix and the path to the node.  ValueError for a
+        negative ``count``.
         """
+        count = integer("count", count, 0, None)
         if q.prior is None:
             ids, rates = q.ids, q.weights.astype(np.float64)
         else:

@@ -6,6 +6,8 @@ need costs a few bytes.
 
 from __future__ import annotations
 
+from tslt_wire.checks import flag, integer
+from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.verification.proposals import PROPOSALS
 
 MISSES = 0.02
@@ -15,16 +17,19 @@ _STEP = 3.0
 
 
 class ProposalCount:
-    """Tracks the number of proposals with which ``MISSES`` of the rejections find none that fits.
+    """Tracks the number of proposals with which ``MISSES`` of the rejections find none that fits (spec section 6.7).
 
     Usage: ``verify(..., proposals=count.value)``; then, of each first batch, ``count.learn(hit)``.  Lossless: the
     number is settled before the proposals are drawn.  Not for two threads at once.
     """
 
     def __init__(self, *, least: int = 4, most: int = 24) -> None:
-        """``most`` bounds the frame: 24 have 93 bytes at V = 32,000.  ValueError unless 1 <= least <= most <= 256."""
-        if not 1 <= least <= most <= 256:
-            raise ValueError(f"1 <= least <= most <= 256 is needed, got {least} and {most}")
+        """``most`` bounds the frame: 24 have 93 bytes at V = 32,000.
+
+        ValueError unless 1 <= least <= most <= 256, TypeError for what are no integers.
+        """
+        most = integer("most", most, 1, MOST_PROPOSALS)
+        least = integer("least", least, 1, most)
         self._least, self._most = least, most
         self._count = float(min(max(PROPOSALS, least), most))
 
@@ -39,7 +44,8 @@ class ProposalCount:
         return self._most
 
     def learn(self, hit: bool) -> None:
-        """Learn whether a device took one of a first batch."""
+        """Learn whether a device took one of a first batch; TypeError for what is neither True nor False."""
+        hit = flag("hit", hit)
         # A quantile by stochastic approximation: where misses come as often as MISSES the steps cancel out.
         self._count += -_STEP * MISSES if hit else _STEP * (1 - MISSES)
         self._count = min(max(self._count, float(self._least)), float(self._most))

@@ -11,32 +11,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tslt_wire.checks import integer
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.probability_grid import BELOW, GRID, code_above, code_below
 from tslt_wire.messages.answers import MOST_PROPOSALS, Proposal, Proposals
 from tslt_wire.messages.draft import Draft
-from tslt_wire.messages.evidence import CodedEvidence
+from tslt_wire.messages.evidence import ScalarEvidence
+from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.choices import Choices, RandomChoices
-
-Floats = npt.NDArray[np.float64]
+from tslt_wire.verification.float_errors import quiet
+from tslt_wire.verification.target_rows import TargetRow, as_row, draw_from, prob_of
 
 PROPOSALS = 20
 """Proposals of a frame unless the caller says otherwise: 79 bytes at V = 32,000, and 1 rejection in 50 without one that
 fits, on the default pair."""
-
-
-def distribution(row: Any) -> Floats:
-    """``row`` as float64 (V,) with sum 1; ValueError if it is no distribution.
-
-    One row at a time, so that the same row gives the same numbers wherever it comes from.
-    """
-    found = np.asarray(row, dtype=np.float64)
-    total = float(found.sum())
-    if found.ndim != 1 or not (abs(total - 1) < 1e-3 and bool(np.all(found >= 0))):
-        raise ValueError("each row of target_probs must be a distribution: no negative or NaN, sum 1")
-    return found / total
+_MOST = (1 << 32) - 1
 
 
 def accepted_share(code: int, prob_code: int) -> float:
@@ -45,30 +35,33 @@ def accepted_share(code: int, prob_code: int) -> float:
 
 
 def propose(
-    round: int, node: int, target_probs: Any, rng: np.random.Generator, *, batch: int = 0, count: int = PROPOSALS
+    round: int, node: int, row: Any, rng: np.random.Generator, *, batch: int = 0, count: int = PROPOSALS
 ) -> Proposals:
-    """Proposals after ``node``, where a token was rejected.
+    """Proposals after ``node``, where a token was rejected (spec section 6.7).
 
-    ``target_probs``: real (V,), the target's distribution after ``node``.  ``batch``: 0 with the verdict, then as MORE
-    asks.  ``count``, 1 to 256, must be settled before anything is drawn; any number is lossless.  ValueError for a row
-    that is no distribution.
+    ``row``: the target's row after ``node``, as ``verify`` had it: a TargetRow or its probabilities, real (V,).
+    ``batch``: 0 with the verdict, then as MORE asks.  ``count``, 1 to 256, must be settled before anything is drawn;
+    any number is lossless.  ValueError for a row that is no distribution and for numbers out of range, TypeError for
+    other types.
     """
-    return propose_with(round, node, target_probs, RandomChoices(rng), batch=batch, count=count)
+    return propose_with(round, node, row, RandomChoices(rng), batch=batch, count=count)
 
 
+@quiet
 def propose_with(
-    round: int, node: int, target_probs: Any, choices: Choices, *, batch: int = 0, count: int = PROPOSALS
+    round: int, node: int, row: Any, choices: Choices, *, batch: int = 0, count: int = PROPOSALS
 ) -> Proposals:
     """``propose`` with any source of randomness."""
-    if not 1 <= count <= MOST_PROPOSALS:
-        raise ValueError(f"1 to {MOST_PROPOSALS} proposals fit a frame, got {count}")
-    p = distribution(target_probs)
-    drawn = tuple(_proposal(choices.draw(p), p, choices) for _ in range(count))
+    count = integer("count", count, 1, MOST_PROPOSALS)
+    round, node = integer("round", round, 0, _MOST), integer("node", node, PREFIX, _MOST - 1)
+    batch = integer("batch", batch, 0, _MOST)
+    p = as_row(row)
+    drawn = tuple(_proposal(draw_from(p, choices), p, choices) for _ in range(count))
     return Proposals(round=round, node=node, proposals=drawn, batch=batch)
 
 
-def _proposal(token: int, p: Floats, choices: Choices) -> Proposal:
-    prob = float(p[token])
+def _proposal(token: int, row: TargetRow, choices: Choices) -> Proposal:
+    prob = prob_of(row, token)
     code = code_below(prob)
     if code == BELOW or prob == GRID[code]:
         return Proposal(token, code)
@@ -78,34 +71,49 @@ def _proposal(token: int, p: Floats, choices: Choices) -> Proposal:
 
 
 def keep_probability(proposal: Proposal, q: float) -> float:
-    """Probability with which a device keeps a proposal to whose token it gives ``q``."""
+    """Probability with which a device keeps a proposal to whose token it gives ``q`` (spec section 6.7)."""
     if proposal.code == BELOW:
         return 1.0
     accepted = q * accepted_share(code_above(q), proposal.code)
-    # Up to rounding accepted <= p~ <= z.
     return max(0.0, 1.0 - accepted / float(GRID[proposal.code - proposal.up]))
 
 
 def choose(proposals: Proposals, draft: Draft, rng: np.random.Generator) -> int | None:
     """Index of the proposal that the device takes; None if it takes none of them and has to ask for more.
 
-    ``draft``: the one they answer, with evidence that has kept its lists (``ScalarEvidence.of``).  ValueError for
-    another one, or evidence without lists.
+    Spec section 6.7.  ``draft``: the scalar draft that was answered, whose evidence knows the lists it was made of
+    (``ScalarEvidence.of``): another list than the one that the rejected token was drawn from would bias the text.
+    ValueError for a draft of another round, without lists, or without a token after ``proposals.node``, and for
+    proposals outside its vocabulary; TypeError for other types.
     """
-    if proposals.round != draft.round or not draft.tree.children(proposals.node):
-        raise ValueError(
-            f"proposals on round {proposals.round}, node {proposals.node} do not answer round {draft.round} of "
-            f"{len(draft.tree)} nodes"
-        )
-    lists = draft.evidence.lists if isinstance(draft.evidence, CodedEvidence) else None
-    if lists is None:
-        raise ValueError("the draft's evidence has not kept its lists: make it with ScalarEvidence.of(tree, lists)")
-    return choose_with(proposals, lists[proposals.node], RandomChoices(rng))
+    return choose_with(proposals, draft, RandomChoices(rng))
 
 
-def choose_with(proposals: Proposals, q: SparseDistribution, choices: Choices) -> int | None:
+@quiet
+def choose_with(proposals: Proposals, draft: Draft, choices: Choices) -> int | None:
     """``choose`` with any source of randomness."""
+    q = _rejected_list(proposals, draft)
     for index, proposal in enumerate(proposals.proposals):
         if choices.accept(keep_probability(proposal, q.prob_of(proposal.token))):
             return index
     return None
+
+
+def _rejected_list(proposals: Proposals, draft: Draft) -> SparseDistribution:
+    """The list that the rejected token was drawn from."""
+    if not isinstance(proposals, Proposals):
+        raise TypeError(f"proposals must be Proposals, got {proposals!r}")
+    if not isinstance(draft, Draft):
+        raise TypeError(f"draft must be the Draft that was answered, got {draft!r}")
+    evidence, node = draft.evidence, proposals.node
+    if not isinstance(evidence, ScalarEvidence) or evidence.lists is None:
+        raise ValueError("a draft whose evidence ScalarEvidence.of made is needed: it knows the lists it was made of")
+    if proposals.round != draft.round:
+        raise ValueError(f"the proposals are of round {proposals.round}, the draft is of round {draft.round}")
+    if node + 1 >= len(draft.tree):
+        raise ValueError(f"proposals after node {node} of a draft that has no token after it")
+    q = evidence.lists[node]
+    beyond = max(proposal.token for proposal in proposals.proposals)
+    if beyond >= q.vocab_size:
+        raise ValueError(f"the draft is for V = {q.vocab_size}, the proposals have token {beyond}")
+    return q

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tslt_wire.checks import flag, number
 from tslt_wire.lists.distribution import LEAST_TAIL, SparseDistribution
 from tslt_wire.messages.answers import Verdict
 from tslt_wire.messages.draft import Draft
@@ -30,7 +31,7 @@ def best_scale(ratio: float) -> float:
 
 
 class TailScale:
-    """Estimates, from a device's own verdicts, the best ``tail_scale`` for ``sparsify``.
+    """Estimates, from a device's own verdicts, the best ``tail_scale`` for ``sparsify`` (spec section 4.4).
 
     Usage: ``sparsify(..., prior=prior, tail_scale=tails.scale)``, and ``tails.learn(draft, verdict)`` after each
     verdict.  Lossless: a list may depend on anything that came before its own tokens were sampled.  Not for two
@@ -54,10 +55,10 @@ class TailScale:
     def update(self, left_out: float, listed: bool) -> None:
         """Learn from one position: ``left_out`` of its list, and whether it listed the token that the text got there.
 
-        Lists too complete for a tail are ignored.  Raises ValueError for a ``left_out`` outside 0..1.
+        Lists too complete for a tail are ignored.  Raises ValueError for a ``left_out`` outside 0..1, TypeError for
+        other types.
         """
-        if not 0 <= left_out <= 1:
-            raise ValueError(f"left_out must be in 0..1, got {left_out!r}")
+        left_out, listed = number("left_out", left_out, 0, 1), flag("listed", listed)
         if left_out >= LEAST_TAIL:
             self._left_out = self._left_out * _KEEP + left_out
             self._unlisted = self._unlisted * _KEEP + (not listed)

@@ -139,7 +139,7 @@ class Bench:
         drafting = tw.Sampling(temperature=draft_temperature)
         found: dict[Key, list[tuple[float, ...]]] = {}
         for p_logits, q_logits in zip(self._positions.target, self._positions.draft, strict=True):
-            p, q = sampling.probs(p_logits), drafting.probs(q_logits)
+            p, q = tw.target_probs(p_logits, sampling), tw.target_probs(q_logits, drafting)
             rows: list[tuple[Key, list[float], list[float]]] = [
                 (("match", 0, 0.0, ""), [0.0, 0.0], match(p, q)),
                 (("coupled", 0, 0.0, ""), [0.0, 0.0], coupled(p, q, rng, self._races)),

@@ -216,7 +216,7 @@ class Row:
 def measure(positions: Positions, temperature: float, found: Sequence[Scheme]) -> list[Row]:
     """All schemes at all positions; the draft has the target's temperature."""
     rows = []
-    target = [tw.Sampling(temperature=temperature).probs(logits) for logits in positions.target]
+    target = [tw.target_probs(logits, tw.Sampling(temperature=temperature)) for logits in positions.target]
     for scheme in found:
         steps = [scheme.step(q, p, temperature) for q, p in zip(positions.draft, target, strict=True)]
         biases = [total_variation(output_law(p, step), p) for p, step in zip(target, steps, strict=True)]

@@ -213,7 +213,7 @@ class Sample:
     @classmethod
     def of(cls, temperature: float, drafts: Sequence[Ordered], target: Logits) -> Sample:
         """``drafts`` and the target's logits (N, V) beside them."""
-        return cls(temperature, drafts, tw.Sampling(temperature=temperature).probs(target))
+        return cls(temperature, drafts, tw.target_probs(target, tw.Sampling(temperature=temperature)))
 
     def __len__(self) -> int:
         """Return the number of positions."""

@@ -98,7 +98,7 @@ def measure_all(drafts: Drafts, *, ks: Sequence[int], temperatures: Sequence[flo
         sampling = tw.Sampling(temperature=temperature)
 
         def target(logits: Logits, sampling: tw.Sampling = sampling) -> Floats:
-            return sampling.probs(logits)
+            return tw.target_probs(logits, sampling)
 
         single = [(q, [p]) for q, p in zip(drafts.positions.draft, target(drafts.positions.target), strict=True)]
         framed = {

@@ -80,7 +80,7 @@ class Bench:
         """Measure everything."""
         for temperature in self.temperatures:
             sampling = tw.Sampling(temperature=temperature)
-            targets = [sampling.probs(row) for row in self.drafts.positions.target]
+            targets = [tw.target_probs(row, sampling) for row in self.drafts.positions.target]
             for k in KS:
                 if k > self.drafts.vocab_size:
                     continue

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_benchmarks.links.recorded_rounds import Bank, Choice
-from tslt_wire.throughput import Link, Observation, Planner, streamed_tokens_per_s
+from tslt_wire.throughput import Agreed, Link, Observation, Planner, streamed_tokens_per_s
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 Floats = npt.NDArray[np.float64]
@@ -142,7 +142,9 @@ class World:
     def planner(self, link: Link, evidence: set[str]) -> Planner:
         """A planner at the start of a session on ``link``: it knows how long the handshake took."""
         planner = Planner(
-            self.bank.modes, evidence=evidence, shapes=self.bank.shapes, max_entries=self.bank.meta["max_entries"]
+            self.bank.modes,
+            Agreed(evidence=evidence, max_entries=self.bank.meta["max_entries"]),
+            shapes=self.bank.shapes,
         )
         planner.observe_exchange(*self.bank.handshake, link.seconds(*self.bank.handshake))
         return planner

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from tslt_benchmarks.links.link_map import EVIDENCE, Square, draw
 from tslt_benchmarks.planner.simulation import COMPUTE, World, best_fixed, play
-from tslt_wire.throughput import Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
+from tslt_wire.throughput import Agreed, Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
 from tslt_wire.throughput.explain import rate_name
 from tslt_wire.throughput.plan import shape_name
 
@@ -66,7 +66,8 @@ def measure(uplink: float, rtt: float, *, evidence: Sequence[str], tokens: int, 
     }
     seconds, mode, shape = best_fixed([world], tokens, [m for m in modes if m.evidence in evidence], shapes)
     played = [
-        play(Planner(modes, evidence=evidence), [world], tokens, np.random.default_rng(seed)) for seed in range(seeds)
+        play(Planner(modes, Agreed(evidence=evidence)), [world], tokens, np.random.default_rng(seed))
+        for seed in range(seeds)
     ]
     more = [each.seconds / seconds - 1 for each in played]
     return Cell(

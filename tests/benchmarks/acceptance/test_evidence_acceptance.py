@@ -32,7 +32,7 @@ def rows(positions):
 def overlap(positions, temperature=1.0):
     sampling = tw.Sampling(temperature=temperature)
     pairs = zip(positions.target, positions.draft, strict=True)
-    return [float(np.minimum(sampling.probs(p), sampling.probs(q)).sum()) for p, q in pairs]
+    return [float(np.minimum(tw.target_probs(p, sampling), tw.target_probs(q, sampling)).sum()) for p, q in pairs]
 
 
 def test_whole_distributions_accept_one_minus_tv(rows, positions):
@@ -46,7 +46,7 @@ def test_coupled_lies_between_its_bounds(rows, positions):
 
 
 def test_match_is_the_targets_mass_of_the_drafts_best(rows, positions):
-    probs = [tw.Sampling().probs(p) for p in positions.target]
+    probs = [tw.target_probs(p, tw.Sampling()) for p in positions.target]
     best = [p[np.argsort(-q)[:2]].sum() for p, q in zip(probs, positions.draft, strict=True)]
     assert rows[1.0, "match", 0, 0.0].alphas[1] == pytest.approx(np.mean(best), abs=1e-4)
 

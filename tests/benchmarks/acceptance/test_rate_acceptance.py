@@ -94,7 +94,7 @@ def test_lists_are_those_of_sparsify(precision):
 
 def test_sparse_acceptance_is_the_dense_one():
     draft, target = random_pair(4)
-    for q_logits, p in zip(draft, tw.Sampling(temperature=0.7).probs(target), strict=True):
+    for q_logits, p in zip(draft, tw.target_probs(target, tw.Sampling(temperature=0.7)), strict=True):
         for rule in truncations():
             q = tw.sparsify(q_logits, temperature=0.9, truncation=rule, precision="log2/1")
             assert overlap(q, p) == pytest.approx(1 - 0.5 * np.abs(p - q.dense()).sum())
@@ -118,7 +118,7 @@ def test_second_pass_measures_every_list_with_the_public_api():
         lists = [tw.sparsify(row, temperature=0.8 * 0.9, truncation=rule, **options) for row in draft]
         assert any(q.tail for q in lists) == (setting.prior is not None)
         assert found.sizes.tolist() == [len(tw.encode_list(q, profile)) for q in lists]
-        p = tw.Sampling(temperature=0.8).probs(target)
+        p = tw.target_probs(target, tw.Sampling(temperature=0.8))
         dense = [1 - 0.5 * np.abs(row - q.dense()).sum() for row, q in zip(p, lists, strict=True)]
         np.testing.assert_allclose(found.alphas, dense)
         assert found.entries == np.mean([len(q) for q in lists])
@@ -152,7 +152,7 @@ def test_first_pass_agrees_with_the_second_and_leaves_long_lists_out():
 def test_tails_have_the_size_that_devices_learn():
     sample, draft, target = sample_of(8)
     rules = [tw.TopK(8), tw.TopK(VOCAB)]
-    p = tw.Sampling(temperature=0.8).probs(target)
+    p = tw.target_probs(target, tw.Sampling(temperature=0.8))
     learnt, rng = tw.TailScale(), np.random.default_rng(0)
     for _ in range(600):
         for row, probs in zip(draft, p, strict=True):
@@ -226,7 +226,9 @@ def test_where_a_sharp_target_is_met_by_less_and_a_flat_one_is_not():
         exact = remeasure(sample, [p.setting for p in points], lambda: None)
         beside = references(sample, draft, [0.5, 1.0])
         full = whole(beside)
-        assert full.alpha == pytest.approx(np.minimum(sample.targets, tw.Sampling().probs(draft)).sum(axis=1).mean())
+        assert full.alpha == pytest.approx(
+            np.minimum(sample.targets, tw.target_probs(draft, tw.Sampling())).sum(axis=1).mean()
+        )
         everywhere = where_it_holds(sample, exact, beside)[0]
         assert everywhere.best_whole == max(r.alpha for r in beside if r.name == "whole")
         assert (everywhere.group, everywhere.positions, everywhere.verdict) == ("all positions", 40, verdict)

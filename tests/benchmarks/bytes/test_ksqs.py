@@ -53,7 +53,7 @@ def test_lists_are_those_of_the_library(drafts, rows):
     profile = tw.Profile(vocab_size=V, precision="log2/1", entropy="range")
     lists = [tw.sparsify(x, truncation=tw.TopK(32), precision="log2/1") for x in drafts.positions.draft]
     assert row.bytes == pytest.approx(np.mean([len(tw.encode_list(q, profile)) for q in lists]))
-    targets = [tw.Sampling().probs(x) for x in drafts.positions.target]
+    targets = [tw.target_probs(x, tw.Sampling()) for x in drafts.positions.target]
     alphas = [np.minimum(q.dense(), p).sum() for q, p in zip(lists, targets, strict=True)]
     assert row.alpha == pytest.approx(np.mean(alphas))
     assert row.gain == pytest.approx(row.alpha - row.other_alpha)

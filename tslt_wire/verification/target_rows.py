@@ -1,0 +1,295 @@
+"""Target rows: the target's distribution at one node of a draft, with the session's sampling settings applied.
+
+Spec sections 6.3 and 7.2.  A row answers what verification asks of it and need not exist before that: of a chain that
+is rejected at its second token nobody looks at the third row.  ``target_rows`` makes rows of a model's raw logits,
+``DenseRow`` is one that holds its probabilities, and a verifier that knows less can bring rows of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from tslt_wire.checks import integer
+from tslt_wire.messages.sampling import Sampling
+from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.float_errors import quiet
+
+Floats = npt.NDArray[np.float64]
+
+BF16_ROUNDING = 2.0**-8
+"""What rounding to the nearest bfloat16 (8 bits of significand) can change a number by, as part of the number."""
+F16_ROUNDING, F16_LEAST_ERROR = 2.0**-11, 2.0**-25
+"""The same for float16 (11 bits); and what it can change a probability below 2**-14 by, however small that is."""
+
+
+class TargetRow(Protocol):
+    """The target's distribution after one node, as much of it as a verifier knows (spec section 6.3).
+
+    Evidence ``scalar`` and ``match`` ask for no more than this.  ``list``, ``coupled`` and ``lazy`` also need
+    ``dense() -> float64 (V,)``, all probabilities, with sum 1, which the caller does not change.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens V of the target's vocabulary; the same for all rows of a draft, and known before anything else."""
+        ...
+
+    def prob(self, token: int) -> float:
+        """Probability of ``token``, 0 <= token < V."""
+        ...
+
+    def draw(self, choices: Choices) -> int:
+        """Return a token drawn from the row, independent of all tokens drawn before.
+
+        A row that has all probabilities draws with ``choices.draw``, one that has its own way with
+        ``choices.uniform``.  One that holds tokens its model drew from this very distribution may hand out the next
+        of them and ignore ``choices``.  Of a row at most ``proposals`` tokens (evidence ``scalar``) or one (any other)
+        are drawn by one call of ``verify``, and ``count`` by one of ``propose``.
+        """
+        ...
+
+
+class DenseRow:
+    """A row that holds all its probabilities."""
+
+    __slots__ = ("_cumulative", "_probs")
+
+    def __init__(self, probs: Any, *, name: str = "target_probs") -> None:
+        """``probs``: real (V,), an array or a CPU tensor.  They are divided by their sum.
+
+        TypeError for what is not real, ValueError for what is no distribution (``sum_tolerance``); both say ``name``.
+        """
+        found = _distribution(real_array(name, probs), name)
+        found.flags.writeable = False
+        self._probs: Floats = found
+        self._cumulative: Floats | None = None
+
+    @property
+    def vocab_size(self) -> int:
+        """See TargetRow.vocab_size."""
+        return len(self._probs)
+
+    def prob(self, token: int) -> float:
+        """See TargetRow.prob."""
+        return float(self._probs[token])
+
+    def draw(self, choices: Choices) -> int:
+        """See TargetRow.draw."""
+        if self._cumulative is None:
+            self._cumulative = np.cumsum(self._probs)
+        return choices.draw(self._probs, self._cumulative)
+
+    def dense(self) -> Floats:
+        """All probabilities, float64 (V,), with sum 1; read-only."""
+        return self._probs
+
+
+class LogitsRow:
+    """A row of raw logits: its probabilities are computed when the first of them is asked for, and kept."""
+
+    __slots__ = ("_found", "_logits", "_sampling", "vocab_size")
+
+    def __init__(self, logits: Any, sampling: Sampling) -> None:
+        """``logits``: real (V,), an array or tensor, left alone until it is asked for."""
+        self.vocab_size = int(logits.shape[0])
+        self._logits = logits
+        self._sampling = sampling
+        self._found: DenseRow | None = None
+
+    def _row(self) -> DenseRow:
+        if self._found is None:
+            self._found = DenseRow(target_probs(self._logits, self._sampling))
+            self._logits = None
+        return self._found
+
+    def prob(self, token: int) -> float:
+        """See TargetRow.prob; ValueError for logits that are no distribution (``target_probs``)."""
+        return self._row().prob(token)
+
+    def draw(self, choices: Choices) -> int:
+        """See TargetRow.draw; ValueError as in ``prob``."""
+        return self._row().draw(choices)
+
+    def dense(self) -> Floats:
+        """All probabilities, float64 (V,), with sum 1; read-only.  ValueError as in ``prob``."""
+        return self._row().dense()
+
+
+class LogitsRows(Sequence[LogitsRow]):
+    """What ``target_rows`` returns: rows of logits, each of which stays as it is until it is looked at."""
+
+    def __init__(self, logits: Any, sampling: Sampling) -> None:
+        """See ``target_rows``."""
+        if not isinstance(sampling, Sampling):
+            raise TypeError(f"sampling must be a Sampling, got {sampling!r}")
+        array = with_shape("logits", logits)
+        if len(array.shape) != 2 or array.shape[1] < 1:
+            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
+        self._logits = array
+        self._sampling = sampling
+        self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> LogitsRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[LogitsRow]: ...
+    def __getitem__(self, at: int | slice) -> LogitsRow | list[LogitsRow]:
+        """Row ``at``, the same object each time, so that nothing is computed twice."""
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        row = self._rows[at]
+        if row is None:
+            row = self._rows[at] = LogitsRow(self._logits[at], self._sampling)
+        return row
+
+
+def target_rows(logits: Any, sampling: Sampling) -> LogitsRows:
+    """Make rows for ``verify`` of a target's raw logits; each is computed when it is first looked at.
+
+    Spec section 7.2.  ``logits``: real (1 + nodes, V), row 0 after the prefix and row 1 + i after node i: a numpy
+    array, a torch tensor (bfloat16 and float16 too, of any device), or any DLPack CPU tensor.  It must not change
+    before the rows are done with.  ``sampling``: the session's settings (``EdgeSession.sampling``).  TypeError for what
+    is not real or no Sampling, ValueError for another shape; a row that is no distribution (NaN, no finite largest
+    value) is a ValueError when it is looked at.
+    """
+    return LogitsRows(logits, sampling)
+
+
+@quiet
+def target_probs(logits: Any, sampling: Sampling) -> Floats:
+    """Target distributions of raw logits, all at once: float64 of the same shape, rows sum to 1 (spec section 7.2).
+
+    ``logits``: real (..., V), as in ``target_rows``, with -inf for impossible tokens.  TypeError for what is not real,
+    ValueError for a row without a finite largest value or with NaN.
+    """
+    values = real_array("logits", logits)
+    if values.ndim < 1 or values.shape[-1] < 1:
+        raise ValueError(f"logits must have shape (..., V), got {values.shape}")
+    out = np.zeros_like(values, order="C")
+    found = out.reshape(-1, values.shape[-1])
+    for row, kept in zip(found, values.reshape(found.shape), strict=True):
+        _fill(row, kept, sampling)
+    return out
+
+
+def _fill(row: Floats, logits: Floats, sampling: Sampling) -> None:
+    top = logits.max()
+    if not np.isfinite(top):
+        raise ValueError("each row of logits needs a finite largest value and no NaN")
+    if sampling.temperature == 0:
+        row[logits.argmax()] = 1.0
+        return
+    weights = np.exp((logits - top) / sampling.temperature)
+    ids = _kept(weights, sampling)
+    row[ids] = weights[ids] / weights[ids].sum()
+
+
+def _kept(weights: Floats, sampling: Sampling) -> Any:
+    """Index of the tokens that top-k and top-p keep."""
+    if not 0 < sampling.top_k < len(weights):
+        if sampling.top_p == 1:
+            return slice(None)
+        order = np.argsort(-weights, kind="stable")
+    else:
+        # argpartition cannot order ties at the border; a stable sort of the candidates can.
+        border = np.partition(weights, len(weights) - sampling.top_k)[len(weights) - sampling.top_k]
+        candidates = np.flatnonzero(weights >= border)
+        order = candidates[np.argsort(-weights[candidates], kind="stable")][: sampling.top_k]
+    if sampling.top_p < 1:
+        mass = np.cumsum(weights[order])
+        order = order[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
+    return order
+
+
+def sum_tolerance(vocab_size: int) -> float:
+    """By how much the sum of a row of V probabilities may differ from 1: what rounding to 16 bits explains.
+
+    To bfloat16 each of them changes by ``BF16_ROUNDING`` of itself at most, and so does their sum, which is 1.  To
+    float16 each changes by ``F16_ROUNDING`` of itself or ``F16_LEAST_ERROR``, whichever is more: 0.0039 up to
+    V = 114,688, 0.0043 at V = 128,256.
+    """
+    return max(BF16_ROUNDING, F16_ROUNDING + vocab_size * F16_LEAST_ERROR)
+
+
+@quiet
+def _distribution(found: Floats, name: str) -> Floats:
+    """``found``, of any shape, as a new array (V,) with sum 1.
+
+    One row at a time, so that the same row gives the same numbers wherever it comes from.
+    """
+    if found.ndim != 1:
+        raise ValueError(f"{name} must have shape (V,), got {found.shape}")
+    total, least = float(found.sum()), float(found.min(initial=0.0))
+    tolerance = sum_tolerance(len(found))
+    if not (abs(total - 1) <= tolerance and least >= 0):
+        raise ValueError(
+            f"{name} must be a distribution: no negative or NaN, and a sum within {tolerance:.4f} of 1; "
+            f"its sum is {total:.6g}, its least number {least:.6g}"
+        )
+    return found / total
+
+
+def is_row(value: Any) -> bool:
+    """Whether ``value`` is a TargetRow, and not probabilities."""
+    return hasattr(value, "prob") and hasattr(value, "draw")
+
+
+def as_row(value: Any, name: str = "target_probs") -> TargetRow:
+    """``value``, a TargetRow or the probabilities of one, real (V,), as a TargetRow; errors as ``DenseRow``."""
+    row: TargetRow = value if is_row(value) else DenseRow(value, name=name)
+    return row
+
+
+def dense_of(row: TargetRow, what: str) -> Floats:
+    """All probabilities of ``row``, float64 (V,); TypeError, which says ``what`` needs them, if it has none."""
+    dense = getattr(row, "dense", None)
+    if dense is None:
+        raise TypeError(f"{what} needs rows with dense(), all probabilities; {type(row).__name__} has none")
+    found: Floats = dense()
+    return found
+
+
+def prob_of(row: TargetRow, token: int) -> float:
+    """Probability of ``token`` in ``row``; ValueError for a row that answers with no probability."""
+    found = float(row.prob(token))
+    # What sums of float32 logarithms make of 1 may be a little more.
+    if not 0 <= found <= 1 + BF16_ROUNDING:
+        raise ValueError(f"{type(row).__name__} gives token {token} the probability {found}")
+    return min(found, 1.0)
+
+
+def draw_from(row: TargetRow, choices: Choices) -> int:
+    """Return a token that ``row`` draws; ValueError for a row that draws what is none."""
+    return integer(f"a token of {type(row).__name__}", row.draw(choices), 0, row.vocab_size - 1)
+
+
+def with_shape(name: str, values: Any) -> Any:
+    """``values`` if it is an array or a tensor, else an array of it; TypeError for what is not real."""
+    if isinstance(values, np.ndarray) or hasattr(values, "__dlpack__"):
+        return values
+    return real_array(name, values)
+
+
+def real_array(name: str, values: Any) -> Floats:
+    """``values``, an array, a tensor or nested lists of real numbers, as float64; TypeError for what is not real."""
+    found = values
+    if not isinstance(found, np.ndarray):
+        if hasattr(found, "detach"):
+            # torch's own conversion: numpy has no bfloat16, and reads no memory of a GPU.
+            found = found.detach().cpu()
+            found = (found if found.is_complex() else found.double()).numpy()
+        elif hasattr(found, "__dlpack__") and not hasattr(found, "__array__"):
+            found = np.from_dlpack(found)
+        else:
+            found = np.asarray(found)
+    if found.dtype.kind not in "fiu" and found.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be real numbers, got dtype {found.dtype}")
+    return found.astype(np.float64, copy=False)  # type: ignore[no-any-return]
