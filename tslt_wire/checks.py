@@ -37,15 +37,11 @@ def number(name: str, value: Any, low: float, high: float | None, *, above_low: 
     ``above_low``: ``low`` itself is not allowed.  Takes real numbers but bool.  TypeError for another type, ValueError
     for NaN, infinities and what is outside the bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    try:
-        found = float(value)
-    except OverflowError:
-        found = math.inf
-    if not math.isfinite(found) or found < low or (above_low and found == low) or (high is not None and found > high):
-        raise ValueError(f"{name} must be {_span(low, high, above_low)}, got {value!r}")
-    return found
+    found = value if type(value) is float else _real(name, value)
+    # NaN compares false to everything.
+    if (low < found < math.inf or (found == low and not above_low)) and (high is None or found <= high):
+        return found
+    raise ValueError(f"{name} must be {_span(low, high, above_low)}, got {value!r}")
 
 
 def flag(name: str, value: Any) -> bool:
@@ -55,6 +51,17 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def octets(name: str, value: Any) -> bytes | memoryview:
+    """Return bytes, or whatever has a buffer, as bytes or a memoryview of them; TypeError for anything else."""
+    if type(value) is bytes:
+        return value
+    try:
+        view = memoryview(value)
+    except TypeError:
+        raise TypeError(f"{name} must be bytes, a bytearray or a memoryview, got {type(value).__name__}") from None
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
 def one_of(name: str, value: Any, names: Collection[str]) -> str:
     """Return ``value``, one of ``names``; TypeError for what is no string, ValueError for another string."""
     if not isinstance(value, str):
@@ -62,6 +69,15 @@ def one_of(name: str, value: Any, names: Collection[str]) -> str:
     if value not in names:
         raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
     return value
+
+
+def _real(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _span(low: float, high: float | None, above_low: bool = False) -> str:

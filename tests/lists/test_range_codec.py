@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tslt_wire as tw
+from tslt_wire.lists.siblings import sample_children
 
 
 def list_profile(q):
@@ -87,8 +88,7 @@ def test_every_flip_and_truncation_of_a_frame_is_an_error():
         parent: tw.sparsify(rng.normal(size=500) * 3, truncation=tw.TopK(12), precision="log2/1")
         for parent in (-1, 0, 1)
     }
-    tokens = [*tw.sample_children(lists[-1], 2, rng), *tw.sample_children(lists[0], 2, rng)]
-    tokens += tw.sample_children(lists[1], 2, rng)
+    tokens = [t for parent in (-1, 0, 1) for t in sample_children(lists[parent], 2, rng, replacement=True)]
     draft = tw.Draft(
         round=1,
         prefix_length=4,

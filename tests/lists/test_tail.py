@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tslt_wire as tw
 from tslt_wire.lists.prior import TABLE_MAGIC, plain_prior
-from tslt_wire.lists.siblings import Siblings
+from tslt_wire.lists.siblings import Siblings, sample_children
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.verify import verify_with
 
@@ -156,20 +156,20 @@ def test_children_are_drawn_with_integers():
     outside = [0, 2, 3, 5]
     total = int(prior.weights[outside].sum())
     rng: Any = Scripted(10, 0)
-    assert tw.sample_children(q, 1, rng) == [0]
+    assert sample_children(q, 1, rng, replacement=True) == [0]
     assert rng.highs == [32, total]
     rng = Scripted(10, total - 1)
-    assert tw.sample_children(q, 1, rng) == [5]
+    assert sample_children(q, 1, rng, replacement=True) == [5]
     rng = Scripted(10, int(prior.weights[0]))
-    assert tw.sample_children(q, 1, rng) == [2]
+    assert sample_children(q, 1, rng, replacement=True) == [2]
     rng = Scripted(11, 0)
-    assert tw.sample_children(q, 1, rng) == [1]
+    assert sample_children(q, 1, rng, replacement=True) == [1]
     assert rng.highs == [32, q.total]
     rng = Scripted(11, q.total - 1)
-    assert tw.sample_children(q, 1, rng) == [4]
+    assert sample_children(q, 1, rng, replacement=True) == [4]
     # Without replacement: 4, then 1, and the tail has all the rest, without a coin.
     rng = Scripted(31, q.total - 1, 31, 0, 0, 0)
-    assert tw.sample_children(q, 4, rng, replacement=False) == [4, 1, 0, 2]
+    assert sample_children(q, 4, rng, replacement=False) == [4, 1, 0, 2]
     assert rng.highs == [32, q.total, 32, 2**30, total, total - int(prior.weights[0])]
 
 
@@ -337,7 +337,7 @@ def test_what_is_no_table_is_refused():
     assert prior is not None
     with pytest.raises(ValueError, match="needs no file"):
         prior.to_bytes()
-    with pytest.raises(ValueError, match="none, uniform or density"):
+    with pytest.raises(ValueError, match="must be one of none, density, uniform, got 'zipf'"):
         plain_prior("zipf", 10)
 
 

@@ -1,7 +1,7 @@
 /* DRAFT_LIST frames: spec sections 3.4 and 6.1. */
 #include "range.h"
 
-enum { KIND = 0x10, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
+enum { KIND = TSLT_DRAFT_LIST, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };
 
 static bool kind_known(unsigned kind) {

@@ -142,6 +142,9 @@ int tslt_decode_list(tslt_context *context, const tslt_profile *profile, const t
 
 /* --------------------------------------------------------------------------------------------------------- drafts */
 
+/* Kind of the frames that this kernel writes and reads (spec section 3.4), in the low 6 bits of their first byte. */
+enum { TSLT_DRAFT_LIST = 0x10 };
+
 /* A DRAFT_LIST frame (spec section 6.1).  Lists are in ascending order of their parents, -1 first: one for each
  * parent.  `extensions` is the block of section 3.4 from its count on, as it is on the wire; empty if there is none. */
 typedef struct {

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tslt_wire import checks
+from tslt_wire._native import backend
 from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 from tslt_wire.coding.compression import check_shorter, open_compressed, shorter
 from tslt_wire.errors import DecodeError, ErrorCode
@@ -33,6 +35,7 @@ from tslt_wire.frames.exchange_bodies import (
     write_proposals,
     write_reply,
 )
+from tslt_wire.frames.extensions import read_extensions, write_extensions
 from tslt_wire.frames.handshake_bodies import (
     read_error,
     read_hello,
@@ -41,8 +44,9 @@ from tslt_wire.frames.handshake_bodies import (
     write_hello,
     write_welcome,
 )
+from tslt_wire.frames.kernel_drafts import kernel_decode, kernel_encode
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
-from tslt_wire.lists.profile import Profile
+from tslt_wire.lists.profile import Profile, check_profile
 from tslt_wire.messages.answers import AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.endings import Bye, ErrorMessage
@@ -54,7 +58,7 @@ from tslt_wire.messages.evidence import (
     MatchEvidence,
     ScalarEvidence,
 )
-from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, Extension
+from tslt_wire.messages.extensions import CHOICE, Extension
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.message import Message
@@ -127,10 +131,26 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
 
     ``max_frame_bytes`` is the receiver's limit: nothing is compressed that it would not decompress.  Raises ValueError
     if the message does not fit the profile (a token outside the vocabulary, lists of another one), MissingPackage if a
-    long prompt or draft is to be compressed and zstandard is not there.
+    long prompt or draft is to be compressed and zstandard is not there, TypeError for arguments of other types.
     """
+    max_frame_bytes = _check_writing(message, profile, max_frame_bytes)
+    frame = kernel_encode(message, profile) if backend == "native" else None
+    return _encode(message, profile, max_frame_bytes) if frame is None else frame
+
+
+def encode_reference(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
+    """Do what ``encode`` does without the kernel: this defines the bytes."""
+    return _encode(message, profile, _check_writing(message, profile, max_frame_bytes))
+
+
+def _check_writing(message: Any, profile: Any, max_frame_bytes: Any) -> int:
     if not isinstance(message, Message):
         raise TypeError(f"expected a message, got {type(message).__name__}")
+    check_profile(profile)
+    return checks.integer("max_frame_bytes", max_frame_bytes, 1, None)
+
+
+def _encode(message: Message, profile: Profile, max_frame_bytes: int) -> bytes:
     kind, extensions = kind_of(message), message.extensions
     flags = _HAS_EXTENSIONS if extensions else 0
     out = BitWriter()
@@ -193,10 +213,30 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
 
     Raises DecodeError, and nothing else, for bytes that ``encode`` with this profile would not have written; under
     ``entropy="zstd"`` other compressors' frames of the same content are read, too.  A compressed frame needs zstandard
-    (MissingPackage).
+    (MissingPackage).  TypeError for arguments of other types.
     """
+    octets = _check_reading(data, profile, limits)
+    message = kernel_decode(octets, profile, limits) if backend == "native" else None
+    return _decode(octets, profile, limits) if message is None else message
+
+
+def decode_reference(
+    data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
+) -> Message:
+    """Do what ``decode`` does without the kernel: this defines which bytes are messages."""
+    return _decode(_check_reading(data, profile, limits), profile, limits)
+
+
+def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
+    check_profile(profile)
+    if limits is not None and not isinstance(limits, DecodeLimits):
+        raise TypeError(f"limits must be DecodeLimits or None, got {limits!r}")
+    return checks.octets("a frame", data)
+
+
+def _decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> Message:
     limits = limits or DecodeLimits()
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
     if len(view) > limits.max_frame_bytes:
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a frame of {len(view)} bytes where {limits.max_frame_bytes} are allowed"
@@ -214,7 +254,9 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
     except ValueError:
         raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & KIND_MASK:02x}") from None
     reader = BitReader(content[1:])
-    extensions = _read_extensions(reader, limits, kind) if content[0] & _HAS_EXTENSIONS else ()
+    extensions = (
+        read_extensions(reader, limits, choice=kind in DRAFT_KINDS.values()) if content[0] & _HAS_EXTENSIONS else ()
+    )
     if not compressed:
         message = _read_body(kind, reader, profile, limits, extensions)
         reader.finish()
@@ -275,35 +317,3 @@ def _token(token: int, profile: Profile) -> int:
     if token >= profile.vocab_size:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"token {token} in a vocabulary of {profile.vocab_size}")
     return token
-
-
-def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
-    """Append the block of extensions; ValueError if their types do not ascend."""
-    types = [extension.type for extension in extensions]
-    if types != sorted(set(types)):
-        raise ValueError(f"extensions must have ascending, distinct types, got {types}")
-    out.varint(len(extensions))
-    for extension in extensions:
-        out.varint(extension.type)
-        out.varint(len(extension.data))
-        out.raw(extension.data)
-
-
-def _read_extensions(data: BitReader, limits: DecodeLimits, kind: Kind) -> tuple[Extension, ...]:
-    count = data.varint()
-    if count > limits.max_extensions:
-        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{count} extensions where {limits.max_extensions} are allowed")
-    if count == 0:
-        raise DecodeError(ErrorCode.NON_CANONICAL, "the extension flag is set and there is none")
-    found: list[Extension] = []
-    for _ in range(count):
-        type_, size = data.varint(), data.varint()
-        is_choice = type_ == CHOICE and kind in DRAFT_KINDS.values()
-        if type_ & 1 and not is_choice:
-            raise DecodeError(ErrorCode.UNKNOWN_CRITICAL_EXTENSION, f"extension {type_} must be understood and is not")
-        if found and type_ <= found[-1].type:
-            raise DecodeError(ErrorCode.NON_CANONICAL, "extensions must have ascending, distinct types")
-        if is_choice and size != CHOICE_BYTES:
-            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"extension {type_} has {CHOICE_BYTES} byte, not {size}")
-        found.append(Extension(type_, data.raw(size)))
-    return tuple(found)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
+
 WEIGHT_BITS = 30
 """The largest weight is 2**30: the sum over 2**20 tokens still fits in 51 bits."""
 
@@ -61,6 +63,14 @@ class Precision(enum.StrEnum):
         if self.is_log:
             return self.max_code.bit_length()
         return 32 if self is Precision.F32 else 16
+
+
+_NAMES = tuple(Precision)
+
+
+def precision_of(value: Any) -> Precision:
+    """Return the precision that ``value`` is or names; TypeError for what is no string, ValueError for another name."""
+    return value if type(value) is Precision else Precision(checks.one_of("precision", value, _NAMES))
 
 
 _WIRE_IDS = {precision: number for number, precision in enumerate(Precision)}

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire import backends
-from tslt_wire.coding.philox import KEY_BYTES
+from tslt_wire.coding.philox import KEY_BYTES, uniforms
 from tslt_wire.lists.distribution import SparseDistribution
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +46,7 @@ class Coupling:
         """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
         if not 0 <= position < 1 << 32:
             raise ValueError(f"position must be in 0..{(1 << 32) - 1}, got {position}")
-        return backends.uniforms(self.key, self.epoch, position, ids)
+        return uniforms(self.key, self.epoch, position, ids)
 
     def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
         """When each token arrives, float64 (N,): exponential, independent, with its rate; never (inf) for a rate of 0.
