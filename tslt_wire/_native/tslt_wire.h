@@ -129,7 +129,8 @@ int tslt_sparsify(tslt_context *context, const void *logits, int dtype, uint32_t
 
 /* ---------------------------------------------------------------------------------------------------------- lists */
 
-/* Bytes that one list, or the lists of one draft with `entries` tokens in all, can have at most. */
+/* Bytes that are room enough for one list, or for one draft of `nodes` nodes whose lists have `entries` tokens in all;
+ * extensions come on top.  lists.c derives it. */
 size_t tslt_encode_bound(uint32_t vocab_size, uint64_t entries, uint64_t lists, uint64_t nodes);
 
 /* Write a lone list to `out`; its length to `size`.  TSLT_NO_SPACE, TSLT_BAD_LIST (no such list can be sent). */

@@ -31,7 +31,7 @@ MAX_CODE = 240
 """Largest code of a table: those of log2/3, whose weight is then 1."""
 _SCALE = 3
 _HEAD_BYTES = len(TABLE_MAGIC) + 4
-_BIAS = 1024
+DENSITY_BIAS = 1024
 """Ids below about this many are equally likely under the id density."""
 
 
@@ -107,7 +107,7 @@ def _plain_prior(name: str, vocab_size: int) -> Prior:
     if name == "uniform":
         weights = np.ones(vocab_size, np.int64)
     else:
-        weights = (1 << 30) // (np.arange(vocab_size, dtype=np.int64) + _BIAS)
+        weights = (1 << 30) // (np.arange(vocab_size, dtype=np.int64) + DENSITY_BIAS)
     weights.flags.writeable = False
     return Prior(vocab_size, name, weights)
 
@@ -163,7 +163,7 @@ def train_table(logits: Iterable[Any]) -> Prior:
         count += 1
     if not count:
         raise ValueError("a table is trained on at least one position")
-    flat = (1 << 30) / (np.arange(totals.shape[1]) + _BIAS)
+    flat = (1 << 30) / (np.arange(totals.shape[1]) + DENSITY_BIAS)
     totals += flat / flat.sum() * totals.sum(axis=1, keepdims=True) * _SMOOTHING / (count + _SMOOTHING)
     scaled = np.log2(totals / totals.max(axis=1, keepdims=True))
     codes = np.clip(np.rint(-scaled * (1 << _SCALE)), 0, MAX_CODE).astype(np.uint8)
