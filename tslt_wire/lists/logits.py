@@ -11,8 +11,8 @@ from tslt_wire.limits import MAX_VOCAB_SIZE
 
 BAD_LOGITS = "logits must be real numbers, or -inf, with at least one finite and none NaN or +inf"
 
-_CPU = 1
-"""DLPack's number of a device whose memory is the CPU's (kDLCPU)."""
+_HOST = (1, 3, 11)
+"""DLPack's numbers of memory that the CPU reads: kDLCPU, and pinned memory, kDLCUDAHost and kDLROCMHost."""
 _READY = (np.float16, np.float32, np.float64)
 
 
@@ -45,17 +45,21 @@ def _array(logits: Any) -> npt.NDArray[Any]:
         return logits
     if isinstance(logits, (list, tuple)) and any(hasattr(row, "__dlpack__") for row in logits):
         return np.stack([_array(row) for row in logits])
-    if hasattr(logits, "__dlpack_device__") and logits.__dlpack_device__()[0] != _CPU:
+    if hasattr(logits, "__dlpack_device__") and not _is_here(logits):
         raise TypeError("logits must be in the memory of the CPU: copy them there first")
     if hasattr(logits, "detach"):  # torch: numpy takes no gradients and no bfloat16
         logits = logits.detach()
-        if logits.dtype.itemsize == 2 and logits.dtype.is_floating_point:
+        if logits.dtype.is_floating_point and logits.dtype.itemsize == 2:
             logits = logits.float()
     try:
-        return (
-            np.from_dlpack(logits)
-            if not hasattr(logits, "__array__") and hasattr(logits, "__dlpack__")
-            else np.asarray(logits)
-        )
+        by_dlpack = hasattr(logits, "__dlpack__") and not hasattr(logits, "__array__")
+        return np.from_dlpack(logits) if by_dlpack else np.asarray(logits)
     except (BufferError, RuntimeError) as error:
-        raise TypeError(f"logits must be real numbers in the memory of the CPU: {error}") from error
+        raise TypeError(f"logits must be real numbers that numpy can read: {error}") from error
+
+
+def _is_here(logits: Any) -> bool:
+    try:
+        return logits.__dlpack_device__()[0] in _HOST
+    except ValueError:  # torch, of a device that DLPack does not know
+        return False

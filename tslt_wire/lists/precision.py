@@ -106,6 +106,7 @@ def log_weights(codes: npt.ArrayLike, scale: int) -> Weights:
     return np.asarray(_LOG_TABLES[scale][c & np.uint64((1 << scale) - 1)] >> octave, dtype=np.int64)
 
 
+@np.errstate(under="ignore")
 def masses_of(shifted: npt.NDArray[np.float64]) -> Weights:
     """Weights of shifted logits (<= 0): 2**30 * exp(shifted), with a relative error of about 1e-5; int64, same shape.
 
@@ -124,6 +125,7 @@ def weights_of(precision: Precision, codes: Codes) -> Weights:
     return masses_of(shifted_logits(precision, codes))
 
 
+@np.errstate(over="ignore", under="ignore")
 def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
     """Codes of logits that were shifted so that the largest is 0 (float64, all <= 0); uint32, same shape.
 
@@ -133,8 +135,7 @@ def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
         steps = np.floor(np.minimum(-shifted, 64.0) * _LOG2_E * precision.steps_per_octave + 0.5)
         return np.asarray(np.minimum(steps, precision.max_code + 1), dtype=np.uint32)
     if precision is Precision.F16:
-        with np.errstate(over="ignore"):
-            half: npt.NDArray[Any] = shifted.astype(np.float16) + np.float16(0)
+        half: npt.NDArray[Any] = shifted.astype(np.float16) + np.float16(0)
         return half.view(np.uint16).astype(np.uint32)
     single = np.maximum(shifted, -3.0e38).astype(np.float32) + np.float32(0)
     bits = np.asarray(single, dtype=np.float32).view(np.uint32)

@@ -135,6 +135,7 @@ def table_from_bytes(data: bytes) -> Prior:
     return Prior(vocab_size, name, log_weights(codes[-1], _SCALE), codes)
 
 
+@np.errstate(under="ignore")
 def train_table(logits: Iterable[Any]) -> Prior:
     """Train a table on a draft model's logits: real (V,) each, from many places of ordinary text.
 
@@ -155,16 +156,18 @@ def train_table(logits: Iterable[Any]) -> Prior:
         order = np.argsort(-values, kind="stable")
         for i, size in enumerate(TABLE_SIZES):
             totals[i, order[:size]] += 1
-        with np.errstate(under="ignore"):
-            probs = np.exp(values - values.max())
-            probs /= probs.sum()
+        probs = np.exp(values - values.max())
+        probs /= probs.sum()
         probs[order[: TABLE_SIZES[0]]] = 0
         totals[-1] += probs
         count += 1
     if not count:
         raise ValueError("a table is trained on at least one position")
     flat = (1 << 30) / (np.arange(totals.shape[1]) + DENSITY_BIAS)
-    totals += flat / flat.sum() * totals.sum(axis=1, keepdims=True) * _SMOOTHING / (count + _SMOOTHING)
+    sums = totals.sum(axis=1, keepdims=True)
+    # No id was ever outside the most probable ones (V <= 16, or all of the probability among them): the density alone.
+    totals[sums[:, 0] == 0], sums[sums == 0] = flat, flat.sum()
+    totals += flat / flat.sum() * sums * _SMOOTHING / (count + _SMOOTHING)
     scaled = np.log2(totals / totals.max(axis=1, keepdims=True))
     codes = np.clip(np.rint(-scaled * (1 << _SCALE)), 0, MAX_CODE).astype(np.uint8)
     return table_from_bytes(TABLE_MAGIC + totals.shape[1].to_bytes(4, "little") + codes.tobytes())
