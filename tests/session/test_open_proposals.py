@@ -151,7 +151,7 @@ def test_choose_takes_the_draft_that_the_proposals_answer():
     device, _ = proposed()
     draft, rng = device.open_draft, np.random.default_rng(0)
     for wrong in (some_proposals(round=1), some_proposals(2), some_proposals(7)):
-        with pytest.raises(ValueError, match="round|node"):
+        with pytest.raises(ValueError, match=r"round|node"):
             tw.choose(wrong, draft, rng)
     codes = tw.Draft(
         round=0, prefix_length=3, prefix_hash=0, tree=CHAIN, evidence=tw.ScalarEvidence(draft.evidence.codes)
