@@ -41,7 +41,7 @@ pytest-%: $(READY)
 
 # The vectors and a seeded corpus of changed ones through the kernel alone, with every step it takes watched.
 SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
-	-Wall -Wextra -Wpedantic -Werror -Itslt_wire/_native
+	-Wall -Wextra -Wpedantic -Wcast-qual -Werror -Itslt_wire/_native
 SANITIZERS := $(shell mkdir -p build/sanitize && echo 'int main(void) { return 0; }' > build/sanitize/none.c && \
 	$(CC) $(SANITIZE) build/sanitize/none.c -o build/sanitize/none 2> /dev/null && build/sanitize/none && echo yes)
 sanitize: $(if $(SANITIZERS),sanitized,no-sanitizers)

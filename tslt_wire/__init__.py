@@ -4,7 +4,7 @@ The core: codec, verification and sans-IO sessions.  Needs numpy, opens no socke
 randomness.  ``spec/tslt-wire.md`` is the format.
 """
 
-from tslt_wire.backends import backend, decode, decode_list, encode, encode_list, sparsify, sparsify_batch
+from tslt_wire._native import backend
 from tslt_wire.errors import (
     DecodeError,
     ErrorCode,
@@ -14,12 +14,15 @@ from tslt_wire.errors import (
     RemoteProtocolError,
     TsltError,
 )
+from tslt_wire.frames.codec import decode, encode
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.defaults import DEFAULTS
 from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.lists.list_codec import decode_list, encode_list
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import Prior, table_from_bytes, train_table
 from tslt_wire.lists.profile import Profile
+from tslt_wire.lists.sparsify import sparsify, sparsify_batch
 from tslt_wire.lists.truncation import MinProb, TopK, TopP
 from tslt_wire.messages.answers import Answer, AskList, Proposal, Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_hash

@@ -88,11 +88,7 @@ def test_every_flip_and_truncation_of_a_frame_is_an_error():
         parent: tw.sparsify(rng.normal(size=500) * 3, truncation=tw.TopK(12), precision="log2/1")
         for parent in (-1, 0, 1)
     }
-    tokens = [
-        *sample_children(lists[-1], 2, rng, replacement=True),
-        *sample_children(lists[0], 2, rng, replacement=True),
-    ]
-    tokens += sample_children(lists[1], 2, rng, replacement=True)
+    tokens = [t for parent in (-1, 0, 1) for t in sample_children(lists[parent], 2, rng, replacement=True)]
     draft = tw.Draft(
         round=1,
         prefix_length=4,

@@ -337,7 +337,7 @@ def test_what_is_no_table_is_refused():
     assert prior is not None
     with pytest.raises(ValueError, match="needs no file"):
         prior.to_bytes()
-    with pytest.raises(ValueError, match="none, uniform or density"):
+    with pytest.raises(ValueError, match="must be one of none, density, uniform, got 'zipf'"):
         plain_prior("zipf", 10)
 
 

@@ -96,16 +96,14 @@ def test_both_ways_to_take_the_top_k_agree(k):
 @pytest.mark.parametrize(
     ("rule", "argument", "match"),
     [
-        (TopK, 0, "k >= 1, got 0"),
-        (TopK, -3, "k >= 1, got -3"),
-        (TopK, 2.0, "integer k >= 1, got 2.0"),
-        (TopK, True, "integer k >= 1, got True"),
-        (TopP, 0.0, r"0 < p <= 1, got 0\.0"),
-        (TopP, 1.01, r"0 < p <= 1, got 1\.01"),
-        (TopP, math.nan, "0 < p <= 1, got nan"),
-        (MinProb, 0.0, r"0 < tau <= 1, got 0\.0"),
-        (MinProb, 2.0, r"0 < tau <= 1, got 2\.0"),
-        (MinProb, math.nan, "0 < tau <= 1, got nan"),
+        (TopK, 0, "k of TopK must be at least 1, got 0"),
+        (TopK, -3, "k of TopK must be at least 1, got -3"),
+        (TopP, 0.0, r"p of TopP must be above 0 and at most 1, got 0\.0"),
+        (TopP, 1.01, r"p of TopP must be above 0 and at most 1, got 1\.01"),
+        (TopP, math.nan, "p of TopP must be above 0 and at most 1, got nan"),
+        (MinProb, 0.0, r"tau of MinProb must be above 0 and at most 1, got 0\.0"),
+        (MinProb, 2.0, r"tau of MinProb must be above 0 and at most 1, got 2\.0"),
+        (MinProb, math.nan, "tau of MinProb must be above 0 and at most 1, got nan"),
     ],
 )
 def test_bad_arguments_say_what_was_expected(rule, argument, match):

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE, EXAMPLE = ROOT / "tslt_wire" / "_native", ROOT / "examples" / "embed_c"
-STRICT = ["-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{NATIVE}"]
+STRICT = [
+    *("-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"),
+    f"-I{NATIVE}",
+]
 CC = shutil.which(os.environ.get("CC", "cc"))
 
 pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")

@@ -30,12 +30,9 @@ OPTIONAL = {
 """What a module imports when it is asked for, and can do without."""
 ENGINES = {"torch", "transformers", "tokenizers", "safetensors"}
 
-KNOWN: set[tuple[str, str]] = {
-    ("tslt_wire.lists.defaults", "tslt_wire.backends"),
-    ("tslt_wire.native", "tslt_wire"),
-}
+KNOWN: set[tuple[str, str]] = set()
 """(importer, imported): imports that are against the rules and will go."""
-KNOWN_AFTER_FRAMES = ("native", "backends")
+KNOWN_AFTER_FRAMES: tuple[str, ...] = ()
 """Modules of the core outside its layers, that will go; until then they stand behind ``frames``."""
 
 MOST_LINES = 500

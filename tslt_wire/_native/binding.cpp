@@ -358,11 +358,13 @@ object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_t
 } // namespace
 
 NB_MODULE(_kernel, m) {
-  m.doc() = "The native kernel (tslt_wire/_native); tslt_wire.native is what to call.";
+  m.doc() = "The native kernel; the public functions of tslt_wire's layers call it.";
   nb::class_<prior_tables>(m, "PriorTables").def(nb::init<handle, nb::sequence>());
   nb::set_leak_warnings(false); // priors live in caches until the interpreter is gone
   m.attr("NO_MEMORY") = static_cast<int>(TSLT_NO_MEMORY);
   m.attr("BAD_LOGITS") = static_cast<int>(TSLT_BAD_LOGITS);
+  m.attr("DRAFT_LIST") = static_cast<int>(TSLT_DRAFT_LIST);
+  m.def("encode_bound", &tslt_encode_bound);
   m.def("configure", &configure);
   m.def("encode_list", &encode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("decode_list", &decode_list, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(),

@@ -1,7 +1,7 @@
 /* Bit fields, varints and the checksum: spec sections 3.2 to 3.4. */
 #include "internal.h"
 
-void put_bits(bit_writer *w, uint32_t value, unsigned width) {
+void tslt_put_bits(bit_writer *w, uint32_t value, unsigned width) {
   w->pending |= (uint64_t)value << w->pending_bits;
   w->pending_bits += width;
   while (w->pending_bits >= 8) {
@@ -14,20 +14,20 @@ void put_bits(bit_writer *w, uint32_t value, unsigned width) {
   }
 }
 
-void put_varint(bit_writer *w, uint32_t value) {
+void tslt_put_varint(bit_writer *w, uint32_t value) {
   for (; value > 0x7F; value >>= 7)
-    put_bits(w, (value & 0x7F) | 0x80, 8);
-  put_bits(w, value, 8);
+    tslt_put_bits(w, (value & 0x7F) | 0x80, 8);
+  tslt_put_bits(w, value, 8);
 }
 
-void put_array(bit_writer *w, const uint32_t *values, size_t count, unsigned width) {
+void tslt_put_array(bit_writer *w, const uint32_t *values, size_t count, unsigned width) {
   for (size_t i = 0; i < count; i++)
-    put_bits(w, values[i], width);
+    tslt_put_bits(w, values[i], width);
 }
 
-void put_align(bit_writer *w) {
+void tslt_put_align(bit_writer *w) {
   if (w->pending_bits)
-    put_bits(w, 0, 8 - w->pending_bits);
+    tslt_put_bits(w, 0, 8 - w->pending_bits);
 }
 
 static int reader_error(bit_reader *r, int error) {
@@ -48,7 +48,7 @@ static inline uint64_t window(const bit_reader *r, uint64_t at) {
   return value >> (at & 7);
 }
 
-uint32_t get_bits(bit_reader *r, unsigned width) {
+uint32_t tslt_get_bits(bit_reader *r, unsigned width) {
   if (width > bits_left(r)) {
     reader_error(r, TSLT_TRUNCATED);
     return 0;
@@ -58,10 +58,10 @@ uint32_t get_bits(bit_reader *r, unsigned width) {
   return (uint32_t)value;
 }
 
-uint32_t get_varint(bit_reader *r) {
+uint32_t tslt_get_varint(bit_reader *r) {
   uint64_t value = 0;
   for (unsigned i = 0; i < 5; i++) {
-    uint32_t group = get_bits(r, 8);
+    uint32_t group = tslt_get_bits(r, 8);
     if (r->error)
       return 0;
     value |= (uint64_t)(group & 0x7F) << 7 * i;
@@ -77,7 +77,7 @@ uint32_t get_varint(bit_reader *r) {
   return 0;
 }
 
-int get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width) {
+int tslt_get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width) {
   if ((uint64_t)count * width > bits_left(r))
     return reader_error(r, TSLT_TRUNCATED);
   uint64_t mask = ((uint64_t)1 << width) - 1, at = r->at;
@@ -87,26 +87,26 @@ int get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width) {
   return r->error;
 }
 
-int get_align(bit_reader *r) {
+int tslt_get_align(bit_reader *r) {
   /* A field like any other: its bits are there, because content is whole bytes. */
-  if (get_bits(r, (unsigned)(-r->at & 7)))
+  if (tslt_get_bits(r, (unsigned)(-r->at & 7)))
     return reader_error(r, TSLT_RESERVED_BITS);
   return r->error;
 }
 
-int get_finish(bit_reader *r) {
+int tslt_get_finish(bit_reader *r) {
   if (r->error)
     return r->error;
   if (bits_left(r) >= 8)
     return TSLT_TRAILING_BYTES;
-  return get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;
+  return tslt_get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;
 }
 
 /* The one critical extension of drafts: which proposal the device took (section 6.7). */
 enum { CHOICE = 1, CHOICE_BYTES = 1 };
 
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
-  uint32_t count = get_varint(r), last = 0;
+  uint32_t count = tslt_get_varint(r), last = 0;
   if (r->error)
     return r->error;
   if (count > max_extensions)
@@ -114,8 +114,8 @@ int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
   if (count == 0)
     return reader_error(r, TSLT_NON_CANONICAL);
   for (uint32_t i = 0; i < count; i++) {
-    uint32_t type = get_varint(r);
-    uint64_t bytes = get_varint(r);
+    uint32_t type = tslt_get_varint(r);
+    uint64_t bytes = tslt_get_varint(r);
     if (r->error)
       return r->error;
     if (type & 1 && type != CHOICE)

@@ -1,7 +1,7 @@
 /* DRAFT_LIST frames: spec sections 3.4 and 6.1. */
 #include "range.h"
 
-enum { KIND = 0x10, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
+enum { KIND = TSLT_DRAFT_LIST, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };
 
 static bool kind_known(unsigned kind) {
@@ -35,11 +35,11 @@ static void write_plain_tokens(const tslt_context *context, bit_writer *w, const
     const tslt_list *list = &draft->lists[list_of[draft->parents[i] + 1]];
     int64_t rank = tslt_rank(list, draft->tokens[i]);
     if (list->tail)
-      put_bits(w, rank < 0, 1);
+      tslt_put_bits(w, rank < 0, 1);
     if (rank < 0)
-      put_bits(w, (uint32_t)draft->tokens[i], id_bits(profile->vocab_size));
+      tslt_put_bits(w, (uint32_t)draft->tokens[i], id_bits(profile->vocab_size));
     else
-      put_bits(w, (uint32_t)rank, bit_length(list->count - 1));
+      tslt_put_bits(w, (uint32_t)rank, bit_length(list->count - 1));
   }
 }
 
@@ -48,8 +48,8 @@ static int read_plain_tokens(const tslt_context *context, bit_reader *r, const t
   const uint32_t *list_of = context->list_of.at;
   for (uint32_t i = 0; i < draft->node_count; i++) {
     const tslt_list *list = &draft->lists[list_of[draft->parents[i] + 1]];
-    if (list->tail && get_bits(r, 1)) {
-      uint32_t token = get_bits(r, id_bits(profile->vocab_size));
+    if (list->tail && tslt_get_bits(r, 1)) {
+      uint32_t token = tslt_get_bits(r, id_bits(profile->vocab_size));
       if (r->error)
         return r->error;
       if (token >= profile->vocab_size || tslt_rank(list, token) >= 0)
@@ -57,7 +57,7 @@ static int read_plain_tokens(const tslt_context *context, bit_reader *r, const t
       tokens[i] = (int32_t)token;
       continue;
     }
-    uint32_t rank = get_bits(r, bit_length(list->count - 1));
+    uint32_t rank = tslt_get_bits(r, bit_length(list->count - 1));
     if (r->error)
       return r->error;
     if (rank >= list->count)
@@ -79,7 +79,7 @@ static int check_draft(tslt_context *context, const tslt_profile *profile, const
     if (draft->parents[i] < -1 || draft->parents[i] >= (int64_t)i)
       return TSLT_BAD_TREE;
   uint32_t lists;
-  int error = find_inner(context, draft->parents, draft->node_count, &lists);
+  int error = tslt_find_inner(context, draft->parents, draft->node_count, &lists);
   if (error)
     return error;
   if (lists != draft->list_count)
@@ -128,19 +128,19 @@ static int write_range_body(tslt_context *context, bit_writer *w, const tslt_pro
   int weighed = weigh_lists(context, draft);
   if (weighed)
     return weighed;
-  put_align(w);
-  range_write_start(&c, w->out + w->size, w->capacity - w->size);
-  list_model_start(&m, context, &c, profile, draft->precision);
+  tslt_put_align(w);
+  tslt_range_write_start(&c, w->out + w->size, w->capacity - w->size);
+  tslt_list_model_start(&m, context, &c, profile, draft->precision);
   for (uint32_t i = 0; i < draft->list_count; i++) {
     tslt_list list = draft->lists[i];
-    int error = list_model_code(&m, &list, list.count, i + 1 == draft->list_count);
+    int error = tslt_list_model_code(&m, &list, list.count, i + 1 == draft->list_count);
     if (error)
       return error;
   }
-  int error = code_tokens(context, &c, profile, draft, NULL);
+  int error = tslt_code_tokens(context, &c, profile, draft, NULL);
   size_t size = 0;
   if (!error)
-    error = range_write_finish(&c, &size);
+    error = tslt_range_write_finish(&c, &size);
   w->size += size;
   return error;
 }
@@ -153,29 +153,29 @@ int tslt_encode_draft(tslt_context *context, const tslt_profile *profile, const 
   if (capacity < CRC_BYTES)
     return TSLT_NO_SPACE;
   bit_writer w = {.out = out, .capacity = capacity - CRC_BYTES};
-  put_bits(&w, draft->extensions_size ? KIND | HAS_EXTENSIONS : KIND, 8);
+  tslt_put_bits(&w, draft->extensions_size ? KIND | HAS_EXTENSIONS : KIND, 8);
   for (size_t i = 0; i < draft->extensions_size; i++)
-    put_bits(&w, draft->extensions[i], 8);
-  put_varint(&w, draft->round);
-  put_varint(&w, draft->prefix_length);
-  put_bits(&w, draft->prefix_hash, 16);
-  put_bits(&w, (uint32_t)draft->precision | (uint32_t)profile->entropy << 4 |
+    tslt_put_bits(&w, draft->extensions[i], 8);
+  tslt_put_varint(&w, draft->round);
+  tslt_put_varint(&w, draft->prefix_length);
+  tslt_put_bits(&w, draft->prefix_hash, 16);
+  tslt_put_bits(&w, (uint32_t)draft->precision | (uint32_t)profile->entropy << 4 |
                    (draft->without_replacement ? FORMAT_WITHOUT_REPLACEMENT : 0u), 8);
-  error = write_shape(context, &w, draft->parents, draft->node_count);
+  error = tslt_write_shape(context, &w, draft->parents, draft->node_count);
   uint32_t lists;
   if (!error)
-    error = find_inner(context, draft->parents, draft->node_count, &lists); /* the shape used the same memory */
+    error = tslt_find_inner(context, draft->parents, draft->node_count, &lists); /* the shape used the same memory */
   if (error)
     return error;
   if (profile->entropy == TSLT_ENTROPY_NONE) {
     for (uint32_t i = 0; i < draft->list_count; i++)
-      write_plain_list(&w, profile, draft->precision, &draft->lists[i]);
+      tslt_write_plain_list(&w, profile, draft->precision, &draft->lists[i]);
     write_plain_tokens(context, &w, profile, draft);
   } else if (draft->node_count) {
     tslt_draft copy = *draft;
     error = write_range_body(context, &w, profile, &copy);
   }
-  put_align(&w);
+  tslt_put_align(&w);
   if (error || w.error)
     return error ? error : w.error;
   uint32_t crc = tslt_crc32(0, out, w.size);
@@ -189,10 +189,10 @@ int tslt_encode_draft(tslt_context *context, const tslt_profile *profile, const 
 
 static int read_body(tslt_context *context, bit_reader *r, const tslt_profile *profile, const tslt_limits *limits,
                      tslt_draft *draft) {
-  draft->round = get_varint(r);
-  draft->prefix_length = get_varint(r);
-  draft->prefix_hash = get_bits(r, 16);
-  uint32_t format = get_bits(r, 8);
+  draft->round = tslt_get_varint(r);
+  draft->prefix_length = tslt_get_varint(r);
+  draft->prefix_hash = tslt_get_bits(r, 16);
+  uint32_t format = tslt_get_bits(r, 8);
   if (r->error)
     return r->error;
   if (format & FORMAT_RESERVED)
@@ -201,13 +201,13 @@ static int read_body(tslt_context *context, bit_reader *r, const tslt_profile *p
   draft->without_replacement = (format & FORMAT_WITHOUT_REPLACEMENT) != 0;
   if (draft->precision > TSLT_LOG2_4 || (int)(format >> 4 & 3) != profile->entropy)
     return TSLT_OUT_OF_RANGE;
-  int error = read_shape(context, r, limits, &draft->node_count);
+  int error = tslt_read_shape(context, r, limits, &draft->node_count);
   if (error)
     return error;
   draft->parents = context->parents.at;
   if (!draft->node_count && draft->precision)
     return TSLT_NON_CANONICAL;
-  error = find_inner(context, draft->parents, draft->node_count, &draft->list_count);
+  error = tslt_find_inner(context, draft->parents, draft->node_count, &draft->list_count);
   tslt_list *lists = tslt_reserve(&context->lists, (size_t)draft->list_count + 1, sizeof(tslt_list));
   int32_t *tokens = tslt_reserve(&context->tokens, (size_t)draft->node_count + 1, sizeof(int32_t));
   if (error || !lists || !tokens)
@@ -220,19 +220,19 @@ static int read_body(tslt_context *context, bit_reader *r, const tslt_profile *p
   range_coder c;
   list_model m;
   if (ranged) {
-    if (get_align(r))
+    if (tslt_get_align(r))
       return r->error;
     if (!draft->node_count)
       return TSLT_OK;
-    range_read_start(&c, r->data + r->at / 8, (size_t)(bits_left(r) / 8));
+    tslt_range_read_start(&c, r->data + r->at / 8, (size_t)(bits_left(r) / 8));
     r->at = r->end;
-    list_model_start(&m, context, &c, profile, draft->precision);
+    tslt_list_model_start(&m, context, &c, profile, draft->precision);
   }
   uint64_t left = limits->max_entries;
   context->entries = 0;
   for (uint32_t i = 0; i < draft->list_count; i++) {
-    error = ranged ? list_model_code(&m, &lists[i], left, i + 1 == draft->list_count)
-                   : read_plain_list(context, r, profile, draft->precision, left, &lists[i]);
+    error = ranged ? tslt_list_model_code(&m, &lists[i], left, i + 1 == draft->list_count)
+                   : tslt_read_plain_list(context, r, profile, draft->precision, left, &lists[i]);
     if (error)
       return error;
     left -= lists[i].count;
@@ -243,8 +243,8 @@ static int read_body(tslt_context *context, bit_reader *r, const tslt_profile *p
     first += lists[i].count;
   }
   if (ranged) {
-    error = code_tokens(context, &c, profile, draft, tokens);
-    return error ? error : range_read_finish(&c);
+    error = tslt_code_tokens(context, &c, profile, draft, tokens);
+    return error ? error : tslt_range_read_finish(&c);
   }
   error = read_plain_tokens(context, r, profile, draft, tokens);
   if (!error && draft->without_replacement)
@@ -281,5 +281,5 @@ int tslt_decode_draft(tslt_context *context, const tslt_profile *profile, const 
     draft->extensions_size = (size_t)(r.at / 8 - 1);
   }
   int error = read_body(context, &r, profile, limits, draft);
-  return error ? error : get_finish(&r);
+  return error ? error : tslt_get_finish(&r);
 }

@@ -221,8 +221,8 @@ static inline void code_set(const free_ids *f, range_coder *coder, int32_t *ids,
   *coder = c;
 }
 
-void code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
-              const seen_ids *seen, const int64_t *starts) {
+void tslt_code_ids(tslt_context *context, range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                   const seen_ids *seen, const int64_t *starts) {
   free_ids f = {context, vocab_size, seen->ids, starts, context->gone};
   if (!count)
     return;
@@ -276,8 +276,8 @@ static void places_to_ids(const seen_ids *seen, const int32_t *places, uint32_t 
     ids[i] = places[i] + (int32_t)x;
 }
 
-int code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
-                 const seen_ids *seen) {
+int tslt_code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                      const seen_ids *seen) {
   uint32_t total = vocab_size - seen->count, rest = total - count;
   bool others = count > rest;
   uint32_t fewer = others ? rest : count;
@@ -295,7 +295,7 @@ int code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t co
     if (others)
       other_places(places, count, total, coded);
   }
-  int error = fewer ? plain_gaps(p, coded, fewer, total) : TSLT_OK;
+  int error = fewer ? tslt_plain_gaps(p, coded, fewer, total) : TSLT_OK;
   if (error || !p->reads)
     return error;
   if (others)

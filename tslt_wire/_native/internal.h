@@ -33,6 +33,8 @@ struct tslt_context {
   buffer logits, picked, maxima, masses, keys32;
   /* Long lists. */
   buffer places;
+  /* The list that is written. */
+  buffer given_ids, given_codes;
   seen_ids seen[2];
   int64_t gone[MAX_SEEN + 1];
   int32_t old[MAX_SEEN];
@@ -56,7 +58,7 @@ extern const uint32_t tslt_log_table[16], tslt_coarse[256], tslt_fine[256];
 void tslt_make_steps(tslt_context *context);
 const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, unsigned n);
 
-/* The urn of n draws: B = 20 if `inner`, else 6; `share` is a class. */
+/* The urn of n draws, of those below the root if `inner`; `share` is a class. */
 static inline const uint16_t *tslt_urn(tslt_context *context, int inner, unsigned share, unsigned n) {
   if (context->urn_ready[inner][share][n - 1])
     return context->urns[inner][share][n - 1];
@@ -147,10 +149,10 @@ typedef struct {
   int error;
 } bit_writer;
 
-void put_bits(bit_writer *w, uint32_t value, unsigned width);
-void put_varint(bit_writer *w, uint32_t value);
-void put_array(bit_writer *w, const uint32_t *values, size_t count, unsigned width);
-void put_align(bit_writer *w);
+void tslt_put_bits(bit_writer *w, uint32_t value, unsigned width);
+void tslt_put_varint(bit_writer *w, uint32_t value);
+void tslt_put_array(bit_writer *w, const uint32_t *values, size_t count, unsigned width);
+void tslt_put_align(bit_writer *w);
 
 /* The first error stays; fields read after it are 0. */
 typedef struct {
@@ -161,11 +163,11 @@ typedef struct {
 
 static inline uint64_t bits_left(const bit_reader *r) { return r->end - r->at; }
 
-uint32_t get_bits(bit_reader *r, unsigned width);
-uint32_t get_varint(bit_reader *r);
-int get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width);
-int get_align(bit_reader *r);
-int get_finish(bit_reader *r);
+uint32_t tslt_get_bits(bit_reader *r, unsigned width);
+uint32_t tslt_get_varint(bit_reader *r);
+int tslt_get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width);
+int tslt_get_align(bit_reader *r);
+int tslt_get_finish(bit_reader *r);
 
 /* ----------------------------------------------------------------------------------------------------------- lists */
 
@@ -195,44 +197,44 @@ typedef struct {
   uint16_t hits[FACTS][3][2]; /* listed and met, in 32nds at first, by facts and lists so far */
 } list_model;
 
-void list_model_start(list_model *m, tslt_context *context, struct range_coder *coder, const tslt_profile *profile,
-                      int precision);
+void tslt_list_model_start(list_model *m, tslt_context *context, struct range_coder *coder, const tslt_profile *profile,
+                           int precision);
 /* Write `list`, or read one into the context's arrays (`list` then has offsets as counts only: see lists.c).  `last`:
  * no other list follows. */
-int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last);
+int tslt_list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last);
 
 /* Room for `count` more entries in the context's arrays; false if there is no memory. */
 bool tslt_more_entries(tslt_context *context, uint64_t count);
 /* Pointers of a list whose entries start at `first` of the context's arrays. */
 void tslt_point(const tslt_context *context, tslt_list *list, uint64_t first);
 
-int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *profile, int precision,
-                    uint64_t max_entries, tslt_list *list);
-void write_plain_list(bit_writer *w, const tslt_profile *profile, int precision, const tslt_list *list);
+int tslt_read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *profile, int precision,
+                         uint64_t max_entries, tslt_list *list);
+void tslt_write_plain_list(bit_writer *w, const tslt_profile *profile, int precision, const tslt_list *list);
 
 /* Code a set of `count` ids among the free ones (spec [RLIST-3]); `ids` is read or written. */
-void code_ids(tslt_context *context, struct range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
-              const seen_ids *seen, const int64_t *starts);
+void tslt_code_ids(tslt_context *context, struct range_coder *c, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                   const seen_ids *seen, const int64_t *starts);
 
 struct plain_bits;
 /* The same of more ids, by their gaps: spec [RLIST-14]. */
-int code_gap_ids(tslt_context *context, struct plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
-                 const seen_ids *seen);
+int tslt_code_gap_ids(tslt_context *context, struct plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
+                      const seen_ids *seen);
 
 /* ----------------------------------------------------------------------------------------------------------- trees */
 
 /* Read a shape into the context's parents; how many nodes to `count`. */
-int read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count);
-int write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count);
+int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count);
+int tslt_write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count);
 /* Parents that have children, ascending, to context->list_parents; the list of parent p to context->list_of[p + 1]; how
  * many children each list has, and how many all before have, to context->degrees and context->first. */
-int find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists);
+int tslt_find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists);
 
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions);
 
-/* Tokens of all nodes under the range coder (spec [RLIST-9]); after find_inner. */
-int code_tokens(tslt_context *context, struct range_coder *c, const tslt_profile *profile, const tslt_draft *draft,
-                int32_t *tokens);
+/* Tokens of all nodes under the range coder (spec [RLIST-9]); after tslt_find_inner. */
+int tslt_code_tokens(tslt_context *context, struct range_coder *c, const tslt_profile *profile, const tslt_draft *draft,
+                     int32_t *tokens);
 /* The position of a token in a list, or -1. */
 int64_t tslt_rank(const tslt_list *list, int64_t token);
 

@@ -15,7 +15,7 @@ static inline unsigned octave_class(int32_t id) {
   return bits < 8 ? 0 : bits - 8 < 5 ? bits - 8 : 5;
 }
 
-int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width) {
+int tslt_code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width) {
   for (uint32_t i = 0; i < size && !c->error; i++) {
     uint64_t part = c->range >> width;
     if (c->reads) {
@@ -28,7 +28,7 @@ int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width) 
   return c->error;
 }
 
-uint32_t nth_code(const uint32_t *codes, uint32_t size, uint32_t n) {
+uint32_t tslt_nth_code(const uint32_t *codes, uint32_t size, uint32_t n) {
   /* By the bits of the answer, highest first; log precisions have few. */
   uint32_t top = 0, found = 0;
   for (uint32_t i = 0; i < size; i++)
@@ -217,8 +217,8 @@ static int code_many(range_coder *c, const int32_t *ids, uint32_t *codes, uint32
   return c->error;
 }
 
-int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
-                int precision) {
+int tslt_code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                     int precision) {
   level_counts counts;
   int error = code_counts(c, codes, size, precision, &counts);
   if (error)

@@ -4,10 +4,10 @@
 
 #include "plain.h"
 
-int code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width);
-int code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
-                int precision);
+int tslt_code_floats(range_coder *c, uint32_t *codes, uint32_t size, unsigned width);
+int tslt_code_levels(tslt_context *context, range_coder *c, const int32_t *ids, uint32_t *codes, uint32_t size,
+                     int precision);
 /* The code that `n` of `size` (at most SHARED) codes come before in ascending order. */
-uint32_t nth_code(const uint32_t *codes, uint32_t size, uint32_t n);
+uint32_t tslt_nth_code(const uint32_t *codes, uint32_t size, uint32_t n);
 
 #endif

@@ -4,7 +4,15 @@
 static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
                                          123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
 static const uint8_t TAIL_NEAR[8] = {12, 10, 8, 6, 5, 4, 3, 2};
-enum { LONG = 128, FEW_IDS = 1024, TAIL_PARTS = 32, FREE_ENTRIES = 256, ENTRIES_A_BYTE = 8, TAIL_BITS = 5, CODE_WIDTH_BITS = 4 };
+enum {
+  LONG = 128,
+  FEW_IDS = 1024,
+  TAIL_PARTS = 32,
+  FREE_ENTRIES = 256,
+  ENTRIES_A_BYTE = 8,
+  TAIL_BITS = 5,
+  CODE_WIDTH_BITS = 4
+};
 
 bool tslt_more_entries(tslt_context *context, uint64_t count) {
   uint64_t wanted = context->entries + count;
@@ -24,12 +32,12 @@ void tslt_point(const tslt_context *context, tslt_list *list, uint64_t first) {
 
 /* ------------------------------------------------------------------------------------------------------ bit-packed */
 
-void write_plain_list(bit_writer *w, const tslt_profile *profile, int precision, const tslt_list *list) {
-  put_varint(w, list->count - 1);
+void tslt_write_plain_list(bit_writer *w, const tslt_profile *profile, int precision, const tslt_list *list) {
+  tslt_put_varint(w, list->count - 1);
   if (list->count < profile->vocab_size) {
     if (profile->prior)
-      put_bits(w, list->tail, TAIL_BITS);
-    put_array(w, (const uint32_t *)list->ids, list->count, id_bits(profile->vocab_size));
+      tslt_put_bits(w, list->tail, TAIL_BITS);
+    tslt_put_array(w, (const uint32_t *)list->ids, list->count, id_bits(profile->vocab_size));
   }
   unsigned width = code_bits(precision);
   if (is_log(precision)) {
@@ -37,16 +45,16 @@ void write_plain_list(bit_writer *w, const tslt_profile *profile, int precision,
     for (uint32_t i = 0; i < list->count; i++)
       all |= list->codes[i];
     width = bit_length(all);
-    put_bits(w, width, CODE_WIDTH_BITS);
+    tslt_put_bits(w, width, CODE_WIDTH_BITS);
   }
-  put_array(w, list->codes, list->count, width);
+  tslt_put_array(w, list->codes, list->count, width);
 }
 
-int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *profile, int precision,
-                    uint64_t max_entries, tslt_list *list) {
+int tslt_read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *profile, int precision,
+                         uint64_t max_entries, tslt_list *list) {
   uint32_t vocab_size = profile->vocab_size;
   unsigned bits = id_bits(vocab_size);
-  uint64_t count = (uint64_t)get_varint(r) + 1;
+  uint64_t count = (uint64_t)tslt_get_varint(r) + 1;
   if (r->error)
     return r->error;
   if (count > vocab_size)
@@ -55,7 +63,7 @@ int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *pr
     return TSLT_LIMIT_EXCEEDED;
   *list = (tslt_list){.count = (uint32_t)count};
   if (count < vocab_size) {
-    list->tail = profile->prior ? get_bits(r, TAIL_BITS) : 0;
+    list->tail = profile->prior ? tslt_get_bits(r, TAIL_BITS) : 0;
     if (r->error || count * bits > bits_left(r))
       return TSLT_TRUNCATED;
   }
@@ -68,16 +76,16 @@ int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *pr
     for (uint32_t i = 0; i < vocab_size; i++)
       ids[i] = (int32_t)i;
   else
-    get_array(r, (uint32_t *)ids, (size_t)count, bits);
+    tslt_get_array(r, (uint32_t *)ids, (size_t)count, bits);
   unsigned most = code_bits(precision), width = most;
   if (is_log(precision)) {
-    width = get_bits(r, CODE_WIDTH_BITS);
+    width = tslt_get_bits(r, CODE_WIDTH_BITS);
     if (r->error)
       return r->error;
     if (width > most)
       return TSLT_OUT_OF_RANGE;
   }
-  if (get_array(r, codes, (size_t)count, width))
+  if (tslt_get_array(r, codes, (size_t)count, width))
     return r->error;
   if (is_log(precision)) {
     uint32_t all = 0;
@@ -100,8 +108,8 @@ int read_plain_list(tslt_context *context, bit_reader *r, const tslt_profile *pr
 
 /* ----------------------------------------------------------------------------------------------------- range coder */
 
-void list_model_start(list_model *m, tslt_context *context, range_coder *coder, const tslt_profile *profile,
-                      int precision) {
+void tslt_list_model_start(list_model *m, tslt_context *context, range_coder *coder, const tslt_profile *profile,
+                           int precision) {
   m->context = context;
   m->coder = coder;
   m->vocab_size = profile->vocab_size;
@@ -109,7 +117,7 @@ void list_model_start(list_model *m, tslt_context *context, range_coder *coder, 
   m->prior = profile->prior;
   m->tail = m->size = m->lists = 0;
   m->entries = 0;
-  seen_start(m);
+  tslt_seen_start(m);
 }
 
 static uint32_t code_size(list_model *m, uint32_t size) {
@@ -152,13 +160,13 @@ static int start_ids(list_model *m, fresh_ids *fresh, int32_t *ids, uint32_t siz
     fresh->ids = tslt_reserve(&context->keys, (size_t)size + 8, sizeof(int32_t));
     if (!fresh->ids)
       return TSLT_NO_MEMORY;
-    fresh->count = c->reads ? seen_read(m, size) : seen_write(m, ids, size, fresh->ids);
+    fresh->count = c->reads ? tslt_seen_read(m, size) : tslt_seen_write(m, ids, size, fresh->ids);
     if (c->error)
       return c->error;
   }
   fresh->gaps = fresh->count > LONG && m->vocab_size - seen->count > FEW_IDS && !starts;
   if (!fresh->gaps)
-    code_ids(context, c, fresh->ids, fresh->count, m->vocab_size, seen, starts);
+    tslt_code_ids(context, c, fresh->ids, fresh->count, m->vocab_size, seen, starts);
   return c->error;
 }
 
@@ -168,7 +176,7 @@ static void join_ids(const list_model *m, const fresh_ids *fresh, int32_t *ids, 
     for (uint32_t i = 0; i < size; i++)
       ids[i] = (int32_t)i;
   else if (fresh->ids != ids)
-    seen_merge(m, fresh->ids, fresh->count, ids, size);
+    tslt_seen_merge(m, fresh->ids, fresh->count, ids, size);
 }
 
 static uint32_t code_tail(list_model *m, uint32_t tail, uint32_t size) {
@@ -205,35 +213,35 @@ static int code_long(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *tai
     return error;
   if (is_log(m->precision)) {
     if (!c->reads) {
-      count_levels(codes, size, most, counts);
-      prefix_lengths(counts, most + 1, size, lengths);
+      tslt_count_levels(codes, size, most, counts);
+      tslt_prefix_lengths(counts, most + 1, size, lengths);
     }
-    if (code_lengths(c, lengths, &levels, size, most))
+    if (tslt_code_lengths(c, lengths, &levels, size, most))
       return c->error;
   }
   *tail = code_tail(m, *tail, size);
-  error = range_leave(c, &plain);
+  error = tslt_range_leave(c, &plain);
   if (!error && fresh.gaps)
-    error = code_gap_ids(context, &plain, fresh.ids, fresh.count, m->vocab_size, fresh.seen);
+    error = tslt_code_gap_ids(context, &plain, fresh.ids, fresh.count, m->vocab_size, fresh.seen);
   if (error)
     return error;
   if (c->reads)
     join_ids(m, &fresh, ids, size);
   if (!is_log(m->precision))
-    error = plain_fields(&plain, codes, size, code_bits(m->precision));
+    error = tslt_plain_fields(&plain, codes, size, code_bits(m->precision));
   else if (levels > 1)
-    error = plain_symbols(&plain, codes, size, lengths, levels);
+    error = tslt_plain_symbols(&plain, codes, size, lengths, levels);
   else if (c->reads)
     memset(codes, 0, size * sizeof *codes);
   if (error)
     return error;
   if (c->reads && levels > 1) {
-    count_levels(codes, size, levels - 1, counts);
-    prefix_lengths(counts, levels, size, found);
+    tslt_count_levels(codes, size, levels - 1, counts);
+    tslt_prefix_lengths(counts, levels, size, found);
     if (memcmp(found, lengths, levels) != 0)
       return TSLT_NON_CANONICAL;
   }
-  return range_resume(c, &plain);
+  return tslt_range_resume(c, &plain);
 }
 
 static int code_short(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *tail, uint32_t size,
@@ -244,13 +252,13 @@ static int code_short(list_model *m, int32_t *ids, uint32_t *codes, uint32_t *ta
     return error;
   if (m->coder->reads)
     join_ids(m, &fresh, ids, size);
-  error = is_log(m->precision) ? code_levels(m->context, m->coder, ids, codes, size, m->precision)
-                               : code_floats(m->coder, codes, size, code_bits(m->precision));
+  error = is_log(m->precision) ? tslt_code_levels(m->context, m->coder, ids, codes, size, m->precision)
+                               : tslt_code_floats(m->coder, codes, size, code_bits(m->precision));
   *tail = code_tail(m, *tail, size);
   return error;
 }
 
-int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last) {
+int tslt_list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool last) {
   tslt_context *context = m->context;
   range_coder *c = m->coder;
   uint32_t size = code_size(m, c->reads ? 1 : list->count);
@@ -263,15 +271,22 @@ int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool l
     range_promise(c, (m->entries - FREE_ENTRIES + ENTRIES_A_BYTE - 1) / ENTRIES_A_BYTE);
   if (c->error)
     return c->error;
-  /* A writer's ids and codes are only read: the code below goes both ways. */
-  int32_t *ids = (int32_t *)list->ids;
-  uint32_t *codes = (uint32_t *)list->codes;
+  int32_t *ids;
+  uint32_t *codes;
   if (c->reads) {
     if (!tslt_more_entries(context, size))
       return TSLT_NO_MEMORY;
     *list = (tslt_list){.count = size};
     ids = (int32_t *)context->ids.at + context->entries;
     codes = (uint32_t *)context->codes.at + context->entries;
+  } else {
+    /* The code below goes both ways, so it gets a copy: the caller's are constant. */
+    ids = tslt_reserve(&context->given_ids, size, sizeof *ids);
+    codes = tslt_reserve(&context->given_codes, size, sizeof *codes);
+    if (!ids || !codes)
+      return TSLT_NO_MEMORY;
+    memcpy(ids, list->ids, size * sizeof *ids);
+    memcpy(codes, list->codes, size * sizeof *codes);
   }
   const int64_t *starts = m->prior ? m->prior->rows[size < 32 ? 0 : size < 128 ? 1 : size < 512 ? 2 : 3] : NULL;
   int error = (size > LONG ? code_long : code_short)(m, ids, codes, &list->tail, size, starts);
@@ -284,7 +299,7 @@ int list_model_code(list_model *m, tslt_list *list, uint64_t max_entries, bool l
     context->entries += size;
   }
   if (!last && !c->error)
-    seen_learn(m, ids, codes, size);
+    tslt_seen_learn(m, ids, codes, size);
   return c->error;
 }
 
@@ -295,10 +310,37 @@ static bool profile_ok(const tslt_profile *p) {
          p->precision <= TSLT_LOG2_4 && (p->entropy == TSLT_ENTROPY_NONE || p->entropy == TSLT_ENTROPY_RANGE);
 }
 
+/* What each thing has at most, whatever its values are; a symbol that is w of W parts has log2(W / w) bits. */
+enum {
+  /* An id: as one of a table's interval, where the weights sum to less than 2^50 and the least is 1, 50 bits; as one of
+   * a leaf 20; as a gap 6 + 2 * 20 + 1.  Its code: a float's 32 bits; else a step of the counts, 32 + 2 of 2 parts, and
+   * a level, 128 * 47 of 4 parts, or a prefix code of 14 bits.  1 bit that is promised.  All in all 83 bits. */
+  ENTRY_BYTES = 12,
+  /* An urn has 2^16 parts; it is followed by a place among 1 + 2^20 / 33 if it stands for more than 32 ids, or replaced
+   * by one among 2^20. */
+  SPLIT_BYTES = 4,
+  /* Intervals are halved from 2^20 ids on, so that an id is in 20 of them. */
+  SPLIT_DEPTH = 20,
+  /* The end of a level's count, 128 + 2 of 2 parts; or the length of its code, 1 of less than 256. */
+  LEVEL_BYTES = 1,
+  /* Whether an id that the frame remembers is listed again: 1 of at most 264 parts. */
+  REMEMBERED_BYTES = 2,
+  /* Size and tail of a list, 4 and 2 bytes; plain bits are aligned, and the coder ends before and starts after them,
+   * with WINDOW_BYTES each. */
+  LIST_BYTES = 64,
+  /* A token: 1 of 2^50 parts, after 5 bits that say whether the tail has it; its parent, 30 bits, or its layer's width,
+   * a varint. */
+  NODE_BYTES = 16,
+  /* Kind, numbers, hash, format, number of nodes, checksum; the window that a range coder writes ahead. */
+  FRAME_BYTES = 64
+};
+
 size_t tslt_encode_bound(uint32_t vocab_size, uint64_t entries, uint64_t lists, uint64_t nodes) {
-  uint64_t splits = 20 * entries, dense = (uint64_t)vocab_size / 16 + 64;
-  splits = splits < dense * lists ? splits : dense * lists;
-  return (size_t)(64 + 12 * entries + 4 * splits + lists * (480 * 3 + MAX_SEEN * 2 + 64) + nodes * 16);
+  /* An interval that is halved has a listed id, and more than one id; halving all gives less than V intervals. */
+  uint64_t splits = SPLIT_DEPTH * entries, most = vocab_size * lists;
+  splits = splits < most ? splits : most;
+  return (size_t)(FRAME_BYTES + ENTRY_BYTES * entries + SPLIT_BYTES * splits + NODE_BYTES * nodes +
+                  lists * (MOST_LEVELS * LEVEL_BYTES + MAX_SEEN * REMEMBERED_BYTES + LIST_BYTES));
 }
 
 int tslt_encode_list(tslt_context *context, const tslt_profile *profile, const tslt_list *list, uint8_t *out,
@@ -309,18 +351,18 @@ int tslt_encode_list(tslt_context *context, const tslt_profile *profile, const t
     return TSLT_BAD_LIST;
   if (profile->entropy == TSLT_ENTROPY_NONE) {
     bit_writer w = {.out = out, .capacity = capacity};
-    write_plain_list(&w, profile, profile->precision, list);
-    put_align(&w);
+    tslt_write_plain_list(&w, profile, profile->precision, list);
+    tslt_put_align(&w);
     *size = w.size;
     return w.error;
   }
   range_coder c;
   list_model m;
   tslt_list copy = *list;
-  range_write_start(&c, out, capacity);
-  list_model_start(&m, context, &c, profile, profile->precision);
-  int error = list_model_code(&m, &copy, list->count, true);
-  return error ? error : range_write_finish(&c, size);
+  tslt_range_write_start(&c, out, capacity);
+  tslt_list_model_start(&m, context, &c, profile, profile->precision);
+  int error = tslt_list_model_code(&m, &copy, list->count, true);
+  return error ? error : tslt_range_write_finish(&c, size);
 }
 
 int tslt_decode_list(tslt_context *context, const tslt_profile *profile, const tslt_limits *limits, const uint8_t *data,
@@ -332,13 +374,13 @@ int tslt_decode_list(tslt_context *context, const tslt_profile *profile, const t
   context->entries = 0;
   if (profile->entropy == TSLT_ENTROPY_NONE) {
     bit_reader r = {.data = data, .end = 8 * (uint64_t)size};
-    int error = read_plain_list(context, &r, profile, profile->precision, limits->max_entries, list);
-    return error ? error : get_finish(&r);
+    int error = tslt_read_plain_list(context, &r, profile, profile->precision, limits->max_entries, list);
+    return error ? error : tslt_get_finish(&r);
   }
   range_coder c;
   list_model m;
-  range_read_start(&c, data, size);
-  list_model_start(&m, context, &c, profile, profile->precision);
-  int error = list_model_code(&m, list, limits->max_entries, true);
-  return error ? error : range_read_finish(&c);
+  tslt_range_read_start(&c, data, size);
+  tslt_list_model_start(&m, context, &c, profile, profile->precision);
+  int error = tslt_list_model_code(&m, list, limits->max_entries, true);
+  return error ? error : tslt_range_read_finish(&c);
 }

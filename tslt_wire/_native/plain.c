@@ -17,7 +17,7 @@ static unsigned closed_ending(uint64_t low, uint64_t range, uint64_t *up) {
   return WINDOW_BYTES;
 }
 
-int range_leave(range_coder *c, plain_bits *p) {
+int tslt_range_leave(range_coder *c, plain_bits *p) {
   uint64_t up;
   if (c->error)
     return c->error;
@@ -39,7 +39,7 @@ int range_leave(range_coder *c, plain_bits *p) {
   unsigned count = closed_ending(c->low, c->range, &up);
   uint64_t value = c->low + up;
   if (value < up && c->low)
-    range_carry(c->out, c->at);
+    tslt_range_carry(c->out, c->at);
   if (c->at + WINDOW_BYTES > c->size)
     return TSLT_NO_SPACE;
   store_be64(c->out + c->at, value);
@@ -47,15 +47,15 @@ int range_leave(range_coder *c, plain_bits *p) {
   return TSLT_OK;
 }
 
-int range_resume(range_coder *c, plain_bits *p) {
+int tslt_range_resume(range_coder *c, plain_bits *p) {
   c->range = UINT64_MAX;
   c->low = 0;
   if (!c->reads) {
-    put_align(&p->out);
+    tslt_put_align(&p->out);
     c->at = p->out.size;
     return p->out.error;
   }
-  if (get_align(&p->in))
+  if (tslt_get_align(&p->in))
     return p->in.error;
   size_t first = (size_t)(p->in.at / 8);
   for (size_t i = first; i < first + WINDOW_BYTES; i++)
@@ -82,9 +82,9 @@ static inline void put_wide(bit_writer *w, uint64_t value, unsigned width) {
   w->pending_bits = width & 7;
 }
 
-int plain_fields(plain_bits *p, uint32_t *codes, uint32_t count, unsigned width) {
+int tslt_plain_fields(plain_bits *p, uint32_t *codes, uint32_t count, unsigned width) {
   if (p->reads)
-    return get_array(&p->in, codes, count, width);
+    return tslt_get_array(&p->in, codes, count, width);
   for (uint32_t i = 0; i < count; i++)
     put_wide(&p->out, codes[i], width);
   return p->out.error;
@@ -174,7 +174,7 @@ static int write_gaps(bit_writer *w, const int32_t *places, uint32_t count, uint
   return w->error;
 }
 
-int plain_gaps(plain_bits *p, int32_t *places, uint32_t count, uint32_t free) {
+int tslt_plain_gaps(plain_bits *p, int32_t *places, uint32_t count, uint32_t free) {
   return p->reads ? read_gaps(&p->in, places, count, free) : write_gaps(&p->out, places, count, free);
 }
 
@@ -231,7 +231,7 @@ static int read_symbols(bit_reader *r, uint32_t *codes, uint32_t count, const ui
   return TSLT_OK;
 }
 
-int plain_symbols(plain_bits *p, uint32_t *codes, uint32_t count, const uint8_t *lengths, unsigned levels) {
+int tslt_plain_symbols(plain_bits *p, uint32_t *codes, uint32_t count, const uint8_t *lengths, unsigned levels) {
   if (p->reads)
     return read_symbols(&p->in, codes, count, lengths, levels);
   uint16_t code_of[MOST_LEVELS];

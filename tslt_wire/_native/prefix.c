@@ -3,7 +3,7 @@
 
 enum { RAREST = 1024, LEVEL_BITS = 9, MOST_FEW = 24 };
 
-void count_levels(const uint32_t *codes, uint32_t size, unsigned top, uint32_t *counts) {
+void tslt_count_levels(const uint32_t *codes, uint32_t size, unsigned top, uint32_t *counts) {
   /* Neighbours are often of one level: two counters for each do not wait for each other. */
   uint32_t odd[MOST_LEVELS];
   memset(counts, 0, (top + 1) * sizeof *counts);
@@ -43,7 +43,7 @@ static void sort_keys(uint32_t *keys, unsigned count, uint32_t most) {
   }
 }
 
-void prefix_lengths(const uint32_t *counts, unsigned levels, uint32_t size, uint8_t *lengths) {
+void tslt_prefix_lengths(const uint32_t *counts, unsigned levels, uint32_t size, uint8_t *lengths) {
   uint32_t keys[MOST_LEVELS], queue[2 * MOST_LEVELS], least = (size + RAREST - 1) / RAREST, most = 0;
   uint16_t parent[2 * MOST_LEVELS];
   uint8_t depth[2 * MOST_LEVELS];
@@ -78,7 +78,7 @@ void prefix_lengths(const uint32_t *counts, unsigned levels, uint32_t size, uint
     lengths[keys[i] & ((1u << LEVEL_BITS) - 1)] = depth[i];
 }
 
-int code_lengths(range_coder *c, uint8_t *lengths, unsigned *levels, uint32_t size, unsigned max_code) {
+int tslt_code_lengths(range_coder *c, uint8_t *lengths, unsigned *levels, uint32_t size, unsigned max_code) {
   static const uint8_t FIRST_LENGTH[] = {25, 48, 29, 6, 2, 1}, NEXT_NONE[] = {12, 80};
   static const uint8_t NEXT_LENGTH[2][7] = {{1, 3, 30, 72, 12, 3, 1}, {1, 1, 7, 36, 4, 1, 1}};
   uint32_t left = 1u << MAX_LENGTH;

@@ -1,22 +1,22 @@
 /* The ends of the range coder, and what happens rarely. */
 #include "range.h"
 
-void range_write_start(range_coder *c, uint8_t *out, size_t capacity) {
+void tslt_range_write_start(range_coder *c, uint8_t *out, size_t capacity) {
   *c = (range_coder){.range = UINT64_MAX, .out = out, .size = capacity};
 }
 
-void range_read_start(range_coder *c, const uint8_t *data, size_t size) {
+void tslt_range_read_start(range_coder *c, const uint8_t *data, size_t size) {
   *c = (range_coder){.reads = true, .range = UINT64_MAX, .in = data, .size = size, .at = WINDOW_BYTES};
   for (size_t i = 0; i < WINDOW_BYTES; i++)
     c->low = c->low << 8 | (i < size ? data[i] : 0);
 }
 
-void range_carry(uint8_t *out, size_t at) {
+void tslt_range_carry(uint8_t *out, size_t at) {
   while (at && ++out[--at] == 0) {
   }
 }
 
-range_coder range_read_slowly(range_coder c, unsigned bytes) {
+range_coder tslt_range_read_slowly(range_coder c, unsigned bytes) {
   for (; bytes; bytes--) {
     if (c.at >= c.size + WINDOW_BYTES) {
       range_fail(&c, TSLT_TRUNCATED);
@@ -43,14 +43,14 @@ static unsigned ending(uint64_t low, uint64_t range, uint64_t *up) {
   return WINDOW_BYTES;
 }
 
-int range_write_finish(range_coder *c, size_t *size) {
+int tslt_range_write_finish(range_coder *c, size_t *size) {
   if (c->error)
     return c->error;
   uint64_t up;
   unsigned count = ending(c->low, c->range, &up);
   uint64_t value = c->low + up;
   if (value < up && c->low)
-    range_carry(c->out, c->at);
+    tslt_range_carry(c->out, c->at);
   size_t length = c->at + count;
   if (c->at + WINDOW_BYTES > c->size || c->least > c->size)
     return TSLT_NO_SPACE;
@@ -63,7 +63,7 @@ int range_write_finish(range_coder *c, size_t *size) {
   return TSLT_OK;
 }
 
-int range_read_finish(range_coder *c) {
+int tslt_range_read_finish(range_coder *c) {
   if (c->error)
     return c->error;
   uint64_t window = 0, up;

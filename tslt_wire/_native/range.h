@@ -26,14 +26,14 @@ typedef struct range_coder {
   size_t least; /* bytes that were promised */
 } range_coder;
 
-void range_write_start(range_coder *c, uint8_t *out, size_t capacity);
-void range_read_start(range_coder *c, const uint8_t *data, size_t size);
+void tslt_range_write_start(range_coder *c, uint8_t *out, size_t capacity);
+void tslt_range_read_start(range_coder *c, const uint8_t *data, size_t size);
 /* The last bytes: `size` gets how many there are in all. */
-int range_write_finish(range_coder *c, size_t *size);
-int range_read_finish(range_coder *c);
-void range_carry(uint8_t *out, size_t at);
+int tslt_range_write_finish(range_coder *c, size_t *size);
+int tslt_range_read_finish(range_coder *c);
+void tslt_range_carry(uint8_t *out, size_t at);
 /* By value: a coder whose address goes nowhere can live in registers. */
-range_coder range_read_slowly(range_coder c, unsigned bytes);
+range_coder tslt_range_read_slowly(range_coder c, unsigned bytes);
 
 static inline void range_fail(range_coder *c, int error) {
   if (!c->error)
@@ -51,7 +51,7 @@ static inline void range_promise(range_coder *c, uint64_t least) {
 static inline void range_put(range_coder *c, uint64_t part, uint64_t start, uint64_t size) {
   uint64_t low = c->low + part * start;
   if (low < c->low)
-    range_carry(c->out, c->at);
+    tslt_range_carry(c->out, c->at);
   uint64_t range = part * size;
   unsigned bytes = (64u - bit_length(range)) >> 3;
   if (c->at + WINDOW_BYTES <= c->size) {
@@ -74,7 +74,7 @@ static inline void range_take(range_coder *c, uint64_t part, uint64_t start, uin
     c->range <<= 8 * bytes;
     c->at += bytes;
   } else if (bytes) {
-    *c = range_read_slowly(*c, bytes);
+    *c = tslt_range_read_slowly(*c, bytes);
   }
 }
 

@@ -5,13 +5,15 @@
 
 /* Facts of a token: class (2 bits), whether it was in the last list, in how many lists less 1 (2 bits). */
 enum { CLASS = 3, RECENT = 4, ONCE_MORE = 8, TIMES = 24 };
+/* Looks at a kind of token: how many it starts with, what one counts, above how many both numbers are halved. */
+enum { HIT_PRIOR_LOOKS = 32, HIT_STEP = 8, HIT_LOOKS = 256 };
 
-#define PRIOR(h) {{h, 32}, {h, 32}, {h, 32}}
+#define PRIOR(h) {{h, HIT_PRIOR_LOOKS}, {h, HIT_PRIOR_LOOKS}, {h, HIT_PRIOR_LOOKS}}
 #define PRIORS(a, b, c, d, e, f) PRIOR(a), PRIOR(b), PRIOR(c), PRIOR(1), PRIOR(d), PRIOR(e), PRIOR(f), PRIOR(1)
 static const uint16_t HITS[FACTS][3][2] = {PRIORS(4, 3, 3, 10, 10, 9), PRIORS(5, 4, 3, 15, 13, 10),
                                            PRIORS(7, 4, 3, 14, 15, 15), PRIORS(13, 5, 4, 21, 23, 20)};
 
-void seen_start(list_model *m) {
+void tslt_seen_start(list_model *m) {
   m->seen = 0;
   m->context->seen[0].count = 0;
 }
@@ -41,9 +43,9 @@ static inline uint32_t walk(list_model *m, uint32_t size, bool reads) {
     listed = code_chance(&c, listed, count[0], count[1]);
     context->old[old] = token;
     old += listed;
-    count[0] = (uint16_t)(count[0] + 8 * listed);
-    count[1] = (uint16_t)(count[1] + 8);
-    if (count[1] > 256) {
+    count[0] = (uint16_t)(count[0] + HIT_STEP * listed);
+    count[1] = (uint16_t)(count[1] + HIT_STEP);
+    if (count[1] > HIT_LOOKS) {
       count[0] = (uint16_t)((count[0] + 1) >> 1);
       count[1] = (uint16_t)((count[1] >> 1) + 1);
     }
@@ -52,7 +54,7 @@ static inline uint32_t walk(list_model *m, uint32_t size, bool reads) {
   return old;
 }
 
-uint32_t seen_write(list_model *m, const int32_t *ids, uint32_t size, int32_t *fresh) {
+uint32_t tslt_seen_write(list_model *m, const int32_t *ids, uint32_t size, int32_t *fresh) {
   tslt_context *context = m->context;
   uint64_t *marks = context->marks;
   mark(marks, ids, size);
@@ -68,9 +70,9 @@ uint32_t seen_write(list_model *m, const int32_t *ids, uint32_t size, int32_t *f
   return n;
 }
 
-uint32_t seen_read(list_model *m, uint32_t size) { return size - walk(m, size, true); }
+uint32_t tslt_seen_read(list_model *m, uint32_t size) { return size - walk(m, size, true); }
 
-void seen_merge(const list_model *m, const int32_t *fresh, uint32_t count, int32_t *ids, uint32_t size) {
+void tslt_seen_merge(const list_model *m, const int32_t *fresh, uint32_t count, int32_t *ids, uint32_t size) {
   const int32_t *old = m->context->old;
   uint32_t i = 0, j = 0, n = 0, olds = size - count;
   for (; i < olds && j < count; n++) {
@@ -82,7 +84,7 @@ void seen_merge(const list_model *m, const int32_t *fresh, uint32_t count, int32
   memcpy(ids + n, i < olds ? old + i : fresh + j, (size - n) * sizeof *ids);
 }
 
-void seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size) {
+void tslt_seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size) {
   tslt_context *context = m->context;
   seen_ids *seen = &context->seen[m->seen], *merged = &context->seen[!m->seen];
   if (!m->lists++)
@@ -94,7 +96,7 @@ void seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32
   }
   if (seen->count + size > MAX_SEEN)
     seen->count = 0;
-  uint32_t eighth = nth_code(codes, size, size / 8), half = nth_code(codes, size, size / 2);
+  uint32_t eighth = tslt_nth_code(codes, size, size / 8), half = tslt_nth_code(codes, size, size / 2);
   uint32_t i = 0, j = 0, n = 0;
   for (; i < seen->count && j < size; n++) {
     int32_t a = seen->ids[i], b = ids[j];

@@ -4,15 +4,15 @@
 
 #include "levels.h"
 
-void seen_start(list_model *m);
+void tslt_seen_start(list_model *m);
 /* Write which remembered ids are among the `size` in `ids`; the others to `fresh`, which has room for `size`.  Returns how
  * many these are. */
-uint32_t seen_write(list_model *m, const int32_t *ids, uint32_t size, int32_t *fresh);
+uint32_t tslt_seen_write(list_model *m, const int32_t *ids, uint32_t size, int32_t *fresh);
 /* Read which remembered ids are among `size`; returns how many others there are. */
-uint32_t seen_read(list_model *m, uint32_t size);
+uint32_t tslt_seen_read(list_model *m, uint32_t size);
 /* The ids that were read, and `count` fresh ones, `size` in all, in order. */
-void seen_merge(const list_model *m, const int32_t *fresh, uint32_t count, int32_t *ids, uint32_t size);
+void tslt_seen_merge(const list_model *m, const int32_t *fresh, uint32_t count, int32_t *ids, uint32_t size);
 /* Remember a list. */
-void seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size);
+void tslt_seen_learn(list_model *m, const int32_t *ids, const uint32_t *codes, uint32_t size);
 
 #endif

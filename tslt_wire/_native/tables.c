@@ -104,7 +104,7 @@ void tslt_context_free(tslt_context *context) {
                    &context->degrees, &context->first,       &context->depths,  &context->lists,    &context->list_parents,
                    &context->list_of, &context->siblings,    &context->removed, &context->sums,     &context->keys,
                    &context->logits,  &context->picked,      &context->maxima,  &context->masses,   &context->keys32,
-                   &context->places};
+                   &context->places,  &context->given_ids,   &context->given_codes};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     free(all[i]->at);
   free(context);
@@ -125,9 +125,11 @@ void *tslt_reserve(buffer *scratch, size_t count, size_t size) {
   return scratch->at;
 }
 
+enum { ROOT_BALLS = 6, INNER_BALLS = 20 };
+
 /* Spec [RLIST-4]; nothing exceeds 60 bits (all urns were tried). */
 const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, unsigned n) {
-  uint64_t balls = inner ? 20 : 6, part = context->share_value[share];
+  uint64_t balls = inner ? INNER_BALLS : ROOT_BALLS, part = context->share_value[share];
   uint64_t kind = balls * part, other = balls * (4096 - part);
   uint64_t weights[MAX_URN + 1], total = 0;
   unsigned mode = (unsigned)(n * part >> 12);
@@ -159,6 +161,8 @@ const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, 
 
 /* ---------------------------------------------------------------------------------------------------------- priors */
 
+enum { DENSITY_BIAS = 1024, MAX_TABLE_CODE = 240 };
+
 void tslt_uniform_starts(uint32_t vocab_size, int64_t *starts) {
   for (uint32_t id = 0; id <= vocab_size; id++)
     starts[id] = id;
@@ -167,13 +171,13 @@ void tslt_uniform_starts(uint32_t vocab_size, int64_t *starts) {
 void tslt_density_starts(uint32_t vocab_size, int64_t *starts) {
   starts[0] = 0;
   for (uint32_t id = 0; id < vocab_size; id++)
-    starts[id + 1] = starts[id] + ((int64_t)1 << 30) / (id + 1024);
+    starts[id + 1] = starts[id] + ((int64_t)1 << 30) / (id + DENSITY_BIAS);
 }
 
 int tslt_table_starts(uint32_t vocab_size, const uint8_t *codes, int64_t *starts) {
   starts[0] = 0;
   for (uint32_t id = 0; id < vocab_size; id++) {
-    if (codes[id] > 240)
+    if (codes[id] > MAX_TABLE_CODE)
       return TSLT_BAD_ARGUMENT;
     starts[id + 1] = starts[id] + (tslt_log_table[(codes[id] & 7) * 2] >> (codes[id] >> 3));
   }

@@ -103,8 +103,8 @@ static int32_t code_outside(range_coder *c, siblings *s, const tslt_list *list, 
   return token;
 }
 
-int code_tokens(tslt_context *context, range_coder *c, const tslt_profile *profile, const tslt_draft *draft,
-                int32_t *tokens) {
+int tslt_code_tokens(tslt_context *context, range_coder *c, const tslt_profile *profile, const tslt_draft *draft,
+                     int32_t *tokens) {
   const uint32_t *list_of = context->list_of.at, *first = context->first.at;
   uint64_t entries = 0;
   for (uint32_t i = 0; i < draft->list_count; i++)

@@ -40,26 +40,26 @@ static int form_of(tslt_context *context, const int32_t *parents, uint32_t count
   return EXPANSION;
 }
 
-int write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count) {
+int tslt_write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count) {
   uint32_t layers = 0;
   int form = form_of(context, parents, count, &layers);
   if (form < 0)
     return form;
-  put_varint(w, (form == EXPANSION ? layers : count) << 2 | (uint32_t)form);
+  tslt_put_varint(w, (form == EXPANSION ? layers : count) << 2 | (uint32_t)form);
   if (form == EXPANSION) {
     const uint32_t *degrees = context->degrees.at;
     for (uint32_t i = 0; i < layers; i++)
-      put_varint(w, degrees[i]);
+      tslt_put_varint(w, degrees[i]);
   } else if (form == LEVELS) {
     int32_t node = -1;
     for (uint32_t i = 0; i < count; i++) {
       for (; node < parents[i]; node++)
-        put_bits(w, 0, 1);
-      put_bits(w, 1, 1);
+        tslt_put_bits(w, 0, 1);
+      tslt_put_bits(w, 1, 1);
     }
   } else if (form == PARENTS) {
     for (uint32_t i = 0; i < count; i++)
-      put_bits(w, (uint32_t)(parents[i] + 1), bit_length(i));
+      tslt_put_bits(w, (uint32_t)(parents[i] + 1), bit_length(i));
   }
   return w->error;
 }
@@ -72,7 +72,7 @@ static int read_expansion(tslt_context *context, bit_reader *r, uint64_t layers,
   int32_t *parents = context->parents.at;
   int64_t first = -1;
   for (uint64_t layer = 0; layer < layers; layer++) {
-    uint64_t degree = get_varint(r);
+    uint64_t degree = tslt_get_varint(r);
     if (r->error)
       return r->error;
     if (degree < 1)
@@ -98,7 +98,7 @@ static int read_levels(bit_reader *r, int32_t *parents, uint32_t count) {
   for (int64_t node = -1; placed < count; node++) {
     if (node >= (int64_t)placed)
       return TSLT_BAD_TREE;
-    while (placed < count && get_bits(r, 1))
+    while (placed < count && tslt_get_bits(r, 1))
       parents[placed++] = (int32_t)node;
     if (r->error)
       return r->error;
@@ -108,7 +108,7 @@ static int read_levels(bit_reader *r, int32_t *parents, uint32_t count) {
 
 static int read_parents(bit_reader *r, int32_t *parents, uint32_t count) {
   for (uint32_t node = 0; node < count; node++) {
-    int64_t parent = (int64_t)get_bits(r, bit_length(node)) - 1;
+    int64_t parent = (int64_t)tslt_get_bits(r, bit_length(node)) - 1;
     if (r->error)
       return r->error;
     if (parent >= node)
@@ -118,8 +118,8 @@ static int read_parents(bit_reader *r, int32_t *parents, uint32_t count) {
   return TSLT_OK;
 }
 
-int read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count) {
-  uint32_t head = get_varint(r), layers;
+int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count) {
+  uint32_t head = tslt_get_varint(r), layers;
   int form = head & 3;
   if (r->error)
     return r->error;
@@ -160,7 +160,7 @@ int read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, 
   return deepest > limits->max_depth ? TSLT_LIMIT_EXCEEDED : TSLT_OK;
 }
 
-int find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists) {
+int tslt_find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists) {
   uint32_t *list_of = tslt_reserve(&context->list_of, (size_t)nodes + 1, sizeof(uint32_t));
   uint32_t *degrees = tslt_reserve(&context->degrees, (size_t)nodes + 1, sizeof(uint32_t));
   uint32_t *first = tslt_reserve(&context->first, (size_t)nodes + 2, sizeof(uint32_t));

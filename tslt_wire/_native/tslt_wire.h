@@ -129,7 +129,8 @@ int tslt_sparsify(tslt_context *context, const void *logits, int dtype, uint32_t
 
 /* ---------------------------------------------------------------------------------------------------------- lists */
 
-/* Bytes that one list, or the lists of one draft with `entries` tokens in all, can have at most. */
+/* Bytes that are room enough for one list, or for one draft of `nodes` nodes whose lists have `entries` tokens in all;
+ * extensions come on top.  lists.c derives it. */
 size_t tslt_encode_bound(uint32_t vocab_size, uint64_t entries, uint64_t lists, uint64_t nodes);
 
 /* Write a lone list to `out`; its length to `size`.  TSLT_NO_SPACE, TSLT_BAD_LIST (no such list can be sent). */
@@ -141,6 +142,9 @@ int tslt_decode_list(tslt_context *context, const tslt_profile *profile, const t
                      size_t size, tslt_list *list);
 
 /* --------------------------------------------------------------------------------------------------------- drafts */
+
+/* Kind of the frames that this kernel writes and reads (spec section 3.4), in the low 6 bits of their first byte. */
+enum { TSLT_DRAFT_LIST = 0x10 };
 
 /* A DRAFT_LIST frame (spec section 6.1).  Lists are in ascending order of their parents, -1 first: one for each
  * parent.  `extensions` is the block of section 3.4 from its count on, as it is on the wire; empty if there is none. */

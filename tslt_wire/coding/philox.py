@@ -1,6 +1,7 @@
 """Philox4x32-10 (Salmon et al. 2011) and the numbers that evidence ``coupled`` takes from it: spec section 6.5.
 
-A counter-based generator: any number can be had without those before it.  The kernel has its own.
+A counter-based generator: any number can be had without those before it.  ``uniforms`` asks the kernel, which has its
+own, where there is one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
+from tslt_wire._native import backend, kernel
+from tslt_wire.limits import MAX_VOCAB_SIZE
+
 Words = npt.NDArray[np.uint64]
 
 KEY_BYTES = 8
 """Bytes of a key of Philox4x32: of the secret of evidence ``coupled``."""
 
+_MOST = (1 << 32) - 1
 _ROUNDS = 10
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -40,9 +46,41 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Wo
 def uniforms(key: bytes, epoch: int, position: int, ids: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The number of each token at a position ([RACE-1]), float64 (N,): (n + 1) / 2**53, never 0.
 
-    ``ids``: integers (N,), 0 and up; ``key``: 8 bytes.
+    ``key``: 8 bytes; ``epoch`` and ``position``: below 2**32; ``ids``: integers (N,), 0 to 2**20 - 1.  TypeError for
+    other types, ValueError for other sizes and values.
     """
-    tokens = np.asarray(ids, dtype=np.uint64)
+    arguments = _checked(key, epoch, position, ids)
+    if backend == "native":
+        return np.frombuffer(kernel.uniforms(*arguments))
+    return _uniforms(*arguments)
+
+
+def uniforms_reference(key: bytes, epoch: int, position: int, ids: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Do what ``uniforms`` does without the kernel: this defines the numbers."""
+    return _uniforms(*_checked(key, epoch, position, ids))
+
+
+def _checked(key: Any, epoch: Any, position: Any, ids: Any) -> tuple[bytes, int, int, npt.NDArray[np.int32]]:
+    if not isinstance(key, bytes):
+        raise TypeError(f"a coupling key is bytes, got {key!r}")
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a coupling key has {KEY_BYTES} bytes, got {len(key)}")
+    tokens = np.ascontiguousarray(ids)
+    if tokens.size and tokens.dtype.kind not in "iu":
+        raise TypeError(f"ids must be integers, got dtype {tokens.dtype}")
+    # Negative ones are large if they are read without a sign: one pass finds both.
+    if tokens.ndim != 1 or (tokens.size and int(tokens.view(f"u{tokens.itemsize}").max()) >= MAX_VOCAB_SIZE):
+        raise ValueError(f"ids must be (N,) and in 0..{MAX_VOCAB_SIZE - 1}")
+    return (
+        key,
+        checks.integer("epoch", epoch, 0, _MOST),
+        checks.integer("position", position, 0, _MOST),
+        np.ascontiguousarray(tokens, dtype=np.int32),
+    )
+
+
+def _uniforms(key: bytes, epoch: int, position: int, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    tokens = ids.astype(np.uint64)
     words = (int.from_bytes(key[:4], "little"), int.from_bytes(key[4:], "little"))
     # One block has the numbers of two tokens; neighbours in ``ids`` mostly share it.
     blocks, at = np.unique(tokens >> np.uint64(1), return_inverse=True)

@@ -8,14 +8,18 @@ stands in the table of kinds.
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
+from tslt_wire import checks
+from tslt_wire._native import backend
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.coding.compression import check_shorter, open_compressed, shorter
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.frames.extensions import read_extensions, write_extensions
+from tslt_wire.frames.kernel_drafts import kernel_decode, kernel_encode
 from tslt_wire.frames.kinds import BY_KIND, row_of
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
-from tslt_wire.lists.profile import Profile
+from tslt_wire.lists.profile import Profile, check_profile
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.extensions import CHOICE
 from tslt_wire.messages.message import Message
@@ -33,8 +37,26 @@ def encode(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT
 
     ``max_frame_bytes`` is the receiver's limit: nothing is compressed that it would not decompress.  Raises ValueError
     if the message does not fit the profile (a token outside the vocabulary, lists of another one), MissingPackage if a
-    long prompt or draft is to be compressed and zstandard is not there.
+    long prompt or draft is to be compressed and zstandard is not there, TypeError for arguments of other types.
     """
+    max_frame_bytes = _check_writing(message, profile, max_frame_bytes)
+    frame = kernel_encode(message, profile) if backend == "native" else None
+    return _encode(message, profile, max_frame_bytes) if frame is None else frame
+
+
+def encode_reference(message: Message, profile: Profile, *, max_frame_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
+    """Do what ``encode`` does without the kernel: this defines the bytes."""
+    return _encode(message, profile, _check_writing(message, profile, max_frame_bytes))
+
+
+def _check_writing(message: Any, profile: Any, max_frame_bytes: Any) -> int:
+    if not isinstance(message, Message):
+        raise TypeError(f"expected a message, got {type(message).__name__}")
+    check_profile(profile)
+    return checks.integer("max_frame_bytes", max_frame_bytes, 1, None)
+
+
+def _encode(message: Message, profile: Profile, max_frame_bytes: int) -> bytes:
     row, extensions = row_of(message), message.extensions
     flags = _HAS_EXTENSIONS if extensions else 0
     out = BitWriter()
@@ -59,10 +81,30 @@ def decode(data: bytes | bytearray | memoryview, profile: Profile, *, limits: De
 
     Raises DecodeError, and nothing else, for bytes that ``encode`` with this profile would not have written; under
     ``entropy="zstd"`` other compressors' frames of the same content are read, too.  A compressed frame needs zstandard
-    (MissingPackage).
+    (MissingPackage).  TypeError for arguments of other types.
     """
+    octets = _check_reading(data, profile, limits)
+    message = kernel_decode(octets, profile, limits) if backend == "native" else None
+    return _decode(octets, profile, limits) if message is None else message
+
+
+def decode_reference(
+    data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
+) -> Message:
+    """Do what ``decode`` does without the kernel: this defines which bytes are messages."""
+    return _decode(_check_reading(data, profile, limits), profile, limits)
+
+
+def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
+    check_profile(profile)
+    if limits is not None and not isinstance(limits, DecodeLimits):
+        raise TypeError(f"limits must be DecodeLimits or None, got {limits!r}")
+    return checks.octets("a frame", data)
+
+
+def _decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> Message:
     limits = limits or DecodeLimits()
-    view = memoryview(data).cast("B")
+    view = memoryview(data)
     if len(view) > limits.max_frame_bytes:
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a frame of {len(view)} bytes where {limits.max_frame_bytes} are allowed"

@@ -8,17 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tslt_wire.backends import sparsify
+from tslt_wire import checks
 from tslt_wire.lists.distribution import TAIL_SCALE, SparseDistribution
-from tslt_wire.lists.precision import Precision
-from tslt_wire.lists.prior import plain_prior
-from tslt_wire.lists.profile import Profile
-from tslt_wire.lists.truncation import MinProb, Truncation
+from tslt_wire.lists.precision import Precision, precision_of
+from tslt_wire.lists.prior import PLAIN_PRIORS, plain_prior
+from tslt_wire.lists.profile import ENTROPY_IDS, Profile, check_profile
+from tslt_wire.lists.sparsify import sparsify
+from tslt_wire.lists.truncation import MinProb, Truncation, check_truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """One way to make lists and to write them."""
+    """One way to make lists and to write them.  TypeError or ValueError for fields that are not what they say."""
 
     truncation: Truncation
     precision: Precision
@@ -28,8 +29,15 @@ class Defaults:
     draft_temperature: float
     """The draft model's temperature, as a multiple of the target's."""
 
+    def __post_init__(self) -> None:
+        check_truncation(self.truncation)
+        precision_of(self.precision)
+        checks.one_of("entropy", self.entropy, ENTROPY_IDS)
+        checks.one_of("prior", self.prior, PLAIN_PRIORS)
+        checks.number("draft_temperature", self.draft_temperature, 0, None)
+
     def profile(self, vocab_size: int) -> Profile:
-        """Return what two ends that both use this agree on.  ValueError for a vocabulary that is too large."""
+        """Return what two ends that both use this agree on.  TypeError or ValueError for another vocabulary size."""
         prior = plain_prior(self.prior, vocab_size)
         return Profile(vocab_size=vocab_size, precision=self.precision, entropy=self.entropy, prior=prior)
 
@@ -39,16 +47,19 @@ class Defaults:
         """Truncate and quantise a draft model's logits, real (V,), for a target at ``temperature``.
 
         ``profile``: the session's; its prior is used, whatever it is.  ``tail_scale`` and errors: see
-        ``tslt_wire.sparsify``.
+        ``tslt_wire.sparsify``; ValueError for logits of another vocabulary than the profile's.
         """
-        return sparsify(
+        check_profile(profile)
+        q = sparsify(
             logits,
-            temperature=temperature * self.draft_temperature,
+            temperature=checks.number("temperature", temperature, 0, None) * self.draft_temperature,
             truncation=self.truncation,
             precision=self.precision,
             prior=profile.prior,
             tail_scale=tail_scale,
         )
+        profile.check(q)
+        return q
 
 
 DEFAULTS = Defaults(

@@ -7,16 +7,17 @@ codes and the integer weights they stand for, and ``sample`` draws with integers
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
 from tslt_wire.limits import MAX_VOCAB_SIZE
-from tslt_wire.lists.precision import Codes, Precision, Weights, masses_of, quantise, weights_of
-from tslt_wire.lists.prior import Prior
-from tslt_wire.lists.truncation import TopK, Truncation, keep
+from tslt_wire.lists.precision import Codes, Precision, Weights, precision_of, weights_of
+from tslt_wire.lists.prior import Prior, check_prior
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,8 @@ class SparseDistribution:
     The listed tokens have ``(32 - tail) / 32`` of the probability, in proportion to ``weights``; the others
     ``tail / 32``, in proportion to ``prior.weights``.  Equal when vocabulary size, precision, ids, codes, tail and
     prior are.  Raises ValueError for anything no encoder can send: ids unsorted or outside the vocabulary, a largest
-    weight other than 2**30, a weight of 0, a tail without a prior or without unlisted tokens.
+    weight other than 2**30, a weight of 0, a tail without a prior or without unlisted tokens; TypeError for a field of
+    another type.
     """
 
     vocab_size: int
@@ -61,22 +63,23 @@ class SparseDistribution:
     """Integer weights, int64 (K,): ids[i] has weights[i] / sum(weights) of what is not the tail's."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.vocab_size <= MAX_VOCAB_SIZE:
-            raise ValueError(f"vocab_size must be 1..{MAX_VOCAB_SIZE}, got {self.vocab_size}")
-        ids = _frozen(self.ids, np.int32)
-        codes = _frozen(self.codes, np.uint32)
+        object.__setattr__(self, "vocab_size", checks.integer("vocab_size", self.vocab_size, 1, MAX_VOCAB_SIZE))
+        object.__setattr__(self, "precision", precision_of(self.precision))
+        object.__setattr__(self, "tail", checks.integer("tail", self.tail, 0, TAIL_PARTS - 1))
+        object.__setattr__(self, "left_out", checks.number("left_out", self.left_out, 0, 1))
+        check_prior(self.prior)
+        ids = _frozen("ids", self.ids, np.int32)
+        codes = _frozen("codes", self.codes, np.uint32)
         problem = _list_problem(self.vocab_size, self.precision, ids, codes) or self._tail_problem(len(ids))
         if problem:
             raise ValueError(problem)
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "weights", _frozen(weights_of(self.precision, codes), np.int64))
+        object.__setattr__(self, "weights", _frozen("weights", weights_of(self.precision, codes), np.int64))
         if self.weights.max() != 1 << 30 or self.weights.min() < 1:
             raise ValueError("the largest weight of a list must be 2**30 and the smallest at least 1")
 
     def _tail_problem(self, size: int) -> str | None:
-        if not 0 <= self.tail < TAIL_PARTS:
-            return f"a tail has 0..{TAIL_PARTS - 1} 32nds, got {self.tail}"
         if (self.tail > 0) != (self.prior is not None):
             return "a list has a tail and a prior, or neither"
         if self.tail and size == self.vocab_size:
@@ -116,14 +119,15 @@ class SparseDistribution:
         return hash((self.vocab_size, self.precision, self.ids.tobytes(), self.codes.tobytes(), self.tail))
 
     def rank(self, token: int) -> int:
-        """Position of ``token`` in ``ids``, or -1 if it is not listed."""
+        """Position of ``token`` in ``ids``, or -1 if it is not listed.  TypeError for what is no integer."""
+        token = operator.index(token)
         i = int(np.searchsorted(self.ids, token))
         return i if i < len(self.ids) and int(self.ids[i]) == token else -1
 
     def prob_of(self, token: int) -> float:
         """Probability of ``token``, rounded once (a quotient of integers); 0.0 if it is not listed and has no tail.
 
-        Equal, to the last bit, to what ``probs`` and ``dense`` say.
+        Equal, to the last bit, to what ``probs`` and ``dense`` say.  TypeError for what is no integer.
         """
         i = self.rank(token)
         if i >= 0:
@@ -147,10 +151,17 @@ class SparseDistribution:
 
     def likeliest(self, count: int) -> list[int]:
         """The ``count`` most probable listed tokens, or all if there are fewer; lower ids first among equals."""
+        count = checks.integer("count", count, 0, None)
         return [int(token) for token in self.ids[np.argsort(-self.weights, kind="stable")[:count]]]
 
     def sample(self, rng: np.random.Generator, size: int | None = None) -> Any:
-        """Draw tokens with replacement; an int if ``size`` is None, else int32 (size,).  Exact: integers only."""
+        """Draw tokens with replacement; an int if ``size`` is None, else int32 (size,).  Exact: integers only.
+
+        ``rng``: a numpy Generator.  TypeError for another or a size that is no integer, ValueError for a negative one.
+        """
+        check_generator(rng)
+        if size is not None:
+            size = checks.integer("size", size, 0, None)
         cumulative = np.cumsum(self.weights)
         draws = rng.integers(0, int(cumulative[-1]), size=size)
         picked = self.ids[np.searchsorted(cumulative, draws, side="right")]
@@ -164,13 +175,19 @@ class SparseDistribution:
         return int(picked) if size is None else picked
 
 
-def _frozen(values: Any, dtype: Any) -> npt.NDArray[Any]:
+def check_generator(rng: Any) -> None:
+    """Raise TypeError for what cannot draw as a numpy Generator does: the old RandomState, or the module ``random``."""
+    if not hasattr(rng, "integers"):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
+
+
+def _frozen(name: str, values: Any, dtype: Any) -> npt.NDArray[Any]:
     array = np.ascontiguousarray(values)
     if array.dtype != dtype:
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"expected an integer array, got dtype {array.dtype}")
+        if array.size and array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         if array.size and (array.min() < np.iinfo(dtype).min or array.max() > np.iinfo(dtype).max):
-            raise ValueError(f"values do not fit {np.dtype(dtype).name}")
+            raise ValueError(f"{name} must fit {np.dtype(dtype).name}")
     array = array.astype(dtype)
     array.flags.writeable = False
     return array
@@ -192,87 +209,6 @@ def _list_problem(vocab_size: int, precision: Precision, ids: Ids, codes: Codes)
         if bool(np.any((codes != 0) & ((codes <= sign) | (codes >= infinity)))):
             return "shifted logits must be +0.0 or negative and finite"
     return None
-
-
-def sparsify(
-    logits: Any,
-    *,
-    temperature: float = 1.0,
-    truncation: Truncation | None = None,
-    precision: Precision | str = Precision.LOG2_2,
-    prior: Prior | None = None,
-    tail_scale: float = TAIL_SCALE,
-) -> SparseDistribution:
-    """Truncate and quantise a draft model's logits: temperature, truncation, precision, in this order.
-
-    Paper section 3.2 (TSLT), spec section 4.  ``logits``: real (V,), -inf for impossible tokens.  ``temperature`` 0
-    keeps the most probable token alone.  ``truncation`` None keeps all.  A token more than 30 octaves (20.8 nat) less
-    probable than the most probable one has weight 0 and is left out.
-
-    With a ``prior`` a list that leaves out at least ``LEAST_TAIL`` of the probability gets ``tail_scale`` (0 to 1) of
-    that as its tail; 0 gives no tails, which is better where the target is much sharper than the draft (``TailScale``
-    finds out).  Raises ValueError for NaN, +inf, all -inf or a bad shape.
-    """
-    values = np.asarray(logits)
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"logits must be real numbers, got dtype {values.dtype}")
-    values = values.astype(np.float64)
-    if values.ndim != 1 or not 1 <= len(values) <= MAX_VOCAB_SIZE:
-        raise ValueError(f"logits must have shape (V,) with 1 <= V <= {MAX_VOCAB_SIZE}, got {values.shape}")
-    top = values.max()
-    if not np.isfinite(top):
-        raise ValueError("logits must be real numbers, or -inf, with at least one finite and none NaN or +inf")
-    if not (np.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature must be a finite number >= 0, got {temperature!r}")
-    if not 0 <= tail_scale <= 1:
-        raise ValueError(f"tail_scale must be in 0..1, got {tail_scale!r}")
-    precision = Precision(precision)
-    if temperature == 0:
-        ids = np.array([values.argmax()], dtype=np.int32)
-        return SparseDistribution(len(values), precision, ids, np.zeros(1, np.uint32))
-    with np.errstate(over="ignore"):
-        shifted = (values - top) / temperature
-    outside = 0.0
-    if truncation is None:
-        ids = np.arange(len(values), dtype=np.int32)
-    else:
-        # Integers, so that every machine keeps the same tokens: exp() and the order of a float sum are not the same.
-        # A mere number of tokens needs none.
-        masses = None if prior is None and isinstance(truncation, TopK) else masses_of(shifted)
-        ids = keep(values if masses is None else masses, truncation, order=values).astype(np.int32)
-        outside = 0.0 if masses is None else 1 - int(masses[ids].sum()) / int(masses.sum())
-    codes = quantise(precision, shifted[ids])
-    sampled = weights_of(precision, codes) > 0
-    tail = 0
-    if prior is not None and outside >= LEAST_TAIL and sampled.sum() < len(values):
-        tail = min(int(outside * tail_scale * TAIL_PARTS + 0.5), TAIL_PARTS - 1)
-    return SparseDistribution(
-        len(values),
-        precision,
-        ids[sampled],
-        codes[sampled],
-        tail=tail,
-        prior=prior if tail else None,
-        left_out=outside if prior is not None else 0.0,
-    )
-
-
-def sparsify_batch(
-    logits: Any,
-    *,
-    temperature: float = 1.0,
-    truncation: Truncation | None = None,
-    precision: Precision | str = Precision.LOG2_2,
-    prior: Prior | None = None,
-    tail_scale: float = TAIL_SCALE,
-) -> list[SparseDistribution]:
-    """Sparsify each row of ``logits``, real (N, V), as ``sparsify`` does; all nodes of a tree's level in one call."""
-    return [
-        sparsify(
-            row, temperature=temperature, truncation=truncation, precision=precision, prior=prior, tail_scale=tail_scale
-        )
-        for row in logits
-    ]
 
 
 def check_lists(lists: Sequence[SparseDistribution]) -> tuple[int, Precision]:

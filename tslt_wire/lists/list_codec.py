@@ -1,13 +1,18 @@
 """Truncated lists as bits.
 
 Spec section 5.1.  ``count - 1`` as a varint, the tail (if there is a prior), the ids (left out if all tokens are
-listed), the code width of a log profile, the codes.
+listed), the code width of a log profile, the codes.  ``encode_list`` and ``decode_list`` ask the kernel where there is
+one; their references define what it writes and reads.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from tslt_wire import checks
+from tslt_wire._native import backend
 from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 from tslt_wire.coding.compression import check_shorter, open_compressed, shorter
 from tslt_wire.coding.range_coder import Reader, Writer
@@ -15,8 +20,9 @@ from tslt_wire.coding.wide_fields import WideReader
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.lists.distribution import SparseDistribution
+from tslt_wire.lists.kernel_lists import KERNEL_ENTROPIES, kernel_decode_list, kernel_encode_list
 from tslt_wire.lists.precision import Precision
-from tslt_wire.lists.profile import Profile
+from tslt_wire.lists.profile import Profile, check_profile
 from tslt_wire.lists.range_coded import ListModel
 
 TAIL_BITS = 5
@@ -71,12 +77,30 @@ def read_list(data: BitReader, profile: Profile, precision: Precision, max_entri
 def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     """One list without a frame: no checksum, no precision (spec sections 3.5, 5.1 and 5.4).
 
-    Raises ValueError if ``q`` has another vocabulary size, precision or prior than ``profile``, MissingPackage if a
-    long list is to be compressed and zstandard is not there.
+    Raises ValueError if ``q`` has another vocabulary size, precision or prior than ``profile``, TypeError for other
+    types, MissingPackage if a long list is to be compressed and zstandard is not there.
     """
+    _check(q, profile)
+    if backend == "native" and profile.entropy in KERNEL_ENTROPIES:
+        return kernel_encode_list(q, profile)
+    return _encode_list(q, profile)
+
+
+def encode_list_reference(q: SparseDistribution, profile: Profile) -> bytes:
+    """Do what ``encode_list`` does without the kernel: this defines the bytes."""
+    _check(q, profile)
+    return _encode_list(q, profile)
+
+
+def _check(q: Any, profile: Any) -> None:
+    if type(profile) is not Profile:
+        check_profile(profile)
     profile.check(q)
-    if q.precision != profile.precision:
+    if q.precision is not profile.precision:
         raise ValueError(f"the profile's precision is {profile.precision}, the list's {q.precision}")
+
+
+def _encode_list(q: SparseDistribution, profile: Profile) -> bytes:
     if profile.entropy == "range":
         coder = Writer()
         ListModel(coder, profile, q.precision).code(q, len(q))
@@ -93,9 +117,34 @@ def encode_list(q: SparseDistribution, profile: Profile) -> bytes:
 def decode_list(
     data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
 ) -> SparseDistribution:
-    """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for anything but exactly one list."""
+    """Inverse of ``encode_list``: equal ids, codes and weights.  DecodeError for anything but exactly one list.
+
+    TypeError for arguments of other types, MissingPackage for a compressed list where zstandard is not there.
+    """
+    octets = _check_reading(data, profile, limits)
+    if backend == "native" and profile.entropy in KERNEL_ENTROPIES:
+        return kernel_decode_list(octets, profile, limits)
+    return _decode_list(octets, profile, limits)
+
+
+def decode_list_reference(
+    data: bytes | bytearray | memoryview, profile: Profile, *, limits: DecodeLimits | None = None
+) -> SparseDistribution:
+    """Do what ``decode_list`` does without the kernel: this defines which bytes are lists."""
+    return _decode_list(_check_reading(data, profile, limits), profile, limits)
+
+
+def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
+    if type(profile) is not Profile:
+        check_profile(profile)
+    if limits is not None and not isinstance(limits, DecodeLimits):
+        raise TypeError(f"limits must be DecodeLimits or None, got {limits!r}")
+    return checks.octets("a list", data)
+
+
+def _decode_list(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> SparseDistribution:
     limits = limits or DecodeLimits()
-    data = memoryview(data).cast("B")
+    data = memoryview(data)
     if len(data) > limits.max_frame_bytes:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{len(data)} bytes where {limits.max_frame_bytes} are allowed")
     precision = Precision(profile.precision)

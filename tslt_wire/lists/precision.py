@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
+
 WEIGHT_BITS = 30
 """The largest weight is 2**30: the sum over 2**20 tokens still fits in 51 bits."""
 
@@ -63,6 +65,14 @@ class Precision(enum.StrEnum):
         return 32 if self is Precision.F32 else 16
 
 
+_NAMES = tuple(Precision)
+
+
+def precision_of(value: Any) -> Precision:
+    """Return the precision that ``value`` is or names; TypeError for what is no string, ValueError for another name."""
+    return value if type(value) is Precision else Precision(checks.one_of("precision", value, _NAMES))
+
+
 _WIRE_IDS = {precision: number for number, precision in enumerate(Precision)}
 PRECISION_BY_WIRE_ID = {number: precision for precision, number in _WIRE_IDS.items()}
 
@@ -96,6 +106,7 @@ def log_weights(codes: npt.ArrayLike, scale: int) -> Weights:
     return np.asarray(_LOG_TABLES[scale][c & np.uint64((1 << scale) - 1)] >> octave, dtype=np.int64)
 
 
+@np.errstate(under="ignore")
 def masses_of(shifted: npt.NDArray[np.float64]) -> Weights:
     """Weights of shifted logits (<= 0): 2**30 * exp(shifted), with a relative error of about 1e-5; int64, same shape.
 
@@ -114,6 +125,7 @@ def weights_of(precision: Precision, codes: Codes) -> Weights:
     return masses_of(shifted_logits(precision, codes))
 
 
+@np.errstate(over="ignore", under="ignore")
 def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
     """Codes of logits that were shifted so that the largest is 0 (float64, all <= 0); uint32, same shape.
 
@@ -123,8 +135,7 @@ def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
         steps = np.floor(np.minimum(-shifted, 64.0) * _LOG2_E * precision.steps_per_octave + 0.5)
         return np.asarray(np.minimum(steps, precision.max_code + 1), dtype=np.uint32)
     if precision is Precision.F16:
-        with np.errstate(over="ignore"):
-            half: npt.NDArray[Any] = shifted.astype(np.float16) + np.float16(0)
+        half: npt.NDArray[Any] = shifted.astype(np.float16) + np.float16(0)
         return half.view(np.uint16).astype(np.uint32)
     single = np.maximum(shifted, -3.0e38).astype(np.float32) + np.float32(0)
     bits = np.asarray(single, dtype=np.float32).view(np.uint32)

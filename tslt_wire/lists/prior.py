@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
 from tslt_wire.coding.weighed_ids import WeighedIds
 from tslt_wire.limits import MAX_VOCAB_SIZE
+from tslt_wire.lists.logits import BAD_LOGITS, plain_logits
 from tslt_wire.lists.precision import Weights, log_weights
 
 PLAIN_PRIORS = ("none", "density", "uniform")
@@ -29,7 +31,7 @@ MAX_CODE = 240
 """Largest code of a table: those of log2/3, whose weight is then 1."""
 _SCALE = 3
 _HEAD_BYTES = len(TABLE_MAGIC) + 4
-_BIAS = 1024
+DENSITY_BIAS = 1024
 """Ids below about this many are equally likely under the id density."""
 
 
@@ -79,6 +81,10 @@ class Prior:
     def _tail_starts(self) -> Weights:
         return _running(self.weights)
 
+    def running_sums(self) -> tuple[Weights, list[Weights]]:
+        """Return sums of weights, int64 (V + 1,) each, first 0: the tail's, and those of a table's other rows."""
+        return self._tail_starts, self._starts
+
     def to_bytes(self) -> bytes:
         """Return a table as the bytes of its file; ValueError if this prior is no table."""
         if self.codes is None:
@@ -86,27 +92,36 @@ class Prior:
         return TABLE_MAGIC + self.vocab_size.to_bytes(4, "little") + self.codes.tobytes()
 
 
-@lru_cache(maxsize=8)
 def plain_prior(name: str, vocab_size: int) -> Prior | None:
-    """Return a prior that needs no table, None for ``none``; ValueError for another name.
+    """Return a prior that needs no table, None for ``none``; TypeError or ValueError for another name or size.
 
     ``uniform`` knows nothing.  ``density`` is for vocabularies in merge order, such as BPE's: about 1 / (id + 1024).
     """
-    _checked(vocab_size)
-    if name == "none":
-        return None
+    name = checks.one_of("a prior without a table", name, PLAIN_PRIORS)
+    vocab_size = _checked(vocab_size)
+    return None if name == "none" else _plain_prior(name, vocab_size)
+
+
+@lru_cache(maxsize=8)
+def _plain_prior(name: str, vocab_size: int) -> Prior:
     if name == "uniform":
         weights = np.ones(vocab_size, np.int64)
-    elif name == "density":
-        weights = (1 << 30) // (np.arange(vocab_size, dtype=np.int64) + _BIAS)
     else:
-        raise ValueError(f"expected none, uniform or density, got {name!r}")
+        weights = (1 << 30) // (np.arange(vocab_size, dtype=np.int64) + DENSITY_BIAS)
     weights.flags.writeable = False
     return Prior(vocab_size, name, weights)
 
 
+def check_prior(prior: Any) -> Prior | None:
+    """Return ``prior``, or None for none; TypeError for another type."""
+    if prior is not None and not isinstance(prior, Prior):
+        raise TypeError(f"a prior is a Prior (tslt_wire.train_table, table_from_bytes) or None, got {prior!r}")
+    return prior
+
+
 def table_from_bytes(data: bytes) -> Prior:
-    """Read a table from the bytes of its file.  Raises ValueError for anything else."""
+    """Read a table from the bytes of its file.  ValueError for other bytes, TypeError for what is no bytes."""
+    data = bytes(checks.octets("a table", data))
     if data[: len(TABLE_MAGIC)] != TABLE_MAGIC or len(data) < _HEAD_BYTES:
         raise ValueError("a table of priors starts with TSLTtab1 and the size of its vocabulary")
     vocab_size = _checked(int.from_bytes(data[len(TABLE_MAGIC) : _HEAD_BYTES], "little"))
@@ -120,19 +135,22 @@ def table_from_bytes(data: bytes) -> Prior:
     return Prior(vocab_size, name, log_weights(codes[-1], _SCALE), codes)
 
 
+@np.errstate(under="ignore")
 def train_table(logits: Iterable[Any]) -> Prior:
     """Train a table on a draft model's logits: real (V,) each, from many places of ordinary text.
 
     Counts how often each id is among the 16, 64, 256 and 1024 most probable ones, and adds up the probability that ids
     outside the 16 most probable have.  What was never seen gets the id density's share of a few lists.  Raises
-    ValueError for no logits or different vocabularies.
+    ValueError for no logits, different vocabularies, NaN, +inf or all -inf; TypeError for rows that are no numbers.
     """
     totals = np.zeros((0, 0))
     count = 0
     for row in logits:
-        values = np.asarray(row, dtype=np.float64)
-        if values.ndim != 1 or (count and len(values) != totals.shape[1]):
+        values = plain_logits(row, 1).astype(np.float64)
+        if count and len(values) != totals.shape[1]:
             raise ValueError(f"logits must have shape (V,) with one V, got {values.shape}")
+        if not np.isfinite(values.max()):
+            raise ValueError(BAD_LOGITS)
         if not count:
             totals = np.zeros((len(TABLE_SIZES) + 1, _checked(len(values))))
         order = np.argsort(-values, kind="stable")
@@ -145,8 +163,11 @@ def train_table(logits: Iterable[Any]) -> Prior:
         count += 1
     if not count:
         raise ValueError("a table is trained on at least one position")
-    flat = (1 << 30) / (np.arange(totals.shape[1]) + _BIAS)
-    totals += flat / flat.sum() * totals.sum(axis=1, keepdims=True) * _SMOOTHING / (count + _SMOOTHING)
+    flat = (1 << 30) / (np.arange(totals.shape[1]) + DENSITY_BIAS)
+    sums = totals.sum(axis=1, keepdims=True)
+    # No id was ever outside the most probable ones (V <= 16, or all of the probability among them): the density alone.
+    totals[sums[:, 0] == 0], sums[sums == 0] = flat, flat.sum()
+    totals += flat / flat.sum() * sums * _SMOOTHING / (count + _SMOOTHING)
     scaled = np.log2(totals / totals.max(axis=1, keepdims=True))
     codes = np.clip(np.rint(-scaled * (1 << _SCALE)), 0, MAX_CODE).astype(np.uint8)
     return table_from_bytes(TABLE_MAGIC + totals.shape[1].to_bytes(4, "little") + codes.tobytes())
@@ -156,10 +177,8 @@ _SMOOTHING = 50
 """Lists' worth of the id density that is added to what was counted."""
 
 
-def _checked(vocab_size: int) -> int:
-    if not 1 <= vocab_size <= MAX_VOCAB_SIZE:
-        raise ValueError(f"vocab_size must be 1..{MAX_VOCAB_SIZE}, got {vocab_size}")
-    return vocab_size
+def _checked(vocab_size: Any) -> int:
+    return checks.integer("vocab_size", vocab_size, 1, MAX_VOCAB_SIZE)
 
 
 def _running(weights: Weights) -> Weights:

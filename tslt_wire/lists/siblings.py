@@ -12,16 +12,22 @@ from bisect import insort
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire import checks
 from tslt_wire.coding.weighed_ids import WeighedIds
-from tslt_wire.lists.distribution import TAIL_PARTS, SparseDistribution
+from tslt_wire.lists.distribution import TAIL_PARTS, SparseDistribution, check_generator
 
 
 class Siblings:
-    """The distribution of a node's next child."""
+    """The distribution of a node's next child.
+
+    ``q``: the node's list; ``replacement``: whether a child may have the token of an earlier one.  TypeError.
+    """
 
     def __init__(self, q: SparseDistribution, *, replacement: bool) -> None:
+        if not isinstance(q, SparseDistribution):
+            raise TypeError(f"children are drawn from a SparseDistribution, got {q!r}")
         self._q = q
-        self._replacement = replacement
+        self._replacement = checks.flag("replacement", replacement)
         self.weights = q.weights.copy()
         """Weights of the listed tokens that are left, int64 (K,)."""
         self._gone = q.ids.tolist() if q.prior is not None else []
@@ -100,8 +106,11 @@ def sample_children(q: SparseDistribution, count: int, rng: np.random.Generator,
     """Sample the children of one node from its truncated distribution, in sibling order (paper Algorithm 4).
 
     With ``replacement`` the children are independent and may be equal.  Without, each is drawn from what the earlier
-    ones left of ``q``, so at most ``len(q)`` children come back, or V if ``q`` has a tail.
+    ones left of ``q``, so at most ``len(q)`` children come back, or V if ``q`` has a tail.  ``rng``: a numpy Generator.
+    TypeError for arguments of other types, ValueError for a negative ``count``.
     """
+    count = checks.integer("count", count, 0, None)
+    check_generator(rng)
     siblings = Siblings(q, replacement=replacement)
     children: list[int] = []
     while len(children) < count and not siblings.empty:

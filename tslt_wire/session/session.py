@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from tslt_wire.backends import decode, encode
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK
+from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, decode, encode
 from tslt_wire.frames.kinds import Kind, Role, kind_of
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile

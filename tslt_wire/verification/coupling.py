@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire import backends
 from tslt_wire.checks import integer
-from tslt_wire.coding.philox import KEY_BYTES
+from tslt_wire.coding.philox import KEY_BYTES, uniforms
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.verification.float_errors import quiet
 
@@ -50,7 +49,7 @@ class Coupling:
 
     def uniforms(self, position: int, ids: npt.NDArray[Any]) -> Floats:
         """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
-        return backends.uniforms(self.key, self.epoch, integer("position", position, 0, _MOST), ids)
+        return uniforms(self.key, self.epoch, integer("position", position, 0, _MOST), ids)
 
     @quiet
     def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:

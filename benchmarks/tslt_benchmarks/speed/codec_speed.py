@@ -35,8 +35,9 @@ from rich.table import Table
 import tslt_wire as tw
 from tslt_benchmarks.drafts import EXPANSION, TREE_LISTS, load_drafts
 from tslt_benchmarks.options import command_parser, input_file, output_file, whole_number, write_json
-from tslt_wire.frames import codec
-from tslt_wire.lists import distribution, list_codec
+from tslt_wire.frames.codec import decode_reference, encode_reference
+from tslt_wire.lists.list_codec import decode_list_reference, encode_list_reference
+from tslt_wire.lists.sparsify import sparsify_batch_reference, sparsify_reference
 from tslt_wire.messages.token_tree import expansion_parents
 
 Logits = npt.NDArray[np.float32]
@@ -119,12 +120,12 @@ def backends() -> list[Backend]:
     """Return the native backend, if this installation has it, and the reference."""
     reference = Backend(
         "tslt reference",
-        distribution.sparsify,
-        distribution.sparsify_batch,
-        list_codec.encode_list,
-        list_codec.decode_list,
-        codec.encode,
-        codec.decode,
+        sparsify_reference,
+        sparsify_batch_reference,
+        encode_list_reference,
+        decode_list_reference,
+        encode_reference,
+        decode_reference,
     )
     if tw.backend != "native":
         return [reference]

@@ -1,4 +1,8 @@
-"""The native kernel's binding (tslt_wire/_native/binding.cpp).  An int in place of a result is an error code."""
+"""The native kernel's binding (binding.cpp).  An int in place of a result is an error code; see tslt_wire.h.
+
+Takes and gives bytes, numbers, arrays, and lists: objects of the class that ``configure`` was given, which have
+``vocab_size``, ``precision``, ``ids``, ``codes``, ``weights``, ``tail``, ``prior`` and ``left_out``.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,26 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire.lists.distribution import SparseDistribution
-from tslt_wire.lists.precision import Precision
-from tslt_wire.lists.prior import Prior
-
 NO_MEMORY: int
 BAD_LOGITS: int
+DRAFT_LIST: int
 
 class PriorTables:
     def __init__(self, tail: npt.NDArray[np.int64], rows: Sequence[npt.NDArray[np.int64]]) -> None: ...
 
 def configure(
-    list_class: type[SparseDistribution],
+    list_class: type,
     frombuffer: Any,
     int32: np.dtype[np.int32],
     uint32: np.dtype[np.uint32],
     int64: np.dtype[np.int64],
-    precisions: tuple[Precision, ...],
+    precisions: tuple[Any, ...],
 ) -> None: ...
 def encode_list(
-    q: SparseDistribution, vocab_size: int, precision: int, entropy: int, tables: PriorTables | None, /
+    q: Any, vocab_size: int, precision: int, entropy: int, tables: PriorTables | None, /
 ) -> bytes | int: ...
 def decode_list(
     data: bytes | bytearray | memoryview,
@@ -33,12 +34,13 @@ def decode_list(
     precision: int,
     entropy: int,
     tables: PriorTables | None,
-    prior: Prior | None,
+    prior: Any,
     max_frame_bytes: int,
     max_entries: int,
     /,
-) -> SparseDistribution | int: ...
+) -> Any: ...
 def uniforms(key: bytes, epoch: int, position: int, ids: npt.NDArray[np.int32], /) -> bytes: ...
+def encode_bound(vocab_size: int, entries: int, lists: int, nodes: int, /) -> int: ...
 def sparsify(
     logits: Any,
     dimensions: int,
@@ -48,11 +50,11 @@ def sparsify(
     top_p: float,
     min_prob: float,
     precision: int,
-    prior: Prior | None,
+    prior: Any,
     tail_scale: float,
     least_tail: float,
     /,
-) -> SparseDistribution | list[SparseDistribution] | int | None: ...
+) -> Any: ...
 def encode_draft(
     round: int,
     prefix_length: int,
@@ -61,7 +63,7 @@ def encode_draft(
     replacement: bool,
     parents: tuple[int, ...],
     tokens: tuple[int, ...],
-    lists: Sequence[SparseDistribution],
+    lists: Sequence[Any],
     extensions: bytes,
     vocab_size: int,
     entropy: int,
@@ -73,11 +75,11 @@ def decode_draft(
     vocab_size: int,
     entropy: int,
     tables: PriorTables | None,
-    prior: Prior | None,
+    prior: Any,
     max_frame_bytes: int,
     max_nodes: int,
     max_depth: int,
     max_entries: int,
     max_extensions: int,
     /,
-) -> tuple[int, int, int, bool, tuple[int, ...], tuple[int, ...], dict[int, SparseDistribution], bytes] | int: ...
+) -> tuple[int, int, int, bool, tuple[int, ...], tuple[int, ...], dict[int, Any], bytes] | int: ...
