@@ -166,8 +166,7 @@ class Device:
             self._check(settings)
             if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
                 return None
-            depth = min(len(settings.expansion), max_tokens - 1, self.room)
-            self._running = asyncio.create_task(self._round(settings, depth))
+            self._running = asyncio.create_task(self._round(settings.within(max_tokens, self.room)))
         return await self._finish_running()
 
     async def close(self) -> None:
@@ -231,7 +230,7 @@ class Device:
         self._running = None
         return round_
 
-    async def _round(self, settings: DraftSettings, depth: int) -> Round:
+    async def _round(self, settings: DraftSettings) -> Round:
         started = self._clock()
         kind = kind_of_evidence(settings.evidence)
         drawing = Drawing(
@@ -241,7 +240,7 @@ class Device:
             tail_scale=self.tail_scale,
             pick=kind.pick(self.session),
         )
-        drafted = await self._worker.run(draw_tree, self._text, settings.first(depth), drawing)
+        drafted = await self._worker.run(draw_tree, self._text, settings, drawing)
         tree = drafted.tree
         sent, received = self._link.bytes_sent, self._link.bytes_received
         draft = self.session.send_draft(tree, kind.make(tree, drafted.lists, settings.replacement))
@@ -258,7 +257,7 @@ class Device:
             accepted=done.tokens[:-1],
             token=done.tokens[-1],
             end=end,
-            drafted=depth,
+            drafted=len(settings.expansion),
             tried=len(path) + _rejected(drafted, done, end=end),
             lists=len(draft.lists),
             nodes=len(tree),

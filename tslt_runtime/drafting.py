@@ -17,7 +17,7 @@ import numpy as np
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, DraftText, Node
 from tslt_runtime.evidence import Pick, kind_of_evidence
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.lists.truncation import Truncation
 
 
@@ -49,9 +49,12 @@ class DraftSettings:
         if kind.chains_only and any(count != 1 for count in self.expansion):
             raise ValueError(f"evidence {self.evidence} is for chains, got the expansion {self.expansion}")
 
-    def first(self, depth: int) -> DraftSettings:
-        """The same for a tree of at most ``depth`` levels."""
-        return replace(self, expansion=self.expansion[:depth])
+    def within(self, tokens: int, room: int) -> DraftSettings:
+        """The same for a tree that is no deeper than what is wanted and what fits.
+
+        ``tokens``: wanted at most, the target's own included; ``room``: that both contexts still hold, without it.
+        """
+        return replace(self, expansion=self.expansion[: max(0, min(tokens - 1, room))])
 
     @property
     def nodes(self) -> int:

@@ -63,7 +63,6 @@ from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.states import State
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.lazy_rule import verify_list
-from tslt_wire.verification.proposal_count import ProposalCount
 from tslt_wire.verification.proposals import choose, propose
 from tslt_wire.verification.randomness import EdgeRandomness
 from tslt_wire.verification.tail_scale import TailScale
@@ -115,7 +114,6 @@ __all__ = [
     "Prompt",
     "PromptReceived",
     "Proposal",
-    "ProposalCount",
     "Proposals",
     "ProposalsReceived",
     "ProtocolError",

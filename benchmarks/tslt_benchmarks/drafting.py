@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 import tslt_wire as tw
 from tslt_benchmarks.drafts import EXPANSION, ROUND_ROWS, Drafts, Logits, Positions
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 
 PROMPTS = Path(__file__).resolve().parent / "data" / "prompts.txt"

@@ -17,7 +17,7 @@ from tslt_wire.frames.codec import decode_reference, encode_reference
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.list_codec import decode_list_reference, encode_list_reference
 from tslt_wire.lists.prior import plain_prior
-from tslt_wire.lists.siblings import Siblings, sample_children
+from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.lists.sparsify import sparsify_batch_reference, sparsify_reference
 
 BOTH = [(tw.sparsify, sparsify_reference), (tw.sparsify_batch, sparsify_batch_reference)]

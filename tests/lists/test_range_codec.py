@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tslt_wire as tw
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 
 
 def list_profile(q):

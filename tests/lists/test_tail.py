@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tslt_wire as tw
 from tslt_wire.lists.prior import TABLE_MAGIC, plain_prior
-from tslt_wire.lists.siblings import Siblings, sample_children
+from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.verdicts import verify_with
 

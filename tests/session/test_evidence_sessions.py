@@ -16,7 +16,7 @@ from session_rounds import FINGERPRINT, MODES, PROMPT, V, connected, prompted
 
 import tslt_wire as tw
 from tslt_runtime.seeds import device_rng, session_secret
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 
 TEXTS = 3000
 

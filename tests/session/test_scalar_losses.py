@@ -183,23 +183,3 @@ def test_bytes_are_counted_by_kind():
     assert device.sent == edge.received
     assert {Kind.DRAFT_SCALAR, Kind.MORE} <= set(device.sent)
     assert edge.sent[Kind.VERDICT_PROPOSALS] == device.received[Kind.VERDICT_PROPOSALS] > 0
-
-
-# -------------------------------------------------------------------------------------------------- number of proposals
-
-
-def test_the_number_of_proposals_follows_the_misses():
-    rng = np.random.default_rng(0)
-    for keep, low, high in ((0.9, 4, 4.1), (0.25, 11, 16), (0.02, 23, 24)):
-        count, misses, values = tw.ProposalCount(), 0, []
-        for i in range(6000):
-            hit = bool(rng.random() < 1 - (1 - keep) ** count.value)
-            misses += i >= 3000 and not hit
-            count.learn(hit)
-            values.append(count.value)
-        assert low <= np.mean(values[3000:]) <= high
-        assert keep < 0.1 or misses / 3000 <= 0.03
-    assert count.most == 24
-    for wrong in ({"least": 0}, {"least": 9, "most": 8}, {"most": 257}):
-        with pytest.raises(ValueError, match=r"least|most"):
-            tw.ProposalCount(**wrong)

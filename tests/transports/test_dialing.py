@@ -10,7 +10,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from link_helpers import PATIENT
 from tslt_transports import ConnectError, LinkOptions, dialing
 from tslt_transports.address import HostPort
-from tslt_transports.channel import NO_EDGE_HINT
+from tslt_transports.flow_control import NO_EDGE_HINT
 from tslt_transports.quic_ends import CloseCode, explain
 
 NO_ROUTE = "255.255.255.255"

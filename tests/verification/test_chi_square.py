@@ -18,7 +18,7 @@ from loop_harness import FINGERPRINT, tiny_pair
 
 import tslt_wire as tw
 from tslt_runtime.seeds import device_rng
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.verdicts import verify_with

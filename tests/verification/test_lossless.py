@@ -44,7 +44,7 @@ from tslt_wire import (
     encode,
     sparsify,
 )
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.verification import list_rule
 from tslt_wire.verification.verdicts import verify_with
 

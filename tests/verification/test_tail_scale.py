@@ -8,7 +8,7 @@ import pytest
 import tslt_wire as tw
 from tslt_wire.lists.distribution import LEAST_TAIL
 from tslt_wire.lists.prior import plain_prior
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 
 V = 200
 

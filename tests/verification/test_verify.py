@@ -9,7 +9,7 @@ import pytest
 from enumeration import outcomes
 
 from tslt_wire import Draft, ListEvidence, TokenTree, sparsify, verify
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.verdicts import verify_with
 

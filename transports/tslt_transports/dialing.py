@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tslt_transports.address import HostPort, resolve
-from tslt_transports.channel import Channel
+from tslt_transports.flow_control import Channel
 from tslt_transports.link import ConnectError
 
 _Dialed = TypeVar("_Dialed", bound=Channel)

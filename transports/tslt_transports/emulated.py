@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tslt_transports.channel import Parting, PeerGone
 from tslt_transports.checks import check_kind, check_number, check_whole
+from tslt_transports.flow_control import Parting, PeerGone
 from tslt_transports.framing import prefix_bytes
 from tslt_transports.inprocess import InProcessLink
 from tslt_transports.link import LinkOptions

@@ -1,13 +1,13 @@
 """A link inside one process and one event loop: for tests, and for a device and an edge in one program.
 
-It has the windows, limits and ends of the other transports (see ``channel``), no bytes of overhead and no keepalive.
+It has the windows, limits and ends of the other transports (see ``flow_control``), no bytes of overhead and no keepalive.
 """
 
 from __future__ import annotations
 
-from tslt_transports.backlog import BaseListener
-from tslt_transports.channel import Channel, Parting, PeerGone
+from tslt_transports.accepting import BaseListener
 from tslt_transports.control import ControlType, PeerLimits, encode_reason
+from tslt_transports.flow_control import Channel, Parting, PeerGone
 from tslt_transports.link import ConnectError, LinkOptions
 
 _DEFAULT_OPTIONS = LinkOptions()

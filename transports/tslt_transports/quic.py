@@ -8,7 +8,7 @@ Cost of keepalive: after ``heartbeat_s`` in which it sent nothing the device sen
 30 bytes that the edge acknowledges with another, which also keeps a NAT's binding open.  The connection's idle timeout
 is the smaller ``peer_timeout_s`` of the two ends: how a killed peer is noticed, on either side.
 
-Backpressure is the windows of ``channel``.  aioquic's own windows double as bytes *arrive*, read or not, and its
+Backpressure is the windows of ``flow_control``.  aioquic's own windows double as bytes *arrive*, read or not, and its
 reassembly buffer grows to the furthest offset seen, so a hostile peer could grow it without end: see ``quic_bounds``.
 """
 
@@ -24,9 +24,8 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
+from tslt_transports.accepting import BaseListener, cannot_listen
 from tslt_transports.address import HostPort, parse_address, parse_target
-from tslt_transports.backlog import BaseListener, cannot_listen
-from tslt_transports.channel import Channel, Parting
 from tslt_transports.control import (
     ControlError,
     ControlType,
@@ -35,6 +34,7 @@ from tslt_transports.control import (
     encode_greeting,
 )
 from tslt_transports.dialing import dial
+from tslt_transports.flow_control import Channel, Parting
 from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
 from tslt_transports.link import ClientTls, ConnectError, LinkOptions, ServerTls
 from tslt_transports.quic_bounds import bound_receiver
@@ -111,7 +111,7 @@ class _Endpoint(QuicConnectionProtocol):
     # ---- for the link
 
     def write(self, data: bytes) -> None:
-        """Send bytes on the stream. aioquic buffers them; the windows of ``channel`` bound how many."""
+        """Send bytes on the stream. aioquic buffers them; the windows of ``flow_control`` bound how many."""
         self._quic.send_stream_data(STREAM_ID, data)
         self.transmit()
 

@@ -12,7 +12,7 @@ from typing import Final
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode
 
-from tslt_transports.channel import NO_EDGE_HINT
+from tslt_transports.flow_control import NO_EDGE_HINT
 from tslt_transports.quic_tls import ALPN
 from tslt_transports.untrusted import printable
 

@@ -28,9 +28,8 @@ from typing import Any, Final, TypeVar, cast
 import zmq
 import zmq.asyncio
 
+from tslt_transports.accepting import BaseListener, cannot_listen
 from tslt_transports.address import HostPort, parse_address, parse_target
-from tslt_transports.backlog import BaseListener, cannot_listen
-from tslt_transports.channel import Channel, Parting, PeerGone
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
     ControlError,
@@ -41,6 +40,7 @@ from tslt_transports.control import (
     encode_reason,
 )
 from tslt_transports.dialing import dial
+from tslt_transports.flow_control import Channel, Parting, PeerGone
 from tslt_transports.link import MAX_COUNT, ClientTls, LinkOptions, ServerTls
 
 _CONTROL_ALLOWANCE: Final = 64

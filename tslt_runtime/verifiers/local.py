@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tslt_wire.checks import integer
-
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, TargetEngine, Work
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 from tslt_runtime.worker import Worker
+from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.verification.proposals import PROPOSALS
 

@@ -17,7 +17,7 @@ from tslt_wire.lists.distribution import TAIL_PARTS, SparseDistribution
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.profile import Profile
 from tslt_wire.lists.range_coded import ListModel
-from tslt_wire.lists.siblings import Siblings
+from tslt_wire.lists.sibling_sampling import Siblings
 from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX, TokenTree
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tslt_wire import checks
 from tslt_wire.lists.distribution import SparseDistribution, check_lists
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX, TokenTree
 

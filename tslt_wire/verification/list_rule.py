@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire.lists.distribution import SparseDistribution
-from tslt_wire.lists.siblings import Siblings
+from tslt_wire.lists.sibling_sampling import Siblings
 from tslt_wire.messages.answers import Verdict
 from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX

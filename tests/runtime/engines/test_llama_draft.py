@@ -14,7 +14,7 @@ from tiny_llama import tiny_llama
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, Node
 from tslt_runtime.engines.transformers.draft import DraftModel
-from tslt_wire.lists.siblings import sample_children
+from tslt_wire.lists.sibling_sampling import sample_children
 
 VOCAB = 128
 EXPANSIONS = [(1,) * 4, (2, 2, 2), (1,), (3,), (4, 1, 1), (1, 3), (3, 2, 1, 2)]

@@ -6,8 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 
-from tslt_transports.channel import Channel
 from tslt_transports.checks import check_kind
+from tslt_transports.flow_control import Channel
 from tslt_transports.link import Link, LinkClosed, LinkError, LinkOptions
 
 
