@@ -1,6 +1,6 @@
 """A link inside one process and one event loop: for tests, and for a device and an edge in one program.
 
-It has the windows, limits and ends of the other transports (see ``flow_control``), no bytes of overhead and no keepalive.
+It has the windows, limits and ends of the other transports (``flow_control``), no bytes of overhead and no keepalive.
 """
 
 from __future__ import annotations

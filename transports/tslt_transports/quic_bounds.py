@@ -18,8 +18,8 @@ from aioquic.quic.stream import QuicStream
 from tslt_transports.link import LinkError
 
 REORDER_WINDOW_BYTES: Final = 1024 * 1024
-"""Bytes that may arrive ahead of a gap: what a peer can make us buffer below the windows of ``flow_control``. 1 MiB a round
-trip is 80 Mbit/s at 100 ms."""
+"""Bytes that may arrive ahead of a gap: what a peer can make us buffer below the windows of ``flow_control``.  1 MiB a
+round trip is 80 Mbit/s at 100 ms."""
 
 _MAX_FRAME_CAPACITY: Final = 1 + 8 + 8  # type, stream id, limit
 
