@@ -10,7 +10,8 @@ import pytest
 
 from tslt_wire import errors, limits
 from tslt_wire.coding import id_model, philox, plain_bits, prefix_codes
-from tslt_wire.frames.codec import CRC_BYTES, KIND_MASK, Kind
+from tslt_wire.frames.codec import CRC_BYTES, KIND_MASK
+from tslt_wire.frames.kinds import Kind
 from tslt_wire.lists import distribution, list_codec, precision, prior, range_coded
 from tslt_wire.lists.profile import ENTROPY_IDS
 from tslt_wire.messages.handshake import SPEC_VERSION
