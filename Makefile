@@ -50,7 +50,7 @@ compat: $(READY)
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token
 
-NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
+NATIVE := CMakeLists.txt $(foreach kind,c h cpp,$(wildcard tslt_wire/_native/*.$(kind)))
 
 $(READY): pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
