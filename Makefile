@@ -72,7 +72,7 @@ bytes: $(READY)
 # An editable installation knows the files that were there when it was made: a new name makes it anew.
 NAMES := $(shell mkdir -p build && find tslt_wire tslt_runtime transports benchmarks/tslt_benchmarks -name '*.py' | \
 	sort > build/names.new && { cmp -s build/names.new build/names || cp build/names.new build/names; })
-NATIVE := CMakeLists.txt $(wildcard tslt_wire/_native/*)
+NATIVE := CMakeLists.txt $(foreach kind,c h cpp,$(wildcard tslt_wire/_native/*.$(kind)))
 
 $(READY): pyproject.toml constraints.txt build/names $(NATIVE)
 	@echo "making an environment in $(VENV)"

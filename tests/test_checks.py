@@ -81,3 +81,14 @@ def test_a_choice_is_one_of_its_names():
         checks.one_of("entropy", "zip", ("none", "range"))
     with pytest.raises(TypeError, match=r"^entropy must be one of none, range, got 5$"):
         checks.one_of("entropy", 5, ("none", "range"))
+
+
+def test_octets_are_any_buffer():
+    data = bytes(range(6))
+    assert checks.octets("a frame", data) is data
+    for value in (bytearray(data), memoryview(data), np.frombuffer(data, "<u2"), np.frombuffer(data, np.uint8)):
+        assert bytes(checks.octets("a frame", value)) == data
+    assert bytes(checks.octets("a frame", memoryview(data)[::2])) == b"\0\2\4"
+    for wrong in ("abc", 5, None, [1, 2]):
+        with pytest.raises(TypeError, match=r"^a frame must be bytes, a bytearray or a memoryview, got "):
+            checks.octets("a frame", wrong)

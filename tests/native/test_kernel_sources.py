@@ -14,6 +14,7 @@ from tslt_wire.frames.codec import CRC_BYTES, KIND_MASK
 from tslt_wire.frames.kinds import Kind
 from tslt_wire.lists import distribution, list_codec, precision, prior, range_coded
 from tslt_wire.lists.profile import ENTROPY_IDS
+from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES
 from tslt_wire.messages.handshake import SPEC_VERSION
 
 NATIVE = Path(__file__).resolve().parents[2] / "tslt_wire" / "_native"
@@ -25,7 +26,8 @@ CODE = re.sub(r"/\*.*?\*/", "", TEXT, flags=re.DOTALL)
 @pytest.mark.skipif(CC is None or NM is None, reason="needs cc and nm")
 def test_every_symbol_that_leaves_a_file_has_our_prefix(tmp_path):
     sources = map(str, sorted(NATIVE.glob("*.c")))
-    subprocess.run([CC, "-std=c11", "-O1", "-c", *sources], cwd=tmp_path, check=True)
+    strict = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"]
+    subprocess.run([CC, *strict, "-c", *sources], cwd=tmp_path, check=True)
     objects = sorted(tmp_path.glob("*.o"))
     listed = subprocess.run([NM, "-g", "--defined-only", *objects], capture_output=True, text=True, check=True).stdout
     names = [line.split()[-1] for line in listed.splitlines() if len(line.split()) == 3]
@@ -61,6 +63,8 @@ def flat(rows):
         ("TSLT_DRAFT_LIST", Kind.DRAFT_LIST),
         ("KIND_MASK", KIND_MASK),
         ("CRC_BYTES", CRC_BYTES),
+        ("CHOICE", CHOICE),
+        ("CHOICE_BYTES", CHOICE_BYTES),
         *((f"TSLT_{code.name}", code) for code in errors.ErrorCode if f"TSLT_{code.name} " in CODE),
         *((f"TSLT_{p.name}", p.wire_id) for p in precision.Precision),
         *((f"TSLT_ENTROPY_{name.upper()}", ENTROPY_IDS[name]) for name in ("none", "range")),

@@ -1,5 +1,5 @@
 /* Bit fields, varints and the checksum: spec sections 3.2 to 3.4. */
-#include "internal.h"
+#include "bits.h"
 
 void tslt_put_bits(bit_writer *w, uint32_t value, unsigned width) {
   w->pending |= (uint64_t)value << w->pending_bits;

@@ -1,5 +1,5 @@
 /* Shared random numbers: spec section 6.5. */
-#include "internal.h"
+#include "tslt_wire.h"
 
 typedef struct {
   uint32_t word[4];

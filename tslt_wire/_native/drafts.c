@@ -1,5 +1,7 @@
 /* DRAFT_LIST frames: spec sections 3.4 and 6.1. */
-#include "range.h"
+#include "lists.h"
+#include "trees.h"
+#include "weights.h"
 
 enum { KIND = TSLT_DRAFT_LIST, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };

@@ -1,5 +1,5 @@
 /* Sets of token ids under the range coder: spec [RLIST-3] and [RLIST-4]. */
-#include "plain.h"
+#include "ids.h"
 
 enum { MASS_ROWS = 8 };
 

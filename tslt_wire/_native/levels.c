@@ -1,6 +1,8 @@
 /* Codes under the range coder: how many entries each level has, then which entry has which. */
 #include "levels.h"
 
+#include "weights.h"
+
 enum { FEW_LEVELS = 64 };
 
 /* Weights of an entry's rank class (rows) at the octave class of its id (columns). */

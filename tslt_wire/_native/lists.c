@@ -1,5 +1,10 @@
 /* Lists: bit-packed (spec 5.1) and under the range coder (spec 5.4). */
+#include "lists.h"
+
+#include "ids.h"
+#include "levels.h"
 #include "seen.h"
+#include "weights.h"
 
 static const uint32_t SIZE_STARTS[22] = {0,   6,   12,  20,  32,  56,  80,  104, 112, 118, 121,
                                          123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133};
@@ -13,22 +18,6 @@ enum {
   TAIL_BITS = 5,
   CODE_WIDTH_BITS = 4
 };
-
-bool tslt_more_entries(tslt_context *context, uint64_t count) {
-  uint64_t wanted = context->entries + count;
-  if (wanted > SIZE_MAX / 32)
-    return false;
-  /* 8 more: leaves and vectors may write behind the end. */
-  size_t room = (size_t)wanted + 8;
-  return tslt_reserve(&context->ids, room, sizeof(int32_t)) && tslt_reserve(&context->codes, room, sizeof(uint32_t)) &&
-         tslt_reserve(&context->weights, room, sizeof(int64_t));
-}
-
-void tslt_point(const tslt_context *context, tslt_list *list, uint64_t first) {
-  list->ids = (const int32_t *)context->ids.at + first;
-  list->codes = (const uint32_t *)context->codes.at + first;
-  list->weights = (const int64_t *)context->weights.at + first;
-}
 
 /* ------------------------------------------------------------------------------------------------------ bit-packed */
 

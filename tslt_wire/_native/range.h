@@ -5,7 +5,7 @@
 #ifndef TSLT_RANGE_H
 #define TSLT_RANGE_H
 
-#include "internal.h"
+#include "bits.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

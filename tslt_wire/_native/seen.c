@@ -3,6 +3,8 @@
  * Whether an id is listed again is as good as random, so nothing here branches on it. */
 #include "seen.h"
 
+#include "levels.h"
+
 /* Facts of a token: class (2 bits), whether it was in the last list, in how many lists less 1 (2 bits). */
 enum { CLASS = 3, RECENT = 4, ONCE_MORE = 8, TIMES = 24 };
 /* Looks at a kind of token: how many it starts with, what one counts, above how many both numbers are halved. */

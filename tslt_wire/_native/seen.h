@@ -2,7 +2,7 @@
 #ifndef TSLT_SEEN_H
 #define TSLT_SEEN_H
 
-#include "levels.h"
+#include "lists.h"
 
 void tslt_seen_start(list_model *m);
 /* Write which remembered ids are among the `size` in `ids`; the others to `fresh`, which has room for `size`.  Returns how

@@ -1,7 +1,5 @@
-/* Constant tables (spec appendix A, 5.4), urns, and memory. */
-#include <stdlib.h>
-
-#include "internal.h"
+/* Constant tables (spec appendix A, 5.4), urns, priors, limits. */
+#include "context.h"
 
 const uint32_t tslt_log_table[16] = {
     0x40000000, 0x3D495F45, 0x3AB031B9, 0x383337BB, 0x35D13F32, 0x33892305, 0x3159CA84, 0x2F4228E7, 0x2D413CCC,
@@ -68,62 +66,6 @@ const uint32_t tslt_fine[256] = {
     0x7FAF0086, 0x7FAEA805, 0x7FAE4F85, 0x7FADF704, 0x7FAD9E84, 0x7FAD4605, 0x7FACED85, 0x7FAC9506, 0x7FAC3C86,
     0x7FABE408, 0x7FAB8B89, 0x7FAB330B, 0x7FAADA8C, 0x7FAA820F, 0x7FAA2991, 0x7FA9D113, 0x7FA97896, 0x7FA92019,
     0x7FA8C79D, 0x7FA86F20, 0x7FA816A4, 0x7FA7BE28};
-
-static unsigned share_of(unsigned exact) {
-  unsigned smaller = exact < 2048 ? exact : exact < 4096 ? 4095 - exact : 0; /* 4096: all of it */
-  if (exact < 4096 && smaller >= 64)
-    return (exact & ~63u) | 32;
-  unsigned rounded = smaller > 1 ? 3u << bit_length(smaller) >> 2 : 1;
-  return exact < 2048 ? rounded : 4096 - rounded;
-}
-
-tslt_context *tslt_context_new(void) {
-  tslt_context *context = calloc(1, sizeof(tslt_context));
-  if (!context)
-    return NULL;
-  unsigned classes = 0;
-  for (unsigned exact = 0; exact <= 4096; exact++) {
-    unsigned value = share_of(exact);
-    if (!classes || context->share_value[classes - 1] != value)
-      context->share_value[classes++] = (uint16_t)value;
-    context->share_class[exact] = (uint8_t)(classes - 1);
-  }
-  for (unsigned f = 0; f <= LEAF + 1; f++) {
-    context->choose[0][f] = 1;
-    for (unsigned n = 1; n <= LEAF; n++)
-      context->choose[n][f] = f ? context->choose[n - 1][f - 1] + context->choose[n][f - 1] : 0;
-  }
-  tslt_make_steps(context);
-  return context;
-}
-
-void tslt_context_free(tslt_context *context) {
-  if (!context)
-    return;
-  buffer *all[] = {&context->ids,    &context->codes,        &context->weights, &context->parents,  &context->tokens,
-                   &context->degrees, &context->first,       &context->depths,  &context->lists,    &context->list_parents,
-                   &context->list_of, &context->siblings,    &context->removed, &context->sums,     &context->keys,
-                   &context->logits,  &context->picked,      &context->maxima,  &context->masses,   &context->keys32,
-                   &context->places,  &context->given_ids,   &context->given_codes};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    free(all[i]->at);
-  free(context);
-}
-
-void *tslt_reserve(buffer *scratch, size_t count, size_t size) {
-  if (count > SIZE_MAX / 2 / size)
-    return NULL;
-  size_t bytes = count * size;
-  if (bytes > scratch->bytes || !scratch->at) {
-    size_t wanted = bytes < 4096 ? 4096 : bytes + bytes / 4;
-    void *grown = realloc(scratch->at, wanted);
-    if (!grown)
-      return NULL;
-    scratch->at = grown;
-    scratch->bytes = wanted;
-  }
-  return scratch->at;
-}
 
 enum { ROOT_BALLS = 6, INNER_BALLS = 20 };
 

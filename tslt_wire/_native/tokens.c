@@ -1,7 +1,7 @@
 /* Drafted tokens under the range coder: spec [RLIST-9] and [PRIOR-2].
  *
  * Sums over a list are made once; without replacement the few tokens that are gone are kept beside them. */
-#include "range.h"
+#include "trees.h"
 
 /* A child that is gone: its rank, or its id if it is of the tail, and the weight of this and all before it. */
 typedef struct {

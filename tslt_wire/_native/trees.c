@@ -1,5 +1,5 @@
 /* Shapes of token trees: spec section 5.2. */
-#include "internal.h"
+#include "trees.h"
 
 enum { CHAIN = 0, EXPANSION = 1, LEVELS = 2, PARENTS = 3 };
 #define MOST_NODES (1u << 30)

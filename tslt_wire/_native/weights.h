@@ -2,7 +2,8 @@
 #ifndef TSLT_WEIGHTS_H
 #define TSLT_WEIGHTS_H
 
-#include "internal.h"
+#include "bits.h"
+#include "context.h"
 
 #define TSLT_LOG2_E 1.4426950408889634
 
@@ -14,6 +15,17 @@ static inline int64_t tslt_mass(double shifted) {
   unsigned octaves = (n >> 16) + 32;
   return (int64_t)(product >> (octaves < 63 ? octaves : 63));
 }
+
+static inline bool is_log(int precision) { return precision >= TSLT_LOG2_0; }
+static inline unsigned log_scale(int precision) { return (unsigned)(precision - TSLT_LOG2_0); }
+static inline uint32_t max_code(int precision) {
+  return is_log(precision) ? 30u << log_scale(precision) : precision == TSLT_F32 ? UINT32_MAX : 0xFFFFu;
+}
+static inline unsigned code_bits(int precision) { return bit_length(max_code(precision)); }
+
+/* Weights of `count` codes; false if a code is not one of the precision's, none is 0, or a weight is 0. */
+bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *weights);
+bool tslt_list_ok(uint32_t vocab_size, int precision, const tslt_list *list, bool has_prior);
 
 double tslt_half_value(uint32_t code);
 double tslt_single_value(uint32_t bits);

@@ -98,13 +98,13 @@ def kernel_encode_list(q: SparseDistribution, profile: Profile) -> bytes:
 
 def kernel_decode_list(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> SparseDistribution:
     """Read a lone list."""
-    bounds = kernel_limits(limits)
+    bounds = _DEFAULT_LIMITS if limits is None else kernel_limits(limits)
     q = kernel.decode_list(
         data,
         profile.vocab_size,
         PRECISION_IDS[profile.precision],
         ENTROPY_IDS[profile.entropy],
-        kernel_tables(profile.prior),
+        None if profile.prior is None else kernel_tables(profile.prior),
         profile.prior,
         bounds[0],
         bounds[3],

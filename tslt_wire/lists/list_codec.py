@@ -139,7 +139,7 @@ def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
         check_profile(profile)
     if limits is not None and not isinstance(limits, DecodeLimits):
         raise TypeError(f"limits must be DecodeLimits or None, got {limits!r}")
-    return checks.octets("a list", data)
+    return data if type(data) is bytes else checks.octets("a list", data)
 
 
 def _decode_list(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> SparseDistribution:
