@@ -41,7 +41,7 @@ from tslt_wire.session.negotiation import (
 )
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import Act, State
-from tslt_wire.verification import proposals as verification
+from tslt_wire.verification.proposals import choose
 
 
 class DeviceSession(Session):
@@ -129,7 +129,7 @@ class DeviceSession(Session):
         if draft is None or proposed is None:
             raise LocalProtocolError("there are no proposals to choose from")
         self._kept_list(draft, proposed.node)
-        index = verification.choose(proposed, draft, rng)
+        index = choose(proposed, draft, rng)
         if index is None:
             self.ask_more()
             return None
