@@ -8,6 +8,13 @@
 
 #include "tslt_wire.h"
 
+/* What a list points to, to be freed: the kernel's own pointers are const. */
+typedef struct {
+  int32_t *ids;
+  uint32_t *codes;
+  int64_t *weights;
+} columns;
+
 typedef struct {
   char kind[8], id[128];
   tslt_profile profile;
@@ -19,6 +26,7 @@ typedef struct {
   int error; /* 0: valid */
   tslt_draft draft;
   tslt_list *lists; /* a list has one */
+  columns *columns; /* of each of them */
   int32_t *parents, *tokens;
   uint8_t *extensions;
 } vector;
@@ -84,22 +92,25 @@ static void read_prior(vector *v) {
   }
 }
 
-static tslt_list read_list(void) {
-  tslt_list list = {.count = (uint32_t)number()};
-  list.tail = (uint32_t)number();
-  int32_t *ids = room(list.count, sizeof *ids);
-  uint32_t *codes = room(list.count, sizeof *codes);
-  int64_t *weights = room(list.count, sizeof *weights);
-  for (uint32_t i = 0; i < list.count; i++)
-    ids[i] = (int32_t)number();
-  for (uint32_t i = 0; i < list.count; i++)
-    codes[i] = (uint32_t)number();
-  for (uint32_t i = 0; i < list.count; i++)
-    weights[i] = number();
-  list.ids = ids;
-  list.codes = codes;
-  list.weights = weights;
-  return list;
+static void read_list(tslt_list *list, columns *own) {
+  *list = (tslt_list){.count = (uint32_t)number()};
+  list->tail = (uint32_t)number();
+  list->ids = own->ids = room(list->count, sizeof *own->ids);
+  list->codes = own->codes = room(list->count, sizeof *own->codes);
+  list->weights = own->weights = room(list->count, sizeof *own->weights);
+  for (uint32_t i = 0; i < list->count; i++)
+    own->ids[i] = (int32_t)number();
+  for (uint32_t i = 0; i < list->count; i++)
+    own->codes[i] = (uint32_t)number();
+  for (uint32_t i = 0; i < list->count; i++)
+    own->weights[i] = number();
+}
+
+static void read_lists(vector *v, uint32_t count) {
+  v->lists = room(count, sizeof *v->lists);
+  v->columns = room(count, sizeof *v->columns);
+  for (uint32_t i = 0; i < count; i++)
+    read_list(&v->lists[i], &v->columns[i]);
 }
 
 static int32_t *read_numbers(uint32_t count) {
@@ -121,9 +132,8 @@ static void read_draft(vector *v) {
   d->parents = v->parents = read_numbers(d->node_count);
   d->tokens = v->tokens = read_numbers(d->node_count);
   d->list_count = (uint32_t)number();
-  d->lists = v->lists = room(d->list_count, sizeof *v->lists);
-  for (uint32_t i = 0; i < d->list_count; i++)
-    v->lists[i] = read_list();
+  read_lists(v, d->list_count);
+  d->lists = v->lists;
 }
 
 static void read_vector(vector *v, char *line) {
@@ -144,9 +154,8 @@ static void read_vector(vector *v, char *line) {
   if (!strcmp(word(), "invalid")) {
     v->error = (int)number();
   } else if (!strcmp(v->kind, "list")) {
-    v->lists = room(1, sizeof *v->lists);
-    *v->lists = read_list();
     v->draft.list_count = 1;
+    read_lists(v, v->draft.list_count);
   } else {
     read_draft(v);
   }
@@ -187,10 +196,11 @@ static inline void free_shared(shared_numbers *s) {
 
 static void free_vector(vector *v) {
   for (uint32_t i = 0; i < v->draft.list_count; i++) {
-    free((void *)v->lists[i].ids);
-    free((void *)v->lists[i].codes);
-    free((void *)v->lists[i].weights);
+    free(v->columns[i].ids);
+    free(v->columns[i].codes);
+    free(v->columns[i].weights);
   }
+  free(v->columns);
   free(v->lists);
   free(v->parents);
   free(v->tokens);
