@@ -181,21 +181,26 @@ def test_rows_that_know_less_refuse_what_they_cannot_serve():
 # ----------------------------------------------------------------------------------------- the edge's random numbers
 
 
-class Rounds:
-    """What a device says in one session, and an edge's answers, frame by frame."""
+class Forgetful(LocalVerifier):
+    """A verifier that keeps nothing from one request to the next, as one on another machine would not."""
 
-    def __init__(self, secret, *, lossy=False):
+    async def answer(self, text, request):
+        return Reply((await super().answer(self.open(), request)).answer)
+
+
+class Rounds:
+    """What a device says in one session, and two edges' answers, frame by frame."""
+
+    def __init__(self, secret):
         target, self.draft = tables(V)
         verifier = LocalVerifier(TableTarget(target))
         settings = edge_settings(verifier.facts, FINGERPRINT)
         self.edge = EdgeDriver(verifier, settings, secret=secret)
-        self.twin = EdgeDriver(LocalVerifier(TableTarget(target)), settings, secret=secret)
-        self.frames = []
+        self.twin = EdgeDriver(Forgetful(TableTarget(target)), settings, secret=secret)
 
     async def ask(self, device):
         """Carry what ``device`` queued to both edges; both must give the same bytes."""
         while frame := device.data_to_send():
-            self.frames.append(frame)
             answers = await self.edge.step(frame)
             assert await self.twin.step(frame) == answers
             for answer in answers:
@@ -251,3 +256,44 @@ def test_a_frame_that_comes_twice_gets_the_same_answer():
         assert await rounds.twin.step(frame) == answers
 
     asyncio.run(run())
+
+
+# ---------------------------------------------------------------------------------------------------- the local verifier
+
+
+def test_rounds_of_others_come_between_the_chunks_of_a_long_prompt():
+    class Watched(TableTarget):
+        def score(self, work):
+            passes.append(work[0].text)
+            return super().score(work)
+
+    passes = []
+
+    async def run():
+        engine = Watched(tables(V)[0])
+        verifier = LocalVerifier(engine, chunk=10)
+        long, short = verifier.open(), verifier.open()
+        reading = asyncio.create_task(verifier.read(long, (1,) * 500))
+        await asyncio.sleep(0)
+        draft = tw.Draft(
+            round=0, prefix_length=1, prefix_hash=0, tree=tw.TokenTree.chain([1]), evidence=tw.MatchEvidence()
+        )
+        request = Request(
+            prefix=(0,), sampling=tw.Sampling(), asked=tw.DraftReceived(draft), generator=np.random.default_rng(0)
+        )
+        await verifier.answer(short, request)
+        assert not reading.done()
+        await reading
+        owners = ["long" if text is long._text else "short" for text in passes]
+        assert owners.count("long") == 50
+        assert 0 < owners.index("short") < 10
+        assert long.unread == 1
+        verifier.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("wrong", [{"chunk": 0}, {"chunk": 1.5}, {"proposals": 0}, {"proposals": 300}])
+def test_wrong_arguments_of_a_verifier(wrong):
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+        LocalVerifier(TableTarget(tables(V)[0]), **wrong)
