@@ -1,6 +1,6 @@
 """What each kind of evidence asks of a device: how children are chosen, and what is sent of the lists.
 
-The one place of the runtime that knows the kinds by name; see docs/ for how to add one.
+The one place of the runtime that knows the kinds by name; docs/adding.md says how to add one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README is true: its example runs, its commands and files exist."""
+"""The README's program runs; the version is said once; the core needs what it says.  Names: test_docs.py."""
 
 from __future__ import annotations
 
@@ -20,34 +20,16 @@ def test_the_embedding_example_runs_and_is_lossless_to_the_eye():
     def draft_logits(tokens):
         return table[sum(tokens) % 8]
 
-    def target_probs(prefix, tree):
+    def target_logits(prefix, tree):
         paths = [[tree.tokens[n] for n in tree.path(node)] for node in range(-1, len(tree))]
-        return tw.target_probs(np.stack([draft_logits([*prefix, *path]) for path in paths]), tw.Sampling())
+        return np.stack([draft_logits([*prefix, *path]) for path in paths])
 
     prefix = [1, 2, 3]
-    names = {"draft_logits": draft_logits, "target_probs": target_probs, "prefix": prefix}
+    names = {"draft_logits": draft_logits, "target_logits": target_logits, "prefix": prefix}
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102
     assert prefix[:3] == [1, 2, 3]
     assert len(prefix) == 3 + len(names["verdict"].tokens(names["draft"].tree))
     assert len([line for line in code.splitlines() if line.strip()]) <= 16
-
-
-def test_every_file_the_readme_links_to_exists():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(targets) > 5
-    for target in targets:
-        assert (ROOT / target).exists(), target
-
-
-def test_every_module_the_readme_runs_exists():
-    modules = set(re.findall(r"python -m ([\w.]+)", README))
-    assert modules
-    for module in modules:
-        path = module.replace(".", "/")
-        files = [f"{path}.py", f"{path}/__main__.py"]
-        assert any((ROOT / source / file).exists() for source in ("", "transports", "benchmarks") for file in files), (
-            module
-        )
 
 
 def test_version_is_said_once():

@@ -1,4 +1,4 @@
-"""Device and edge loops with real (tiny, random) Llamas over every transport."""
+"""Device and edge drivers with real (tiny, random) Llamas over every transport."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TEXTS = 3000
 
 
 def draft(device, lists, mode, expansion, rng):
-    """A tree after the prefix, and its evidence, as the device of ``examples`` makes them."""
+    """A tree after the prefix, and its evidence, as a device makes them."""
     text = tuple(device.prefix[len(PROMPT) :])
     tokens, parents, found, level = [], [], {}, [(-1, text)]
     for depth, count in enumerate(expansion):

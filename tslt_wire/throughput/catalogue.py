@@ -1,8 +1,8 @@
 """What a planner can choose from: ways to make evidence with their bytes, and shapes of drafts.
 
 Spec section 6 has the kinds of evidence.  The figures are where a session starts, not what it relies on: a planner
-replaces them by what it sees.  Acceptance and bytes of lists are those of the default pair
-(benchmarks/results/evidence_acceptance.json), other bytes those of its real frames (benchmarks/results/regimes.json).
+replaces them by what it sees.  They are the default pair's: acceptance and bytes of lists are those of
+benchmarks/results/evidence_acceptance.json, other bytes those of real frames in benchmarks/results/best_evidence.json.
 """
 
 from __future__ import annotations
