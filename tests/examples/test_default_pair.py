@@ -18,7 +18,8 @@ from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import vocabulary_of
 
-PROMPTS = (Path(__file__).parents[2] / "benchmarks" / "data" / "prompts.txt").read_text(encoding="utf-8").split("\n")
+DATA = Path(__file__).parents[2] / "benchmarks" / "tslt_benchmarks" / "data"
+PROMPTS = (DATA / "prompts.txt").read_text(encoding="utf-8").split("\n")
 
 
 @pytest.fixture(scope="module")

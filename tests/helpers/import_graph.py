@@ -39,6 +39,8 @@ def import_graph(modules: Mapping[str, Path]) -> dict[str, set[str]]:
         found[name] = set()
         for module, member in _imported(ast.parse(path.read_text(encoding="utf-8")), package):
             inside = f"{module}.{member}"
+            if module == name and inside not in modules:
+                continue  # a package's own member: an extension module, say
             if inside in modules or module in modules:
                 found[name].add(inside if inside in modules else module)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
@@ -333,8 +332,3 @@ def messages(draw: st.DrawFn) -> tuple[Message, int]:
         prompts(vocab_size),
     )
     return draw(st.one_of(rounds, rounds, hellos(), welcomes(), errors, byes)), vocab_size
-
-
-def sealed(content: bytes) -> bytes:
-    """``content`` with its checksum: a frame."""
-    return content + zlib.crc32(content).to_bytes(4, "little")

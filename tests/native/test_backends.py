@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import sealed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import drafts, lists, logits, messages, priors, sealed, temperatures, truncations
+from strategies import drafts, lists, logits, messages, priors, temperatures, truncations
 
 import tslt_wire as tw
 from tslt_wire import _native

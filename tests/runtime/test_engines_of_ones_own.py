@@ -258,7 +258,7 @@ def test_a_frame_that_comes_twice_gets_the_same_answer():
     asyncio.run(run())
 
 
-# ---------------------------------------------------------------------------------------------------- the local verifier
+# --------------------------------------------------------------------------------------------------- the local verifier
 
 
 def test_rounds_of_others_come_between_the_chunks_of_a_long_prompt():

@@ -7,7 +7,6 @@ import math
 import random
 import subprocess
 import sys
-import zlib
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import strategies
+from damage import every, flipped, sealed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -235,19 +235,6 @@ def core(tests: list[tuple[dict, dict]], longest: int) -> list[tuple[bytes, dict
             taken[id(group)] = taken.get(id(group), 0) + 1
             found.append((bytes.fromhex(test["hex"]), group["profile"], {"max_entries": 1000, **group["limits"]}))
     return found
-
-
-def every(count: int, most: int) -> range:
-    """All of 0..count-1, or at most ``most`` of them at an odd stride."""
-    return range(0, count, max(1, -(-count // most)) | 1)
-
-
-def flipped(data: bytes, bit: int) -> bytes:
-    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
-
-
-def sealed(content: bytes) -> bytes:
-    return content + zlib.crc32(content).to_bytes(4, "little")
 
 
 def test_damaged_frames():

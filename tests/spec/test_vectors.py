@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damage import every, flipped, sealed
 
 import tslt_wire as tw
 from spec.vectorgen.tools import message_value, profile_from
@@ -275,19 +275,6 @@ def canonical(message: tw.Message, profile: tw.Profile, data: bytes) -> bool:
     """Whether ``data`` is the encoding of ``message``, or (zstd) one of them."""
     again = tw.encode(message, profile)
     return again == data or (profile.entropy == "zstd" and tw.decode(again, profile) == message)
-
-
-def every(count: int, most: int) -> range:
-    """All of 0..count-1, or at most ``most`` of them at a stride that is odd, so that all bit positions are met."""
-    return range(0, count, max(1, -(-count // most)) | 1)
-
-
-def flipped(data: bytes, bit: int) -> bytes:
-    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
-
-
-def sealed(content: bytes) -> bytes:
-    return content + zlib.crc32(content).to_bytes(4, "little")
 
 
 def test_truncated_frames_are_refused():

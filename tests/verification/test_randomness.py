@@ -84,7 +84,7 @@ def sent_again(round: int, step: int) -> int:
 
 def first_token(round: int, kind: str, generator, ours: np.random.Generator) -> int:
     """The first token of one round; each frame may come several times, the device takes the answer that comes last."""
-    (token,) = tw.sample_children(Q, 1, ours)
+    token = Q.sample(ours)
     tree = tw.TokenTree.chain([token])
     kinds = {"scalar": tw.ScalarEvidence, "lazy": tw.LazyEvidence}
     evidence = kinds[kind].of(tree, {-1: Q}) if kind in kinds else tw.ListEvidence({-1: Q})
@@ -121,7 +121,7 @@ def test_the_test_notices_an_edge_that_decides_anew_what_it_had_rejected():
     theirs, ours, counts = np.random.default_rng(2), np.random.default_rng(1), np.zeros(4, int)
     for round in range(4000):
         for _ in range(2):
-            (token,) = tw.sample_children(Q, 1, ours)
+            token = Q.sample(ours)
             tree = tw.TokenTree.chain([token])
             draft = tw.Draft(round=round, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence({-1: Q}))
             verdict = tw.verify(draft, np.array([P, P]), theirs)
