@@ -116,7 +116,7 @@ _FRAME, _LIST_FRAME, _VERDICT = 11.1, 12.3, 15.0
 """Bytes of a DRAFT without tokens, of one with lists, and of a VERDICT that tells its time, transport included."""
 _ID, _CODE = 2.1, 1.35
 """Bytes of a drafted id, and of q(x) beside it; with a list, the id is next to nothing."""
-_PROPOSALS, _REJECTED, _NAMED = 16, 80.0, 4.0
+_PROPOSALS, _REJECTED, _NAMED = 20, 80.0, 4.0
 """``scalar``: (y, p(y)) that a rejection brings, bytes of them all, and bytes that name the one that is taken."""
 _RACE_S, _WRITE_S = 4e-8, 5e-8
 """Seconds for each token of the vocabulary that races, and for each entry of a list to write, or to read."""
