@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from tslt_transports.link import Link, LinkClosed
@@ -23,7 +24,10 @@ from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.timing import verify_seconds
 from tslt_runtime.worker import Worker
+from tslt_wire import checks
 from tslt_wire.session.negotiation import context_of
+
+T = TypeVar("T")
 
 
 class EdgeError(Exception):
@@ -94,8 +98,9 @@ class _Outcome:
 class Device:
     """A device with one link to one edge.
 
-    Not for two tasks at once.  A round that is cancelled goes on in the background, since half a round would bias the
-    text: the next ``round`` (or ``generate``) gives it first.
+    One call at a time: a second task is refused with LocalProtocolError.  A round that is cancelled goes on in the
+    background, since half a round would bias the text: the next ``round`` (or ``generate``) gives it first.  So does a
+    prompt.
     """
 
     def __init__(
@@ -114,10 +119,11 @@ class Device:
         self._clock = clock
         self._text = text
         self._rng = rng
-        self._reply_timeout_s = reply_timeout_s
+        self._reply_timeout_s = checks.number("reply_timeout_s", reply_timeout_s, 0, None, above_low=True)
         self._worker = Worker("draft")
         self._events: deque[tw.Event] = deque()
-        self._running: asyncio.Task[Round] | None = None
+        self._running: asyncio.Task[Any] | None = None
+        self._waited_for = False
         self._tails = tw.TailScale()
         self.session = tw.DeviceSession(hello, tables)
         self.handshake = Exchange(0, 0, 0.0)
@@ -127,12 +133,8 @@ class Device:
 
     async def open(self) -> tw.Welcome:
         """Shake hands; raises EdgeError if the edge does not fit."""
-        started = self._clock()
-        event = await self._exchange()
-        self.handshake = Exchange(self._link.bytes_sent, self._link.bytes_received, self._clock() - started)
-        if not isinstance(event, tw.Welcomed):
-            raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
-        return event.welcome
+        found = await self._finish() if self._running is not None else None
+        return found if isinstance(found, tw.Welcome) else await self._run(self._shake_hands())
 
     async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
         """Set the text to be continued: ``prefix[:keep] + tokens``.
@@ -140,11 +142,9 @@ class Device:
         A round that was cancelled is brought to its end first; its tokens are kept as far as ``keep`` says.
         """
         if self._running is not None:
-            await self._finish_running()
+            await self._finish()
         self.session.send_prompt(tokens, keep=keep)
-        await self._flush()
-        # Both models read the prompt at the same time: the edge got it first.
-        await self._worker.run(self._text.set_prefix, self.session.prefix)
+        await self._run(self._read_prompt())
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
         """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window.
@@ -152,8 +152,8 @@ class Device:
         Raises EdgeError if the edge has not agreed to the evidence, ValueError for a tree that it does not take.
         """
         self._check(settings)
-        left = max_tokens
-        while round_ := await self.round(left, settings):
+        left = checks.integer("max_tokens", max_tokens, 0, None)
+        while round_ := await self.round(max(0, left), settings):
             left -= len(round_.tokens)
             yield round_
 
@@ -162,12 +162,14 @@ class Device:
 
         A round that was cancelled before comes first, with all its tokens.  Errors: see ``generate``.
         """
-        if self._running is None:
-            self._check(settings)
-            if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
-                return None
-            self._running = asyncio.create_task(self._round(settings.within(max_tokens, self.room)))
-        return await self._finish_running()
+        max_tokens = checks.integer("max_tokens", max_tokens, 0, None)
+        self._check(settings)
+        found = await self._finish() if self._running is not None else None
+        if isinstance(found, Round):
+            return found
+        if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
+            return None
+        return await self._run(self._round(settings.within(max_tokens, self.room)))
 
     async def close(self) -> None:
         """Say goodbye and close the link; a round that is under way is given up."""
@@ -210,25 +212,52 @@ class Device:
     # --------------------------------------------------------------------------------------------------- one round
 
     def _check(self, settings: DraftSettings) -> None:
+        if not isinstance(settings, DraftSettings):
+            raise TypeError(f"settings must be DraftSettings, got {settings!r}")
         welcome = self.welcome
         if settings.evidence not in welcome.evidence:
             raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.evidence)}, not {settings.evidence!r}")
+        if kind_of_evidence(settings.evidence).sends_lists and settings.precision not in welcome.precisions:
+            raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.precisions)}, not {settings.precision}")
         if settings.nodes > welcome.limits.max_nodes:
             raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
 
-    async def _finish_running(self) -> Round:
+    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do ``work`` in a task of its own, which goes on if the caller is cancelled: half of it cannot be undone."""
+        self._running = asyncio.create_task(work)
+        found: T = await self._finish()
+        return found
+
+    async def _finish(self) -> Any:
+        """Wait for what is under way and return what it gave; whoever waits for it last gets it."""
         running = self._running
-        if running is None:
-            raise RuntimeError("no round is under way")
+        if running is None or self._waited_for:
+            raise tw.LocalProtocolError("the device is in use by another task: one call at a time")
+        self._waited_for = True
         try:
-            round_ = await asyncio.shield(running)
+            found = await asyncio.shield(running)
         except asyncio.CancelledError:
-            raise  # the caller's: the round goes on, and whoever calls next gets it
+            raise  # the caller's: the work goes on, and whoever calls next gets what it gives
         except BaseException:
             self._running = None
             raise
+        finally:
+            self._waited_for = False
         self._running = None
-        return round_
+        return found
+
+    async def _shake_hands(self) -> tw.Welcome:
+        started = self._clock()
+        event = await self._exchange()
+        self.handshake = Exchange(self._link.bytes_sent, self._link.bytes_received, self._clock() - started)
+        if not isinstance(event, tw.Welcomed):
+            raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
+        return event.welcome
+
+    async def _read_prompt(self) -> None:
+        await self._flush()
+        # Both models read the prompt at the same time: the edge got it first.
+        await self._worker.run(self._text.set_prefix, self.session.prefix)
 
     async def _round(self, settings: DraftSettings) -> Round:
         started = self._clock()

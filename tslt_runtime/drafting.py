@@ -7,7 +7,7 @@ Spec section 4; paper Algorithm 4 and Definition 4.2.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import mul
@@ -17,8 +17,10 @@ import numpy as np
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, DraftText, Node
 from tslt_runtime.evidence import Pick, kind_of_evidence
+from tslt_wire import checks
+from tslt_wire.lists.precision import precision_of
 from tslt_wire.lists.sibling_sampling import sample_children
-from tslt_wire.lists.truncation import Truncation
+from tslt_wire.lists.truncation import Truncation, check_truncation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +44,16 @@ class DraftSettings:
 
     def __post_init__(self) -> None:
         kind = kind_of_evidence(self.evidence)
-        object.__setattr__(self, "expansion", tuple(self.expansion))
-        if any(count < 1 for count in self.expansion):
-            raise ValueError(f"every level of an expansion needs at least one child, got {self.expansion}")
-        tw.Precision(self.precision)
+        if isinstance(self.expansion, str | bytes) or not isinstance(self.expansion, Iterable):
+            raise TypeError(f"expansion must be numbers of children, one a level, got {self.expansion!r}")
+        counts = tuple(
+            checks.integer("children at a level of an expansion", count, 1, None) for count in self.expansion
+        )
+        object.__setattr__(self, "expansion", counts)
+        object.__setattr__(self, "temperature", checks.number("temperature", self.temperature, 0, None))
+        object.__setattr__(self, "precision", precision_of(self.precision).value)
+        object.__setattr__(self, "replacement", checks.flag("replacement", self.replacement))
+        check_truncation(self.truncation)
         if kind.chains_only and any(count != 1 for count in self.expansion):
             raise ValueError(f"evidence {self.evidence} is for chains, got the expansion {self.expansion}")
 

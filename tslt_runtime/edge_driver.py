@@ -54,7 +54,10 @@ class EdgeDriver:
     ) -> None:
         """``secret``: the session's, at least 16 bytes that no device knows: two drivers that share it give the same
         answers.  ``peer``: its name in logs.  ``clock``: seconds, for what the device and ``on_round`` are told.
+
+        TypeError or ValueError for a secret that is none.
         """
+        tw.EdgeRandomness(secret)  # refuses an empty one here, not in the first round
         self._verifier = verifier
         self._session = tw.EdgeSession(settings, secret=secret)
         self._text = verifier.open()

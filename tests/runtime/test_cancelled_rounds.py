@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from table_engine import TableTarget
@@ -126,5 +127,50 @@ def test_an_edge_that_fails_meanwhile_is_heard_of_in_the_next_call():
             await asyncio.sleep(0.1)
             with pytest.raises(EdgeError, match="its log says why"):
                 await device.round(30, SETTINGS)
+
+    asyncio.run(run())
+
+
+def test_two_tasks_at_once_are_refused():
+    async def run():
+        verifier = Slow(tables()[0])
+        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
+            await device.prompt([0])
+            first = asyncio.create_task(device.round(30, SETTINGS))
+            await asyncio.sleep(0.05)
+            for call in (device.round(30, SETTINGS), device.prompt([1]), device.open()):
+                with pytest.raises(tw.LocalProtocolError, match="one call at a time"):
+                    await call
+            verifier.go.set()
+            assert device.session.prefix == (0,)
+            assert (await first).tokens == device.session.prefix[1:]
+
+    asyncio.run(run())
+
+
+class SlowText:
+    """A draft text that takes its time to read."""
+
+    def __init__(self, inner):
+        self._inner, self.go = inner, threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def set_prefix(self, tokens):
+        self.go.wait(20)
+        self._inner.set_prefix(tokens)
+
+
+def test_a_prompt_that_is_cancelled_is_read_all_the_same():
+    async def run():
+        async with two_ends(*tables(), seed=7) as device:
+            text = device._text = SlowText(device._text)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(device.prompt([0, 1]), 0.1)
+            text.go.set()
+            found = await device.round(30, SETTINGS)
+            assert device.session.prefix == (0, 1, *found.tokens)
+            assert tuple(text.prefix) == device.session.prefix
 
     asyncio.run(run())
