@@ -7,6 +7,7 @@ were received before are good and stay.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -26,6 +27,8 @@ from tslt_runtime.timing import verify_seconds
 from tslt_runtime.worker import Worker
 from tslt_wire import checks
 from tslt_wire.session.negotiation import context_of
+
+log = logging.getLogger("tslt.device")
 
 T = TypeVar("T")
 
@@ -82,6 +85,21 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class _OpenRound:
+    """A draft that was sent and is not settled yet."""
+
+    draft: tw.Draft
+    drafted: Drafted
+    depth: int
+    draft_s: float
+    queued: float
+    """When it was sent, by the device's clock."""
+    sent: int
+    received: int
+    """Bytes of the link before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     """What a draft came to."""
 
@@ -114,7 +132,16 @@ class Device:
         tables: Sequence[tw.Prior] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``tables``: the trained tables that ``hello.priors`` names.  ``clock``: seconds, for the rounds' times."""
+        """``tables``: the trained tables that ``hello.priors`` names.  ``clock``: seconds, for the rounds' times.
+
+        Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
+        """
+        if not isinstance(hello, tw.Hello):
+            raise TypeError(f"hello must be a Hello, got {hello!r}")
+        if text.vocab_size != hello.vocab_size:
+            raise ValueError(f"the draft model has {text.vocab_size} tokens, HELLO says {hello.vocab_size}")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self._link = link
         self._clock = clock
         self._text = text
@@ -124,6 +151,10 @@ class Device:
         self._events: deque[tw.Event] = deque()
         self._running: asyncio.Task[Any] | None = None
         self._waited_for = False
+        self._open_round: _OpenRound | None = None
+        self._last_frame = b""
+        self._stale = False  # whether the engine's text may differ from the session's prefix
+        self._closed = False
         self._tails = tw.TailScale()
         self.session = tw.DeviceSession(hello, tables)
         self.handshake = Exchange(0, 0, 0.0)
@@ -132,9 +163,14 @@ class Device:
     # ------------------------------------------------------------------------------------------- from open to close
 
     async def open(self) -> tw.Welcome:
-        """Shake hands; raises EdgeError if the edge does not fit."""
+        """Shake hands; raises EdgeError if the edge does not fit, LocalProtocolError if it was done before."""
         found = await self._finish() if self._running is not None else None
-        return found if isinstance(found, tw.Welcome) else await self._run(self._shake_hands())
+        if isinstance(found, tw.Welcome):
+            return found
+        if self.session.welcome is not None:
+            raise tw.LocalProtocolError("the device has shaken hands already")
+        self._require_alive()
+        return await self._run(self._shake_hands())
 
     async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
         """Set the text to be continued: ``prefix[:keep] + tokens``.
@@ -143,6 +179,9 @@ class Device:
         """
         if self._running is not None:
             await self._finish()
+        self._require_alive()
+        if self._open_round is not None:
+            await self._run(self._settle_again())
         self.session.send_prompt(tokens, keep=keep)
         await self._run(self._read_prompt())
 
@@ -167,12 +206,20 @@ class Device:
         found = await self._finish() if self._running is not None else None
         if isinstance(found, Round):
             return found
-        if max_tokens < 1 or self.room < 0 or self.session.state is not tw.State.IDLE:
+        self._require_alive()
+        if self._open_round is not None:
+            return await self._run(self._settle_again())
+        if self.session.state is tw.State.READY:
+            raise tw.LocalProtocolError("there is no text yet: prompt() comes first")
+        if max_tokens < 1 or self.room < 0 or self.session.state is tw.State.ENDED:
             return None
         return await self._run(self._round(settings.within(max_tokens, self.room)))
 
     async def close(self) -> None:
-        """Say goodbye and close the link; a round that is under way is given up."""
+        """Say goodbye and close the link; what is under way is given up.  Does nothing the second time."""
+        if self._closed:
+            return
+        self._closed = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -222,6 +269,13 @@ class Device:
         if settings.nodes > welcome.limits.max_nodes:
             raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
 
+    def _require_alive(self) -> None:
+        state = self.session.state
+        if self._closed or state in (tw.State.CLOSED, tw.State.FAILED):
+            raise EdgeError(
+                f"the session with the edge at {self._link.peer} is over ({state}): open a new link and device"
+            )
+
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do ``work`` in a task of its own, which goes on if the caller is cancelled: half of it cannot be undone."""
         self._running = asyncio.create_task(work)
@@ -237,6 +291,8 @@ class Device:
         try:
             found = await asyncio.shield(running)
         except asyncio.CancelledError:
+            if running.cancelled():
+                raise tw.LocalProtocolError("the device was closed meanwhile") from None
             raise  # the caller's: the work goes on, and whoever calls next gets what it gives
         except BaseException:
             self._running = None
@@ -255,11 +311,18 @@ class Device:
         return event.welcome
 
     async def _read_prompt(self) -> None:
+        self._stale = True
         await self._flush()
         # Both models read the prompt at the same time: the edge got it first.
+        await self._read_prefix()
+
+    async def _read_prefix(self) -> None:
         await self._worker.run(self._text.set_prefix, self.session.prefix)
+        self._stale = False
 
     async def _round(self, settings: DraftSettings) -> Round:
+        if self._stale:
+            await self._read_prefix()
         started = self._clock()
         kind = kind_of_evidence(settings.evidence)
         drawing = Drawing(
@@ -270,30 +333,47 @@ class Device:
             pick=kind.pick(self.session),
         )
         drafted = await self._worker.run(draw_tree, self._text, settings, drawing)
-        tree = drafted.tree
         sent, received = self._link.bytes_sent, self._link.bytes_received
-        draft = self.session.send_draft(tree, kind.make(tree, drafted.lists, settings.replacement))
+        draft = self.session.send_draft(drafted.tree, kind.make(drafted.tree, drafted.lists, settings.replacement))
         queued = self._clock()
+        self._open_round = _OpenRound(draft, drafted, len(settings.expansion), queued - started, queued, sent, received)
+        return await self._end_round(self._open_round)
+
+    async def _settle_again(self) -> Round:
+        """Go on with a round whose answer did not come in time: the same frame again, nothing is drafted anew."""
+        if self._open_round is None:
+            raise RuntimeError("no round is open")
+        await self._send(self._last_frame)
+        return await self._end_round(self._open_round)
+
+    async def _end_round(self, open_: _OpenRound) -> Round:
+        drafted, tree = open_.drafted, open_.drafted.tree
         done = await self._settle()
+        self._open_round = None
         answered = self._clock()
         path = tree.path(done.node)
-        await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
-        if kind.sends_lists and done.verdict is not None:
-            self._tails.learn(draft, done.verdict, drafted.lists)
+        try:
+            await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
+        except Exception:
+            # The tokens are good, whatever became of the draft model's cache: it is set anew before the next draft.
+            log.exception("the draft model failed after a round")
+            self._stale = True
+        if kind_of_evidence(open_.draft.evidence.name).sends_lists and done.verdict is not None:
+            self._tails.learn(open_.draft, done.verdict, drafted.lists)
         end = self.session.state is tw.State.ENDED
-        verify_s = min(done.verify_s, answered - queued)
+        verify_s = min(done.verify_s, answered - open_.queued)
         return Round(
             accepted=done.tokens[:-1],
             token=done.tokens[-1],
             end=end,
-            drafted=len(settings.expansion),
+            drafted=open_.depth,
             tried=len(path) + _rejected(drafted, done, end=end),
-            lists=len(draft.lists),
+            lists=len(open_.draft.lists),
             nodes=len(tree),
-            uplink_bytes=self._link.bytes_sent - sent,
-            downlink_bytes=self._link.bytes_received - received,
-            draft_s=queued - started,
-            link_s=answered - queued - verify_s,
+            uplink_bytes=self._link.bytes_sent - open_.sent,
+            downlink_bytes=self._link.bytes_received - open_.received,
+            draft_s=open_.draft_s,
+            link_s=answered - open_.queued - verify_s,
             verify_s=verify_s,
             trips=done.trips,
         )
@@ -330,7 +410,9 @@ class Device:
                     self._events.extend(self.session.receive_data(await self._link.receive()))
         except TimeoutError:
             waited = f"did not answer within {self._reply_timeout_s:g} s"
-            raise EdgeError(f"the edge at {self._link.peer} {waited}; the text so far is good") from None
+            raise EdgeError(
+                f"the edge at {self._link.peer} {waited}; the text so far is good; the next round asks again"
+            ) from None
         except LinkClosed as closed:
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
@@ -345,9 +427,13 @@ class Device:
         return event
 
     async def _flush(self) -> None:
+        while frame := self.session.data_to_send():
+            self._last_frame = frame
+            await self._send(frame)
+
+    async def _send(self, frame: bytes) -> None:
         try:
-            while frame := self.session.data_to_send():
-                await self._link.send(frame)
+            await self._link.send(frame)
         except LinkClosed as closed:
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
 

@@ -33,6 +33,8 @@ def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.
 
     ``fingerprint``: of the target's tokenizer, 32 bytes.
     """
+    if not isinstance(facts, VerifierFacts):
+        raise TypeError(f"facts must be VerifierFacts, got {facts!r}")
     engine = facts.engine
     affordable = max(LEAST_NODES, ROWS_BYTES // (8 * engine.vocab_size))
     return tw.EdgeSettings(

@@ -65,6 +65,8 @@ class EdgeDriver:
         self._on_round = on_round
         self._clock = clock
         self._timing = False
+        self._running: asyncio.Task[list[bytes]] | None = None
+        self._waited_for = False
 
     @property
     def session(self) -> tw.EdgeSession:
@@ -85,8 +87,26 @@ class EdgeDriver:
         """Take one frame and return those to send, in order.
 
         What a device does wrong ends its session: the ERROR frame is among those returned.  What goes wrong here (a
-        model that breaks) is logged, the device is told INTERNAL, and nobody else is hurt.
+        model that breaks) is logged, the device is told INTERNAL, and nobody else is hurt.  A step that is cancelled
+        goes on in the background; the next one returns its frames first.
         """
+        frames = await self._finish() if self._running is not None else []
+        self._running = asyncio.create_task(self._step(frame))
+        return [*frames, *await self._finish()]
+
+    async def _finish(self) -> list[bytes]:
+        running = self._running
+        if running is None or self._waited_for:
+            raise tw.LocalProtocolError("one step at a time: another task waits for one")
+        self._waited_for = True
+        try:
+            frames = await asyncio.shield(running)
+        finally:
+            self._waited_for = False
+        self._running = None
+        return frames
+
+    async def _step(self, frame: bytes) -> list[bytes]:
         started = self._clock()
         try:
             # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
@@ -96,8 +116,6 @@ class EdgeDriver:
             log.warning("%s: refused: %s", self._peer, printable(str(error)))
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("%s: the edge failed", self._peer)
             self._session.fail(tw.ErrorCode.INTERNAL, "the edge failed; its log says why")
@@ -109,7 +127,9 @@ class EdgeDriver:
         return self._queued()
 
     def close(self) -> None:
-        """Free the text."""
+        """Give up the step that is under way, if there is one, and free the text."""
+        if self._running is not None:
+            self._running.cancel()
         self._verifier.release(self._text)
 
     def _queued(self) -> list[bytes]:

@@ -7,15 +7,17 @@ import asyncio
 import numpy as np
 import pytest
 from table_engine import TableTarget
-from two_ends import FINGERPRINT, tables, two_ends
+from two_ends import FINGERPRINT, hello, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.device import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.protocol import VerifierFacts
 
 
 @pytest.mark.parametrize(
@@ -95,3 +97,34 @@ def test_a_timeout_is_seconds(timeout):
 def test_an_unknown_piece_of_a_hello():
     with pytest.raises(ValueError, match="telepathy"):
         tw.DeviceSession(tw.Hello(vocab_size=8, tokenizer=FINGERPRINT, evidence=("telepathy",)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"vocab_size": 0}, {"vocab_size": "5"}, {"context": 0}, {"eos_tokens": (8,)}, {"most_nodes": -1}],
+)
+def test_facts_of_an_engine(wrong):
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+        EngineFacts(**{"model": "m", "vocab_size": 8, "context": 9, **wrong})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"engine": None}, {"evidence": ()}, {"evidence": "list"}, {"evidence": ("x",)}, {"refusal": 1}]
+)
+def test_facts_of_a_verifier(wrong):
+    engine = EngineFacts(model="m", vocab_size=8, context=9)
+    with pytest.raises((TypeError, ValueError), match=r"engine|evidence|refusal"):
+        VerifierFacts(**{"engine": engine, **wrong})
+    with pytest.raises(TypeError, match="facts"):
+        edge_settings(None, FINGERPRINT)
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused_at_once():
+    async def run():
+        async with two_ends(*tables()) as device:
+            for wrong in ({"rng": None}, {"hello": None}, {"hello": hello(9)}):
+                given = {"hello": device.session.hello, "rng": device._rng, **wrong}
+                with pytest.raises((TypeError, ValueError), match=r"rng|hello|HELLO"):
+                    type(device)(device._link, device._text, given["hello"], rng=given["rng"])
+
+    asyncio.run(run())

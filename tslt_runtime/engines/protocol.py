@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import tslt_wire as tw
+from tslt_wire import checks
 
 
 class EngineError(Exception):
@@ -46,6 +47,13 @@ class EngineFacts:
     """Most leaves of such a tree."""
     dtype: str = "float32"
     """What the model computes in."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for facts of no model."""
+        for name, low in (("vocab_size", 1), ("context", 1), ("most_nodes", 0), ("most_leaves", 0)):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
+        ends = tuple(checks.integer("a token of eos_tokens", t, 0, self.vocab_size - 1) for t in self.eos_tokens)
+        object.__setattr__(self, "eos_tokens", ends)
 
 
 class Node(NamedTuple):

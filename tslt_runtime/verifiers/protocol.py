@@ -14,6 +14,7 @@ import numpy as np
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts
+from tslt_wire import checks
 from tslt_wire.session.negotiation import OUR_EVIDENCE, takes_all
 
 Asked = tw.DraftReceived | tw.MoreAsked | tw.ListReceived
@@ -30,6 +31,17 @@ class VerifierFacts:
     """Kinds of evidence that it serves exactly, by the specification's names."""
     refusal: Callable[[tw.Sampling], str | None] = takes_all
     """Why it does not serve these sampling settings exactly; None if it does."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for facts of no verifier."""
+        if not isinstance(self.engine, EngineFacts):
+            raise TypeError(f"engine must be EngineFacts, got {self.engine!r}")
+        if isinstance(self.evidence, str) or not self.evidence:
+            raise TypeError(f"evidence must be several names, got {self.evidence!r}")
+        names = tuple(checks.one_of("a kind of evidence", name, OUR_EVIDENCE) for name in self.evidence)
+        object.__setattr__(self, "evidence", names)
+        if not callable(self.refusal):
+            raise TypeError(f"refusal must be a function of sampling settings, got {self.refusal!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
