@@ -63,11 +63,11 @@ def convert(folder: Path, out: Path, *, dtype: str = "float16") -> None:
     kind = gguf.LlamaFileType.MOSTLY_F16 if dtype == "float16" else gguf.LlamaFileType.ALL_F32
     writer.add_file_type(kind)
     for name, tensor in _tensors(folder):
-        theirs, matrix = _renamed(name, folder), tensor.ndim > 1
-        if theirs.endswith(("attn_q.weight", "attn_k.weight")):
-            tensor = interleaved(tensor, heads["attn_q" if "attn_q" in theirs else "attn_k"])
+        theirs = _renamed(name, folder)
+        part = theirs.removesuffix(".weight").rpartition(".")[2]
+        values = interleaved(tensor, heads[part]) if part in heads else tensor
         # Norms stay in float32, as llama.cpp wants them.
-        writer.add_tensor(theirs, np.ascontiguousarray(tensor, np.dtype(dtype) if matrix else np.float32))
+        writer.add_tensor(theirs, np.ascontiguousarray(values, np.dtype(dtype) if values.ndim > 1 else np.float32))
     writer.write_header_to_file(out)
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

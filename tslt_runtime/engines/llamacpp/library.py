@@ -39,6 +39,8 @@ they show (a field that another build has at the very end does not)."""
 
 F32, F16 = 0, 1
 """Types of numbers, ``enum ggml_type``."""
+NO_FLASH_ATTENTION = 0
+"""``LLAMA_FLASH_ATTN_TYPE_DISABLED``; by default it is used where llama.cpp can."""
 MOST_SEQUENCES = 256
 """Sequence ids of a context at most, ``LLAMA_MAX_SEQ``."""
 UNUSED_TOKEN = 1 << 1
@@ -130,7 +132,13 @@ class Batch(Structure):
     )
 
 
-MODEL_DEFAULTS: dict[str, Any] = {"n_gpu_layers": -1, "split_mode": 1, "load_mode": -1, "lazy_mode": 1, "use_extra_bufts": True}
+MODEL_DEFAULTS: dict[str, Any] = {
+    "n_gpu_layers": -1,
+    "split_mode": 1,
+    "load_mode": -1,
+    "lazy_mode": 1,
+    "use_extra_bufts": True,
+}
 CONTEXT_DEFAULTS: dict[str, Any] = {
     **{"n_ctx": 512, "n_batch": 2048, "n_ubatch": 512, "n_seq_max": 1, "n_outputs_max_per_seq": 1},
     **{"n_threads": 4, "n_threads_batch": 4},
@@ -171,9 +179,8 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-@LogCallback
-def _silence(_level: int, _text: bytes, _data: int) -> None:
-    """Drop what llama.cpp logs: a screenful a model; what fails says so by its result."""
+_SILENCE = LogCallback(lambda _level, _text, _data: None)
+"""Drops what llama.cpp logs, a screenful a model; what fails says so by its result."""
 
 
 @functools.cache
@@ -195,7 +202,7 @@ def load_library(path: Path | None = None) -> Any:
             function.restype, function.argtypes = result, arguments
     except AttributeError as error:
         raise EngineError(f"{found} is no library of llama.cpp, or of another build: {error}; {_ADVICE}") from error
-    library.llama_log_set(_silence, None)
+    library.llama_log_set(_SILENCE, None)
     library.llama_backend_init()
     return library
 
