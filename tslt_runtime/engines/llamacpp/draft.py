@@ -12,6 +12,8 @@ from tslt_runtime.engines.protocol import Node
 class LlamaDraft(LlamaModel):
     """A draft's weights, shared by any number of texts (see ``engines.protocol.DraftEngine``)."""
 
+    default_leaves = 32  # of nodes that are run: the leaves of a draft are not, so <2,2,2,2,2,2> fits
+
     def open(self) -> LlamaDraftText:
         """See ``DraftEngine.open``."""
         return LlamaDraftText(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tslt_runtime.engines.llamacpp import library as c
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
@@ -15,8 +15,6 @@ BATCH = 512
 """Most tokens of one call of ``llama_decode``, and so most nodes of a tree, the token that it hangs off included."""
 MICRO_BATCH = 64
 """Tokens that are computed together: bounds the scratch memory, a row of logits each (8 MB for 32,000 tokens)."""
-LEAVES = 64
-"""Most leaves of a tree by default; llama.cpp takes up to 256 sequences."""
 KV_TYPES = {"float32": c.F32, "float16": c.F16}
 """Names that ``load(kv=...)`` takes."""
 _DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -25,12 +23,15 @@ _DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 class LlamaModel:
     """Weights, read from a GGUF file.  All its texts are used from one thread."""
 
+    default_leaves: ClassVar[int] = 64
+    """Most leaves of a tree if nothing else is said; llama.cpp takes up to 256, and each costs a row of logits."""
+
     def __init__(
         self,
         path: Path | str,
         *,
         context: int | None = None,
-        leaves: int = LEAVES,
+        leaves: int | None = None,
         threads: int = 1,
         kv: str = "float16",
         model_id: str | None = None,
@@ -39,9 +40,10 @@ class LlamaModel:
         """Load ``path``.
 
         ``context``: most tokens of a text, by default what the model was trained for; a text's cache is taken for all
-        of them at once.  ``leaves``: most leaves of a tree.  ``threads``: of the CPU.  ``kv``: a key of ``KV_TYPES``,
-        what keys and values are kept in; only weights and cache in float32 give what float32 gives elsewhere.
-        ``model_id`` names the model in the handshake, by default the file's name.  ``library``: see ``load_library``.
+        of them at once.  ``leaves``: most leaves of a tree, by default ``default_leaves``.  ``threads``: of the CPU.
+        ``kv``: a key of ``KV_TYPES``, what keys and values are kept in; only weights and cache in float32 give what
+        float32 gives elsewhere.  ``model_id`` names the model in the handshake, by default the file's name.
+        ``library``: see ``load_library``.
 
         Raises EngineError for a file that is none, a model that cannot be rolled back, or a missing library;
         ValueError for arguments that fit no model.
@@ -49,6 +51,7 @@ class LlamaModel:
         if kv not in KV_TYPES:
             raise ValueError(f"kv {kv!r} is not one of {sorted(KV_TYPES)}")
         self.lib = c.load_library(library)
+        leaves = self.default_leaves if leaves is None else leaves
         if not 1 <= leaves <= c.MOST_SEQUENCES:
             raise ValueError(f"llama.cpp scores trees of 1 to {c.MOST_SEQUENCES} leaves, not {leaves}")
         if threads < 1 or (context is not None and context < 1):
