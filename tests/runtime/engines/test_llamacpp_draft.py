@@ -187,6 +187,8 @@ def test_a_pass_that_fails_leaves_the_text_usable(tiny, monkeypatch):
     with pytest.raises(MemoryError):
         draft(session, (2, 2, 2), rng)
     monkeypatch.undo()
+    with pytest.raises(ValueError, match="no path"):
+        session.text.commit((0,), 1)  # a failed pass leaves no nodes
     draft(session, (2, 2), rng)
     fresh = shared.open()
     fresh.set_prefix(session.prefix)

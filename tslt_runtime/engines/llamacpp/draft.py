@@ -30,7 +30,6 @@ class LlamaDraftText:
         self._model = model
         self._cache = TreeCache(model)
         self._prefix: list[int] = []
-        self._tokens: list[int] = []  # of the nodes
 
     @property
     def vocab_size(self) -> int:
@@ -59,7 +58,7 @@ class LlamaDraftText:
             if old != new:
                 break
             shared += 1
-        self._rewind(shared)
+        self._cache.truncate(shared)
         self._prefix = fresh
         self._read_up_to(len(fresh) - 1)
 
@@ -78,42 +77,34 @@ class LlamaDraftText:
         deepest = cache.deepest(parents)
         self._model.require_room(len(self._prefix) + deepest)
         self._model.require_tree(len(parents), count_leaves(parents))
-        rows = cache.append((), nodes, keep=len(nodes))
-        self._tokens.extend(node.token for node in nodes)
-        return rows
+        return cache.append((), nodes, keep=len(nodes))
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
-        parents = self._cache.parents
+        parents, tokens = self._cache.parents, self._cache.tokens
         require_path(path, parents)
         self._model.require_tokens([token])
         end = path[-1] if path else -1
-        child = next((i for i, own in enumerate(self._tokens) if (parents[i], own) == (end, token)), None)
-        grown = [*(self._tokens[node] for node in path), int(token)]
+        child = next((i for i, own in enumerate(tokens) if (parents[i], own) == (end, token)), None)
+        grown = [*(tokens[node] for node in path), int(token)]
         kept = [*path, *([] if child is None else [child])]
-        subtree = [] if child is None else _below(child, parents)
-        self._cache.commit(kept, subtree)
+        self._cache.commit(kept, [] if child is None else _below(child, parents))
         self._prefix += grown
-        self._tokens = [self._tokens[node] for node in subtree]
 
     def close(self) -> None:
         """See ``DraftText.close``."""
         self._cache.close()
-        self._prefix, self._tokens = [], []
+        self._prefix = []
 
     def _row_after_prefix(self) -> Array:
         if not self._prefix:
             raise ValueError("no prefix yet: call set_prefix first")
         self._model.require_room(len(self._prefix))
         # The logits of the last token are not kept: its row is made again.
-        self._rewind(min(self._cache.length, len(self._prefix) - 1))
+        self._cache.truncate(min(self._cache.length, len(self._prefix) - 1))
         if len(self._prefix) - self._cache.length > BATCH:
             self._read_up_to(len(self._prefix) - 1)
         return self._cache.append(self._prefix[self._cache.length :], (), keep=1)
-
-    def _rewind(self, length: int) -> None:
-        self._tokens = []
-        self._cache.truncate(length)
 
     def _read_up_to(self, length: int) -> None:
         while self._cache.length < length:

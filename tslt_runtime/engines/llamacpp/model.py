@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from tslt_runtime.engines.llamacpp import library as c
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
@@ -16,7 +16,7 @@ BATCH = 512
 MICRO_BATCH = 64
 """Tokens that are computed together: bounds the scratch memory, a row of logits each (8 MB for 32,000 tokens)."""
 KV_TYPES = {"float32": c.F32, "float16": c.F16}
-"""Names that ``load(kv=...)`` takes."""
+"""Types that keys and values can be kept in."""
 _DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -84,11 +84,6 @@ class LlamaModel:
             most_leaves=leaves,
             dtype=_DTYPES.get(kind, kind),
         )
-
-    @classmethod
-    def load(cls, path: Path | str, **options: Any) -> Self:
-        """The same as the constructor; the engines of ``transformers`` are loaded so."""
-        return cls(path, **options)
 
     @property
     def facts(self) -> EngineFacts:

@@ -36,7 +36,7 @@ def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
 
 
 class TreeCache:
-    """Keys and values of ``length`` tokens of a text and then of ``parents`` nodes, in their order.
+    """Keys and values of ``length`` tokens of a text, and of nodes behind it, with ``parents`` and ``tokens``.
 
     An interrupted or failed call leaves the first ``length`` tokens, and no node.  Numbers of nodes, tokens and depths
     are checked by who calls.
@@ -53,6 +53,7 @@ class TreeCache:
     def _forget(self) -> None:
         self.length = 0
         self.parents: list[int] = []
+        self.tokens: list[int] = []
         self._depths: list[int] = []
         self._ids: list[list[int]] = []  # of each node's cell
         self._tips: list[int] = [-1]  # for each id in use: the deepest node that carries it, -1 for the prefix alone
@@ -83,15 +84,13 @@ class TreeCache:
         self._open()
         first = len(self.parents)
         try:
-            for parent, _ in nodes:
-                self._grow(parent, first)
+            for parent, token in nodes:
+                self._grow(parent, token, first)
             base = self.length
             positions = [*range(base, base + len(tokens))]
             positions += [base + len(tokens) + depth - 1 for depth in self._depths[first:]]
             prefix_ids = [list(range(len(self._tips)))] * len(tokens)
-            rows = self._decode(
-                [*tokens, *(token for _, token in nodes)], positions, [*prefix_ids, *self._ids[first:]], keep
-            )
+            rows = self._decode([*tokens, *self.tokens[first:]], positions, [*prefix_ids, *self._ids[first:]], keep)
         except BaseException:
             self.truncate(self.length)
             raise
@@ -123,6 +122,7 @@ class TreeCache:
                 self._lib.llama_memory_seq_cp(self._memory, source, seq, self.length, base)
         number = {end: -1} | {node: i for i, node in enumerate(subtree)}
         self.parents = [number[self.parents[node]] for node in subtree]
+        self.tokens = [self.tokens[node] for node in subtree]
         self._depths = [self._depths[node] - len(path) for node in subtree]
         self._ids = [self._ids[node] for node in subtree]
         self._tips = [number[tip] if seq in staying else -1 for seq, tip in enumerate(self._tips)]
@@ -136,16 +136,17 @@ class TreeCache:
         return max(depths, default=0)
 
     def _drop_nodes(self) -> None:
-        self.parents, self._depths, self._ids = [], [], []
+        self.parents, self.tokens, self._depths, self._ids = [], [], [], []
         self._tips = [-1] * len(self._tips)
 
-    def _grow(self, parent: int, first: int) -> None:
+    def _grow(self, parent: int, token: int, first: int) -> None:
         """Note a child of ``parent``; nodes from ``first`` on have no cells yet."""
         depth = 1 if parent < 0 else self._depths[parent] + 1
         # The first child goes on with its parent's id; -1 is the tip of ids that are free.
         seq = self._tips.index(parent) if parent in self._tips else self._branch(parent, first)
         node = len(self.parents)
         self.parents.append(parent)
+        self.tokens.append(token)
         self._depths.append(depth)
         self._ids.append([seq])
         self._tips[seq] = node
