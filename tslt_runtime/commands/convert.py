@@ -87,11 +87,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _require_llama(config: dict[str, Any]) -> dict[str, int]:
     """Heads of queries and of keys, by GGUF's name."""
-    rope = config.get("rope_parameters") or {}
     wanted = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
-    found = {key: config.get(key, value) for key, value in wanted.items()} | {"rope_type": rope.get("rope_type")}
-    if found != {**wanted, "rope_type": found["rope_type"]} or found["rope_type"] not in (None, "default"):
-        raise EngineError(f"a model with {found} is not converted here: take llama.cpp's convert_hf_to_gguf.py")
+    found = {key: config.get(key, value) for key, value in wanted.items()}
+    # "rope_scaling" is what older versions of transformers wrote.
+    rope = {"rope_type": "default"} | (config.get("rope_parameters") or config.get("rope_scaling") or {})
+    rope.pop("rope_theta", None)
+    if found != wanted or rope != {"rope_type": "default"}:
+        raise EngineError(f"a model with {found | rope} is not converted here: take llama.cpp's convert_hf_to_gguf.py")
     heads = int(config["num_attention_heads"])
     return {"attn_q": heads, "attn_k": int(config.get("num_key_value_heads") or heads)}
 

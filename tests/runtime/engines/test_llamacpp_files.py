@@ -100,6 +100,11 @@ def test_rows_of_queries_and_keys_change_places():
         ("config.json", {"model_type": "gemma"}, "convert_hf_to_gguf"),
         ("config.json", {"attention_bias": True}, "convert_hf_to_gguf"),
         ("config.json", {"rope_parameters": {"rope_type": "llama3"}}, "convert_hf_to_gguf"),
+        (
+            "config.json",
+            {"rope_parameters": None, "rope_scaling": {"factor": 2}},
+            "convert_hf_to_gguf",
+        ),
         ("config.json", {"vocab_size": 20}, "vocabulary size is 20"),
         ("config.json", {"eos_token_id": [1, 2, 3, 4]}, "4 tokens that end a text"),
         ("tokenizer.json", {"normalizer": {"type": "NFC"}}, "GPT-2's kind"),
