@@ -24,6 +24,7 @@ COMMANDS = {
     "links.best_evidence": "--places",
     "planner.simulated_links": "--tokens",
     "speed.codec_speed": "--repetitions",
+    "speed.engines": "--rounds",
 }
 """Every command, and an option of it that takes whole numbers from 1 on."""
 

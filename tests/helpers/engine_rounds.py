@@ -65,7 +65,7 @@ class TargetRounds:
         self._read(but=local.CHUNK)
         rows = self.text.score(tree)
         self._tree = tree
-        return np.asarray(rows.float())
+        return np.asarray(rows if isinstance(rows, np.ndarray) else rows.float())
 
     def commit(self, path: Sequence[int], token: int) -> None:
         self.text.set_prefix([*self.prefix, *(self._tree.tokens[node] for node in path), token])

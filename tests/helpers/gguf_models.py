@@ -1,0 +1,63 @@
+"""GGUF files for tests: the shipped pair's and small random models', beside the folders that they were made from."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_llama import tiny_llama
+from transformers import LlamaForCausalLM
+
+from examples import PAIR
+from tslt_runtime.commands.convert import convert
+
+needs_llamacpp = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "gguf")),
+    reason="xllamacpp or gguf is not installed",
+)
+"""Mark of a test module that runs llama.cpp."""
+
+
+def pair_gguf(name: str, folder: Path, *, dtype: str = "float32") -> Path:
+    """The pair's model ``name``, "target" or "draft", as a file in ``folder``."""
+    path = folder / f"{name}-{dtype}.gguf"
+    convert(PAIR / name, path, dtype=dtype)
+    return path
+
+
+def byte_level_tokenizer(merges: list[list[str]]) -> dict[str, Any]:
+    """``tokenizer.json`` of the 256 bytes, of what ``merges`` make, and of <s> as token 0."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    texts = ["<s>", *sorted(ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
+    split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [
+            {
+                **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+                **{"id": 0, "content": "<s>", "special": True},
+            }
+        ],
+        "normalizer": None,
+        "pre_tokenizer": split,
+        "post_processor": None,
+        "decoder": split,
+        "model": {"type": "BPE", "vocab": {text: i for i, text in enumerate(texts)}, "merges": merges},
+    }
+
+
+def tiny_folder(folder: Path, *, vocab_size: int = 300, dtype: str = "float32", **options: Any) -> LlamaForCausalLM:
+    """A random model, saved in ``folder`` in ``dtype`` with a tokenizer; the same weights are returned in float32."""
+    module = tiny_llama(vocab_size=vocab_size, **options)
+    saved = copy.deepcopy(module).to(getattr(torch, dtype))
+    saved.save_pretrained(folder)
+    module.load_state_dict(saved.state_dict())  # not module.to(...): it would round the angles, too
+    tokenizer = byte_level_tokenizer([["h", "e"], ["Ġ", "t"], ["Ġt", "he"]])
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return module

@@ -1,0 +1,228 @@
+"""GGUF files and the library: what is converted, what is read from them, and what is refused with advice."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_rounds import TargetRounds
+from gguf_models import byte_level_tokenizer, needs_llamacpp, pair_gguf, tiny_folder
+from transformers import AutoTokenizer
+from tslt_benchmarks.drafting import PROMPTS, read_prompts
+
+import tslt_wire as tw
+from examples import PAIR
+from tslt_runtime.commands import convert as command
+from tslt_runtime.commands.convert import convert, interleaved
+from tslt_runtime.engines.llamacpp import library
+from tslt_runtime.engines.llamacpp.target import LlamaTarget
+from tslt_runtime.engines.protocol import EngineError
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.fingerprint import vocabulary_of
+
+pytestmark = needs_llamacpp
+
+
+@pytest.fixture(scope="module")
+def pair_file(tmp_path_factory):
+    return pair_gguf("draft", tmp_path_factory.mktemp("pair"), dtype="float16")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_folder(tmp_path)
+    return tmp_path
+
+
+def edit(path, **changes):
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | changes))
+
+
+# ---------------------------------------------------------------------------------------------------- the vocabulary
+
+
+def test_a_file_has_its_folders_fingerprint(pair_file):
+    tokenizer = AutoTokenizer.from_pretrained(PAIR / "draft")
+    model = LlamaTarget(pair_file)
+    assert vocabulary_of(model.vocabulary, vocab_size=32_000) == vocabulary_of(tokenizer, vocab_size=32_000)
+
+
+def test_fillers_behind_the_tokenizer_do_not_count(folder):
+    convert(folder, folder / "m.gguf")
+    model = LlamaTarget(folder / "m.gguf")
+    texts = byte_level_tokenizer([["h", "e"], ["Ġ", "t"], ["Ġt", "he"]])["model"]["vocab"]
+    assert model.vocabulary.get_vocab() == texts
+    assert len(texts) < model.vocab_size == 300
+
+
+def test_text_is_cut_as_transformers_does_it(pair_file):
+    tokenizer = AutoTokenizer.from_pretrained(PAIR / "draft")
+    vocabulary = LlamaTarget(pair_file).vocabulary
+    for text in [*read_prompts(PROMPTS)[:40], "", " a  b\n\n\tc ", "naïve 🐕 日本 12345", "</s>"]:
+        tokens = vocabulary.encode(text)
+        assert tokens == tokenizer(text)["input_ids"]
+        assert vocabulary.decode(tokens).decode() == ("" if text == "</s>" else text)
+    with pytest.raises(ValueError, match="vocabulary"):
+        vocabulary.decode([32_000])
+
+
+# ------------------------------------------------------------------------------------------------------ the converter
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_of_every_type_come_through(dtype, tied, tmp_path):
+    module = tiny_folder(tmp_path, dtype=dtype, tied=tied, kv_heads=2, eos_token_id=[5, 2])
+    convert(tmp_path, tmp_path / "m.gguf", dtype="float32")
+    engine = LlamaTarget(tmp_path / "m.gguf", kv="float32")
+    assert engine.facts.eos_tokens == (2, 5)
+    ours, theirs = TargetRounds(engine), TargetRounds(TargetModel(module, model_id="tiny"))
+    for text in (ours, theirs):
+        text.set_prefix([1, 2, 3])
+    tree = tw.TokenTree([7, 8, 9], [-1, -1, 0])
+    assert float(np.abs(ours.score(tree) - theirs.score(tree)).max()) < 1e-4
+
+
+def test_rows_of_queries_and_keys_change_places():
+    # Two heads of four rows: halves (0 1 | 2 3) become neighbours (0 2) (1 3).
+    assert interleaved(np.arange(8)[:, None], 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("config.json", {"model_type": "gemma"}, "convert_hf_to_gguf"),
+        ("config.json", {"attention_bias": True}, "convert_hf_to_gguf"),
+        ("config.json", {"rope_parameters": {"rope_type": "llama3"}}, "convert_hf_to_gguf"),
+        (
+            "config.json",
+            {"rope_parameters": None, "rope_scaling": {"factor": 2}},
+            "convert_hf_to_gguf",
+        ),
+        ("config.json", {"vocab_size": 20}, "vocabulary size is 20"),
+        ("config.json", {"eos_token_id": [1, 2, 3, 4]}, "4 tokens that end a text"),
+        ("tokenizer.json", {"normalizer": {"type": "NFC"}}, "GPT-2's kind"),
+        ("tokenizer.json", {"pre_tokenizer": {"type": "Metaspace"}}, "GPT-2's kind"),
+    ],
+)
+def test_what_is_not_known_is_refused(name, changes, words, folder, capsys):
+    edit(folder / name, **changes)
+    assert command.main([str(folder), str(folder / "m.gguf")]) == 1
+    assert words in capsys.readouterr().err
+    assert not (folder / "m.gguf").exists()
+
+
+def test_the_command(folder, capsys):
+    assert command.main([str(folder), str(folder / "m.gguf"), "--dtype", "float32"]) == 0
+    assert f"{(folder / 'm.gguf').stat().st_size} bytes" in capsys.readouterr().out
+    assert LlamaTarget(folder / "m.gguf").facts.dtype == "float32"
+    for arguments in ([str(folder / "nowhere"), "m.gguf"], [str(folder), str(folder / "no" / "m.gguf")]):
+        with pytest.raises(SystemExit):
+            command.main(arguments)
+        assert "there is no" in capsys.readouterr().err
+    (folder / "model.safetensors").unlink()
+    assert command.main([str(folder), str(folder / "other.gguf")]) == 1
+    assert "no .safetensors file" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------------------- models and library
+
+
+def test_files_that_are_no_models_are_refused(pair_file, tmp_path):
+    (tmp_path / "text.gguf").write_text("hello")
+    (tmp_path / "short.gguf").write_bytes(pair_file.read_bytes()[:1_000_000])
+    for name in ("text.gguf", "short.gguf"):
+        with pytest.raises(EngineError, match=rf"cannot load .*{name}"):
+            LlamaTarget(tmp_path / name)
+    with pytest.raises(EngineError, match="no file"):
+        LlamaTarget(tmp_path / "nowhere.gguf")
+    with pytest.raises(EngineError, match=r"one \.gguf file"):
+        LlamaTarget(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kv": "int3"}, "kv"),
+        ({"leaves": 0}, "leaves"),
+        ({"leaves": 257}, "1 to 256 leaves"),
+        ({"threads": 0}, "threads"),
+        ({"context": 0}, "context"),
+        ({"context": 2048}, "trained for 1024"),
+    ],
+)
+def test_arguments_that_fit_no_model_are_refused(options, words, pair_file):
+    with pytest.raises(ValueError, match=words):
+        LlamaTarget(pair_file, **options)
+
+
+def test_a_smaller_context_and_another_name(pair_file):
+    facts = LlamaTarget(pair_file, context=100, model_id="mine", leaves=256).facts
+    assert (facts.context, facts.model, facts.most_leaves, facts.dtype) == (100, "mine", 256, "float16")
+    assert LlamaTarget(pair_file).facts.model == "draft-float16"
+
+
+ADVICE = rf"pip install 'xllamacpp=={library.PACKAGE_VERSION}'"
+
+
+def test_the_installed_build_is_the_one_that_is_known():
+    assert importlib.metadata.version("xllamacpp") == library.PACKAGE_VERSION
+    library.load_library()
+
+
+def test_another_version_of_the_package_is_refused(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "2026.9.1")
+    library.load_library.cache_clear()
+    with pytest.raises(EngineError, match=f"2026.9.1 is another build.*{ADVICE}"):
+        library.load_library()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EngineError, match=f"not installed; .*{ADVICE}"):
+        library.load_library()
+
+
+def test_another_library_is_refused(tmp_path):
+    (tmp_path / "libllama.so").write_text("hello")
+    for path in (tmp_path / "libllama.so", tmp_path / "nowhere.so"):
+        with pytest.raises(EngineError, match=f"cannot be loaded as llama.cpp's library.*{ADVICE}"):
+            library.load_library(path)
+    with pytest.raises(EngineError, match=f"no library of llama.cpp.*{ADVICE}"):
+        library.load_library(Path(ctypes.util.find_library("m") or "libm.so.6"))
+
+
+class OtherBuild:
+    """The installed library, but for one function."""
+
+    def __init__(self, **functions):
+        self.__dict__.update(functions)
+        self._library = library.load_library()
+
+    def __getattr__(self, name):
+        return getattr(self._library, name)
+
+
+def test_another_builds_version_or_layout_is_refused():
+    class Function:
+        def __init__(self, result):
+            self.result = result
+
+        def __call__(self):
+            return self.result
+
+    with pytest.raises(EngineError, match=f"llama_version 0.7.0, not .*{ADVICE}"):
+        library.require_build(OtherBuild(llama_version=Function(b"0.7.0")), "lib")
+    real = library.load_library().llama_context_default_params()
+
+    class Roomy:
+        known = real
+
+    library.require_build(OtherBuild(llama_context_default_params=Function(Roomy)), "lib")
+    # As where a field of four bytes was put in after n_batch.
+    real.n_ubatch, real.n_seq_max, real.n_rs_seq = 0, 512, 1
+    with pytest.raises(EngineError, match=rf"llama_context_default_params\(\)\.n_ubatch differs; .*{ADVICE}"):
+        library.require_build(OtherBuild(llama_context_default_params=Function(Roomy)), "lib")

@@ -1,0 +1,248 @@
+"""llama.cpp as target: rows against transformers over rounds of random trees, commits, limits, misuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_rounds import TargetRounds
+from gguf_models import needs_llamacpp, pair_gguf, tiny_folder
+
+import tslt_wire as tw
+from examples import PAIR
+from tslt_runtime.commands.convert import convert
+from tslt_runtime.edge import edge_settings
+from tslt_runtime.engines.llamacpp.target import LlamaTarget
+from tslt_runtime.engines.protocol import ContextFull, Work
+from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.verifiers import local
+from tslt_runtime.verifiers.protocol import VerifierFacts
+
+pytestmark = needs_llamacpp
+TOLERANCE = 2e-4  # logits are around 10
+VOCAB = 300
+
+
+@pytest.fixture(scope="module")
+def pair_file(tmp_path_factory):
+    return pair_gguf("draft", tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A random model with grouped-query attention, in both formats."""
+    folder = tmp_path_factory.mktemp("tiny")
+    module = tiny_folder(folder, kv_heads=2, context=64)
+    convert(folder, folder / "tiny.gguf", dtype="float32")
+    return folder / "tiny.gguf", module
+
+
+def random_tree(rng: np.random.Generator, nodes: int, vocab: int) -> tw.TokenTree:
+    """A tree of random shape, in a random topological order."""
+    parents = [int(rng.integers(-1, node)) if node else -1 for node in range(nodes)]
+    return tw.TokenTree(rng.integers(0, vocab, nodes).tolist(), parents)
+
+
+def random_path(rng: np.random.Generator, tree: tw.TokenTree) -> tuple[int, ...]:
+    return tree.path(int(rng.integers(0, len(tree)))) if len(tree) and rng.random() < 0.8 else ()
+
+
+def assert_same(got: Any, expected: Any) -> None:
+    assert got.shape == expected.shape
+    assert got.dtype == np.float32
+    assert float(np.abs(got - expected).max()) < TOLERANCE
+
+
+def rounds_of_both(ours: TargetRounds, theirs: TargetRounds, vocab: int, count: int, limit: int) -> None:
+    """Random trees and accepted paths over ``count`` rounds; starts over where the context is nearly full."""
+    rng = np.random.default_rng(1)
+    tokens: list[int] = []
+    leaves = 0
+    for _ in range(count):
+        if not tokens or len(tokens) > limit - 24:
+            tokens = rng.integers(0, vocab, int(rng.integers(1, 20))).tolist()
+            for text in (ours, theirs):
+                text.set_prefix(tokens)
+        chain = rng.random() < 0.3
+        nodes = int(rng.integers(0, 20))
+        tree = tw.TokenTree.chain([*range(nodes)]) if chain else random_tree(rng, nodes, vocab)
+        leaves = max(leaves, len(tree) - len({*tree.parents} - {-1}))
+        assert_same(ours.score(tree), theirs.score(tree))
+        path, token = random_path(rng, tree), int(rng.integers(0, vocab))
+        for text in (ours, theirs):
+            text.commit(path, token)
+        tokens += [*(tree.tokens[node] for node in path), token]
+        assert ours.prefix == tuple(tokens)
+    assert leaves > 6
+
+
+def test_rows_of_random_trees_equal_transformers_on_the_pair(pair_file):
+    ours = TargetRounds(LlamaTarget(pair_file, kv="float32"))
+    theirs = TargetRounds(TargetModel.load(PAIR / "draft", packed=False))
+    rounds_of_both(ours, theirs, vocab=32_000, count=40, limit=1024)
+
+
+def test_rows_of_random_trees_equal_transformers_with_grouped_keys(tiny):
+    path, module = tiny
+    ours = TargetRounds(LlamaTarget(path, kv="float32"))
+    rounds_of_both(ours, TargetRounds(TargetModel(module, model_id="tiny")), vocab=VOCAB, count=200, limit=64)
+
+
+def test_commits_leave_what_a_fresh_text_would_compute(tiny):
+    rng = np.random.default_rng(2)
+    shared = LlamaTarget(tiny[0], kv="float32")
+    target = TargetRounds(shared)
+    tokens = [1, 7, 7, 90]
+    target.set_prefix(tokens)
+    for _ in range(12):
+        tree = random_tree(rng, int(rng.integers(0, 12)), VOCAB)
+        fresh = TargetRounds(shared)
+        fresh.set_prefix(tokens)
+        assert_same(target.score(tree), fresh.score(tree))
+        fresh.text.close()
+        path, token = random_path(rng, tree)[:3], int(rng.integers(0, VOCAB))
+        target.commit(path, token)
+        tokens += [*(tree.tokens[node] for node in path), token]
+
+
+def test_a_pass_reads_new_tokens_and_the_tree_and_nothing_else(tiny, monkeypatch):
+    target = TargetRounds(LlamaTarget(tiny[0]))
+    target.set_prefix([*range(20)])
+    rows: list[int] = []
+    cache = target.text._text._cache
+    decode = cache._decode
+    monkeypatch.setattr(cache, "_decode", lambda tokens, *rest: rows.append(len(tokens)) or decode(tokens, *rest))
+    tree = tw.TokenTree([3, 4, 5, 6], [-1, -1, 0, 0])
+    for path in ((0, 3), (1,), ()):
+        target.score(tree)
+        target.commit(path, 9)
+    target.set_prefix([*target.prefix, 8, 8])
+    target.score(tree)
+    assert rows == [5, 5, 5, 2, 5]
+    target.score(tree)  # again: the last token's row is made again
+    assert rows[5:] == [5]
+
+
+def test_texts_do_not_see_each_other(tiny):
+    engine = LlamaTarget(tiny[0], kv="float32")
+    tree = tw.TokenTree([4, 5, 6], [-1, 0, -1])
+    alone = []
+    for n in range(3):
+        text = TargetRounds(engine)
+        text.set_prefix([1, n, n + 1])
+        alone.append(text.score(tree))
+    texts = [engine.open() for _ in range(3)]
+    together = engine.score([Work(text, (1, n, n + 1), tree) for n, text in enumerate(texts)])
+    for got, expected in zip(together, alone, strict=True):
+        assert np.array_equal(got, expected)
+
+
+def test_long_prompts_are_read_in_pieces(pair_file):
+    rng = np.random.default_rng(5)
+    prompt = rng.integers(0, 32_000, 900).tolist()
+    tree = tw.TokenTree([3, 4], [-1, -1])
+    text = LlamaTarget(pair_file, kv="float32").open()
+    engine = text._model
+    (rows,) = engine.score([Work(text, prompt, tree)])  # more than one call can take
+    (none,) = engine.score([Work(text, [5] * 100, None)])
+    theirs = TargetRounds(TargetModel.load(PAIR / "draft", packed=False))
+    theirs.set_prefix(prompt)
+    assert_same(rows, theirs.score(tree))
+    assert none is None
+    assert text.length == 1000
+
+
+def test_context_limit(tmp_path):
+    tiny_folder(tmp_path, context=16)
+    convert(tmp_path, tmp_path / "m.gguf")
+    engine = LlamaTarget(tmp_path / "m.gguf")
+    assert engine.facts.context == 16
+    target = TargetRounds(engine)
+    with pytest.raises(ContextFull, match=r"17.*16"):
+        target.set_prefix(list(range(17)))
+    target.set_prefix(list(range(13)))
+    wide = tw.TokenTree([1] * 60, [-1] * 60)
+    assert target.score(wide).shape == (61, VOCAB)  # rows are not positions
+    target.score(tw.TokenTree.chain([1, 2, 3]))
+    with pytest.raises(ContextFull):
+        target.score(tw.TokenTree.chain([1, 2, 3, 4]))
+    target.score(tw.TokenTree.chain([1, 2, 3]))
+    target.commit((0, 1), 5)
+    assert target.score(tw.TokenTree([], [])).shape == (1, VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "tree"),
+    [(3, tw.TokenTree([4] * 4, [-1] * 4)), (64, tw.TokenTree([4] * 520, [-1, *range(519)]))],
+    ids=["leaves", "nodes"],
+)
+def test_too_many_leaves_or_nodes_are_an_error_before_anything_is_computed(leaves, tree, pair_file, monkeypatch):
+    engine = LlamaTarget(pair_file, leaves=leaves)
+    assert (engine.facts.most_leaves, engine.facts.most_nodes) == (leaves, 511)
+    text = engine.open()
+    engine.score([Work(text, (1, 2), tw.TokenTree([4, 5, 6, 7], [-1, -1, -1, 0]))])
+    with monkeypatch.context() as patch:
+        patch.setattr(text._cache, "_decode", lambda *_: pytest.fail("it was computed"))
+        with pytest.raises(ValueError, match=f"at most 511 nodes and {leaves} leaves"):
+            engine.score([Work(text, (3,), tree)])
+    assert text.length == 2
+    (rows,) = engine.score([Work(text, (3,), tw.TokenTree.chain([1] * 30))])
+    assert rows.shape == (31, 32_000)
+
+
+def test_an_edge_offers_no_more_leaves_than_the_engine_has(tiny):
+    """A tree of n nodes may have n leaves: until the handshake tells them apart, nodes are bounded instead."""
+    facts = LlamaTarget(tiny[0], leaves=3).facts
+    assert edge_settings(VerifierFacts(engine=facts), bytes(32)).limits.max_nodes == 3
+
+
+def test_misuse_is_refused_and_changes_nothing(tiny):
+    engine = LlamaTarget(tiny[0])
+    target, tree = TargetRounds(engine), tw.TokenTree([4, 5, 6], [-1, 0, -1])
+    target.set_prefix([1, 2])
+    first = target.score(tree)
+    with pytest.raises(ValueError, match="vocabulary"):
+        target.score(tw.TokenTree([VOCAB], [-1]))
+    target.commit((0, 1), 9)
+    target.set_prefix([1, 2])
+    assert_same(target.score(tree), first)
+    text = engine.open()
+    with pytest.raises(ValueError, match="path"):
+        text.commit((0,))  # nothing scored
+    with pytest.raises(ValueError, match="a token"):
+        engine.score([Work(text, (), tw.TokenTree([], []))])
+    engine.score([Work(text, (1, 2), tree)])
+    for path in [(1,), (0, 2), (2, 1), (3,), (-1,), (0, 0)]:
+        with pytest.raises(ValueError, match="path"):
+            text.commit(path)
+    with pytest.raises(ValueError, match="length"):
+        text.truncate(3)
+    text.commit((0, 1))
+    assert text.length == 4
+    text.close()
+    assert text.length == 0
+
+
+def test_a_pass_that_fails_leaves_the_text_usable(tiny, monkeypatch):
+    engine = LlamaTarget(tiny[0], kv="float32")
+    target, tree = TargetRounds(engine), tw.TokenTree([4, 5, 6], [-1, 0, -1])
+    target.set_prefix([1, 2, 3])
+    first = target.score(tree)
+    cache = target.text._text._cache
+    decode = cache._decode
+
+    def fail(*args):
+        decode(*args)
+        raise MemoryError
+
+    monkeypatch.setattr(cache, "_decode", fail)
+    with pytest.raises(MemoryError):
+        target.score(tree)
+    monkeypatch.undo()
+    assert_same(target.score(tree), first)
+    monkeypatch.setattr(local, "CHUNK", 8)
+    target.set_prefix([*range(40)])
+    fresh = TargetRounds(engine)
+    fresh.set_prefix([*range(40)])
+    assert_same(target.score(tree), fresh.score(tree))

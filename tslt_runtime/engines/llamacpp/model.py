@@ -1,0 +1,119 @@
+"""A GGUF file, loaded: weights that any number of texts share, and what the runtime must know of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from tslt_runtime.engines.llamacpp import library as c
+from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
+from tslt_runtime.engines.protocol import ContextFull, EngineError, EngineFacts
+
+BATCH = 512
+"""Most tokens of one call of ``llama_decode``, and so most nodes of a tree, the token that it hangs off included."""
+MICRO_BATCH = 64
+"""Tokens that are computed together: bounds the scratch memory, a row of logits each (8 MB for 32,000 tokens)."""
+KV_TYPES = {"float32": c.F32, "float16": c.F16}
+"""Types that keys and values can be kept in."""
+_DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class LlamaModel:
+    """Weights, read from a GGUF file.  All its texts are used from one thread."""
+
+    default_leaves: ClassVar[int] = 64
+    """Most leaves of a tree if nothing else is said; llama.cpp takes up to 256, and each costs a row of logits."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        context: int | None = None,
+        leaves: int | None = None,
+        threads: int = 1,
+        kv: str = "float16",
+        model_id: str | None = None,
+        library: Path | None = None,
+    ) -> None:
+        """Load ``path``.
+
+        ``context``: most tokens of a text, by default what the model was trained for; a text's cache is taken for all
+        of them at once.  ``leaves``: most leaves of a tree, by default ``default_leaves``.  ``threads``: of the CPU.
+        ``kv``: a key of ``KV_TYPES``, what keys and values are kept in; only weights and cache in float32 give what
+        float32 gives elsewhere.  ``model_id`` names the model in the handshake, by default the file's name.
+        ``library``: see ``load_library``.
+
+        Raises EngineError for a file that is none, a model that cannot be rolled back, or a missing library;
+        ValueError for arguments that fit no model.
+        """
+        if kv not in KV_TYPES:
+            raise ValueError(f"kv {kv!r} is not one of {sorted(KV_TYPES)}")
+        self.lib = c.load_library(library)
+        leaves = self.default_leaves if leaves is None else leaves
+        if not 1 <= leaves <= c.MOST_SEQUENCES:
+            raise ValueError(f"llama.cpp scores trees of 1 to {c.MOST_SEQUENCES} leaves, not {leaves}")
+        if threads < 1 or (context is not None and context < 1):
+            raise ValueError(f"threads and context must be at least 1, got {threads} and {context}")
+        path = Path(path)
+        if not path.is_file():
+            raise EngineError(f"no file {path}: a model for llama.cpp is one .gguf file")
+        parameters = self.lib.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        handle = self.lib.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not handle:
+            raise EngineError(f"llama.cpp cannot load {path}: it is no GGUF file, cut short, or newer than the library")
+        self.weights = Weights(self.lib, handle)
+        self._require_supported(path)
+        trained = int(self.lib.llama_model_n_ctx_train(self.weights.handle))
+        if context is not None and context > trained:
+            raise ValueError(f"a context of {context} tokens, but {path.name} was trained for {trained}")
+        self.vocabulary = Vocabulary(self.weights)
+        self.vocab_size = self.vocabulary.size
+        self.context_limit = context or trained
+        self.model_id = model_id or path.stem
+        self.leaves, self.threads, self.kv = leaves, threads, kv
+        kind = (self.lib.llama_ftype_name(self.lib.llama_model_ftype(self.weights.handle)) or b"").decode()
+        self._facts = EngineFacts(
+            model=self.model_id,
+            vocab_size=self.vocab_size,
+            context=self.context_limit,
+            eos_tokens=self.vocabulary.ends(),
+            most_nodes=BATCH - 1,
+            most_leaves=leaves,
+            dtype=_DTYPES.get(kind, kind),
+        )
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See ``engines.protocol``."""
+        return self._facts
+
+    def require_tokens(self, tokens: Sequence[int]) -> None:
+        """Raise ValueError unless every token is in the vocabulary."""
+        for token in tokens:
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"token {token} is outside the vocabulary of {self.vocab_size}")
+
+    def require_room(self, needed: int) -> None:
+        """Raise ContextFull if a text needs more than ``context_limit`` positions."""
+        if needed > self.context_limit:
+            raise ContextFull(needed=needed, limit=self.context_limit)
+
+    def require_tree(self, nodes: int, leaves: int) -> None:
+        """Raise ValueError for a tree that is larger than ``facts`` says."""
+        if nodes > self._facts.most_nodes or leaves > self._facts.most_leaves:
+            raise ValueError(
+                f"a tree of {nodes} nodes and {leaves} leaves; llama.cpp was loaded for at most "
+                f"{self._facts.most_nodes} nodes and {self._facts.most_leaves} leaves"
+            )
+
+    def _require_supported(self, path: Path) -> None:
+        for function, what in (
+            ("llama_model_is_recurrent", "is recurrent: its state cannot be rolled back"),
+            ("llama_model_is_hybrid", "is recurrent in part: its state cannot be rolled back"),
+            ("llama_model_has_encoder", "has an encoder: it does not go on with a text"),
+        ):
+            if getattr(self.lib, function)(self.weights.handle):
+                raise EngineError(f"{path.name} {what}")

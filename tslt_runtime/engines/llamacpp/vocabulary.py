@@ -1,0 +1,73 @@
+"""Loaded weights, and the tokenizer that came with them."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tslt_runtime.engines.llamacpp.library import UNUSED_TOKEN
+
+
+class Weights:
+    """What a file was loaded into; freed once nothing refers to it."""
+
+    def __init__(self, lib: Any, handle: int) -> None:
+        """``handle``: ``struct llama_model *`` of the functions ``lib``."""
+        self.lib = lib
+        self.handle = handle
+        weakref.finalize(self, lib.llama_model_free, handle)
+
+
+class Vocabulary:
+    """The tokenizer in a GGUF file."""
+
+    def __init__(self, weights: Weights) -> None:
+        """Of a model whose weights are loaded."""
+        self._weights = weights  # they own the vocabulary
+        self._lib = weights.lib
+        self._handle = self._lib.llama_model_get_vocab(weights.handle)
+        self.size = int(self._lib.llama_vocab_n_tokens(self._handle))
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token text -> id, special tokens included, fillers not (see ``fingerprint.HasVocabulary``)."""
+        text, attributes = self._lib.llama_vocab_get_text, self._lib.llama_vocab_get_attr
+        return {
+            text(self._handle, token).decode("utf-8", "surrogatepass"): token
+            for token in range(self.size)
+            if not attributes(self._handle, token) & UNUSED_TOKEN
+        }
+
+    def ends(self) -> tuple[int, ...]:
+        """Tokens that end a text, ascending."""
+        ends = self._lib.llama_vocab_is_eog
+        return tuple(token for token in range(self.size) if ends(self._handle, token))
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of ``text``, with the special ones that the model wants around it; those in the text are read."""
+        raw = text.encode("utf-8", "surrogatepass")
+        room = len(raw) + 16
+        while True:
+            tokens = np.empty(room, np.int32)
+            count = self._lib.llama_tokenize(self._handle, raw, len(raw), tokens.ctypes.data, room, True, True)
+            if count >= 0:
+                return [int(token) for token in tokens[:count]]
+            room = -count
+
+    def decode(self, tokens: Sequence[int]) -> bytes:
+        """UTF-8 of ``tokens``, special ones left out; a character may be cut in two at either end."""
+        ids = np.asarray(tokens, np.int32)
+        if ids.size and not (ids.min() >= 0 and ids.max() < self.size):
+            raise ValueError(f"tokens {ids.min()} .. {ids.max()} in a vocabulary of {self.size}")
+        room = 16 * len(ids) + 16
+        while True:
+            text = ctypes.create_string_buffer(room)
+            count = self._lib.llama_detokenize(
+                self._handle, ids.ctypes.data, len(ids), ctypes.addressof(text), room, False, False
+            )
+            if count >= 0:
+                return text.raw[:count]
+            room = -count
