@@ -192,11 +192,13 @@ def test_a_second_prompt_in_the_same_session(pair, tmp_path):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("change", [{"vocab_size": 65}, {"tokenizer": bytes(32)}])
 def test_another_vocabulary_is_refused_and_both_are_named(transport, change, pair, tmp_path):
+    draft = tiny_pair(**change)[1] if "vocab_size" in change else pair[1]
+
     async def run():
         async with edge_on(transport, pair[0], tmp_path) as dial:
+            link = await dial()
             with pytest.raises(EdgeError) as caught:
-                draft = tiny_pair(**change)[1] if "vocab_size" in change else pair[1]
-                await open_device(await dial(), draft, **change)
+                await open_device(link, draft, **change)
             return str(caught.value)
 
     message = asyncio.run(run())
