@@ -207,7 +207,7 @@ def test_an_absent_edge(pair):
         (("--model", "no/such/model"), "no/such/model"),
         (("--precision", "f64"), "f64"),
         (("--temperature", "-1"), "temperature"),
-        (("--k", "0"), "k >= 1"),
+        (("--k", "0"), "k of TopK must be at least 1"),
         (("--expansion", "2,x"), "2,x"),
         (("--tokens", "0"), "--tokens"),
         (("--ca", "x"), "--ca"),

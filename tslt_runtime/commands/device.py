@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 import tslt_wire as tw
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
-    ZMQ_ADDRESS,
     add_common,
     expansion,
     load_table,
-    load_tokenizer,
     set_up,
 )
 from tslt_runtime.evidence import KINDS
+from tslt_runtime.streaming import EDGE
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
 
@@ -42,7 +41,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "draft", model)
-    parser.add_argument("--edge", metavar="ADDRESS", help=f"({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})")
+    parser.add_argument("--edge", metavar="ADDRESS", help=f"({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
         "--ca", type=Path, metavar="FILE", help="quic: authority that signed the edge's certificate (PEM)"
     )
@@ -114,6 +113,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
     from tslt_runtime.autopilot import Autopilot
     from tslt_runtime.commands.report import Stream, Tally, against_full, last_line, legend, prior_line, table
     from tslt_runtime.device import Device
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.draft import DraftModel
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.seeds import device_rng
@@ -126,7 +126,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
     vocabulary = vocabulary_of(tokenizer, vocab_size=model.vocab_size)
     prompt = tokenizer(args.prompt)["input_ids"]
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
-    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     tables = [load_table(args.table, vocab_size=model.vocab_size)] if args.table else []
     link = await connect(args.transport, address, tls=tls)
     hello = tw.Hello(
@@ -156,7 +156,7 @@ async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step aft
         await device.prompt(prompt)
         handshake = link.bytes_sent + link.bytes_received
         console.print(args.prompt, end="", highlight=False, markup=False)
-        stream = Stream(console, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), prompt)
+        stream = Stream(console, tokenizer, prompt)
         pilot = Autopilot(device) if args.evidence == "auto" else None
         started = time.perf_counter()
         async for round_ in pilot.generate(args.tokens) if pilot else device.generate(args.tokens, settings):

@@ -14,7 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tslt_runtime.commands.options import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, load_table, load_tokenizer, set_up
+from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, load_table, set_up
+from tslt_runtime.streaming import EDGE
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:
@@ -23,9 +24,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "target", model)
-    parser.add_argument(
-        "--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})"
-    )
+    parser.add_argument("--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
         "--max-devices", type=int, default=256, metavar="N", help="devices served at once (%(default)s)"
     )
@@ -53,6 +52,7 @@ async def run(args: argparse.Namespace) -> None:
     from tslt_transports import LinkOptions, ServerTls, listen
 
     from tslt_runtime.edge import edge_settings, serve
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.target import TargetModel
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.verifiers.local import LocalVerifier
@@ -63,7 +63,7 @@ async def run(args: argparse.Namespace) -> None:
     verifier = LocalVerifier(model)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
-    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {model.model_id} listens on {listener.address}", flush=True)

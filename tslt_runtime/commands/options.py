@@ -6,11 +6,9 @@ import argparse
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import tslt_wire as tw
 
-ZMQ_ADDRESS = "tcp://127.0.0.1:5757"
 QUIC_ADDRESS = "127.0.0.1:5757"
 
 
@@ -45,13 +43,6 @@ def set_up(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     transformers_logging.disable_progress_bar()
-
-
-def load_tokenizer(model: str) -> Any:
-    """The tokenizer of a model folder or hub id; transformers has no public type for it."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(model)
 
 
 def load_table(path: Path, *, vocab_size: int) -> tw.Prior:

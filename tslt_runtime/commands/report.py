@@ -6,8 +6,9 @@ its first rejection).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,7 @@ from rich.text import Text
 
 import tslt_wire as tw
 from tslt_runtime.device import Device, Round
+from tslt_runtime.incremental_decoding import IncrementalDecoder
 from tslt_wire.messages.token_tree import expansion_parents
 
 ACCEPTED_STYLE = "green"
@@ -77,32 +79,18 @@ def legend() -> Text:
 class Stream:
     """Prints tokens as they come; colour tells accepted ones from the target's."""
 
-    def __init__(self, console: Console, decode: Callable[[list[int]], str], prompt: Sequence[int]) -> None:
-        """``decode`` turns a list of token ids into text."""
+    def __init__(self, console: Console, tokenizer: Any, prompt: Sequence[int]) -> None:
+        """``tokenizer``: of the draft model; ``prompt``: what was shown before."""
         self._console = console
-        self._decode = decode
-        self._tokens = list(prompt)
-        self._shown = self._text()
-
-    def _text(self) -> str:
-        return self._decode(self._tokens)
-
-    def _grow(self, tokens: Sequence[int]) -> str:
-        self._tokens += tokens
-        text = self._text()
-        # A character can be spread over several tokens: wait until it is whole.
-        if text.endswith("\ufffd"):
-            return ""
-        new, self._shown = text[len(self._shown) :], text
-        return new
+        self._decoder = IncrementalDecoder(tokenizer, prompt)
 
     def finish(self) -> None:
         """Show what is left of a character that never became whole."""
-        self._console.print(self._text()[len(self._shown) :], end="", highlight=False, markup=False)
+        self._console.print(self._decoder.finish(), end="", highlight=False, markup=False)
 
     def add(self, round_: Round) -> None:
         """Show what a round added."""
-        accepted, own = self._grow(round_.accepted), self._grow([] if round_.end else [round_.token])
+        accepted, own = self._decoder.add(round_.accepted), self._decoder.add([round_.token])
         line = Text(accepted, ACCEPTED_STYLE)
         line.append(own, TARGET_STYLE)
         self._console.print(line, end="", soft_wrap=True, highlight=False)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tslt_wire as tw
-from tslt_runtime.commands.options import load_tokenizer, set_up
+from tslt_runtime.commands.options import set_up
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from tslt_runtime.engines.transformers.draft import DraftModel
@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.progress import track
     from rich.table import Table
 
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.draft import DraftModel
 
     console = Console()
