@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from tslt_transports import ClientTls, Link, connect
+from tslt_transports import ClientTls, Link
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.device import Device, Round
+from tslt_runtime.dialing import reach
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import DraftEngine
 from tslt_runtime.fingerprint import vocabulary_of
@@ -34,8 +35,13 @@ _Result = TypeVar("_Result")
 
 
 def tokens_of(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of ``text``, with those that a text begins with; ``tokenizer``: of transformers or tokenizers."""
+    """The tokens of ``text``, with those that a text begins with; ``tokenizer``: of transformers or tokenizers.
+
+    Raises ValueError if there are none: a model needs something to go on from.
+    """
     ids: list[int] = tokenizer(text)["input_ids"] if callable(tokenizer) else tokenizer.encode(text).ids
+    if not ids:
+        raise ValueError("the prompt has no tokens: give it a text")
     return ids
 
 
@@ -104,14 +110,14 @@ class TextDevice:
         ``link``: one that is open already, in the place of ``edge``, ``transport`` and ``tls`` (those of
         ``tslt_transports.connect``).  ``sampling``: what the target's logits go through; None leaves them as they are.
         ``settings``: see ``TextDevice``.  ``seed``: of this end's random numbers, None takes fresh ones.
-        ``timeout_s``: seconds that an answer may take.
+        ``timeout_s``: seconds that an edge may take to come up, and an answer to come.
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
         hello = hello_of(
             draft, tokenizer, sampling or tw.Sampling(), evidence=settings.evidence if settings else "list"
         )
-        link = link or await connect(transport, edge, tls=tls)
+        link = link or await reach(transport, edge, tls=tls, timeout_s=timeout_s)
         device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s)
         try:
             await device.open()
@@ -131,8 +137,6 @@ class TextDevice:
         """
         if prompt is not None:
             ids = tokens_of(self._tokenizer, prompt)
-            if not ids:
-                raise ValueError("the prompt has no tokens: give it a text")
             await self.device.prompt(ids)
             self._decoder = IncrementalDecoder(self._tokenizer, ids)
         elif not self.device.session.prefix:

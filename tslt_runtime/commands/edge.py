@@ -14,7 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, load_table, set_up
+from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up
+from tslt_runtime.commands.running import run_command
 from tslt_runtime.streaming import EDGE
 
 
@@ -26,7 +27,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     add_common(parser, "target", model)
     parser.add_argument("--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
-        "--max-devices", type=int, default=256, metavar="N", help="devices served at once (%(default)s)"
+        "--max-devices", type=at_least_one, default=256, metavar="N", help="devices served at once (%(default)s)"
     )
     parser.add_argument(
         "--table",
@@ -80,15 +81,13 @@ async def run(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
     """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
     args = parse(argv, prog=prog, model=model)
-    set_up(args)
-    from tslt_transports.link import LinkError
 
-    from tslt_runtime.engines.protocol import EngineError
-    from tslt_runtime.fingerprint import VocabularyMismatch
-
-    try:
+    def work() -> None:
+        set_up(args)
         asyncio.run(run(args))
-    except (LinkError, EngineError, VocabularyMismatch, OSError, ValueError) as error:
-        print(f"edge: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_command("edge", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
