@@ -224,7 +224,7 @@ def test_wrong_arguments_are_named(pair, arguments, said):
 def test_an_edge_without_certificate():
     run = in_process(edge_command, "--transport", "quic", prog="python -m examples.edge", model=PAIR / "target")
     assert run.returncode == 2
-    assert "tslt_transports.devcert" in run.stderr
+    assert "tslt certs --out certs" in run.stderr
 
 
 def test_demo_starts_both_and_a_seed_gives_the_same_text_again(pair):

@@ -270,7 +270,8 @@ def test_auto_is_the_default_unless_it_cannot_be():
         evidence("--k", "8", "--evidence", "auto")
 
 
-def test_the_demo_says_what_it_lacks_and_its_help_starts_nothing(tmp_path):
+def test_the_demo_says_what_it_lacks_and_its_help_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_command, "shipped", lambda: None)
     refused(run(demo_command), "--pair PATH", status=2)
     done = run(demo_command, "--pair", tmp_path)
     assert done.returncode == 1

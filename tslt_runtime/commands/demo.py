@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tslt_runtime.commands.options import shipped
 from tslt_runtime.commands.running import run_command
 
 
@@ -33,8 +34,10 @@ def edge_process(*arguments: str) -> Iterator[str]:
 def main(argv: list[str] | None = None, *, prog: str = "tslt demo", pair: Path | None = None) -> int:
     """Start an edge, run a device against it, and return the device's exit status.
 
-    ``pair``: the folder of ``draft`` and ``target`` that is taken if none is named.
+    ``pair``: the folder of ``draft`` and ``target`` that is taken if none is named; a checkout's by
+    default.
     """
+    pair = pair or shipped()
     parser = argparse.ArgumentParser(
         prog=prog,
         description=__doc__,

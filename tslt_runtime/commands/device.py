@@ -28,6 +28,7 @@ from tslt_runtime.commands.options import (
     load_table,
     read_prompt,
     set_up,
+    shipped,
 )
 from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
@@ -112,7 +113,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         "--table",
         type=Path,
         metavar="FILE",
-        help="trained prior, if the edge has it too (examples.train_prior)",
+        help="trained prior, if the edge has it too (tslt train-prior)",
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
@@ -236,8 +237,8 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Path | None = None) -> int:
-    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
-    args = parse(argv, prog=prog, model=model)
+    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``; a checkout has models of its own."""
+    args = parse(argv, prog=prog, model=model or shipped("draft"))
 
     def work() -> None:
         set_up(args)

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up
+from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up, shipped
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.streaming import EDGE
 
@@ -36,13 +36,13 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         action="extend",
         default=[],
         metavar="FILE",
-        help="trained priors that devices may name (examples.train_prior)",
+        help="trained priors that devices may name (tslt train-prior)",
     )
     parser.add_argument("--cert", type=Path, metavar="FILE", help="quic: certificate (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="quic: private key (PEM)")
     args = parser.parse_args(argv)
     if args.transport == "quic" and not (args.cert and args.key):
-        parser.error("quic needs --cert and --key; python -m tslt_transports.devcert --out certs makes both")
+        parser.error("quic needs --cert and --key; tslt certs --out certs makes both")
     if args.transport == "zmq" and (args.cert or args.key):
         parser.error("--cert and --key are for --transport quic")
     return args
@@ -79,8 +79,8 @@ async def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
-    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
-    args = parse(argv, prog=prog, model=model)
+    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``; a checkout has models of its own."""
+    args = parse(argv, prog=prog, model=model or shipped("target"))
 
     def work() -> None:
         set_up(args)

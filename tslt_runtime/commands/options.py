@@ -13,6 +13,18 @@ import tslt_wire as tw
 QUIC_ADDRESS = "127.0.0.1:5757"
 
 
+def shipped(name: str = "") -> Path | None:
+    """The folder of the default pair, or of one of its models, in the checkout we run from or stand in; None elsewhere.
+
+    ``name``: "draft" or "target".
+    """
+    for checkout in (Path(__file__).parents[2], Path.cwd()):
+        pair = checkout / "examples" / "pair"
+        if (pair / "draft" / "config.json").is_file():
+            return pair / name
+    return None
+
+
 def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None) -> None:
     """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken."""
     group = parser.add_argument_group("model")

@@ -1,7 +1,7 @@
 """Train a table of priors for a draft model: what its lists usually hold, so that they take fewer bytes.
 
-python -m examples.train_prior --draft examples/pair/draft --text novels.txt.xz --out prior.table
-python -m examples.edge --table prior.table          # and the device with the same file: examples.device --table ...
+tslt train-prior --draft examples/pair/draft --text novels.txt.xz --out prior.table
+tslt edge --table prior.table          # and the device with the same file: tslt device --table ...
 
 Text is plain UTF-8, ``.xz`` or not, of the kind that will be written.  The last tenth of each file is not trained on:
 what the table saves is measured there.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tslt_wire as tw
-from tslt_runtime.commands.options import add_engine, at_least_one, set_up
+from tslt_runtime.commands.options import add_engine, at_least_one, set_up, shipped
 from tslt_runtime.commands.running import run_command
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt train-prior", model: Path | None = None) -> int:
     """Entry point; returns the exit status."""
-    args = parse(argv, prog=prog, model=model)
+    args = parse(argv, prog=prog, model=model or shipped("draft"))
 
     def work() -> None:
         set_up(args)
