@@ -160,18 +160,28 @@ def test_prompts_that_are_no_text(device, tmp_path, monkeypatch):
 def test_what_no_command_can_run_with(command, pair):
     model = ("--model", pair / "draft")
     refused(run(command, *model, "--threads", "0"), "--threads", "at least 1", status=2)
+    refused(run(command, *model, "--seed", "-1"), "--seed", status=2)
     refused(run(command, *model, "--torch-device", "abacus"), "abacus is no device")
     refused(run(command, "--model", "./nowhere"), "there is no folder ./nowhere")
 
 
 @pytest.mark.parametrize(
-    ("missing", "extra"), [("torch", "transformers"), ("transformers", "transformers"), ("zmq", "zmq")]
+    ("missing", "extra", "transport"),
+    [
+        ("torch", "transformers", "zmq"),
+        ("transformers", "transformers", "zmq"),
+        ("zmq", "zmq", "zmq"),
+        ("aioquic", "quic", "quic"),
+    ],
 )
 @pytest.mark.parametrize("command", ["device", "edge"])
-def test_a_package_that_is_not_installed(command, missing, extra, pair):
+def test_a_package_that_is_not_installed(command, missing, extra, transport, pair):
+    arguments = ["--model", str(pair / "draft"), "--transport", transport]
+    if (command, transport) == ("edge", "quic"):
+        arguments += ["--cert", "x", "--key", "x"]
     code = (
         f"import sys; sys.modules[{missing!r}] = None; from tslt_runtime.commands.{command} import main; "
-        f"sys.exit(main(['--model', {str(pair / 'draft')!r}]))"
+        f"sys.exit(main({arguments}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False

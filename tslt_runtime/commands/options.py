@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import tslt_wire as tw
 
 QUIC_ADDRESS = "127.0.0.1:5757"
+TRANSPORT_NEEDS = {"zmq": "zmq", "quic": "aioquic"}
+"""The package without which a transport does not work."""
 
 
 def shipped(name: str = "") -> Path | None:
@@ -34,8 +37,8 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     )
     add_engine(group)
     link = parser.add_argument_group("link")
-    link.add_argument("--transport", default="zmq", choices=["zmq", "quic"])
-    parser.add_argument("--seed", type=int, metavar="N", help="of this end's random numbers (fresh ones each time)")
+    link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
+    parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
 
@@ -54,6 +57,11 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return value
+
+
+def seed(text: str) -> int:
+    """An argument type: whole numbers from 0 on."""
+    return 0 if text == "0" else at_least_one(text)
 
 
 def read_prompt(args: argparse.Namespace) -> str:
@@ -77,7 +85,12 @@ def read_prompt(args: argparse.Namespace) -> str:
 
 
 def set_up(args: argparse.Namespace) -> None:
-    """Quiet the libraries and bound the threads, before torch is imported."""
+    """Quiet the libraries and bound the threads, before torch is imported.
+
+    Raises ImportError for a package that is not installed, before anything is loaded.
+    """
+    if hasattr(args, "transport"):
+        importlib.import_module(TRANSPORT_NEEDS[args.transport])
     # Two processes on one machine: OpenMP threads that spin while they wait slow the other end down many times over.
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_llama import tiny_llama
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
@@ -134,6 +134,14 @@ def test_no_gpu(whole):
 
 def test_a_device_that_nobody_knows(whole):
     assert "abacus is no device" in refused(DraftModel.load, whole, device="abacus")
+
+
+def test_an_architecture_without_sdpa_is_not_told_of_options_that_are_not_here(tmp_path):
+    config = Gemma2Config(
+        vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
+    assert refused(DraftModel.load, tmp_path) == "only full attention is supported, not ['sliding_attention']"
 
 
 def test_a_whole_one_loads_in_its_own_dtype(folder):

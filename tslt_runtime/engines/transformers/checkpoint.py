@@ -17,6 +17,8 @@ from tslt_runtime.engines.protocol import EngineError
 
 SHOWN = 3
 """Names of weights in a message at most."""
+NO_SDPA = "scaled_dot_product_attention"
+"""What ``transformers`` says of an architecture that has no "sdpa" attention."""
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
 """What ``transformers`` raises for files that are missing, damaged or not what their names say."""
 
@@ -26,12 +28,14 @@ def load_checkpoint(
 ) -> PreTrainedModel:
     """The causal model of a folder or hub id, on ``device``, from safetensors alone (a pickle runs code).
 
-    ``dtype``: "auto" takes what the checkpoint says.  Raises EngineError, with what to do about it.
+    ``dtype``: "auto" takes what the checkpoint says.  ``attention``: an architecture that has no "sdpa" gets "eager".
+    Raises EngineError, with what to do about it.
     """
     _require_device(device)
     require_model_files(source)
-    try:
-        module, info = AutoModelForCausalLM.from_pretrained(
+
+    def load(attention: str) -> Any:
+        return AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             attn_implementation=attention,
@@ -41,6 +45,14 @@ def load_checkpoint(
             ignore_mismatched_sizes=True,  # they are refused below, in words that help
             output_loading_info=True,
         )
+
+    try:
+        try:
+            module, info = load(attention)
+        except ValueError as error:
+            if attention != "sdpa" or NO_SDPA not in str(error):
+                raise
+            module, info = load("eager")
     except BROKEN as error:
         raise EngineError(_unreadable(source, error)) from error
     for what, names in (
