@@ -2,6 +2,31 @@
 
 ``TextDevice`` for programs that use asyncio, ``BlockingTextDevice`` for those that do not.  The evidence of each round
 is a planner's choice unless ``settings`` names one; the text is distributed as the target's own either way.
+
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.streaming import BlockingTextDevice
+
+    path = "examples/pair/draft"
+    draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+    with BlockingTextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
+        for piece in device.stream("The old house stood", tokens=100):
+            print(piece, end="", flush=True)
+
+And with asyncio:
+
+    import asyncio
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.streaming import TextDevice
+
+    async def main(path):
+        draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+        async with TextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
+            async for piece in device.stream("The old house stood", tokens=100):
+                print(piece, end="", flush=True)
+
+    asyncio.run(main("examples/pair/draft"))
 """
 
 from __future__ import annotations

@@ -159,7 +159,16 @@ def test_zmq_device_and_edge(pair):
         assert 7 <= rounds < 30
         assert 0 < alpha < 1
         assert up > down > 0
-        for row in ("acceptance", "uplink", "downlink", "full vocabulary", "draft", "link", "verify", "time per token"):
+        for row in (
+            "acceptance",
+            "uplink",
+            "downlink",
+            "whole distributions",
+            "draft",
+            "link",
+            "verify",
+            "time per token",
+        ):
             assert row in first.stderr
         greedy = [device(*arguments, "--temperature", "0", *tree) for tree in ((), ("--expansion", "2,2,2"))]
         assert greedy[0].stdout.startswith("w1 w2 w")

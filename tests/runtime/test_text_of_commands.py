@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
@@ -20,6 +22,7 @@ from tiny_llama import soften, tiny_draft, tiny_llama
 from transformers import PreTrainedTokenizerFast
 from tslt_transports import ConnectError, listen
 
+from tslt_runtime import streaming
 from tslt_runtime.commands import demo as demo_command
 from tslt_runtime.commands import device as device_command
 from tslt_runtime.commands import edge as edge_command
@@ -115,7 +118,7 @@ def test_json_is_one_object(device):
     assert (found["prompt"], found["tokens"], found["stopped_by"]) == (PROMPT, 30, "tokens")
     quiet = device("--prompt", PROMPT, "--quiet", "--temperature", 0)
     assert quiet.stdout.rstrip("\n") == PROMPT + found["text"].rstrip("\n")
-    assert found["uplink_bytes_per_token_full_vocabulary"] > 2 * 298 / 5
+    assert set(found["uplink_bytes_per_token_instead"]) == {"ksqs", "json", "full"}
     assert found["evidence"].startswith("auto: ")
 
 
@@ -127,6 +130,21 @@ def test_a_prompt_from_elsewhere(how, device, tmp_path, monkeypatch):
     arguments = {"file": ("--prompt-file", tmp_path / "prompt"), "stdin as a file": ("--prompt-file", "-")}
     done = device(*arguments.get(how, ("--prompt", "-")), "--json")
     assert json.loads(done.stdout)["prompt"] == PROMPT
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_programs_in_the_documentation_run(which, pair, address):
+    """Text in, text out, in ten lines."""
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", streaming.__doc__, re.MULTILINE)
+    code = textwrap.dedent([block for block in blocks if block.strip()][which])
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    for known, here in (("examples/pair/draft", str(pair / "draft")), ("tcp://127.0.0.1:5757", address)):
+        assert known in code
+        code = code.replace(known, here)
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(code, "streaming.py", "exec"), {})  # noqa: S102
+    assert len(out.getvalue()) > 20
 
 
 def test_a_context_that_is_full_is_said(device):
@@ -265,6 +283,17 @@ def test_a_terminal_gets_colours_and_no_control_characters(monkeypatch):
     assert coloured == f"{report.ACCEPTED}a?[2J\tb\n?👩‍👧 {report.PLAIN}{report.TARGET}!{report.PLAIN}\n"
     monkeypatch.setenv("NO_COLOR", "1")
     assert written(Terminal(), monkeypatch, text, "!") == "a?[2J\tb\n?👩‍👧 !\n"
+
+
+def test_what_other_lists_would_have_taken():
+    numbers = dict.fromkeys([field.name for field in fields(Round)], 0) | {"accepted": (1, 2)}
+    tally = report.Tally([Round(**numbers | {"drafted": 4}), Round(**numbers | {"drafted": 2})])
+    found = report.instead_per_token(tally, 32_000)
+    # 32 of 32,000 ids are 361.2 bits, 100 parts over 32 tokens 99.8: by log2 of the factorials.
+    assert found["ksqs"] == pytest.approx(6 * (361.2 + 99.8) / 8 / 6, rel=1e-3)
+    assert 32 * 10 < found["json"] < 32 * 20
+    assert found["full"] == pytest.approx(2 * 32_000, rel=0.01)
+    assert report.json_list_bytes(10, k=2) == len("[[0,0.0],[5,-0.1429]]")
 
 
 def test_auto_is_the_default_unless_it_cannot_be():

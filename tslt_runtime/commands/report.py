@@ -7,6 +7,8 @@ its first rejection).
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,8 @@ ACCEPTED, TARGET, PLAIN = "\x1b[32m", "\x1b[1;35m", "\x1b[0m"
 """What starts and ends a colour on a terminal."""
 CONTROL = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)} | {0x0D: None}
 """What a terminal gets in the place of control characters."""
+LISTED, PARTS = 32, 100
+"""Tokens of the lists that are compared, and the parts of the paper's lattice that are spread over them."""
 
 
 @dataclass(slots=True)
@@ -128,15 +132,35 @@ def prior_line(device: Device) -> str:
     return f"{name[:14] if name.startswith('table:') else name}, tails {device.tail_scale:.0%}"
 
 
-def full_per_token(tally: Tally, vocab_size: int) -> float:
-    """Uplink bytes a token if whole distributions had been sent, in chains as deep as the drafts were."""
-    sizes = {depth: full_vocabulary_bytes(vocab_size, (1,) * depth) for depth in {r.drafted for r in tally.rounds}}
-    return sum(sizes[r.drafted] for r in tally.rounds) / max(1, tally.tokens)
+def published_list_bytes(vocab_size: int, k: int = LISTED, parts: int = PARTS) -> float:
+    """Bytes of the paper's list: ``parts`` parts spread over ``k`` of ``vocab_size`` tokens, by the K-SQS formula.
+
+    log2 C(V, K) + log2 C(l + K - 1, K - 1) bits, which no bitstream reaches; framing and drafted tokens not counted.
+    """
+    return (math.log2(math.comb(vocab_size, k)) + math.log2(math.comb(parts + k - 1, k - 1))) / 8
+
+
+def json_list_bytes(vocab_size: int, k: int = LISTED) -> int:
+    """Bytes of a list as JSON, ``[[id, log-probability], ...]``, really encoded; its numbers are examples."""
+    entries = [[i * vocab_size // k, round(-i / 7, 4)] for i in range(k)]
+    return len(json.dumps(entries, separators=(",", ":")))
+
+
+def instead_per_token(tally: Tally, vocab_size: int) -> dict[str, float]:
+    """Uplink bytes a token of other forms of lists, for chains as deep as the drafts were."""
+    depths, k = [r.drafted for r in tally.rounds], min(LISTED, vocab_size)
+    full = {depth: full_vocabulary_bytes(vocab_size, (1,) * depth) for depth in set(depths)}
+    sums = {
+        "ksqs": sum(depths) * published_list_bytes(vocab_size, k),
+        "json": sum(depths) * json_list_bytes(vocab_size, k),
+        "full": sum(full[depth] for depth in depths),
+    }
+    return {name: size / max(1, tally.tokens) for name, size in sums.items()}
 
 
 def table(figures: Mapping[str, Any]) -> str:
     """The figures of a run for people, one a line; see ``figures_of``."""
-    full, uplink = figures["uplink_bytes_per_token_full_vocabulary"], figures["uplink_bytes_per_token"]
+    instead = figures["uplink_bytes_per_token_instead"]
     rows = (
         ("tokens", f"{figures['tokens']}"),
         ("rounds", f"{figures['rounds']}"),
@@ -144,10 +168,11 @@ def table(figures: Mapping[str, Any]) -> str:
         ("evidence", figures["evidence"]),
         ("prior", figures["prior"]),
         ("tokens per round", f"{figures['tokens'] / max(1, figures['rounds']):.2f}"),
-        ("uplink", f"{uplink:.1f} bytes/token"),
+        ("uplink", f"{figures['uplink_bytes_per_token']:.1f} bytes/token"),
+        (f"  or the paper's lists of {LISTED}, K-SQS formula", f"{instead['ksqs']:,.1f} bytes/token"),
+        (f"  or lists of {LISTED} as JSON", f"{instead['json']:,.0f} bytes/token"),
+        ("  or whole distributions, f16", f"{instead['full']:,.0f} bytes/token"),
         ("downlink", f"{figures['downlink_bytes_per_token']:.1f} bytes/token"),
-        ("uplink, full vocabulary (f16)", f"{full:,.0f} bytes/token"),
-        ("  that is", f"{full / max(uplink, 1e-9):,.0f} times as much"),
         ("handshake and prompt, once", f"{figures['handshake_bytes']} bytes"),
         ("time per token", f"{figures['ms_per_token']:.1f} ms"),
         ("  draft", f"{figures['draft_ms_per_token']:.1f} ms"),
@@ -169,7 +194,7 @@ def figures_of(tally: Tally, handshake_bytes: int, *, vocab_size: int, evidence:
         "prior": prior,
         "uplink_bytes_per_token": tally.per_token("uplink_bytes"),
         "downlink_bytes_per_token": tally.per_token("downlink_bytes"),
-        "uplink_bytes_per_token_full_vocabulary": full_per_token(tally, vocab_size),
+        "uplink_bytes_per_token_instead": instead_per_token(tally, vocab_size),
         "handshake_bytes": handshake_bytes,
         "ms_per_token": 1e3 * tally.wall_s / tokens,
         "draft_ms_per_token": 1e3 * tally.per_token("draft_s"),
