@@ -12,6 +12,7 @@ from tiny_llama import tiny_llama
 from tokenizers import Tokenizer, models
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
+from examples import PAIR
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
 from tslt_runtime.engines.transformers.draft import DraftModel
@@ -149,6 +150,11 @@ def test_a_whole_one_loads_in_its_own_dtype(folder):
     tiny_llama(vocab_size=20, layers=1).to(torch.bfloat16).save_pretrained(folder)
     assert DraftModel.load(folder).facts.dtype == "bfloat16"
     assert DraftModel.load(folder, dtype="float32").facts.dtype == "float32"
+
+
+def test_the_pair_that_ships_is_float16_on_disk_and_run_in_float32():
+    assert DraftModel.load(PAIR / "draft").facts.dtype == "float32"
+    assert {weight.dtype for weight in load_file(PAIR / "draft" / WEIGHTS).values()} == {torch.float16}
 
 
 @pytest.mark.parametrize(("there", "said"), [("tokenizer.model", "tokenizer.model alone"), (None, "no tokenizer.json")])
