@@ -71,8 +71,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     text.add_argument("--prompt-file", metavar="FILE", help='file of that text, UTF-8 ("-": stdin)')
     shown = parser.add_argument_group(
         "output",
-        "the text goes to stdout as it is, all else to stderr; its last line, for scripts, is demo: tokens=N rounds=N "
-        "alpha=A uplink_bytes_per_token=B downlink_bytes_per_token=B",
+        "The text goes to stdout as it is, all else to stderr.  The last line there is for scripts:\n"
+        "demo: tokens=N rounds=N alpha=A uplink_bytes_per_token=B downlink_bytes_per_token=B",
     )
     one = shown.add_mutually_exclusive_group()
     one.add_argument("--quiet", action="store_true", help="the text alone, and errors")

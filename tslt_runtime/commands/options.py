@@ -96,6 +96,7 @@ def set_up(args: argparse.Namespace) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     quiet = logging.ERROR if getattr(args, "quiet", False) else logging.WARNING
     logging.basicConfig(level=logging.INFO if args.verbose else quiet, format="%(name)s: %(message)s")
     if not args.verbose:
