@@ -162,8 +162,12 @@ class TextDevice:
         """
         if prompt is not None:
             ids = tokens_of(self._tokenizer, prompt)
-            await self.device.prompt(ids)
-            self._decoder = IncrementalDecoder(self._tokenizer, ids)
+            before, self._decoder = self._decoder, IncrementalDecoder(self._tokenizer, ids)
+            try:
+                await self.device.prompt(ids)  # cancelled, it goes on
+            except Exception:
+                self._decoder = before
+                raise
         elif not self.device.session.prefix:
             raise ValueError("there is no text to go on with: the first call needs a prompt")
         async for round_ in self._rounds(tokens):

@@ -198,6 +198,26 @@ def test_a_prompt_after_cancelling_starts_another_text():
     asyncio.run(run())
 
 
+def test_a_prompt_that_is_cancelled_or_refused_leaves_no_mixture():
+    async def run():
+        async with text_device() as device:
+            first = await all_of(device.stream("The old", tokens=20))
+            device._decoder.add(TOKENIZER.encode("🐕").ids[:1])  # a character that the first text would end within
+            cancelled = asyncio.create_task(all_of(device.stream("Another", tokens=20)))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            await asyncio.gather(cancelled, return_exceptions=True)
+            pieces = await all_of(device.stream(None, tokens=20))
+            assert text_of(device).startswith("Another" + "".join(pieces))
+            with pytest.raises(ValueError, match=r"room|context|tokens"):
+                await all_of(device.stream("x" * (1 << 21)))
+            pieces += await all_of(device.stream(None, tokens=20))
+            assert text_of(device).startswith("Another" + "".join(pieces))
+            return first
+
+    assert asyncio.run(run())
+
+
 def test_a_planner_learns_from_the_round_that_it_planned():
     async def run():
         verifier = Slow()
