@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
-	@$(BIN)/python -m examples.demo
+	@$(BIN)/python -m examples.demo 2>&1
 
 # Two at a time, as the set-up waits for the network and the suite for its last test.
 test:

@@ -317,11 +317,16 @@ def evaluate(
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write fp16 safetensors, config and tokenizer as ``from_pretrained`` expects them."""
+    """Write fp16 safetensors, config and tokenizer as ``from_pretrained`` expects them.
+
+    They are float16 to be small; the configuration says float32, which is what they are run in.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
     half.to(torch.float16).save_pretrained(folder)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
     tokenizer.save_pretrained(folder)
 
 

@@ -96,13 +96,17 @@ class Autopilot:
         """Rounds by kind of evidence, in the planner's names."""
         self.last: Plan | None = None
         """What the last round was."""
+        self._under_way: Plan | None = None
+        """What a round that was cancelled is, until the next call gets it."""
 
     async def generate(self, max_tokens: int) -> AsyncIterator[Round]:
         """Like ``Device.generate``, each round as the planner chooses; logs its reasons now and then."""
         left = max_tokens
         while left > 0:
-            plan = self.planner.plan(Context(tokens_left=left, room=max(0, self._device.room)))
+            context = Context(tokens_left=left, room=max(0, self._device.room))
+            plan = self._under_way = self._under_way or self.planner.plan(context)
             round_ = await self._device.round(left, settings_for(plan.mode, plan.expansion))
+            self._under_way = None
             if round_ is None:
                 return
             self.planner.observe(observation(plan, round_))

@@ -8,6 +8,7 @@ Run by the interpreter of an empty environment (see ``test_packaging.py``); need
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from importlib.metadata import files
 from importlib.util import find_spec
@@ -88,6 +89,21 @@ async def check_sessions() -> None:
     await theirs.close()
 
 
+def check_command() -> None:
+    """``tslt`` is there and knows its commands; one that needs more than there is says what."""
+    scripts = Path(sys.prefix) / ("Scripts" if sys.platform == "win32" else "bin")
+
+    def said(*arguments: str) -> str:
+        done = subprocess.run([scripts / "tslt", *arguments], capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    check(said("--version") == f"tslt {tw.__version__} ({tw.backend})\n", "tslt --version")
+    for name in ("bench", "certs", "demo", "device", "edge", "train-prior"):
+        check(name in said("--help"), f"tslt --help does not name {name}")
+    needed = said("edge", "--model", ".")
+    check("pip install 'tslt-wire[transformers]'" in needed, f"tslt edge without torch: {needed}")
+
+
 async def check_drivers() -> None:
     """The real drivers on an engine of the tests' own, with every kind of evidence."""
     sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
@@ -106,6 +122,7 @@ def main() -> int:
     """Run all checks."""
     check_files()
     check_codec()
+    check_command()
     asyncio.run(check_sessions())
     asyncio.run(check_drivers())
     print(tw.backend)

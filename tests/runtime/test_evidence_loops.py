@@ -134,7 +134,7 @@ def test_lists_are_not_sampled_with_shared_numbers(pair, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "evidence", "truncation", "entropy"),
     [
-        ((), "list", tw.DEFAULTS.truncation, "range"),
+        (("--evidence", "list"), "list", tw.DEFAULTS.truncation, "range"),
         (("--k", "32"), "list", tw.TopK(32), "range"),
         (("--evidence", "coupled"), "coupled", None, "range"),
         (("--evidence", "match", "--k", "5"), "match", tw.TopK(5), "range"),

@@ -99,9 +99,9 @@ def make_dev_certificates(
     return files
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tslt_transports.devcert", description="Development certificates.")
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m tslt_transports.devcert") -> int:
+    """Run the command line; return the exit status.  ``prog``: what the command is called."""
+    parser = argparse.ArgumentParser(prog=prog, description="Development certificates.")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write the three files")
     parser.add_argument("--host", action="append", metavar="NAME", help="name or IP address; repeat for more")
     parser.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"validity in days (default {DEFAULT_DAYS})")

@@ -9,30 +9,43 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import time
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
+from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
-    ZMQ_ADDRESS,
     add_common,
+    at_least_one,
     expansion,
     load_table,
-    load_tokenizer,
+    read_prompt,
     set_up,
+    shipped,
 )
+from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
+from tslt_runtime.commands.running import run_command
+from tslt_runtime.device import Device, Round
+from tslt_runtime.dialing import reach
+from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
+from tslt_runtime.seeds import device_rng
+from tslt_runtime.streaming import EDGE, hello_of, tokens_of
 from tslt_wire.lists.prior import PLAIN_PRIORS
+from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
-
-if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
-    from tslt_runtime.drafting import DraftSettings
 
 EVIDENCE = {"list": "list", "full": "list"} | {name: name for name in OUR_EVIDENCE if name != "list"}
 """What ``--evidence`` takes besides ``auto``, and the evidence that it means on the wire."""
+PLANNED = ("expansion", "k", "min_prob", "draft_temperature", "precision", "without_replacement")
+"""Options that ``auto`` picks itself."""
 DEFAULT_PROMPT = "It was a dark evening, and the old man"
 
 
@@ -42,15 +55,31 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "draft", model)
-    parser.add_argument("--edge", metavar="ADDRESS", help=f"({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})")
+    parser.add_argument("--edge", metavar="ADDRESS", help=f"({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
         "--ca", type=Path, metavar="FILE", help="quic: authority that signed the edge's certificate (PEM)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="seconds to wait for the edge (%(default)s)"
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
     )
-    parser.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT")
-    parser.add_argument("--tokens", type=int, default=128, metavar="N", help="tokens to generate at most (%(default)s)")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help='text to go on with ("-": stdin)')
+    text.add_argument("--prompt-file", metavar="FILE", help='file of that text, UTF-8 ("-": stdin)')
+    shown = parser.add_argument_group(
+        "output",
+        "The text goes to stdout as it is, all else to stderr.  The last line there is for scripts:\n"
+        "demo: tokens=N rounds=N alpha=A uplink_bytes_per_token=B downlink_bytes_per_token=B",
+    )
+    one = shown.add_mutually_exclusive_group()
+    one.add_argument("--quiet", action="store_true", help="the text alone, and errors")
+    one.add_argument("--json", action="store_true", help="one JSON object on stdout: prompt, text and figures")
+    parser.add_argument(
+        "--tokens", type=at_least_one, default=128, metavar="N", help="tokens to generate at most (%(default)s)"
+    )
     target = parser.add_argument_group("target", "what the output is: the edge applies these to the target's logits")
     target.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (%(default)s)")
     target.add_argument("--top-k", type=int, default=0, metavar="K", help="0: off")
@@ -63,10 +92,10 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     draft.add_argument("--draft-temperature", type=float, metavar="T", help=times)
     draft.add_argument(
         "--evidence",
-        default="list",
         choices=["auto", *EVIDENCE],
         help="list: truncated distributions; full: whole ones; match, coupled: token ids alone; scalar, lazy: and one "
-        "probability each, for chains; auto: a planner picks it each round, K and expansion too (%(default)s)",
+        "probability each, for chains; auto: a planner picks it each round, K and expansion too, by the clock "
+        "(auto; list with one of the options that auto picks, or --seed)",
     )
     draft.add_argument("--k", type=int, metavar="K", help="list at most so many tokens (no limit)")
     least = "list no token less probable than this (list, lazy; without --k: that of the default profile)"
@@ -84,10 +113,14 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         "--table",
         type=Path,
         metavar="FILE",
-        help="trained prior, if the edge has it too (examples.train_prior)",
+        help="trained prior, if the edge has it too (tslt train-prior)",
     )
     draft.add_argument("--without-replacement", action="store_true", help="siblings are all different")
     args = parser.parse_args(argv)
+    named = [name for name in PLANNED if getattr(args, name) != parser.get_default(name)]
+    if args.evidence is None:
+        # A planner goes by the clock: with one, the same seed would not give the same text again.
+        args.evidence = "auto" if args.seed is None and not named else "list"
     if args.entropy is None:
         # The range coder takes seconds for lists of a whole vocabulary.
         whole = "zstd" if "zstd" in our_entropy() else "none"
@@ -95,93 +128,89 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     chains_only = args.evidence != "auto" and KINDS[EVIDENCE[args.evidence]].chains_only
     if chains_only and max(args.expansion) > 1:
         parser.error(f"--evidence {args.evidence} is for chains: --expansion takes their length alone")
-    if args.tokens < 1:
-        parser.error("--tokens must be at least 1")
-    theirs = ("expansion", "k", "min_prob", "draft_temperature", "precision", "without_replacement")
-    if args.evidence == "auto" and any(getattr(args, name) != parser.get_default(name) for name in theirs):
-        parser.error(f"--evidence auto picks {', '.join(theirs)} itself")
+    if args.evidence == "auto" and named:
+        parser.error(f"--evidence auto picks {', '.join(PLANNED)} itself")
     if args.transport == "zmq" and args.ca:
         parser.error("--ca is for --transport quic")
     return args
 
 
-async def run(args: argparse.Namespace) -> None:  # noqa: PLR0915 - one step after the other
+async def run(args: argparse.Namespace) -> None:
     """Load the draft, connect, generate, report."""
-    from rich.console import Console
-    from tslt_transports import ClientTls, connect
-    from tslt_transports.untrusted import printable
+    from tslt_transports import ClientTls
 
-    from tslt_runtime.autopilot import Autopilot
-    from tslt_runtime.commands.report import Stream, Tally, against_full, last_line, legend, prior_line, table
-    from tslt_runtime.device import Device
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.draft import DraftModel
-    from tslt_runtime.fingerprint import vocabulary_of
-    from tslt_runtime.seeds import device_rng
-    from tslt_runtime.timing import WANTED
 
+    prompt = read_prompt(args)
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)
     model = DraftModel.load(args.model, dtype=args.dtype, device=args.torch_device)
     tokenizer = load_tokenizer(args.model)
-    vocabulary = vocabulary_of(tokenizer, vocab_size=model.vocab_size)
-    prompt = tokenizer(args.prompt)["input_ids"]
-    tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
-    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    ids = tokens_of(tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=model.vocab_size)] if args.table else []
-    link = await connect(args.transport, address, tls=tls)
-    hello = tw.Hello(
-        vocab_size=vocabulary.vocab_size,
-        tokenizer=vocabulary.fingerprint,
-        model=model.model_id,
-        sampling=sampling,
-        evidence=tuple(dict.fromkeys((EVIDENCE.get(args.evidence, "list"), *OUR_EVIDENCE))),
-        entropy=tuple(dict.fromkeys((args.entropy, "none"))),
-        priors=tuple(dict.fromkeys((*(table.name for table in tables), args.prior, "none"))),
-        extra=WANTED,
+    hello = hello_of(
+        model,
+        tokenizer,
+        sampling,
+        evidence=EVIDENCE.get(args.evidence, "list"),
+        entropy=args.entropy,
+        priors=(*(table.name for table in tables), args.prior),
     )
+    tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
+    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
+    link = await reach(args.transport, address, tls=tls, timeout_s=args.timeout)
     device = Device(link, model.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
-    console, tally = Console(), Tally()
+    say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
+    output, tally = Output(tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
-        console.print(
-            f"draft model: {model.model_id}, here; target model: {printable(welcome.model)}, at {link.peer}",
-            style="dim",
-            highlight=False,
-            markup=False,
-        )
+        say(f"draft model: {model.model_id}, here; target model: {printable(welcome.model)}, at {link.peer}")
         if welcome.prior != hello.priors[0]:
-            without = f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead"
-            console.print(without, style="dim", highlight=False)
-        console.print(legend())
-        await device.prompt(prompt)
+            say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
+        if output.coloured:
+            say(legend())
+        await device.prompt(ids)
         handshake = link.bytes_sent + link.bytes_received
-        console.print(args.prompt, end="", highlight=False, markup=False)
-        stream = Stream(console, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), prompt)
+        output.write(prompt)
         pilot = Autopilot(device) if args.evidence == "auto" else None
-        started = time.perf_counter()
-        async for round_ in pilot.generate(args.tokens) if pilot else device.generate(args.tokens, settings):
-            tally.rounds.append(round_)
-            tally.wall_s = time.perf_counter() - started
-            stream.add(round_)
-        stream.finish()
-        if tally.tokens < args.tokens and device.session.state is tw.State.IDLE:
-            console.print("\n(stopped: the context window is full)", style="dim", end="")
+        rounds = pilot.generate(args.tokens) if pilot else device.generate(args.tokens, settings)
+        await write(rounds, output, tally)
+        stopped_by = "end of text" if device.session.state is tw.State.ENDED else "tokens"
+        if stopped_by == "tokens" and tally.tokens < args.tokens:
+            stopped_by = "context full"
+            say("stopped: the context window is full")
     finally:
-        console.print()
         await device.close()
     evidence = pilot.evidence_line() if pilot else settings.evidence
-    full = () if pilot else against_full(tally, model.vocab_size, settings.expansion)
-    console.print(table(tally, handshake, evidence=evidence, prior=prior_line(device), full=full))
+    figures = figures_of(tally, handshake, vocab_size=model.vocab_size, evidence=evidence, prior=prior_line(device))
+    if args.json:
+        found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
+        print(json.dumps(found, ensure_ascii=False))
+    say(table(figures))
     if pilot:
-        console.print(pilot.planner.explain(), highlight=False, markup=False)
-    print(last_line(tally), flush=True)
+        say(pilot.planner.explain())
+    say(last_line(tally))
+
+
+async def write(rounds: AsyncIterator[Round], output: Output, tally: Tally) -> None:
+    """Show ``rounds`` as they come, and count them; what came before an error is shown to its end."""
+    started = time.perf_counter()
+    try:
+        async for round_ in rounds:
+            tally.rounds.append(round_)
+            tally.wall_s = time.perf_counter() - started
+            output.add(round_)
+    finally:
+        output.finish()
+
+
+def nothing(*_: object) -> None:
+    """Say nothing."""
 
 
 def draft_settings(args: argparse.Namespace) -> DraftSettings:
     """How to draft, from the command line; greedy targets are drafted for greedily.  ``auto`` does not ask for it."""
-    from tslt_runtime.drafting import DraftSettings
-    from tslt_wire.lists.truncation import Truncation
-
     default = tw.DEFAULTS if args.evidence in ("list", "lazy") else None
     truncation: Truncation | None = None if args.k is None else tw.TopK(args.k)
     if default and truncation is None:
@@ -208,20 +237,15 @@ def draft_settings(args: argparse.Namespace) -> DraftSettings:
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Path | None = None) -> int:
-    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
-    args = parse(argv, prog=prog, model=model)
-    set_up(args)
-    from tslt_transports.link import LinkError
+    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``; a checkout has models of its own."""
+    args = parse(argv, prog=prog, model=model or shipped("draft"))
 
-    from tslt_runtime.device import EdgeError
-    from tslt_runtime.engines.protocol import EngineError
-    from tslt_runtime.fingerprint import VocabularyMismatch
-
-    try:
+    def work() -> None:
+        set_up(args)
         asyncio.run(run(args))
-    except (EdgeError, LinkError, EngineError, VocabularyMismatch, tw.ProtocolError, OSError, ValueError) as error:
-        print(f"device: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return run_command("device", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

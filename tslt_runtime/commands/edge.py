@@ -14,7 +14,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tslt_runtime.commands.options import QUIC_ADDRESS, ZMQ_ADDRESS, add_common, load_table, load_tokenizer, set_up
+from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up, shipped
+from tslt_runtime.commands.running import run_command
+from tslt_runtime.streaming import EDGE
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:
@@ -23,11 +25,9 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "target", model)
+    parser.add_argument("--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
-        "--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({ZMQ_ADDRESS}; quic: {QUIC_ADDRESS})"
-    )
-    parser.add_argument(
-        "--max-devices", type=int, default=256, metavar="N", help="devices served at once (%(default)s)"
+        "--max-devices", type=at_least_one, default=256, metavar="N", help="devices served at once (%(default)s)"
     )
     parser.add_argument(
         "--table",
@@ -36,13 +36,13 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         action="extend",
         default=[],
         metavar="FILE",
-        help="trained priors that devices may name (examples.train_prior)",
+        help="trained priors that devices may name (tslt train-prior)",
     )
     parser.add_argument("--cert", type=Path, metavar="FILE", help="quic: certificate (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="quic: private key (PEM)")
     args = parser.parse_args(argv)
     if args.transport == "quic" and not (args.cert and args.key):
-        parser.error("quic needs --cert and --key; python -m tslt_transports.devcert --out certs makes both")
+        parser.error("quic needs --cert and --key; tslt certs --out certs makes both")
     if args.transport == "zmq" and (args.cert or args.key):
         parser.error("--cert and --key are for --transport quic")
     return args
@@ -53,6 +53,7 @@ async def run(args: argparse.Namespace) -> None:
     from tslt_transports import LinkOptions, ServerTls, listen
 
     from tslt_runtime.edge import edge_settings, serve
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.target import TargetModel
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.verifiers.local import LocalVerifier
@@ -63,7 +64,7 @@ async def run(args: argparse.Namespace) -> None:
     verifier = LocalVerifier(model)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
-    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else ZMQ_ADDRESS)
+    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
@@ -78,17 +79,15 @@ async def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
-    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``."""
-    args = parse(argv, prog=prog, model=model)
-    set_up(args)
-    from tslt_transports.link import LinkError
+    """Entry point; returns the exit status.  ``prog``, ``model``: see ``parse``; a checkout has models of its own."""
+    args = parse(argv, prog=prog, model=model or shipped("target"))
 
-    from tslt_runtime.engines.protocol import EngineError
-    from tslt_runtime.fingerprint import VocabularyMismatch
-
-    try:
+    def work() -> None:
+        set_up(args)
         asyncio.run(run(args))
-    except (LinkError, EngineError, VocabularyMismatch, OSError, ValueError) as error:
-        print(f"edge: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_command("edge", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

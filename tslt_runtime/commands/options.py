@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import tslt_wire as tw
 
-ZMQ_ADDRESS = "tcp://127.0.0.1:5757"
 QUIC_ADDRESS = "127.0.0.1:5757"
+TRANSPORT_NEEDS = {"zmq": "zmq", "quic": "aioquic"}
+"""The package without which a transport does not work."""
+
+
+def shipped(name: str = "") -> Path | None:
+    """The folder of the default pair, or of one of its models, in the checkout we run from or stand in; None elsewhere.
+
+    ``name``: "draft" or "target".
+    """
+    for checkout in (Path(__file__).parents[2], Path.cwd()):
+        pair = checkout / "examples" / "pair"
+        if (pair / "draft" / "config.json").is_file():
+            return pair / name
+    return None
 
 
 def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None) -> None:
@@ -21,23 +35,70 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     group.add_argument(
         "--model", default=default and str(default), required=default is None, metavar="PATH", help=words
     )
-    group.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    group.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of the model (%(default)s)")
-    group.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
+    add_engine(group)
     link = parser.add_argument_group("link")
-    link.add_argument("--transport", default="zmq", choices=["zmq", "quic"])
-    parser.add_argument("--seed", type=int, metavar="N", help="of this end's random numbers (fresh ones each time)")
+    link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
+    parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
 
+def add_engine(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what says how a model is run."""
+    dtypes = ["auto", "float32", "bfloat16", "float16"]
+    group.add_argument("--dtype", default="auto", choices=dtypes, help="auto: the checkpoint's own (%(default)s)")
+    threads = "CPU threads of the model (%(default)s)"
+    group.add_argument("--threads", type=at_least_one, default=1, metavar="N", help=threads)
+    group.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
+
+
+def at_least_one(text: str) -> int:
+    """An argument type: whole numbers from 1 on."""
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def seed(text: str) -> int:
+    """An argument type: whole numbers from 0 on."""
+    return 0 if text == "0" else at_least_one(text)
+
+
+def read_prompt(args: argparse.Namespace) -> str:
+    """The prompt that ``--prompt`` or ``--prompt-file`` names, "-" is stdin; ValueError for what is no UTF-8 text.
+
+    The last line break of a file or of stdin is not part of it.
+    """
+    source = "-" if args.prompt == "-" else args.prompt_file
+    if source is None:
+        try:
+            args.prompt.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"--prompt is no UTF-8 text: {error.reason}") from error
+        return str(args.prompt)
+    try:
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        where = "stdin" if source == "-" else source
+        raise ValueError(f"{where} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
 def set_up(args: argparse.Namespace) -> None:
-    """Quiet the libraries and bound the threads, before torch is imported."""
+    """Quiet the libraries and bound the threads, before torch is imported.
+
+    Raises ImportError for a package that is not installed, before anything is loaded.
+    """
+    if hasattr(args, "transport"):
+        importlib.import_module(TRANSPORT_NEEDS[args.transport])
     # Two processes on one machine: OpenMP threads that spin while they wait slow the other end down many times over.
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(name)s: %(message)s")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    quiet = logging.ERROR if getattr(args, "quiet", False) else logging.WARNING
+    logging.basicConfig(level=logging.INFO if args.verbose else quiet, format="%(name)s: %(message)s")
     if not args.verbose:
         logging.getLogger("quic").setLevel(logging.CRITICAL)  # what it says is said again, better, by the error itself
     import torch
@@ -45,13 +106,6 @@ def set_up(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     transformers_logging.disable_progress_bar()
-
-
-def load_tokenizer(model: str) -> Any:
-    """The tokenizer of a model folder or hub id; transformers has no public type for it."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(model)
 
 
 def load_table(path: Path, *, vocab_size: int) -> tw.Prior:

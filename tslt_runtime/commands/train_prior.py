@@ -1,7 +1,7 @@
 """Train a table of priors for a draft model: what its lists usually hold, so that they take fewer bytes.
 
-python -m examples.train_prior --draft examples/pair/draft --text novels.txt.xz --out prior.table
-python -m examples.edge --table prior.table          # and the device with the same file: examples.device --table ...
+tslt train-prior --draft examples/pair/draft --text novels.txt.xz --out prior.table
+tslt edge --table prior.table          # and the device with the same file: tslt device --table ...
 
 Text is plain UTF-8, ``.xz`` or not, of the kind that will be written.  The last tenth of each file is not trained on:
 what the table saves is measured there.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import lzma
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tslt_wire as tw
-from tslt_runtime.commands.options import load_tokenizer, set_up
+from tslt_runtime.commands.options import add_engine, at_least_one, set_up, shipped
+from tslt_runtime.commands.running import run_command
 
 if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
     from tslt_runtime.engines.transformers.draft import DraftModel
@@ -50,15 +50,13 @@ def parse(
     )
     parser.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--positions", type=int, default=8000, metavar="N", help="lists to train on (%(default)s)")
+    parser.add_argument(
+        "--positions", type=at_least_one, default=8000, metavar="N", help="lists to train on (%(default)s)"
+    )
     parser.add_argument("--window", type=int, default=256, metavar="N", help="tokens of context (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the choice of windows (%(default)s)")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of the model (%(default)s)")
-    parser.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
+    add_engine(parser)
     args = parser.parse_args(argv)
-    if args.positions < 1:
-        parser.error("--positions must be at least 1")
     if args.window <= SHORTEST:
         parser.error(f"--window must be more than {SHORTEST}")
     if not args.out.resolve().parent.is_dir():
@@ -118,6 +116,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.progress import track
     from rich.table import Table
 
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.draft import DraftModel
 
     console = Console()
@@ -146,15 +145,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt train-prior", model: Path | None = None) -> int:
     """Entry point; returns the exit status."""
-    args = parse(argv, prog=prog, model=model)
-    set_up(args)
-    from tslt_runtime.engines.protocol import EngineError
+    args = parse(argv, prog=prog, model=model or shipped("draft"))
 
-    try:
+    def work() -> None:
+        set_up(args)
         run(args)
-    except (EngineError, OSError, ValueError) as error:
-        print(f"train_prior: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return run_command("train_prior", work)

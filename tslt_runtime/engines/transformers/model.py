@@ -13,16 +13,18 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from tslt_runtime.engines.protocol import ContextFull, EngineError, EngineFacts
+from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
 from tslt_runtime.engines.transformers.kv_cache import TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
 from tslt_runtime.engines.transformers.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Names that ``load(dtype=...)`` takes.  Only float32 reproduces ``generate()`` token by token (the others round enough
-that one pass over many rows and many passes over one row can differ in the argmax)."""
+DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Names that ``load(dtype=...)`` takes; "auto" is what the checkpoint says.  Only float32 reproduces ``generate()``
+token by token (the others round enough that one pass over many rows and many passes over one row can differ in the
+argmax)."""
 
 PREFILL_CHUNK = 512
 """Tokens per pass while a long prompt is read: bounds the scores of eager attention (chunk x past per head)."""
@@ -61,7 +63,7 @@ class CausalModel:
         cls,
         path_or_hub_id: str | Path,
         *,
-        dtype: str = "float32",
+        dtype: str = "auto",
         packed: bool = True,
         device: str = "cpu",
         attention: str = "sdpa",
@@ -75,25 +77,25 @@ class CausalModel:
         (eager is up to a seventh faster on a CPU once the past exceeds some hundred tokens).  ``model_id`` names the
         model in the handshake: by default the hub id, or the directory's last component.
 
-        Raises ValueError for an unknown dtype or attention, EngineError for an unsupported architecture, and whatever
-        ``transformers`` raises for files that are missing or broken.
+        Raises ValueError for an unknown dtype or attention, EngineError for an unsupported architecture, a device that
+        is not there, and files that are missing, damaged or not complete.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not one of {sorted(DTYPES)}")
         if attention not in SUPPORTED_ATTENTION:
             raise ValueError(f"attention {attention!r} is not one of {SUPPORTED_ATTENTION}")
         source = str(path_or_hub_id)
-        module: Any = AutoModelForCausalLM.from_pretrained(
+        module = load_checkpoint(
             source,
             dtype=DTYPES[dtype],
-            attn_implementation=attention,
-            use_safetensors=True,
+            attention=attention,
+            device=device,
             revision=revision or "main",
             local_files_only=local_files_only,
         )
         folder = Path(source)
         name = model_id or (folder.resolve().name if folder.is_dir() else source)
-        return cls(module.to(device), model_id=name, packed=packed)
+        return cls(module, model_id=name, packed=packed)
 
     @property
     def facts(self) -> EngineFacts:

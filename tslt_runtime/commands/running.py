@@ -1,0 +1,55 @@
+"""Run a command: what goes wrong in a way that we know is one line on stderr, and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from tslt_transports import LinkError
+
+import tslt_wire as tw
+from tslt_runtime.device import EdgeError
+from tslt_runtime.engines.protocol import EngineError
+
+FAILED = 1
+"""Exit status of what could not be done; wrong arguments are 2."""
+INTERRUPTED = 130
+"""Exit status after ctrl-C."""
+KNOWN = (EdgeError, LinkError, EngineError, tw.ProtocolError, OSError, ValueError)
+"""Errors whose message says what is wrong; all others are faults of ours, and show where they are."""
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "rich"), "transformers"),
+    "zmq": "zmq",
+    **dict.fromkeys(("aioquic", "cryptography"), "quic"),
+    **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib"), "bench"),
+    "zstandard": "zstd",
+}
+"""The extra of the package that installs a module."""
+
+
+def run_command(name: str, work: Callable[[], None]) -> int:
+    """Do ``work`` for the command ``name`` and return its exit status."""
+    try:
+        work()
+        sys.stdout.flush()
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        return complain(name, f"{missing} is not installed: pip install 'tslt-wire[{EXTRAS[missing]}]'")
+    except BrokenPipeError:
+        # Who read our output has gone, as head does.  What is still to be written must not complain at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KNOWN as error:
+        return complain(name, error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def complain(name: str, what: object) -> int:
+    """Say in one line what went wrong; returns the exit status."""
+    print(f"{name}: {' '.join(str(what).split())}", file=sys.stderr)
+    return FAILED

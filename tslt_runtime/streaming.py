@@ -1,0 +1,239 @@
+"""Text in, text out: a prompt goes in as text, and what the target writes comes out in pieces, as it is verified.
+
+``TextDevice`` for programs that use asyncio, ``BlockingTextDevice`` for those that do not.  The evidence of each round
+is a planner's choice unless ``settings`` names one; the text is distributed as the target's own either way.
+
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.streaming import BlockingTextDevice
+
+    path = "examples/pair/draft"
+    draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+    with BlockingTextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
+        for piece in device.stream("The old house stood", tokens=100):
+            print(piece, end="", flush=True)
+
+And with asyncio:
+
+    import asyncio
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.streaming import TextDevice
+
+    async def main(path):
+        draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+        async with TextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
+            async for piece in device.stream("The old house stood", tokens=100):
+                print(piece, end="", flush=True)
+
+    asyncio.run(main("examples/pair/draft"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from tslt_transports import ClientTls, Link
+
+import tslt_wire as tw
+from tslt_runtime.autopilot import Autopilot
+from tslt_runtime.device import Device, Round
+from tslt_runtime.dialing import reach
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.engines.protocol import DraftEngine
+from tslt_runtime.fingerprint import vocabulary_of
+from tslt_runtime.incremental_decoding import IncrementalDecoder
+from tslt_runtime.seeds import device_rng
+from tslt_runtime.timing import WANTED
+from tslt_wire.session.negotiation import OUR_EVIDENCE
+
+EDGE = "tcp://127.0.0.1:5757"
+"""Where an edge listens unless told otherwise."""
+TOKENS = 256
+"""Tokens of a text at most, unless told otherwise."""
+_Result = TypeVar("_Result")
+
+
+def tokens_of(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of ``text``, with those that a text begins with; ``tokenizer``: of transformers or tokenizers.
+
+    Raises ValueError if there are none: a model needs something to go on from.
+    """
+    ids: list[int] = tokenizer(text)["input_ids"] if callable(tokenizer) else tokenizer.encode(text).ids
+    if not ids:
+        raise ValueError("the prompt has no tokens: give it a text")
+    return ids
+
+
+def hello_of(
+    draft: DraftEngine,
+    tokenizer: Any,
+    sampling: tw.Sampling,
+    *,
+    evidence: str = "list",
+    entropy: str = "range",
+    priors: Sequence[str] = (tw.DEFAULTS.prior,),
+) -> tw.Hello:
+    """What a device with this draft model says first; what is named is preferred, all else offered as well.
+
+    Raises VocabularyMismatch for a tokenizer of another model.
+    """
+    facts = draft.facts
+    vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
+    return tw.Hello(
+        vocab_size=vocabulary.vocab_size,
+        tokenizer=vocabulary.fingerprint,
+        model=facts.model,
+        sampling=sampling,
+        evidence=tuple(dict.fromkeys((evidence, *OUR_EVIDENCE))),
+        entropy=tuple(dict.fromkeys((entropy, "none"))),
+        priors=tuple(dict.fromkeys((*priors, "none"))),
+        extra=WANTED,
+    )
+
+
+class TextDevice:
+    """A device that takes and gives text.  For one task at a time."""
+
+    def __init__(self, device: Device, tokenizer: Any, *, settings: DraftSettings | None = None) -> None:
+        """``device``: one that has shaken hands, see ``connect``.
+
+        ``tokenizer``: that of its draft model, from ``transformers`` or ``tokenizers``.  ``settings``: how every round
+        is drafted; None lets a planner choose.
+        """
+        self.device = device
+        """The device below: its session, its rounds, what it agreed on."""
+        self._tokenizer = tokenizer
+        self._rounds: Callable[[int], AsyncIterator[Round]] = (
+            partial(device.generate, settings=settings) if settings else Autopilot(device).generate
+        )
+        self._decoder = IncrementalDecoder(tokenizer)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        draft: DraftEngine,
+        tokenizer: Any,
+        *,
+        edge: str = EDGE,
+        transport: str = "zmq",
+        tls: ClientTls | None = None,
+        link: Link | None = None,
+        sampling: tw.Sampling | None = None,
+        settings: DraftSettings | None = None,
+        seed: int | None = None,
+        timeout_s: float = 60.0,
+    ) -> AsyncIterator[Self]:
+        """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
+
+        ``link``: one that is open already, in the place of ``edge``, ``transport`` and ``tls`` (those of
+        ``tslt_transports.connect``).  ``sampling``: what the target's logits go through; None leaves them as they are.
+        ``settings``: see ``TextDevice``.  ``seed``: of this end's random numbers, None takes fresh ones.
+        ``timeout_s``: seconds that an edge may take to come up, and an answer to come.
+
+        Raises LinkError, EdgeError, VocabularyMismatch.
+        """
+        hello = hello_of(
+            draft, tokenizer, sampling or tw.Sampling(), evidence=settings.evidence if settings else "list"
+        )
+        link = link or await reach(transport, edge, tls=tls, timeout_s=timeout_s)
+        device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s)
+        try:
+            await device.open()
+            yield cls(device, tokenizer, settings=settings)
+        finally:
+            await device.close()
+
+    async def stream(self, prompt: str | None, *, tokens: int = TOKENS) -> AsyncIterator[str]:
+        """Yield what the target writes after ``prompt``, piece by piece, until ``tokens`` tokens or the text's end.
+
+        A prompt starts another text; None goes on with the one there is.  Pieces are whole characters, at least one,
+        and do not repeat the prompt.  It may be left or cancelled at any time: the round that is under way goes on in
+        the background, and its text comes first where the next call goes on.
+
+        Raises EdgeError, after which the text so far is good; ContextFull for a prompt that is too long; ValueError for
+        one without tokens.
+        """
+        if prompt is not None:
+            ids = tokens_of(self._tokenizer, prompt)
+            before, self._decoder = self._decoder, IncrementalDecoder(self._tokenizer, ids)
+            try:
+                await self.device.prompt(ids)  # cancelled, it goes on
+            except Exception:
+                self._decoder = before
+                raise
+        elif not self.device.session.prefix:
+            raise ValueError("there is no text to go on with: the first call needs a prompt")
+        async for round_ in self._rounds(tokens):
+            if piece := self._decoder.add(round_.tokens):
+                yield piece
+        # Where the text can go on, what is left of a character may still become whole.
+        if self.device.session.state is tw.State.ENDED and (rest := self._decoder.finish()):
+            yield rest
+
+
+class BlockingTextDevice:
+    """``TextDevice`` for programs without asyncio: its event loop runs in a thread of its own.
+
+    For one thread at a time.
+    """
+
+    def __init__(self, inner: TextDevice, loop: asyncio.AbstractEventLoop) -> None:
+        """``loop``: the running one that ``inner`` belongs to; see ``connect``."""
+        self._inner = inner
+        self._loop = loop
+
+    @classmethod
+    @contextmanager
+    def connect(cls, draft: DraftEngine, tokenizer: Any, **options: Any) -> Iterator[Self]:
+        """See ``TextDevice.connect``: the same arguments, but ``link``."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="tslt device", daemon=True)
+        thread.start()
+        opened = TextDevice.connect(draft, tokenizer, **options)
+        try:
+            inner = _wait(opened.__aenter__(), loop)
+            try:
+                yield cls(inner, loop)
+            finally:
+                _wait(opened.__aexit__(None, None, None), loop)
+        finally:
+            _wait(_end(), loop)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def stream(self, prompt: str | None, *, tokens: int = TOKENS) -> Iterator[str]:
+        """See ``TextDevice.stream``; ctrl-C and ``break`` leave it."""
+        pieces = self._inner.stream(prompt, tokens=tokens)
+        while (piece := _wait(_next(pieces), self._loop)) is not None:
+            yield piece
+
+
+async def _end() -> None:
+    """Bring what is left in this event loop to its end."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
+
+
+def _wait(work: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:
+    """What ``work`` gives, run by ``loop`` in its thread; cancelled if the wait is interrupted."""
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
