@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
 
 import tslt_wire as tw
+from tslt_runtime import streaming
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_embedding_example_runs_and_is_lossless_to_the_eye():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     table = np.random.default_rng(0).normal(size=(8, 32000)) * 3
 
     def draft_logits(tokens):
@@ -30,6 +32,12 @@ def test_the_embedding_example_runs_and_is_lossless_to_the_eye():
     assert prefix[:3] == [1, 2, 3]
     assert len(prefix) == 3 + len(names["verdict"].tokens(names["draft"].tree))
     assert len([line for line in code.splitlines() if line.strip()]) <= 16
+
+
+def test_the_streaming_example_is_the_one_that_runs_in_its_own_test():
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    program = re.search(r"\n\n( {4}from .*?)\n\nAnd with asyncio", streaming.__doc__, re.DOTALL)
+    assert textwrap.dedent(program[1]).strip() == code.strip()
 
 
 def test_version_is_said_once():
