@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tslt_wire as tw
-from tslt_runtime.engines.protocol import ContextFull, TargetEngine, Work
+from tslt_runtime.engines.protocol import TargetEngine, Work
+from tslt_runtime.engines.text_rules import checked_prefix, shared_length
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 from tslt_runtime.worker import Worker
 from tslt_wire.checks import integer
@@ -109,23 +110,13 @@ class ScoredText:
         Nothing is computed.  Raises ValueError for no tokens or tokens outside the vocabulary, ContextFull; the text is
         then unchanged.
         """
-        fresh, facts = tuple(tokens), self._engine.facts
-        if not fresh:
-            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
-        if not (min(fresh) >= 0 and max(fresh) < facts.vocab_size):
-            raise ValueError(f"tokens {min(fresh)} .. {max(fresh)} in a vocabulary of {facts.vocab_size}")
-        if len(fresh) > facts.context:
-            raise ContextFull(needed=len(fresh), limit=facts.context)
+        facts = self._engine.facts
+        fresh = tuple(checked_prefix(tokens, vocab_size=facts.vocab_size, context=facts.context))
         if self._scored and fresh[: len(self._prefix)] == self._prefix:
             self._text.commit(self._path_along(fresh[len(self._prefix) :]))
             self._prefix = fresh[: self._text.length]
         self._scored = False
-        shared = 0
-        for old, new in zip(self._prefix[: self._text.length], fresh[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
-        self._text.truncate(shared)
+        self._text.truncate(shared_length(self._prefix[: self._text.length], fresh))
         self._prefix = fresh
 
     def read(self, most: int) -> None:

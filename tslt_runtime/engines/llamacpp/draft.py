@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
-from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves, require_path
+from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Node
+from tslt_runtime.engines.text_rules import checked_prefix, require_path, shared_length, subtree
 
 
 class LlamaDraft(LlamaModel):
@@ -48,16 +49,8 @@ class LlamaDraftText:
 
     def set_prefix(self, tokens: Sequence[int]) -> None:
         """See ``DraftText.set_prefix``."""
-        fresh = [int(token) for token in tokens]
-        if not fresh:
-            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
-        self._model.require_tokens(fresh)
-        self._model.require_room(len(fresh))
-        shared = 0
-        for old, new in zip(self._prefix[: self._cache.length], fresh[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
+        fresh = checked_prefix(tokens, vocab_size=self.vocab_size, context=self._model.context_limit)
+        shared = shared_length(self._prefix[: self._cache.length], fresh)
         self._cache.truncate(shared)
         self._prefix = fresh
         self._read_up_to(len(fresh) - 1)
@@ -88,7 +81,7 @@ class LlamaDraftText:
         child = next((i for i, own in enumerate(tokens) if (parents[i], own) == (end, token)), None)
         grown = [*(tokens[node] for node in path), int(token)]
         kept = [*path, *([] if child is None else [child])]
-        self._cache.commit(kept, [] if child is None else _below(child, parents))
+        self._cache.commit(kept, [] if child is None else subtree(child, parents))
         self._prefix += grown
 
     def close(self) -> None:
@@ -110,12 +103,3 @@ class LlamaDraftText:
         while self._cache.length < length:
             start = self._cache.length
             self._cache.append(self._prefix[start : min(start + BATCH, length)], (), keep=0)
-
-
-def _below(root: int, parents: Sequence[int]) -> list[int]:
-    """Nodes of the subtree of ``root``, in their order, itself not counted."""
-    inside = {root}
-    for node, parent in enumerate(parents):
-        if parent in inside:
-            inside.add(node)
-    return sorted(inside - {root})

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from tslt_runtime.engines.llamacpp import library as c
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
-from tslt_runtime.engines.protocol import ContextFull, EngineError, EngineFacts
+from tslt_runtime.engines.protocol import EngineError, EngineFacts
+from tslt_runtime.engines.text_rules import require_room, require_tokens
 
 BATCH = 512
 """Most tokens of one call of ``llama_decode``, and so most nodes of a tree, the token that it hangs off included."""
@@ -91,15 +92,12 @@ class LlamaModel:
         return self._facts
 
     def require_tokens(self, tokens: Sequence[int]) -> None:
-        """Raise ValueError unless every token is in the vocabulary."""
-        for token in tokens:
-            if not 0 <= token < self.vocab_size:
-                raise ValueError(f"token {token} is outside the vocabulary of {self.vocab_size}")
+        """See ``text_rules.require_tokens``."""
+        require_tokens(tokens, self.vocab_size)
 
     def require_room(self, needed: int) -> None:
-        """Raise ContextFull if a text needs more than ``context_limit`` positions."""
-        if needed > self.context_limit:
-            raise ContextFull(needed=needed, limit=self.context_limit)
+        """See ``text_rules.require_room``."""
+        require_room(needed, self.context_limit)
 
     def require_tree(self, nodes: int, leaves: int) -> None:
         """Raise ValueError for a tree that is larger than ``facts`` says."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
-from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves, require_path
+from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Work
+from tslt_runtime.engines.text_rules import require_path
 
 
 class LlamaTarget(LlamaModel):

@@ -26,15 +26,6 @@ def count_leaves(parents: Sequence[int]) -> int:
     return len(parents) - len({*parents} - {-1})
 
 
-def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
-    """Raise ValueError unless ``path`` leads from a child of the prefix (parent -1) down, node by node."""
-    above = -1
-    for node in path:
-        if not 0 <= node < len(parents) or parents[node] != above:
-            raise ValueError(f"{list(path)} is no path of this tree: node {node} does not hang off {above}")
-        above = node
-
-
 class TreeCache:
     """Keys and values of ``length`` tokens of a text, and of nodes behind it, with ``parents`` and ``tokens``.
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tslt_runtime.engines.protocol import Node
-from tslt_runtime.engines.transformers.model import PREFILL_CHUNK, CausalModel, require_path
+from tslt_runtime.engines.text_rules import checked_prefix, require_path, shared_length, subtree
+from tslt_runtime.engines.transformers.model import PREFILL_CHUNK, CausalModel
 from tslt_runtime.engines.transformers.tree_attention import level_rows, tree_rows
 
 
@@ -50,16 +51,8 @@ class CachedDraft:
 
     def set_prefix(self, tokens: Sequence[int]) -> None:
         """See ``DraftText.set_prefix``."""
-        fresh = [int(token) for token in tokens]
-        if not fresh:
-            raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
-        self._model.require_tokens(fresh)
-        self._model.require_room(len(fresh))
-        shared = 0
-        for old, new in zip(self._prefix[: self._cached], fresh[:-1], strict=False):
-            if old != new:
-                break
-            shared += 1
+        fresh = checked_prefix(tokens, vocab_size=self.vocab_size, context=self._model.context_limit)
+        shared = shared_length(self._prefix[: self._cached], fresh)
         self._rewind(shared)
         self._prefix = fresh
         self._read_up_to(len(fresh) - 1)
@@ -83,18 +76,19 @@ class CachedDraft:
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
-        require_path(path, [node.parent for node in self._nodes])
+        parents = [node.parent for node in self._nodes]
+        require_path(path, parents)
         self._model.require_tokens([token])
         end = path[-1] if path else -1
         child = next((i for i, node in enumerate(self._nodes) if node == Node(end, token)), None)
-        subtree = [] if child is None else self._below(child)
-        kept = [*path, *([] if child is None else [child]), *subtree]
+        below = [] if child is None else subtree(child, parents)
+        kept = [*path, *([] if child is None else [child]), *below]
         if self._nodes:
             self._cache.gather(self._cached, kept)
         self._prefix += [*(self._nodes[node].token for node in path), int(token)]
-        self._cached += len(kept) - len(subtree)
-        number = {-1: -1, child: -1} | {node: i for i, node in enumerate(subtree)}
-        self._nodes = [Node(number[self._nodes[node].parent], self._nodes[node].token) for node in subtree]
+        self._cached += len(kept) - len(below)
+        number = {-1: -1, child: -1} | {node: i for i, node in enumerate(below)}
+        self._nodes = [Node(number[self._nodes[node].parent], self._nodes[node].token) for node in below]
 
     def close(self) -> None:
         """See ``DraftText.close``."""
@@ -114,14 +108,6 @@ class CachedDraft:
         logits = self._model.forward(pending, rows, self._cache, keep=1)
         self._cached = len(self._prefix)
         return logits
-
-    def _below(self, root: int) -> list[int]:
-        """Nodes of the subtree of ``root``, in their order, itself not counted."""
-        inside = {root}
-        for i, node in enumerate(self._nodes):
-            if node.parent in inside:
-                inside.add(i)
-        return sorted(inside - {root})
 
     def _rewind(self, length: int) -> None:
         """Keep ``length`` rows of the prefix and drop everything behind them."""

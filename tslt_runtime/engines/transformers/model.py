@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from tslt_runtime.engines.protocol import ContextFull, EngineError, EngineFacts
+from tslt_runtime.engines.protocol import EngineError, EngineFacts
+from tslt_runtime.engines.text_rules import require_room, require_tokens
 from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
 from tslt_runtime.engines.transformers.kv_cache import TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
@@ -156,27 +157,15 @@ class CausalModel:
         return logits
 
     def require_tokens(self, tokens: Sequence[int]) -> None:
-        """Raise ValueError unless every token is in the vocabulary (a GPU would abort the whole process instead)."""
-        for token in tokens:
-            if not 0 <= token < self.vocab_size:
-                raise ValueError(f"token {token} is outside the vocabulary of {self.vocab_size}")
+        """See ``text_rules.require_tokens``."""
+        require_tokens(tokens, self.vocab_size)
 
     def require_room(self, needed: int) -> None:
-        """Raise ContextFull if a text needs more than ``context_limit`` positions."""
-        if needed > self.context_limit:
-            raise ContextFull(needed=needed, limit=self.context_limit)
+        """See ``text_rules.require_room``."""
+        require_room(needed, self.context_limit)
 
     def _tensor(self, tokens: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(tokens)], dtype=torch.int64, device=self.device)
-
-
-def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
-    """Raise ValueError unless ``path`` leads from a child of the prefix (parent -1) down, node by node."""
-    above = -1
-    for node in path:
-        if not 0 <= node < len(parents) or parents[node] != above:
-            raise ValueError(f"{list(path)} is no path of this tree: node {node} does not hang off {above}")
-        above = node
 
 
 def _eos_token_ids(module: PreTrainedModel) -> tuple[int, ...]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from tslt_runtime.engines.protocol import Work
-from tslt_runtime.engines.transformers.model import CausalModel, require_path
+from tslt_runtime.engines.text_rules import require_path
+from tslt_runtime.engines.transformers.model import CausalModel
 from tslt_runtime.engines.transformers.tree_attention import tree_rows
 
 

@@ -1,0 +1,58 @@
+"""What every engine checks and works out about its texts, whatever runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tslt_runtime.engines.protocol import ContextFull
+
+
+def require_tokens(tokens: Sequence[int], vocab_size: int) -> None:
+    """Raise ValueError unless every token is in the vocabulary (a GPU would abort the whole process instead)."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is outside the vocabulary of {vocab_size}")
+
+
+def require_room(needed: int, context: int) -> None:
+    """Raise ContextFull if a text needs more positions than ``context``."""
+    if needed > context:
+        raise ContextFull(needed=needed, limit=context)
+
+
+def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
+    """Raise ValueError unless ``path`` leads from a child of the prefix (parent -1) down, node by node."""
+    above = -1
+    for node in path:
+        if not 0 <= node < len(parents) or parents[node] != above:
+            raise ValueError(f"{list(path)} is no path of this tree: node {node} does not hang off {above}")
+        above = node
+
+
+def subtree(root: int, parents: Sequence[int]) -> list[int]:
+    """Nodes below ``root``, in their order, itself not counted."""
+    inside = {root}
+    for node, parent in enumerate(parents):
+        if parent in inside:
+            inside.add(node)
+    return sorted(inside - {root})
+
+
+def checked_prefix(tokens: Sequence[int], *, vocab_size: int, context: int) -> list[int]:
+    """The tokens of a new prefix; ValueError for none or one outside the vocabulary, ContextFull for too many."""
+    fresh = [int(token) for token in tokens]
+    if not fresh:
+        raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
+    require_tokens(fresh, vocab_size)
+    require_room(len(fresh), context)
+    return fresh
+
+
+def shared_length(cached: Sequence[int], fresh: Sequence[int]) -> int:
+    """How many tokens at the start are the same; the last one of ``fresh`` is not counted, its row is made anew."""
+    shared = 0
+    for old, new in zip(cached, fresh[:-1], strict=False):
+        if old != new:
+            break
+        shared += 1
+    return shared
