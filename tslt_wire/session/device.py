@@ -38,6 +38,7 @@ from tslt_wire.session.negotiation import (
     context_of,
     not_agreed,
     prior_names,
+    tables_of,
 )
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import Act, State
@@ -52,12 +53,16 @@ class DeviceSession(Session):
     def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
         """``tables``: the trained tables that ``hello.priors`` names.
 
-        Raises ValueError for a HELLO with names that this version or this installation has not.
+        Raises ValueError for a HELLO with names that this version or this installation has not, or with none or one
+        twice; TypeError for other types.
         """
+        if not isinstance(hello, Hello):
+            raise TypeError(f"hello must be a Hello, got {hello!r}")
+        tables = tables_of(tables)
         super().__init__(hello.limits)
         check_names(hello)
         prior_names(hello.priors, tables)
-        self._tables = tuple(tables)
+        self._tables = tables
         self.hello = hello
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
@@ -123,8 +128,10 @@ class DeviceSession(Session):
         """Take one of the open proposals, as the law of the text demands, and return its token; or ask for more.
 
         None: none of them fitted, and MORE is queued.  Raises LocalProtocolError if nothing is proposed, or if the
-        draft's evidence has not kept the lists that its tokens were drawn from.
+        draft's evidence has not kept the lists that its tokens were drawn from; TypeError for another generator than
+        numpy's.
         """
+        checks.generator("rng", rng)
         draft, proposed = self.open_draft, self.proposals
         if draft is None or proposed is None:
             raise LocalProtocolError("there are no proposals to choose from")
