@@ -72,12 +72,14 @@ def test_extra_fields_are_a_mapping_from_names(wrong):
 
 @pytest.mark.parametrize("field", ["evidence", "precisions", "entropy", "priors"])
 def test_names_are_a_sequence(field):
-    for wrong in (None, 5):
+    for wrong in (None, 5, "", "list", b"list", {}, {"list": 1}, [5]):
         with pytest.raises(TypeError, match=f"{field} must be a sequence of names"):
             replace(HELLO, **{field: wrong})
 
 
-@pytest.mark.parametrize("wrong", [[True], [1, False], (np.bool_(True),), ["1"], [1.0], [None], None, 5, "ab"])
+@pytest.mark.parametrize(
+    "wrong", [[True], [1, False], (np.bool_(True),), ["1"], [1.0], [None], None, 5, "ab", "", b"ab", b"", {}]
+)
 def test_tokens_are_integers(wrong):
     """True is 1 in Python, and no token."""
     with pytest.raises(TypeError):
@@ -86,6 +88,8 @@ def test_tokens_are_integers(wrong):
         tw.TokenTree.chain(wrong)
     with pytest.raises(TypeError):
         tw.TokenTree([1, 2], wrong)
+    with pytest.raises(TypeError):
+        replace(WELCOME, eos_tokens=wrong)
 
 
 def test_tokens_are_in_the_largest_vocabulary():
@@ -133,6 +137,13 @@ def test_parents_of_lists_are_numbers_of_nodes():
         tw.ListEvidence({-2: Q})
     found = tw.ListEvidence({np.int64(0): Q, np.int64(-1): Q})
     assert [(parent, type(parent)) for parent in found.lists] == [(-1, int), (0, int)]
+
+
+@pytest.mark.parametrize("wrong", ["", "ab", b"ab", None, 5, {}, [True], [1.0]])
+def test_codes_are_integers(wrong):
+    for kind in (tw.ScalarEvidence, tw.LazyEvidence):
+        with pytest.raises(TypeError, match="codes"):
+            kind(wrong)
 
 
 def test_codes_are_made_of_a_tree_and_each_of_its_lists():

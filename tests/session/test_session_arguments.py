@@ -106,7 +106,7 @@ def test_an_edge_is_made_of_settings(wrong):
         tw.EdgeSession(wrong)
 
 
-@pytest.mark.parametrize("wrong", [(1,), [None], "ab"])
+@pytest.mark.parametrize("wrong", [(1,), [None], "ab", "", {}])
 def test_tables_are_priors(wrong):
     with pytest.raises(TypeError, match="tables must be a sequence of Prior"):
         tw.DeviceSession(HELLO, wrong)
@@ -139,6 +139,14 @@ def test_an_offer_has_each_name_once_and_one_at_least(field):
         with pytest.raises(tw.RemoteProtocolError) as caught:
             edge.receive_data(frame)
         assert caught.value.code is tw.ErrorCode.UNSUPPORTED
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "", "ab", b"ab", {}, [True], [1.0], [None]])
+def test_a_prompt_is_of_token_ids(wrong):
+    device, _ = prompted()
+    with pytest.raises(TypeError):
+        device.send_prompt(wrong, keep=2)
+    assert (device.prefix, device.data_to_send()) == ((1, 2, 3), b"")
 
 
 @pytest.mark.parametrize("wrong", [None, 5, tw.More(round=0, batch=1), CHAIN])

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 from tslt_wire import checks
 from tslt_wire.lists.distribution import SparseDistribution, check_lists
 from tslt_wire.lists.probability_grid import LAST, code_above
+from tslt_wire.messages.fields import several
 from tslt_wire.messages.token_tree import PREFIX, TokenTree, check_tree
 
 
@@ -120,7 +121,8 @@ class CodedEvidence:
     """
 
     def __post_init__(self) -> None:
-        codes = tuple(checks.integer("codes of probabilities", code, 0, LAST) for code in self.codes)
+        given = several("codes", "integers", self.codes)
+        codes = tuple(checks.integer("codes of probabilities", code, 0, LAST) for code in given)
         object.__setattr__(self, "codes", codes)
 
     @classmethod

@@ -42,7 +42,7 @@ def set_ids(message: Any, field: str) -> None:
 
     For many of them: looks at all at once.
     """
-    value = tuple(getattr(message, field))
+    value = several(field, "integers", getattr(message, field))
     if bool in set(map(type, value)):
         raise TypeError(f"{field} must be integers, got True or False among them")
     object.__setattr__(message, field, tuple(map(operator.index, value)))
@@ -61,11 +61,10 @@ def set_names(message: Any, *fields: str) -> None:
     A string is not taken for a sequence of its letters.
     """
     for field in fields:
-        value = getattr(message, field)
-        several = isinstance(value, Iterable) and not isinstance(value, str)
-        if not several or not all(isinstance(name, str) for name in value):
-            raise TypeError(f"{field} must be a sequence of names, such as ({value!r},), got {value!r}")
-        object.__setattr__(message, field, tuple(value))
+        names = several(field, "names", getattr(message, field))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"{field} must be a sequence of names, got {names!r}")
+        object.__setattr__(message, field, names)
 
 
 def set_tokens(message: Any, field: str, vocab_size: int) -> None:
@@ -73,12 +72,15 @@ def set_tokens(message: Any, field: str, vocab_size: int) -> None:
 
     TypeError for another type, ValueError for an id outside the vocabulary.
     """
-    value = getattr(message, field)
-    try:
-        items = tuple(value)
-    except TypeError:
-        raise TypeError(f"{field} must be a sequence of token ids, got {value!r}") from None
+    items = several(field, "token ids", getattr(message, field))
     object.__setattr__(message, field, tuple(checks.integer(f"each of {field}", t, 0, vocab_size - 1) for t in items))
+
+
+def several(field: str, what: str, value: Any) -> tuple[Any, ...]:
+    """``value`` as a tuple; TypeError for what has no items, a text, bytes, or a mapping of them to something else."""
+    if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{field} must be a sequence of {what}, got {value!r}")
+    return tuple(value)
 
 
 def check_bytes(name: str, value: Any, *sizes: int) -> None:

@@ -25,6 +25,7 @@ from tslt_wire.messages.answers import AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
 from tslt_wire.messages.extensions import choice_extension
+from tslt_wire.messages.fields import several
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.message import Message
@@ -82,7 +83,8 @@ class DeviceSession(Session):
         from the same prefix would prefer the tokens that were not rejected, and the output would not be the target's.
 
         Raises LocalProtocolError before Welcomed, while a draft is open, or without ``new_text`` while proposals are;
-        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes.
+        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes; TypeError for
+        other types.
         """
         keep = checks.integer("keep, of the tokens there are,", keep, 0, len(self._prefix))
         new_text = checks.flag("new_text", new_text)
@@ -91,6 +93,7 @@ class DeviceSession(Session):
                 "proposals are open: settle the round first (choose, or take and ask_more), or say new_text=True to "
                 "give this text up; to go on from here without them would prefer what was not rejected"
             )
+        tokens = several("tokens", "token ids", tokens)
         known = min(keep, len(self._prefix) - (self._choice is not None))
         prompt = Prompt(tokens=(*self._prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
         if self.welcome is not None:

@@ -5,7 +5,7 @@ Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.coding import compression
@@ -119,7 +119,7 @@ def check_offer(what: str, names: Sequence[str]) -> None:
 def tables_of(tables: Sequence[Prior]) -> tuple[Prior, ...]:
     """The trained ``tables`` of an end as a tuple; TypeError for what is none."""
     found = tuple(tables)
-    if not all(isinstance(table, Prior) for table in found):
+    if isinstance(tables, (str, Mapping)) or not all(isinstance(table, Prior) for table in found):
         raise TypeError(f"tables must be a sequence of Prior, got {tables!r}")
     return found
 
