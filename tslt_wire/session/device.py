@@ -83,8 +83,8 @@ class DeviceSession(Session):
         from the same prefix would prefer the tokens that were not rejected, and the output would not be the target's.
 
         Raises LocalProtocolError before Welcomed, while a draft is open, or without ``new_text`` while proposals are;
-        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes; TypeError for
-        other types.
+        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes;
+        TypeError for other types.
         """
         keep = checks.integer("keep, of the tokens there are,", keep, 0, len(self._prefix))
         new_text = checks.flag("new_text", new_text)
