@@ -92,3 +92,11 @@ def test_octets_are_any_buffer():
     for wrong in ("abc", 5, None, [1, 2]):
         with pytest.raises(TypeError, match=r"^a frame must be bytes, a bytearray or a memoryview, got "):
             checks.octets("a frame", wrong)
+
+
+def test_a_generator_is_numpys():
+    rng = np.random.default_rng(0)
+    assert checks.generator("rng", rng) is rng
+    for wrong in (np.random, np.random.RandomState(0), np.random.PCG64(0), None, 5, "rng"):
+        with pytest.raises(TypeError, match=r"^rng must be a numpy\.random\.Generator .*, got "):
+            checks.generator("rng", wrong)

@@ -51,6 +51,16 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def generator(name: str, value: Any) -> np.random.Generator:
+    """Return ``value``, a ``numpy.random.Generator``; TypeError for anything else.
+
+    The old ``RandomState``, the module ``numpy.random`` and a seed are none.
+    """
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"{name} must be a numpy.random.Generator (numpy.random.default_rng(seed)), got {value!r}")
+    return value
+
+
 def octets(name: str, value: Any) -> bytes | memoryview:
     """Return bytes, or whatever has a buffer, as bytes or a memoryview of them; TypeError for anything else."""
     if type(value) is bytes:

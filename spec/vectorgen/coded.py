@@ -345,12 +345,12 @@ def _settled(rng: Random, run: Callable[[Any], Any], most: int) -> tuple[list[fl
     while True:
         uniforms = [rng.random() for _ in range(most)]
         script = Scripted(uniforms)
-        found = run(RandomChoices(script))  # type: ignore[arg-type]
+        found = run(RandomChoices(script))
         used = uniforms[: most - len(script.left)]
         near = [
             [u + sign * MARGIN * (i == j) for j, u in enumerate(uniforms)] for i in range(len(used)) for sign in (-1, 1)
         ]
-        if all(run(RandomChoices(Scripted(others))) == found for others in near):  # type: ignore[arg-type]
+        if all(run(RandomChoices(Scripted(others))) == found for others in near):
             return used, found
 
 

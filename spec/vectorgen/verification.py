@@ -302,13 +302,14 @@ _TAILS: tuple[tuple[Any, ...], ...] = (
 )
 
 
-class Scripted:
+class Scripted(np.random.Generator):
     """Stands in for a random generator."""
 
     def __init__(self, uniforms: list[float]) -> None:
+        super().__init__(np.random.PCG64(0))
         self.left = list(uniforms)
 
-    def random(self) -> float:
+    def random(self, *_: Any, **__: Any) -> Any:
         """The next number."""
         return self.left.pop(0)
 

@@ -90,13 +90,14 @@ def check_weights(digest: Any) -> int:
     return count
 
 
-class Scripted:
+class Scripted(np.random.Generator):
     """Stands in for a random generator."""
 
     def __init__(self, uniforms: list[float]) -> None:
+        super().__init__(np.random.PCG64(0))
         self._left = list(uniforms)
 
-    def random(self) -> float:
+    def random(self, *_: Any, **__: Any) -> Any:
         """The next number."""
         return self._left.pop(0)
 

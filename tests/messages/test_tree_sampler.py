@@ -13,10 +13,11 @@ P = np.array([0.22, 0.29, 0.21, 0.28])
 Q = tw.sparsify(np.log([0.5, 0.3, 0.15, 0.05]), precision="f32")
 
 
-class EveryInteger:
+class EveryInteger(np.random.Generator):
     """A generator for ``Siblings.draw`` that takes each token of ``q`` in turn, with its probability."""
 
     def __init__(self, choices, q, *, replacement):
+        super().__init__(np.random.PCG64(0))
         self._choices, self._left, self._replacement = choices, q.weights.copy(), replacement
 
     def integers(self, low, high):

@@ -168,8 +168,9 @@ def test_shared_numbers(group, test):
         assert ref.race(test, test["position"], test["ids"], test["weights"]) == test["arrived"]
 
 
-class Scripted:
+class Scripted(np.random.Generator):
     def __init__(self, uniforms: list[float]) -> None:
+        super().__init__(np.random.PCG64(0))
         self.uniforms = uniforms
         self.used = 0
 

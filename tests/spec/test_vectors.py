@@ -175,8 +175,9 @@ def test_weights(group, test):
     assert weights.tolist() == test["weights"]
 
 
-class Scripted:
+class Scripted(np.random.Generator):
     def __init__(self, uniforms):
+        super().__init__(np.random.PCG64(0))
         self.left = list(uniforms)
 
     def random(self):

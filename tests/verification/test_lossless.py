@@ -212,10 +212,11 @@ def test_the_probabilities_of_all_outcomes_sum_to_one():
 # The law of sample_children, through a generator whose integers() is enumerated.
 
 
-class Scripted:
+class Scripted(np.random.Generator):
     """Stands in for a numpy generator: ``integers(0, high)`` answers from a script and notes ``high``."""
 
     def __init__(self, answers: list[int]) -> None:
+        super().__init__(np.random.PCG64(0))
         self._answers = iter(answers)
         self.highs: list[int] = []
 

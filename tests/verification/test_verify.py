@@ -25,10 +25,11 @@ def draft_of(tree: TokenTree, q: Any = Q, *, replacement: bool = True, **options
 CHAIN = draft_of(TokenTree.chain([0, 1]))
 
 
-class Fixed:
+class Fixed(np.random.Generator):
     """Stands in for a numpy generator: ``random()`` answers from a list."""
 
     def __init__(self, *values: float) -> None:
+        super().__init__(np.random.PCG64(0))
         self._values = iter(values)
 
     def random(self) -> float:

@@ -159,7 +159,7 @@ class SparseDistribution:
 
         ``rng``: a numpy Generator.  TypeError for another or a size that is no integer, ValueError for a negative one.
         """
-        check_generator(rng)
+        checks.generator("rng", rng)
         if size is not None:
             size = checks.integer("size", size, 0, None)
         cumulative = np.cumsum(self.weights)
@@ -173,12 +173,6 @@ class SparseDistribution:
             others = np.searchsorted(cumulative, draws, side="right").astype(np.int32)
             picked = np.where(rng.integers(0, TAIL_PARTS, size=size) < self.tail, others, picked)
         return int(picked) if size is None else picked
-
-
-def check_generator(rng: Any) -> None:
-    """Raise TypeError for what cannot draw as a numpy Generator does: the old RandomState, or the module ``random``."""
-    if not hasattr(rng, "integers"):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
 
 
 def _frozen(name: str, values: Any, dtype: Any) -> npt.NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tslt_wire import checks
 from tslt_wire.coding.weighed_ids import WeighedIds
-from tslt_wire.lists.distribution import TAIL_PARTS, SparseDistribution, check_generator
+from tslt_wire.lists.distribution import TAIL_PARTS, SparseDistribution
 
 
 class Siblings:
@@ -110,7 +110,7 @@ def sample_children(q: SparseDistribution, count: int, rng: np.random.Generator,
     TypeError for arguments of other types, ValueError for a negative ``count``.
     """
     count = checks.integer("count", count, 0, None)
-    check_generator(rng)
+    checks.generator("rng", rng)
     siblings = Siblings(q, replacement=replacement)
     children: list[int] = []
     while len(children) < count and not siblings.empty:

@@ -11,8 +11,8 @@ from tslt_wire import checks
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.lists.probability_grid import BELOW
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.fields import U32, set_integers
-from tslt_wire.messages.token_tree import TokenTree
+from tslt_wire.messages.fields import U32, set_integers, set_items
+from tslt_wire.messages.token_tree import TokenTree, check_tree
 
 MOST_PROPOSALS = 256
 """Proposals of one frame."""
@@ -33,10 +33,12 @@ class Verdict:
 
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32), node=(-1, U32 - 1), token=(0, MAX_VOCAB_SIZE - 1))
+        set_items(self, "extensions", Extension)
         object.__setattr__(self, "end", checks.flag("end", self.end))
 
     def tokens(self, tree: TokenTree) -> tuple[int, ...]:
-        """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``."""
+        """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``, TypeError for what is no tree."""
+        check_tree(tree)
         return (*(tree.tokens[node] for node in tree.path(self.node)), self.token)
 
 
@@ -75,7 +77,8 @@ class Proposals:
 
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32), node=(-1, U32 - 1), batch=(0, U32))
-        object.__setattr__(self, "proposals", tuple(self.proposals))
+        set_items(self, "proposals", Proposal)
+        set_items(self, "extensions", Extension)
         if not 1 <= len(self.proposals) <= MOST_PROPOSALS:
             raise ValueError(f"1 to {MOST_PROPOSALS} proposals are needed, got {len(self.proposals)}")
 
@@ -91,6 +94,7 @@ class AskList:
 
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32), node=(-1, U32 - 1))
+        set_items(self, "extensions", Extension)
 
 
 Answer = Verdict | Proposals | AskList

@@ -14,7 +14,7 @@ from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.evidence import Evidence, ListEvidence
 from tslt_wire.messages.extensions import Extension, choice_of
-from tslt_wire.messages.fields import U32, set_integers
+from tslt_wire.messages.fields import U32, set_integers, set_items
 from tslt_wire.messages.token_tree import TokenTree
 
 
@@ -55,6 +55,7 @@ class Draft:
         set_integers(self, round=(0, U32), prefix_length=(0, U32), prefix_hash=(0, (1 << 16) - 1))
         if not isinstance(self.tree, TokenTree) or not isinstance(self.evidence, Evidence):
             raise TypeError(f"a tree and its evidence are needed, got {self.tree!r} and {self.evidence!r}")
+        set_items(self, "extensions", Extension)
         object.__setattr__(self, "evidence", self.evidence.checked(self.tree))
 
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tslt_wire.errors import ErrorCode
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.fields import set_integers
+from tslt_wire.messages.fields import set_integers, set_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class ErrorMessage:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
+        set_items(self, "extensions", Extension)
         set_integers(self, code=(0, (1 << 16) - 1))
         if not isinstance(self.message, str):
             raise TypeError(f"message must be a string, got {self.message!r}")
@@ -38,3 +39,6 @@ class Bye:
     """The sender is done; nothing follows (spec section 7.6)."""
 
     extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_items(self, "extensions", Extension)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tslt_wire import checks
 from tslt_wire.lists.distribution import SparseDistribution, check_lists
 from tslt_wire.lists.probability_grid import LAST, code_above
-from tslt_wire.messages.token_tree import TokenTree
+from tslt_wire.messages.fields import several
+from tslt_wire.messages.token_tree import PREFIX, TokenTree, check_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,7 @@ class ListEvidence:
     def __post_init__(self) -> None:
         if self.replacement is not None:
             object.__setattr__(self, "replacement", checks.flag("replacement", self.replacement))
-        object.__setattr__(
-            self, "lists", MappingProxyType({parent: self.lists[parent] for parent in sorted(self.lists)})
-        )
+        object.__setattr__(self, "lists", lists_by_parent(self.lists))
 
     @classmethod
     def trusted(cls, lists: dict[int, SparseDistribution], replacement: bool) -> ListEvidence:
@@ -121,15 +121,21 @@ class CodedEvidence:
     """
 
     def __post_init__(self) -> None:
-        codes = tuple(checks.integer("codes of probabilities", code, 0, LAST) for code in self.codes)
+        given = several("codes", "integers", self.codes)
+        codes = tuple(checks.integer("codes of probabilities", code, 0, LAST) for code in given)
         object.__setattr__(self, "codes", codes)
 
     @classmethod
     def of(cls, tree: TokenTree, lists: Mapping[int, SparseDistribution]) -> Self:
         """The evidence for a chain whose tokens were drawn from ``lists``, one for each parent; it keeps them.
 
-        Raises ValueError for a token that its list cannot have given.
+        Raises ValueError for a token that its list cannot have given or a list that is missing, TypeError for others.
         """
+        check_tree(tree)
+        lists = lists_by_parent(lists)
+        missing = [parent for parent in tree.inner if parent not in lists]
+        if missing:
+            raise ValueError(f"lists are needed for the parents {tree.inner}, got none for {missing}")
         codes = []
         for token, parent in zip(tree.tokens, tree.parents, strict=True):
             prob = lists[parent].prob_of(token)
@@ -168,6 +174,20 @@ class LazyEvidence(CodedEvidence):
 
 
 Evidence = ListEvidence | MatchEvidence | CoupledEvidence | ScalarEvidence | LazyEvidence
+
+
+def lists_by_parent(lists: Any) -> Mapping[int, SparseDistribution]:
+    """``lists``, a distribution for each of some parents, read-only and in ascending order of the parents.
+
+    TypeError for other types, ValueError for a number below -1.
+    """
+    if not isinstance(lists, Mapping):
+        raise TypeError(f"lists must be a mapping from parents to SparseDistribution, got {lists!r}")
+    for q in lists.values():
+        if not isinstance(q, SparseDistribution):
+            raise TypeError(f"lists must be of SparseDistribution, got {q!r}")
+    found = {checks.integer("a parent of lists", parent, PREFIX, None): q for parent, q in lists.items()}
+    return MappingProxyType(dict(sorted(found.items(), key=itemgetter(0))))
 
 
 def check_siblings(tree: TokenTree) -> None:

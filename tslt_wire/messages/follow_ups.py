@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.fields import U32, set_integers
+from tslt_wire.messages.fields import U32, set_integers, set_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,7 @@ class More:
 
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32), batch=(1, U32 + 1))
+        set_items(self, "extensions", Extension)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +36,6 @@ class ListReply:
 
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32))
+        if not isinstance(self.q, SparseDistribution):
+            raise TypeError(f"q must be a SparseDistribution, got {self.q!r}")
+        set_items(self, "extensions", Extension)

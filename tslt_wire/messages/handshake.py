@@ -13,7 +13,7 @@ from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.fields import U32, check_bytes, set_integers, set_names, set_tokens
+from tslt_wire.messages.fields import U32, check_bytes, check_extra, set_integers, set_items, set_names, set_tokens
 from tslt_wire.messages.sampling import Sampling
 
 SPEC_VERSION = 1
@@ -51,6 +51,8 @@ class Hello:
     def __post_init__(self) -> None:
         check_identity(self)
         set_names(self, "evidence", "precisions", "entropy", "priors")
+        check_extra(self)
+        set_items(self, "extensions", Extension)
         if not isinstance(self.sampling, Sampling):
             raise TypeError(f"sampling must be Sampling, got {self.sampling!r}")
         if not isinstance(self.resume, bytes):
@@ -90,6 +92,8 @@ class Welcome:
     def __post_init__(self) -> None:
         check_identity(self)
         set_names(self, "evidence", "precisions")
+        check_extra(self)
+        set_items(self, "extensions", Extension)
         set_tokens(self, "eos_tokens", self.vocab_size)
         set_integers(self, version=(1, 255), context=(0, U32))
         for name in ("entropy", "prior"):

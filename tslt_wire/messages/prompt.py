@@ -5,12 +5,11 @@ Spec section 7.4.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.messages.extensions import Extension
-from tslt_wire.messages.fields import U32, check_bytes, set_integers
+from tslt_wire.messages.fields import U32, check_bytes, set_ids, set_integers, set_items
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,9 @@ class Prompt:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(operator.index(t) for t in self.tokens))
-        if any(not 0 <= token < MAX_VOCAB_SIZE for token in self.tokens):
+        set_ids(self, "tokens")
+        if self.tokens and not (min(self.tokens) >= 0 and max(self.tokens) < MAX_VOCAB_SIZE):
             raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
         set_integers(self, keep=(0, U32))
         check_bytes("transcript", self.transcript, 8)
+        set_items(self, "extensions", Extension)

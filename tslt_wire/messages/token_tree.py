@@ -6,12 +6,14 @@ a parent comes before its children.  The order of siblings is the order in which
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+from tslt_wire import checks
 from tslt_wire.limits import MAX_VOCAB_SIZE
+from tslt_wire.messages.fields import set_ids
 
 PREFIX = -1
 """The root of every token tree: the prefix both sides agree on."""
@@ -22,15 +24,17 @@ class TokenTree:
     """Drafted tokens and their parents; equal when both are.
 
     ``tokens[i]`` is the token of node i, ``parents[i]`` the node it follows, -1 for a child of the prefix.
-    Raises ValueError if a parent does not come before its child.
+    Raises ValueError if a parent does not come before its child, TypeError for what are no integers.
     """
 
     tokens: tuple[int, ...] = field()
     parents: tuple[int, ...] = field()
 
     def __init__(self, tokens: Sequence[int], parents: Sequence[int]) -> None:
-        object.__setattr__(self, "tokens", tuple(operator.index(t) for t in tokens))
-        object.__setattr__(self, "parents", tuple(operator.index(p) for p in parents))
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "parents", parents)
+        set_ids(self, "tokens")
+        set_ids(self, "parents")
         if len(self.tokens) != len(self.parents):
             raise ValueError(f"as many parents as tokens needed, got {len(self.parents)} and {len(self.tokens)}")
         for node, (token, parent) in enumerate(zip(self.tokens, self.parents, strict=True)):
@@ -84,13 +88,20 @@ class TokenTree:
         return tuple(self._children)
 
     def children(self, parent: int) -> tuple[int, ...]:
-        """Children of a node (or of the prefix, -1) in sibling order; empty for a leaf."""
+        """Children of a node (or of the prefix, -1) in sibling order; empty for a leaf.
+
+        TypeError for what is no integer, ValueError for a node that is not there.
+        """
+        if type(parent) is not int or not PREFIX <= parent < len(self.tokens):
+            parent = checks.integer("node", parent, PREFIX, len(self) - 1)
         return self._children.get(parent, ())
 
     def path(self, node: int) -> tuple[int, ...]:
-        """Nodes from a child of the prefix down to ``node``, both included; empty for the prefix, -1."""
-        if not PREFIX <= node < len(self):
-            raise ValueError(f"node must be in -1..{len(self) - 1}, got {node}")
+        """Nodes from a child of the prefix down to ``node``, both included; empty for the prefix, -1.
+
+        Errors as for ``children``.
+        """
+        node = checks.integer("node", node, PREFIX, len(self) - 1)
         nodes: list[int] = []
         while node != PREFIX:
             nodes.append(node)
@@ -113,6 +124,13 @@ class TokenTree:
             found.append(width)
             seen, layer = seen + len(below), below
         return tuple(found) if seen == len(self) else None
+
+
+def check_tree(value: Any) -> TokenTree:
+    """Return ``value``, a TokenTree; TypeError for anything else."""
+    if not isinstance(value, TokenTree):
+        raise TypeError(f"a TokenTree is needed, got {value!r}")
+    return value
 
 
 def expansion_parents(expansion: Sequence[int]) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from tslt_wire.messages.answers import AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
 from tslt_wire.messages.extensions import choice_extension
+from tslt_wire.messages.fields import several
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.message import Message
@@ -38,6 +39,7 @@ from tslt_wire.session.negotiation import (
     context_of,
     not_agreed,
     prior_names,
+    tables_of,
 )
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import Act, State
@@ -52,12 +54,16 @@ class DeviceSession(Session):
     def __init__(self, hello: Hello, tables: Sequence[Prior] = ()) -> None:
         """``tables``: the trained tables that ``hello.priors`` names.
 
-        Raises ValueError for a HELLO with names that this version or this installation has not.
+        Raises ValueError for a HELLO with names that this version or this installation has not, or with none or one
+        twice; TypeError for other types.
         """
+        if not isinstance(hello, Hello):
+            raise TypeError(f"hello must be a Hello, got {hello!r}")
+        tables = tables_of(tables)
         super().__init__(hello.limits)
         check_names(hello)
         prior_names(hello.priors, tables)
-        self._tables = tuple(tables)
+        self._tables = tables
         self.hello = hello
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
@@ -77,7 +83,8 @@ class DeviceSession(Session):
         from the same prefix would prefer the tokens that were not rejected, and the output would not be the target's.
 
         Raises LocalProtocolError before Welcomed, while a draft is open, or without ``new_text`` while proposals are;
-        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes.
+        ValueError for an empty prefix, a token outside the vocabulary, or more tokens than the edge takes;
+        TypeError for other types.
         """
         keep = checks.integer("keep, of the tokens there are,", keep, 0, len(self._prefix))
         new_text = checks.flag("new_text", new_text)
@@ -86,6 +93,7 @@ class DeviceSession(Session):
                 "proposals are open: settle the round first (choose, or take and ask_more), or say new_text=True to "
                 "give this text up; to go on from here without them would prefer what was not rejected"
             )
+        tokens = several("tokens", "token ids", tokens)
         known = min(keep, len(self._prefix) - (self._choice is not None))
         prompt = Prompt(tokens=(*self._prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
         if self.welcome is not None:
@@ -123,8 +131,10 @@ class DeviceSession(Session):
         """Take one of the open proposals, as the law of the text demands, and return its token; or ask for more.
 
         None: none of them fitted, and MORE is queued.  Raises LocalProtocolError if nothing is proposed, or if the
-        draft's evidence has not kept the lists that its tokens were drawn from.
+        draft's evidence has not kept the lists that its tokens were drawn from; TypeError for another generator than
+        numpy's.
         """
+        checks.generator("rng", rng)
         draft, proposed = self.open_draft, self.proposals
         if draft is None or proposed is None:
             raise LocalProtocolError("there are no proposals to choose from")

@@ -60,8 +60,10 @@ class EdgeSession(Session):
         the key, so it must not tell it anything of the numbers that ``verify`` draws: take it from the operating
         system, not from a generator whose state its output gives away.
 
-        Raises TypeError or ValueError for bytes of another type or size.
+        Raises TypeError or ValueError for bytes of another type or size, TypeError for other settings.
         """
+        if not isinstance(settings, EdgeSettings):
+            raise TypeError(f"settings must be EdgeSettings, got {settings!r}")
         super().__init__(settings.limits)
         check_bytes("coupling", coupling, 0, KEY_BYTES)
         self._randomness = EdgeRandomness(secret) if secret != b"" else None
@@ -82,8 +84,10 @@ class EdgeSession(Session):
         """The random numbers to answer ``event`` with: a function of the secret, the round and the step alone.
 
         A frame that is sent again gets the same numbers, from any session with this secret, and no other frame gets
-        them.  Raises LocalProtocolError if the session was made without a secret.
+        them.  Raises LocalProtocolError if the session was made without a secret, TypeError for another event.
         """
+        if not isinstance(event, DraftReceived | MoreAsked | ListReceived):
+            raise TypeError(f"event must be a DraftReceived, MoreAsked or ListReceived, got {event!r}")
         if self._randomness is None:
             raise LocalProtocolError(
                 "this session has no secret: EdgeSession(settings, secret=secrets.token_bytes(32))"
@@ -98,8 +102,10 @@ class EdgeSession(Session):
 
         If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still
         lossless) and has ``end`` set.  Raises LocalProtocolError if there is nothing to answer, or not with this,
-        ValueError if it is not on the open draft.
+        ValueError if it is not on the open draft, TypeError for what is no answer.
         """
+        if not isinstance(verdict, Answer):
+            raise TypeError(f"an answer is a Verdict, Proposals or an AskList, got {verdict!r}")
         draft = self.open_draft
         if draft is None or self._state is not State.OPEN:
             raise LocalProtocolError("there is no open draft to answer")

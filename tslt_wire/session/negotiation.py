@@ -5,7 +5,7 @@ Spec sections 7.2 and 7.3: one vocabulary, one tokenizer, and of everything else
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tslt_wire.coding import compression
@@ -31,12 +31,16 @@ def our_entropy() -> tuple[str, ...]:
 
 
 def check_names(ours: Hello | EdgeSettings) -> None:
-    """Refuse names that a local caller wants to offer and this version or installation has not; ValueError."""
+    """Refuse names that a local caller wants to offer and this version or installation has not; ValueError.
+
+    None at all are refused, too, and names that stand twice.
+    """
     for what, offered, known in (
         ("evidence", ours.evidence, OUR_EVIDENCE),
         ("precision", ours.precisions, OUR_PRECISIONS),
         ("entropy coder", ours.entropy, tuple(ENTROPY_IDS)),
     ):
+        check_offer(what, offered)
         unknown = [name for name in offered if name not in known]
         if unknown:
             raise ValueError(f"this version has no {what} {unknown}, only {list(known)}")
@@ -83,7 +87,9 @@ class EdgeSettings:
         set_names(self, "evidence", "precisions", "entropy", "priors")
         set_tokens(self, "eos_tokens", self.vocab_size)
         set_integers(self, context=(0, U32))
-        object.__setattr__(self, "tables", tuple(self.tables))
+        object.__setattr__(self, "tables", tables_of(self.tables))
+        if not callable(self.refusal):
+            raise TypeError(f"refusal must be a function of Sampling, got {self.refusal!r}")
         check_names(self)
         prior_names(self.priors, self.tables)
         for table in self.tables:
@@ -92,12 +98,30 @@ class EdgeSettings:
 
 
 def prior_names(names: Sequence[str], tables: Sequence[Prior]) -> tuple[str, ...]:
-    """Names of ``tables``, then ``names``: what an end has, best first; ValueError for what is neither."""
+    """Names of ``tables``, then ``names``: what an end has, best first.
+
+    ValueError for what is neither, a name that stands twice, or none at all.
+    """
     known = {table.name for table in tables}
     wrong = [name for name in names if name not in PLAIN_PRIORS and name not in known]
     if wrong:
         raise ValueError(f"expected priors among {[*PLAIN_PRIORS, *known]}, got {wrong}")
+    check_offer("prior", names or [table.name for table in tables])
     return tuple(dict.fromkeys((*(table.name for table in tables), *names)))
+
+
+def check_offer(what: str, names: Sequence[str]) -> None:
+    """Raise ValueError for an offer of no names, or of one that stands in it twice."""
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"each {what} must be named once, and one at least, got {list(names)}")
+
+
+def tables_of(tables: Sequence[Prior]) -> tuple[Prior, ...]:
+    """The trained ``tables`` of an end as a tuple; TypeError for what is none."""
+    found = tuple(tables)
+    if isinstance(tables, (str, Mapping)) or not all(isinstance(table, Prior) for table in found):
+        raise TypeError(f"tables must be a sequence of Prior, got {tables!r}")
+    return found
 
 
 def not_agreed(what: str, name: str, agreed: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+from tslt_wire import checks
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, decode, encode
 from tslt_wire.frames.kinds import Kind, Role, kind_of
@@ -70,13 +71,15 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------------ bytes in
 
-    def receive_data(self, data: bytes) -> list[Event]:
-        """Take one frame from the peer and return what it means.
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
+        """Take one frame from the peer, of which no more than a copy is kept, and return what it means.
 
         Empty ``data`` means nothing.  Raises DecodeError for bytes that are no message and RemoteProtocolError for a
         message that is not allowed now; both have a ``code``, the session is FAILED, and ``data_to_send`` holds the
-        ERROR frame that tells the peer.  Frames that arrive after the end are ignored.
+        ERROR frame that tells the peer.  Frames that arrive after the end are ignored.  TypeError, and nothing has
+        changed, for what is not bytes.
         """
+        data = bytes(checks.octets("a frame", data))
         if not data or self._state in OVER:
             return []
         try:
@@ -122,18 +125,22 @@ class Session:
             self._send(Bye())
 
     def fail(self, code: ErrorCode, message: str) -> None:
-        """Tell the peer why this side cannot go on; the session is over."""
+        """Tell the peer why this side cannot go on; the session is over.
+
+        TypeError or ValueError for what no ERROR can carry: then nothing has changed.
+        """
+        ErrorMessage(code=code, message=message)
         if self._state not in OVER:
             self._fail(code, message)
 
     def _fail(self, code: ErrorCode, message: str) -> None:
-        self._move(Act.FAIL)
         # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
-        for text in (message[:MAX_ERROR_TEXT], ""):
-            frame = encode(ErrorMessage(code=code, message=text), self.profile)
-            if len(frame) <= self._max_frame_bytes:
-                self._queue(Kind.ERROR, frame)
-                return
+        frame = encode(ErrorMessage(code=code, message=message[:MAX_ERROR_TEXT]), self.profile)
+        if len(frame) > self._max_frame_bytes:
+            frame = encode(ErrorMessage(code=code, message=""), self.profile)
+        self._move(Act.FAIL)
+        if len(frame) <= self._max_frame_bytes:
+            self._queue(Kind.ERROR, frame)
 
     def _send(self, message: Message) -> bytes:
         """Queue ``message`` and move on.

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tslt_wire.checks import one_of
+from tslt_wire.checks import integer, number, one_of
+from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.lists.defaults import DEFAULTS
+from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.profile import ENTROPY_IDS
 from tslt_wire.throughput.model import Wire
 
@@ -22,7 +24,8 @@ EVIDENCE = ("match", "coupled", "scalar", "lazy", "list", "full")
 class Mode:
     """One way to make evidence, with what is known about it before a session.
 
-    ValueError for a kind of evidence that there is not, or an acceptance that is none.
+    ValueError for a kind of evidence or a precision that there is not, an acceptance that is none, or a number out of
+    range; TypeError for other types.
     """
 
     evidence: str
@@ -46,6 +49,15 @@ class Mode:
 
     def __post_init__(self) -> None:
         one_of("evidence", self.evidence, EVIDENCE)
+        if not isinstance(self.wire, Wire):
+            raise TypeError(f"wire must be a Wire, got {self.wire!r}")
+        put = object.__setattr__
+        put(self, "alphas", tuple(number("each of alphas", alpha, 0, 1) for alpha in self.alphas))
+        for name in ("k", "entries"):
+            put(self, name, integer(name, getattr(self, name), 0, None))
+        for name in ("min_prob", "draft_temperature", "parent_s", "token_s"):
+            put(self, name, number(name, getattr(self, name), 0, 1 if name == "min_prob" else None))
+        one_of("precision", self.precision, ("", *(precision.value for precision in Precision)))
         if not self.alphas or not all(0 < a < 1 for a in self.alphas) or list(self.alphas) != sorted(self.alphas):
             raise ValueError(f"alphas must ascend strictly between 0 and 1, got {self.alphas}")
 
@@ -126,8 +138,10 @@ def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy
     """Modes to choose from for a target at ``temperature`` (the nearest one measured is taken).
 
     ``entropy``: the session's coder, which decides how long lists are; ``zstd`` counts as ``none``, since it shortens
-    no list.  ValueError for another name.
+    no list.  ValueError for another name or numbers out of range, TypeError for other types.
     """
+    vocab_size = integer("vocab_size", vocab_size, 1, MAX_VOCAB_SIZE)
+    temperature = number("temperature", temperature, 0, None)
     one_of("entropy", entropy, tuple(ENTROPY_IDS))
     at = min(range(len(_TEMPERATURES)), key=lambda i: abs(_TEMPERATURES[i] - temperature))
     drafted = max(temperature, _LEAST_DRAFT)
@@ -187,7 +201,8 @@ def default_modes(vocab_size: int = 32_000, *, temperature: float = 1.0, entropy
 
 
 def default_shapes(longest: int = 16) -> tuple[tuple[int, ...], ...]:
-    """No draft, chains of 1 to ``longest`` tokens, and some trees of at most 30 nodes."""
+    """No draft, chains of 1 to ``longest`` tokens, and some trees of at most 30 nodes.  TypeError or ValueError."""
+    longest = integer("longest", longest, 0, None)
     chains = [(1,) * length for length in range(longest + 1)]
     trees = [(2,), (3,), (4,), (2, 1), (2, 2), (3, 2), (4, 2), (2, 1, 1), (2, 2, 1), (3, 2, 1), (2, 2, 2)]
     trees += [(3, 2, 2), (2, 1, 1, 1), (2, 2, 1, 1), (3, 2, 1, 1), (2, 2, 2, 1), (2, 2, 2, 2), (2, 2, 1, 1, 1, 1)]

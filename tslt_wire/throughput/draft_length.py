@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 
+from tslt_wire.checks import integer, number
 from tslt_wire.throughput.model import chain_tokens
 
 _STEPS = 60
@@ -90,10 +91,12 @@ def optimal_length(alpha: float, *, round_s: float, token_s: float, rejection_s:
     """Real L >= 0 that maximises tokens a second; ``inf`` if longer is always better.
 
     ``alpha``: acceptance of a token, 0..1.  ``round_s``: A, T_LLM + RTT + verdict + frame.  ``token_s``: B, T_SLM +
-    bytes / R_up.  ``rejection_s``: R.  Seconds; ValueError if one is negative or alpha outside 0..1.
+    bytes / R_up.  ``rejection_s``: R.  Seconds; ValueError if one is negative or infinite or alpha outside 0..1,
+    TypeError for what is no number.
     """
-    if not 0 <= alpha <= 1 or min(round_s, token_s, rejection_s) < 0:
-        raise ValueError(f"alpha must be in 0..1 and times at least 0, got {(alpha, round_s, token_s, rejection_s)}")
+    alpha = number("alpha", alpha, 0, 1)
+    round_s, token_s = number("round_s", round_s, 0, None), number("token_s", token_s, 0, None)
+    rejection_s = number("rejection_s", rejection_s, 0, None)
     if alpha == 0:
         return 0.0
     rate = -math.log(alpha)
@@ -113,8 +116,8 @@ def best_length(
 
     Of equals the shorter.
     """
-    if not 0 <= shortest <= longest:
-        raise ValueError(f"0 <= shortest <= longest needed, got {shortest}, {longest}")
+    longest = integer("longest", longest, 0, None)
+    shortest = integer("shortest", shortest, 0, longest)
     best = optimal_length(alpha, round_s=round_s, token_s=token_s, rejection_s=rejection_s)
     low = int(min(max(best, shortest), longest))
     high = min(low + 1, longest)

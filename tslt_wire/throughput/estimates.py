@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire.checks import integer, number
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.model import Compute, Floats, Link
 
@@ -54,7 +55,10 @@ _FLOOR_S = 2e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One finished round, timed by the caller."""
+    """One finished round, timed by the caller.
+
+    ValueError for numbers that no round can have (negative, NaN, infinite), TypeError for what is no number.
+    """
 
     mode: Mode
     """``plan.mode``."""
@@ -78,11 +82,17 @@ class Observation:
     """Round trips it took."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mode, Mode):
+            raise TypeError(f"mode must be a Mode, got {self.mode!r}")
+        put = object.__setattr__
+        put(self, "expansion", tuple(integer("each of expansion", width, 1, None) for width in self.expansion))
+        for name, low in (("accepted", 0), ("tried", 0), ("trips", 1)):
+            put(self, name, integer(name, getattr(self, name), low, None))
+        for name in ("uplink_bytes", "downlink_bytes", "draft_s", "link_s", "verify_s"):
+            if name != "verify_s" or self.verify_s is not None:
+                put(self, name, number(name, getattr(self, name), 0, None))
         if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
             raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")
-        times = (self.draft_s, self.link_s, self.verify_s or 0.0)
-        if not all(0 <= v < np.inf for v in (*times, self.uplink_bytes, self.downlink_bytes)) or self.trips < 1:
-            raise ValueError("times and bytes must be finite and at least 0, and a round takes a round trip")
 
     @property
     def seconds(self) -> float:

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire.checks import integer, number
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -25,16 +27,23 @@ _MOST_ACCEPTANCE = 0.999
 """Acceptance beyond which a rejection's proposals are reckoned with as if it were this: at 1 none would ever fit."""
 
 
-def _check(owner: object, *names: str, positive: bool = False) -> None:
+def _check(owner: object, *names: str) -> None:
+    """Put the named fields, finite numbers of at least 0, back as floats; TypeError or ValueError."""
     for name in names:
-        value = getattr(owner, name)
-        if not (value > 0 if positive else value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name} must be a number {'> 0' if positive else '>= 0'}, got {value!r}")
+        object.__setattr__(owner, name, number(name, getattr(owner, name), 0, None))
+
+
+def _rate(name: str, value: Any) -> float:
+    """``value``, a rate above 0, as a float; ``inf`` is one."""
+    return math.inf if isinstance(value, float) and value == math.inf else number(name, value, 0, None, above_low=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link between a device and an edge.  Raises ValueError for rates that are not positive."""
+    """A link between a device and an edge.
+
+    ValueError for rates that are not positive and a negative round trip, TypeError for what is no number.
+    """
 
     uplink_bit_s: float
     """Goodput from the device to the edge, bits a second; may be ``inf``."""
@@ -44,7 +53,8 @@ class Link:
     """Seconds an exchange of two empty frames takes."""
 
     def __post_init__(self) -> None:
-        _check(self, "uplink_bit_s", "downlink_bit_s", positive=True)
+        for name in ("uplink_bit_s", "downlink_bit_s"):
+            object.__setattr__(self, name, _rate(name, getattr(self, name)))
         _check(self, "rtt_s")
 
     def seconds(self, uplink_bytes: float, downlink_bytes: float, trips: float = 1.0) -> float:
@@ -54,7 +64,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """How long the models take.  Raises ValueError for negative times."""
+    """How long the models take.  ValueError for negative or infinite times, TypeError for what is no number."""
 
     draft_s: float
     """T_SLM: seconds of one pass of the draft model.  A chain of L tokens takes L, a tree one a level."""
@@ -68,12 +78,15 @@ class Compute:
     """Seconds that a pass of the target takes longer for each drafted token."""
 
     def __post_init__(self) -> None:
-        _check(self, "draft_s", "verify_s", "draft_parent_s", "verify_node_s")
+        _check(self, *Compute.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """What one kind of evidence puts on the wire, in bytes, frames and transport included."""
+    """What one kind of evidence puts on the wire, in bytes, frames and transport included.
+
+    ValueError for negative or infinite numbers, TypeError for what is none.
+    """
 
     frame: float
     """A DRAFT without tokens."""
@@ -96,7 +109,8 @@ class Wire:
     """A frame that asks for more proposals."""
 
     def __post_init__(self) -> None:
-        _check(self, *Wire.__dataclass_fields__)
+        _check(self, *(name for name in Wire.__dataclass_fields__ if name != "proposals"))
+        object.__setattr__(self, "proposals", integer("proposals", self.proposals, 0, None))
 
     @property
     def row(self) -> list[float]:
@@ -177,8 +191,11 @@ def expected_round(
 ) -> ExpectedRound:
     """Expect a round with the tree ``<k1..kL>`` (a chain: all 1; empty: no draft at all).
 
-    ``alphas``: acceptance of each level, 0..1, as many as ``expansion`` has.  ValueError if they do not fit.
+    ``alphas``: acceptance of each level, 0..1, as many as ``expansion`` has.  ValueError if they do not fit, TypeError
+    for other types.
     """
+    if not isinstance(wire, Wire) or not isinstance(link, Link) or not isinstance(compute, Compute):
+        raise TypeError(f"a Wire, a Link and a Compute are needed, got {wire!r}, {link!r} and {compute!r}")
     if len(alphas) != len(expansion) or any(k < 1 for k in expansion) or not all(0 <= a <= 1 for a in alphas):
         raise ValueError(f"one alpha in 0..1 for each layer needed, got {tuple(alphas)} for {tuple(expansion)}")
     widths = widths_of([expansion])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tslt_wire.checks import integer, one_of
+from tslt_wire.lists.precision import Precision
 from tslt_wire.throughput.catalogue import EVIDENCE, Mode
 from tslt_wire.throughput.model import ExpectedRound
 
@@ -14,7 +15,7 @@ from tslt_wire.throughput.model import ExpectedRound
 class Agreed:
     """What a session agreed on, as far as it limits a planner (WELCOME, spec section 7.3).
 
-    ValueError for evidence that there is not or a limit below 1, TypeError for other types.
+    ValueError for evidence or a precision that there is not or a limit below 1, TypeError for other types.
     """
 
     evidence: Iterable[str]
@@ -32,7 +33,10 @@ class Agreed:
         names = frozenset(one_of("evidence", name, EVIDENCE) for name in self.evidence)
         object.__setattr__(self, "evidence", names)
         if self.precisions is not None:
-            object.__setattr__(self, "precisions", frozenset(self.precisions))
+            if isinstance(self.precisions, str):
+                raise TypeError(f"precisions must be several names, got {self.precisions!r}")
+            known = tuple(precision.value for precision in Precision)
+            object.__setattr__(self, "precisions", frozenset(one_of("precisions", p, known) for p in self.precisions))
         for name in ("max_nodes", "max_entries"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name), 1, None))
@@ -50,12 +54,17 @@ class Agreed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What limits the next round."""
+    """What limits the next round.  TypeError for what is no integer, ValueError below 0."""
 
     tokens_left: int | None = None
     """Tokens that are still wanted; a draft deeper than one less than that is wasted.  None: many."""
     room: int | None = None
     """Tokens that fit into both models' contexts, the target's own token not counted.  None: many."""
+
+    def __post_init__(self) -> None:
+        for name in ("tokens_left", "room"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 0, None))
 
     @property
     def depth(self) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tslt_wire.checks import number
+from tslt_wire.checks import integer, number
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode, default_shapes
 from tslt_wire.throughput.estimates import Observation, Times
@@ -95,13 +95,20 @@ class Planner:
         """
         if not isinstance(agreed, Agreed):
             raise TypeError(f"agreed must be an Agreed, got {agreed!r}")
+        modes = tuple(modes)
+        for what, kind, given in (("modes", Mode, modes), ("link", Link, (link,)), ("compute", Compute, (compute,))):
+            if not all(isinstance(value, kind) for value in given):
+                raise TypeError(f"{what} must be of {kind.__name__}, got {given!r}")
         budget = number("budget", budget, 0, 1)
         if budget == 1:
             raise ValueError("budget must be below 1, the whole of the session's time")
         self._modes = [mode for mode in modes if agreed.allows(mode)]
         if len(set(self._modes)) < len(self._modes):
             raise ValueError("the catalogue names a mode twice")
-        every = [tuple(shape) for shape in (default_shapes() if shapes is None else shapes)]
+        every = [
+            tuple(integer("each of a shape", width, 1, None) for width in shape)
+            for shape in (default_shapes() if shapes is None else shapes)
+        ]
         widths, wide = widths_of(every), [max(shape, default=1) for shape in every]
         _, parents, nodes = shape_counts(widths)
         pairs = [
@@ -159,7 +166,8 @@ class Planner:
         return self._spent / self._elapsed if self._elapsed else 0.0
 
     def alpha(self, mode: Mode, siblings: int = 1) -> float:
-        """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not."""
+        """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not, or another number."""
+        siblings = integer("siblings", siblings, 1, int(self._widths.max(initial=1)))
         return float(self._acceptance.alphas()[self._modes.index(mode), int(siblings > 1), siblings])
 
     def parts(self, plan: Plan) -> dict[str, float]:
@@ -188,11 +196,20 @@ class Planner:
         return self._pending
 
     def observe_exchange(self, uplink_bytes: float, downlink_bytes: float, seconds: float) -> None:
-        """Learn from frames that carried no draft, HELLO and WELCOME say: one round trip, ``seconds`` on the way."""
-        self._times.link.learn((1.0, uplink_bytes, downlink_bytes), seconds)
+        """Learn from frames that carried no draft, HELLO and WELCOME say: one round trip, ``seconds`` on the way.
+
+        ValueError for what is negative, NaN or infinite, TypeError for what is no number.
+        """
+        up, down = (
+            number(name, value, 0, None)
+            for name, value in (("uplink_bytes", uplink_bytes), ("downlink_bytes", downlink_bytes))
+        )
+        self._times.link.learn((1.0, up, down), number("seconds", seconds, 0, None))
 
     def observe(self, seen: Observation) -> None:
-        """Learn from a round; ValueError if its mode is not one of this session's."""
+        """Learn from a round; ValueError if its mode is not one of this session's, TypeError for what is no round."""
+        if not isinstance(seen, Observation):
+            raise TypeError(f"an Observation is needed, got {seen!r}")
         if seen.mode not in self._modes:
             raise ValueError(f"{seen.mode.name} is not in this session's catalogue")
         mode = self._modes.index(seen.mode)
@@ -253,6 +270,8 @@ class Planner:
         return Expectation(load.tokens, load.trips, uplink, load.downlink)
 
     def _view(self, context: Context) -> _View:
+        if not isinstance(context, Context):
+            raise TypeError(f"context must be a Context, got {context!r}")
         levels, parents, nodes = self._counts
         allowed = np.arange(len(levels))
         if context.depth is not None:

@@ -5,7 +5,7 @@ Spec section 6.3.  Each row is checked when a rule comes to it, because it may n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,16 @@ from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.messages.draft import Draft
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.coupling import Coupling
-from tslt_wire.verification.target_rows import DenseRow, TargetRow, as_row, dense_of, is_row, real_array, with_shape
+from tslt_wire.verification.target_rows import (
+    DenseRow,
+    TargetRow,
+    as_row,
+    dense_of,
+    is_row,
+    real_array,
+    size_of,
+    with_shape,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,8 +50,9 @@ class CheckedRound:
         """The target's row after ``node`` (-1: the prefix); errors as for ``DenseRow``, or for another V."""
         name = f"row {1 + node} of target_probs"
         row = as_row(self.rows[1 + node], name)
-        if row.vocab_size != self.vocab_size:
-            raise ValueError(f"{name} is for V = {row.vocab_size}, others for V = {self.vocab_size}")
+        size = size_of(row)
+        if size != self.vocab_size:
+            raise ValueError(f"{name} is for V = {size}, others for V = {self.vocab_size}")
         return row
 
     def dense(self, node: int) -> Floats:
@@ -62,7 +72,7 @@ def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling 
     if _are_rows(rows):
         if len(rows) != wanted:
             raise ValueError(f"target_probs must have {wanted} rows (1 + nodes), got {len(rows)}")
-        vocab_size = as_row(rows[0], "row 0 of target_probs").vocab_size
+        vocab_size = size_of(as_row(rows[0], "row 0 of target_probs"))
     else:
         rows = with_shape("target_probs", rows)
         shape = tuple(rows.shape)
@@ -81,7 +91,10 @@ def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling 
 
 
 def _are_rows(rows: Any) -> bool:
-    """Whether ``rows`` is a sequence of TargetRow, and not an array, a tensor or nested lists of probabilities."""
-    if isinstance(rows, np.ndarray) or hasattr(rows, "__dlpack__") or not hasattr(rows, "__getitem__"):
+    """Whether ``rows`` is a sequence with a TargetRow, and not an array, a tensor or nested lists of probabilities."""
+    if isinstance(rows, (list, tuple)):
+        return any(map(is_row, rows))
+    if isinstance(rows, (np.ndarray, Mapping)) or hasattr(rows, "__dlpack__") or not hasattr(rows, "__getitem__"):
         return False
+    # Not each of them: another sequence may make its rows when they are looked at.
     return len(rows) > 0 and is_row(rows[0])

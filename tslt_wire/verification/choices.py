@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire.checks import generator
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -36,10 +38,10 @@ class Choices(Protocol):
 
 
 class RandomChoices:
-    """Choices drawn from a numpy random generator, of which nothing but ``random()`` is used."""
+    """Choices drawn from a numpy random generator, of which nothing but ``random()`` is used; TypeError for others."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self._rng = generator("rng", rng)
 
     def accept(self, probability: float) -> bool:
         """See Choices.accept."""

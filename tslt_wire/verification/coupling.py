@@ -74,8 +74,10 @@ class Coupling:
         """What to draft after a node: the first ``count`` tokens to arrive, or all of ``q``'s if it has fewer.
 
         Spec section 6.5.  ``position``: tokens before them, the prefix and the path to the node.  ValueError for a
-        negative ``count``.
+        negative ``count``, TypeError for other types.
         """
+        if not isinstance(q, SparseDistribution):
+            raise TypeError(f"q must be a SparseDistribution, got {q!r}")
         count = integer("count", count, 0, None)
         if q.prior is None:
             ids, rates = q.ids, q.weights.astype(np.float64)

@@ -13,6 +13,7 @@ from tslt_wire.checks import flag, number
 from tslt_wire.lists.distribution import LEAST_TAIL, SparseDistribution
 from tslt_wire.messages.answers import Verdict
 from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.evidence import lists_by_parent
 
 # Measured on drafts of the default pair, targets at temperatures 0.3 to 1.3: below LOW every tail lowers the
 # acceptance, at HIGH the best tail is all that was left out, and between the two a line loses 0.005 at most.
@@ -67,9 +68,11 @@ class TailScale:
         """Update from every position of a round that had a list and got a token.
 
         ``lists``: those the tokens were drawn from, as ``sparsify`` made them; by default those that ``draft`` carries.
-        Raises ValueError for a verdict on a node that the draft has not.
+        Raises ValueError for a verdict on a node that the draft has not, TypeError for other types.
         """
-        lists = draft.lists if lists is None else lists
+        if not isinstance(draft, Draft) or not isinstance(verdict, Verdict):
+            raise TypeError(f"a Draft and its Verdict are needed, got {draft!r} and {verdict!r}")
+        lists = draft.lists if lists is None else lists_by_parent(lists)
         tokens, nodes = verdict.tokens(draft.tree), (-1, *draft.tree.path(verdict.node))
         for node, token in zip(nodes, tokens, strict=True):
             q = lists.get(node)

@@ -30,7 +30,7 @@ class TargetRow(Protocol):
     """The target's distribution after one node, as much of it as a verifier knows (spec section 6.3).
 
     Evidence ``scalar`` and ``match`` ask for no more than this.  ``list``, ``coupled`` and ``lazy`` also need
-    ``dense() -> float64 (V,)``, all probabilities, with sum 1, which the caller does not change.
+    ``dense() -> float64 (V,)``, all probabilities: what it gives is checked and normalised as in ``DenseRow``.
     """
 
     @property
@@ -97,10 +97,13 @@ class LogitsRow:
     __slots__ = ("_found", "_logits", "_sampling", "vocab_size")
 
     def __init__(self, logits: Any, sampling: Sampling) -> None:
-        """``logits``: real (V,), an array or tensor, left alone until it is asked for."""
+        """``logits``: real (V,), an array or tensor, left alone until it is asked for.  Errors as ``target_rows``."""
+        logits = with_shape("logits", logits)
+        if len(logits.shape) != 1 or logits.shape[0] < 1:
+            raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")
         self.vocab_size = int(logits.shape[0])
         self._logits = logits
-        self._sampling = sampling
+        self._sampling = check_sampling(sampling)
         self._found: DenseRow | None = None
 
     def _row(self) -> DenseRow:
@@ -122,13 +125,16 @@ class LogitsRow:
         return self._row().dense()
 
 
+_CHECKED = (DenseRow, LogitsRow)
+"""Rows whose probabilities have been checked."""
+
+
 class LogitsRows(Sequence[LogitsRow]):
     """What ``target_rows`` returns: rows of logits, each of which stays as it is until it is looked at."""
 
     def __init__(self, logits: Any, sampling: Sampling) -> None:
         """See ``target_rows``."""
-        if not isinstance(sampling, Sampling):
-            raise TypeError(f"sampling must be a Sampling, got {sampling!r}")
+        check_sampling(sampling)
         array = with_shape("logits", logits)
         if len(array.shape) != 2 or array.shape[1] < 1:
             raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
@@ -173,6 +179,7 @@ def target_probs(logits: Any, sampling: Sampling) -> Floats:
     ``logits``: real (..., V), as in ``target_rows``, with -inf for impossible tokens.  TypeError for what is not real,
     ValueError for a row without a finite largest value or with NaN.
     """
+    check_sampling(sampling)
     values = real_array("logits", logits)
     if values.ndim < 1 or values.shape[-1] < 1:
         raise ValueError(f"logits must have shape (..., V), got {values.shape}")
@@ -181,6 +188,13 @@ def target_probs(logits: Any, sampling: Sampling) -> Floats:
     for row, kept in zip(found, values.reshape(found.shape), strict=True):
         _fill(row, kept, sampling)
     return out
+
+
+def check_sampling(value: Any) -> Sampling:
+    """Return ``value``, a Sampling; TypeError for anything else."""
+    if not isinstance(value, Sampling):
+        raise TypeError(f"sampling must be a Sampling, got {value!r}")
+    return value
 
 
 def _fill(row: Floats, logits: Floats, sampling: Sampling) -> None:
@@ -252,12 +266,28 @@ def as_row(value: Any, name: str = "target_probs") -> TargetRow:
 
 
 def dense_of(row: TargetRow, what: str) -> Floats:
-    """All probabilities of ``row``, float64 (V,); TypeError, which says ``what`` needs them, if it has none."""
-    dense = getattr(row, "dense", None)
+    """All probabilities of ``row``, float64 (V,); TypeError, which says ``what`` needs them, if it has none.
+
+    What a row of one's own gives is checked as an array of probabilities is, and divided by its sum.
+    """
+    dense, kind = getattr(row, "dense", None), type(row)
     if dense is None:
-        raise TypeError(f"{what} needs rows with dense(), all probabilities; {type(row).__name__} has none")
-    found: Floats = dense()
+        raise TypeError(f"{what} needs rows with dense(), all probabilities; {kind.__name__} has none")
+    given: Any = dense()
+    if kind in _CHECKED:
+        return given  # type: ignore[no-any-return]
+    name = f"dense() of {kind.__name__}"
+    found, size = _distribution(real_array(name, given), name), size_of(row)
+    if len(found) != size:
+        raise ValueError(f"{name} is for V = {len(found)}, its vocab_size is {size}")
     return found
+
+
+def size_of(row: TargetRow) -> int:
+    """Tokens V that ``row`` is for; TypeError or ValueError for a row of one's own that does not say a number."""
+    if type(row) in _CHECKED:
+        return row.vocab_size
+    return integer(f"vocab_size of {type(row).__name__}", getattr(row, "vocab_size", None), 1, None)
 
 
 def prob_of(row: TargetRow, token: int) -> float:
@@ -271,7 +301,7 @@ def prob_of(row: TargetRow, token: int) -> float:
 
 def draw_from(row: TargetRow, choices: Choices) -> int:
     """Return a token that ``row`` draws; ValueError for a row that draws what is none."""
-    return integer(f"a token of {type(row).__name__}", row.draw(choices), 0, row.vocab_size - 1)
+    return integer(f"a token of {type(row).__name__}", row.draw(choices), 0, size_of(row) - 1)
 
 
 def with_shape(name: str, values: Any) -> Any:
@@ -287,10 +317,18 @@ def real_array(name: str, values: Any) -> Floats:
     if not isinstance(found, np.ndarray):
         if hasattr(found, "detach"):
             # torch's own conversion: numpy has no bfloat16, and reads no memory of a GPU.
+            if found.is_floating_point() and found.element_size() < 2:
+                raise TypeError(f"{name} must be real numbers of at least 16 bits, got {found.dtype}: too coarse")
             found = found.detach().cpu()
             found = (found if found.is_complex() else found.double()).numpy()
         elif hasattr(found, "__dlpack__") and not hasattr(found, "__array__"):
             found = np.from_dlpack(found)
+        elif isinstance(found, (list, tuple)) and any(hasattr(part, "__dlpack__") for part in found):
+            # One by one: numpy knows some tensors only by way of their own conversion.
+            parts = [real_array(name, part) for part in found]
+            if len({part.shape for part in parts}) > 1:
+                raise ValueError(f"{name} must be of one shape, got {sorted({part.shape for part in parts})}")
+            found = np.stack(parts)
         else:
             found = np.asarray(found)
     if found.dtype.kind not in "fiu" and found.dtype.name != "bfloat16":
