@@ -237,10 +237,12 @@ def test_an_edge_without_certificate():
 
 
 def test_demo_starts_both_and_a_seed_gives_the_same_text_again(pair):
-    arguments = ("--target", pair["target"], "--model", pair["draft"], "--tokens", "40", "--temperature", "1")
-    first, again = (process("examples.demo", *arguments, "--seed", "1") for _ in range(2))
+    arguments = ("--model", pair["draft"], "--tokens", "40", "--temperature", "1", "--seed", "1")
+    first = process("examples.demo", "--target", pair["target"], *arguments)
     assert first.returncode == 0, first.stderr
     assert figures(first)[0] == 40
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", "--seed", "1") as (_, address):
+        again = device("--edge", address, *arguments)
     assert first.stdout == again.stdout
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -221,66 +219,6 @@ def test_an_edge_that_stays_silent(pair, tmp_path):
         await listener.close()
 
     asyncio.run(run())
-
-
-EDGE_SCRIPT = """
-import asyncio, sys
-from loop_harness import offers, tiny_pair
-from tslt_transports import listen
-from tslt_runtime.edge import serve
-from tslt_runtime.verifiers.local import LocalVerifier
-async def main():
-    target, _ = tiny_pair()
-    listener = await listen("zmq", sys.argv[1])
-    print(listener.address, flush=True)
-    await serve(listener, LocalVerifier(target), offers(target), seed=4)
-asyncio.run(main())
-"""
-
-
-def start_edge(address="tcp://127.0.0.1:0"):
-    process = subprocess.Popen(
-        [sys.executable, "-c", EDGE_SCRIPT, address],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**__import__("os").environ, "PYTHONPATH": ":".join(p for p in sys.path if p)},
-    )
-    return process, process.stdout.readline().strip()
-
-
-def test_an_edge_that_dies_and_returns(pair, reference):
-    from tslt_transports import LinkOptions, connect
-
-    options = LinkOptions(heartbeat_s=0.2, peer_timeout_s=1.0)
-    process, address = start_edge()
-    try:
-
-        async def first():
-            device = await open_device(await connect("zmq", address, options=options), pair[1], seed=11)
-            await device.prompt(PROMPT)
-
-            async def go_on():
-                async for _ in device.generate(1000, DraftSettings()):
-                    if len(device.session.prefix) > 20:
-                        process.kill()
-                        process.wait()
-
-            with pytest.raises(EdgeError, match="the text so far is good"):
-                await go_on()
-            return list(device.session.prefix[len(PROMPT) :])
-
-        tokens = asyncio.run(first())
-        assert len(tokens) > 10
-        assert tokens == reference["chain"][0][: len(tokens)]
-        process, address = start_edge(address)
-
-        async def again():
-            return await generate(await connect("zmq", address), pair[1], PROMPT, 60, seed=11, settings=DraftSettings())
-
-        assert asyncio.run(again())[0] == reference["chain"][0]
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_device_that_breaks_the_protocol_hurts_nobody_else(pair, tmp_path):
