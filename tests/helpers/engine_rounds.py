@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import tslt_wire as tw
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
-from tslt_runtime.engines.protocol import DraftEngine, TargetEngine
+from tslt_runtime.engines.protocol import DraftEngine, DraftText, Node, TargetEngine
 from tslt_runtime.verifiers import local
 
 
@@ -44,6 +44,22 @@ class DraftRounds:
     def commit(self, path: Sequence[int], token: int) -> None:
         commit(self.text, self._drafted, path, token)
         self._drafted = Drafted(tw.TokenTree([], []), {}, 0)
+
+
+def text_with_a_tree(engine: DraftEngine) -> DraftText:
+    """A text of the prefix 1, 2, 3 whose nodes were run level by level.
+
+    -1 -> 0 (9) -> 2 (7) -> 4 (5)
+                -> 3 (8) -> 5 (6)
+       -> 1 (4)
+    """
+    text = engine.open()
+    text.set_prefix([1, 2, 3])
+    text.expand(())
+    text.expand([Node(-1, 9), Node(-1, 4)])
+    text.expand([Node(0, 7), Node(0, 8)])
+    text.expand([Node(2, 5), Node(3, 6)])
+    return text
 
 
 class TargetRounds:

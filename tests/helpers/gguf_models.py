@@ -8,14 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tiny_llama import tiny_llama
 from transformers import LlamaForCausalLM
 
 from examples import PAIR
 from tslt_runtime.commands.convert import convert
 
+TOLERANCE = 2e-4  # of a logit; they are around 10
 needs_llamacpp = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "gguf")),
     reason="xllamacpp or gguf is not installed",
@@ -61,3 +64,17 @@ def tiny_folder(folder: Path, *, vocab_size: int = 300, dtype: str = "float32", 
     tokenizer = byte_level_tokenizer([["h", "e"], ["Ġ", "t"], ["Ġt", "he"]])
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     return module
+
+
+def tiny_gguf(folder: Path, **options: Any) -> tuple[Path, LlamaForCausalLM]:
+    """A random model as a file in ``folder``, and what ``tiny_folder`` returns."""
+    module = tiny_folder(folder, **options)
+    convert(folder, folder / "tiny.gguf", dtype="float32")
+    return folder / "tiny.gguf", module
+
+
+def assert_same(got: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Rows of llama.cpp and of transformers are the same, but for the order in which they add up."""
+    assert got.shape == expected.shape
+    assert got.dtype == np.float32
+    assert float(np.abs(got - expected).max()) < TOLERANCE

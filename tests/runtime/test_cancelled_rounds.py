@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 from table_engine import TableTarget
@@ -33,6 +34,15 @@ class Slow(LocalVerifier):
         return await super().answer(text, request)
 
 
+@asynccontextmanager
+async def slow_ends(kind=Slow):
+    """A device with a prompt, and the verifier of its edge."""
+    verifier = kind(tables()[0])
+    async with two_ends(*tables(), verifier=verifier, seed=7) as device:
+        await device.prompt([0])
+        yield device, verifier
+
+
 async def cancelled(device):
     """Start a round, and cancel it while the edge scores."""
     with pytest.raises(TimeoutError):
@@ -50,9 +60,7 @@ async def plain(tokens, prompts=((0,),)):
 
 def test_its_tokens_come_first_in_the_next_call():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             await cancelled(device)
             await cancelled(device)  # waiting for it is cancelled, too
             assert verifier.asked == 1
@@ -70,9 +78,7 @@ def test_its_tokens_come_first_in_the_next_call():
 
 def test_a_generator_that_is_cancelled_goes_on():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
 
             async def all_of_it(tokens):
                 return [round_ async for round_ in device.generate(tokens, SETTINGS)]
@@ -89,9 +95,7 @@ def test_a_generator_that_is_cancelled_goes_on():
 
 def test_a_prompt_after_it_starts_another_text():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             await cancelled(device)
             verifier.go.set()
             await device.prompt([1], keep=1)
@@ -104,9 +108,7 @@ def test_a_prompt_after_it_starts_another_text():
 
 def test_a_device_that_is_closed_meanwhile_says_goodbye():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             await cancelled(device)
             verifier.go.set()
         assert device.session.state is tw.State.CLOSED
@@ -121,9 +123,7 @@ def test_an_edge_that_fails_meanwhile_is_heard_of_in_the_next_call():
             raise RuntimeError("out of memory")
 
     async def run():
-        verifier = Broken(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends(Broken) as (device, verifier):
             await cancelled(device)
             verifier.go.set()
             await asyncio.sleep(0.1)
@@ -135,9 +135,7 @@ def test_an_edge_that_fails_meanwhile_is_heard_of_in_the_next_call():
 
 def test_two_tasks_at_once_are_refused():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             first = asyncio.create_task(device.round(30, SETTINGS))
             await asyncio.sleep(0.05)
             for call in (device.round(30, SETTINGS), device.prompt([1]), device.open()):
@@ -183,9 +181,7 @@ def test_a_prompt_that_is_cancelled_is_read_all_the_same():
 
 def test_a_round_that_timed_out_is_asked_for_again_and_not_drafted_anew():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             device._reply_timeout_s = 0.1
             for _ in range(2):
                 with pytest.raises(EdgeError, match="the next round asks again"):
@@ -202,9 +198,7 @@ def test_a_round_that_timed_out_is_asked_for_again_and_not_drafted_anew():
 
 def test_a_prompt_after_a_round_that_timed_out_settles_it_first():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             device._reply_timeout_s = 0.1
             with pytest.raises(EdgeError):
                 await device.round(30, SETTINGS)
@@ -239,9 +233,7 @@ def test_a_device_that_cannot_go_on_says_so_each_time():
 
 def test_who_waits_for_a_device_that_is_closed_is_told():
     async def run():
-        verifier = Slow(tables()[0])
-        async with two_ends(*tables(), verifier=verifier, seed=7) as device:
-            await device.prompt([0])
+        async with slow_ends() as (device, verifier):
             waiting = asyncio.create_task(device.round(30, SETTINGS))
             await asyncio.sleep(0.05)
             await device.close()

@@ -59,15 +59,13 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt demo", pair: Path |
     both = [word for name in ("table", "seed") if (value := getattr(args, name)) for word in (f"--{name}", value)]
     target = args.target or str(args.pair / "target")
     draft = args.model or str(args.pair / "draft")
-    status = 0
 
-    def work() -> None:
-        nonlocal status
+    def work() -> int:
         with edge_process("--model", target, *both) as address:
             device = [sys.executable, "-m", "tslt_runtime.commands.device", "--edge", address, "--model", draft]
-            status = subprocess.run([*device, *both, *others], check=False).returncode  # noqa: S603 - likewise
+            return subprocess.run([*device, *both, *others], check=False).returncode  # noqa: S603 - likewise
 
-    return run_command("demo", work) or status
+    return run_command("demo", work)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from tslt_runtime.commands.running import run_command
 
 GROUP = "tslt.commands"
 """Group of the entry points."""
-WRONG = 2
-"""Exit status of a subcommand that there is not."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,12 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(point: EntryPoint, arguments: list[str]) -> int:
     """Load a subcommand and run it; a package that it needs and is not installed is one line."""
     name = f"tslt {point.name}"
-    status = [0]
-
-    def work() -> None:
-        status[0] = point.load()(arguments, prog=name) or 0
-
-    return run_command(name, work) or status[0]
+    return run_command(name, lambda: point.load()(arguments, prog=name))
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ EXTRAS = {
 """The extra of the package that installs a module."""
 
 
-def run_command(name: str, work: Callable[[], None]) -> int:
-    """Do ``work`` for the command ``name`` and return its exit status."""
+def run_command(name: str, work: Callable[[], int | None]) -> int:
+    """Do ``work`` for the command ``name`` and return its exit status: the one ``work`` gives, None is 0."""
     try:
-        work()
+        status = work() or 0
         sys.stdout.flush()
     except ImportError as error:
         missing = (error.name or "").partition(".")[0]
@@ -46,7 +46,7 @@ def run_command(name: str, work: Callable[[], None]) -> int:
         return complain(name, error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+    return status
 
 
 def complain(name: str, what: object) -> int:

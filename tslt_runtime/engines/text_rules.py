@@ -29,13 +29,24 @@ def require_path(path: Sequence[int], parents: Sequence[int]) -> None:
         above = node
 
 
-def subtree(root: int, parents: Sequence[int]) -> list[int]:
-    """Nodes below ``root``, in their order, itself not counted."""
-    inside = {root}
+def kept_nodes(
+    path: Sequence[int], token: int, tokens: Sequence[int], parents: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Nodes that a draft's cache keeps where ``path`` and ``token`` are committed: (of the prefix then, below it).
+
+    The first are ``path`` and its end's first child with ``token``, if one was drafted; the second what hangs off that
+    child, in their order.  ``tokens``, ``parents``: of all nodes.  Raises ValueError for no path, see ``require_path``.
+    """
+    require_path(path, parents)
+    wanted = (path[-1] if path else -1, token)
+    child = next((node for node, own in enumerate(zip(parents, tokens, strict=True)) if own == wanted), None)
+    if child is None:
+        return [*path], []
+    inside = {child}
     for node, parent in enumerate(parents):
         if parent in inside:
             inside.add(node)
-    return sorted(inside - {root})
+    return [*path, child], sorted(inside - {child})
 
 
 def checked_prefix(tokens: Sequence[int], *, vocab_size: int, context: int) -> list[int]:

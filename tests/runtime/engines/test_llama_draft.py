@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_rounds import DraftRounds
+from engine_rounds import DraftRounds, text_with_a_tree
 from tiny_llama import tiny_llama
 
 import tslt_wire as tw
@@ -248,15 +248,7 @@ def test_limits_and_misuse() -> None:
 
 def test_a_drafted_child_that_is_committed_keeps_its_subtree(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = model()
-    text = shared.open()
-    text.set_prefix([1, 2, 3])
-    text.expand(())
-    #        -1 -> 0 (9) -> 2 (7) -> 4 (5)
-    #                    -> 3 (8) -> 5 (6)
-    #           -> 1 (4)
-    text.expand([Node(-1, 9), Node(-1, 4)])
-    text.expand([Node(0, 7), Node(0, 8)])
-    text.expand([Node(2, 5), Node(3, 6)])
+    text: Any = text_with_a_tree(shared)
     passes = record(monkeypatch, "forward", len)
     text.commit((0,), 8)  # node 3 and what hangs off it stay: node 5 is node 0 now
     assert text.prefix == (1, 2, 3, 9, 8)

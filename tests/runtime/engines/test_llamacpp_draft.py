@@ -7,44 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_rounds import DraftRounds
-from gguf_models import needs_llamacpp, pair_gguf, tiny_folder
+from engine_rounds import DraftRounds, text_with_a_tree
+from gguf_models import assert_same, needs_llamacpp, tiny_gguf
 
 import tslt_wire as tw
 from examples import PAIR
-from tslt_runtime.commands.convert import convert
 from tslt_runtime.engines.llamacpp.draft import LlamaDraft
 from tslt_runtime.engines.protocol import ContextFull, Node
 from tslt_runtime.engines.transformers.draft import DraftModel
 
 pytestmark = needs_llamacpp
-TOLERANCE = 2e-4  # logits are around 10
 VOCAB = 300
-
-
-@pytest.fixture(scope="module")
-def pair_file(tmp_path_factory):
-    return pair_gguf("draft", tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A random model with grouped-query attention, in both formats."""
-    folder = tmp_path_factory.mktemp("tiny")
-    module = tiny_folder(folder, kv_heads=2, context=64)
-    convert(folder, folder / "tiny.gguf", dtype="float32")
-    return folder / "tiny.gguf", module
 
 
 def draft(text: DraftRounds, expansion: Sequence[int], rng: np.random.Generator, **options: Any) -> Any:
     settings = {"truncation": tw.TopK(12), "precision": "f32", **options}
     return text.draft(expansion, rng=rng, **settings)
-
-
-def assert_same(got: Any, expected: Any) -> None:
-    assert got.shape == expected.shape
-    assert got.dtype == np.float32
-    assert float(np.abs(got - expected).max()) < TOLERANCE
 
 
 def record(monkeypatch: pytest.MonkeyPatch, text: Any) -> list[int]:
@@ -102,15 +80,7 @@ def test_rows_equal_transformers_over_rounds_of_random_trees(model, pair_file, t
 
 def test_a_drafted_child_that_is_committed_keeps_its_subtree(tiny, monkeypatch):
     shared = LlamaDraft(tiny[0], kv="float32")
-    text = shared.open()
-    text.set_prefix([1, 2, 3])
-    text.expand(())
-    #        -1 -> 0 (9) -> 2 (7) -> 4 (5)
-    #                    -> 3 (8) -> 5 (6)
-    #           -> 1 (4)
-    text.expand([Node(-1, 9), Node(-1, 4)])
-    text.expand([Node(0, 7), Node(0, 8)])
-    text.expand([Node(2, 5), Node(3, 6)])
+    text: Any = text_with_a_tree(shared)
     passes = record(monkeypatch, text)
     text.commit((0,), 8)  # node 3 and what hangs off it stay: node 5 is node 0 now
     assert text.prefix == (1, 2, 3, 9, 8)
@@ -196,10 +166,9 @@ def test_a_pass_that_fails_leaves_the_text_usable(tiny, monkeypatch):
 
 
 def test_limits_and_misuse(tmp_path):
-    tiny_folder(tmp_path, context=16)
-    convert(tmp_path, tmp_path / "m.gguf")
+    path, _ = tiny_gguf(tmp_path, context=16)
     rng = np.random.default_rng(11)
-    model = LlamaDraft(tmp_path / "m.gguf", leaves=4)
+    model = LlamaDraft(path, leaves=4)
     session = DraftRounds(model)
     with pytest.raises(ValueError, match="no prefix"):
         draft(session, (1,), rng)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from engine_rounds import TargetRounds
-from gguf_models import needs_llamacpp, pair_gguf, tiny_folder
+from gguf_models import assert_same, needs_llamacpp, tiny_gguf
 
 import tslt_wire as tw
 from examples import PAIR
-from tslt_runtime.commands.convert import convert
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import ContextFull, Work
@@ -20,22 +17,7 @@ from tslt_runtime.verifiers import local
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
 pytestmark = needs_llamacpp
-TOLERANCE = 2e-4  # logits are around 10
 VOCAB = 300
-
-
-@pytest.fixture(scope="module")
-def pair_file(tmp_path_factory):
-    return pair_gguf("draft", tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A random model with grouped-query attention, in both formats."""
-    folder = tmp_path_factory.mktemp("tiny")
-    module = tiny_folder(folder, kv_heads=2, context=64)
-    convert(folder, folder / "tiny.gguf", dtype="float32")
-    return folder / "tiny.gguf", module
 
 
 def random_tree(rng: np.random.Generator, nodes: int, vocab: int) -> tw.TokenTree:
@@ -46,12 +28,6 @@ def random_tree(rng: np.random.Generator, nodes: int, vocab: int) -> tw.TokenTre
 
 def random_path(rng: np.random.Generator, tree: tw.TokenTree) -> tuple[int, ...]:
     return tree.path(int(rng.integers(0, len(tree)))) if len(tree) and rng.random() < 0.8 else ()
-
-
-def assert_same(got: Any, expected: Any) -> None:
-    assert got.shape == expected.shape
-    assert got.dtype == np.float32
-    assert float(np.abs(got - expected).max()) < TOLERANCE
 
 
 def rounds_of_both(ours: TargetRounds, theirs: TargetRounds, vocab: int, count: int, limit: int) -> None:
@@ -154,9 +130,8 @@ def test_long_prompts_are_read_in_pieces(pair_file):
 
 
 def test_context_limit(tmp_path):
-    tiny_folder(tmp_path, context=16)
-    convert(tmp_path, tmp_path / "m.gguf")
-    engine = LlamaTarget(tmp_path / "m.gguf")
+    path, _ = tiny_gguf(tmp_path, context=16)
+    engine = LlamaTarget(path)
     assert engine.facts.context == 16
     target = TargetRounds(engine)
     with pytest.raises(ContextFull, match=r"17.*16"):

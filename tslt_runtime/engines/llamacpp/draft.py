@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
 from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Node
-from tslt_runtime.engines.text_rules import checked_prefix, require_path, shared_length, subtree
+from tslt_runtime.engines.text_rules import checked_prefix, kept_nodes, shared_length
 
 
 class LlamaDraft(LlamaModel):
@@ -74,14 +74,11 @@ class LlamaDraftText:
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
-        parents, tokens = self._cache.parents, self._cache.tokens
-        require_path(path, parents)
+        tokens = self._cache.tokens
+        kept, below = kept_nodes(path, token, tokens, self._cache.parents)
         self._model.require_tokens([token])
-        end = path[-1] if path else -1
-        child = next((i for i, own in enumerate(tokens) if (parents[i], own) == (end, token)), None)
         grown = [*(tokens[node] for node in path), int(token)]
-        kept = [*path, *([] if child is None else [child])]
-        self._cache.commit(kept, [] if child is None else subtree(child, parents))
+        self._cache.commit(kept, below)
         self._prefix += grown
 
     def close(self) -> None:

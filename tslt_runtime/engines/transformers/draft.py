@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tslt_runtime.engines.protocol import Node
-from tslt_runtime.engines.text_rules import checked_prefix, require_path, shared_length, subtree
+from tslt_runtime.engines.text_rules import checked_prefix, kept_nodes, shared_length
 from tslt_runtime.engines.transformers.model import PREFILL_CHUNK, CausalModel
 from tslt_runtime.engines.transformers.tree_attention import level_rows, tree_rows
 
@@ -76,19 +76,15 @@ class CachedDraft:
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
-        parents = [node.parent for node in self._nodes]
-        require_path(path, parents)
+        tokens, parents = [node.token for node in self._nodes], [node.parent for node in self._nodes]
+        kept, below = kept_nodes(path, token, tokens, parents)
         self._model.require_tokens([token])
-        end = path[-1] if path else -1
-        child = next((i for i, node in enumerate(self._nodes) if node == Node(end, token)), None)
-        below = [] if child is None else subtree(child, parents)
-        kept = [*path, *([] if child is None else [child]), *below]
         if self._nodes:
-            self._cache.gather(self._cached, kept)
-        self._prefix += [*(self._nodes[node].token for node in path), int(token)]
-        self._cached += len(kept) - len(below)
-        number = {-1: -1, child: -1} | {node: i for i, node in enumerate(below)}
-        self._nodes = [Node(number[self._nodes[node].parent], self._nodes[node].token) for node in below]
+            self._cache.gather(self._cached, [*kept, *below])
+        self._prefix += [*(tokens[node] for node in path), int(token)]
+        self._cached += len(kept)
+        number = {node: i for i, node in enumerate(below)}
+        self._nodes = [Node(number.get(parents[node], -1), tokens[node]) for node in below]
 
     def close(self) -> None:
         """See ``DraftText.close``."""
