@@ -1,7 +1,8 @@
-"""Run a device: draft with a small Llama, let an edge verify, print the text as it comes.
+"""Run a device: draft with a small model, let an edge verify, print the text as it comes.
 
 tslt device --prompt "The old house stood"
 tslt device --model meta-llama/Llama-3.2-1B --edge tcp://edge.example:5757 --tokens 256
+tslt device --model llama-1b.gguf --context 4096
 tslt device --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
 """
 
@@ -25,6 +26,7 @@ from tslt_runtime.commands.options import (
     add_common,
     at_least_one,
     expansion,
+    load_options,
     load_table,
     read_prompt,
     set_up,
@@ -139,18 +141,17 @@ async def run(args: argparse.Namespace) -> None:
     """Load the draft, connect, generate, report."""
     from tslt_transports import ClientTls
 
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.loading import load_draft
 
     prompt = read_prompt(args)
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)
-    model = DraftModel.load(args.model, dtype=args.dtype, device=args.torch_device)
-    tokenizer = load_tokenizer(args.model)
+    draft, tokenizer = load_draft(args.model, **load_options(args))
+    facts = draft.facts
     ids = tokens_of(tokenizer, prompt)
-    tables = [load_table(args.table, vocab_size=model.vocab_size)] if args.table else []
+    tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
     hello = hello_of(
-        model,
+        draft,
         tokenizer,
         sampling,
         evidence=EVIDENCE.get(args.evidence, "list"),
@@ -160,12 +161,12 @@ async def run(args: argparse.Namespace) -> None:
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     link = await reach(args.transport, address, tls=tls, timeout_s=args.timeout)
-    device = Device(link, model.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
+    device = Device(link, draft.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
-        say(f"draft model: {model.model_id}, here; target model: {printable(welcome.model)}, at {link.peer}")
+        say(f"draft model: {facts.model}, here; target model: {printable(welcome.model)}, at {link.peer}")
         if welcome.prior != hello.priors[0]:
             say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
         if output.coloured:
@@ -183,7 +184,7 @@ async def run(args: argparse.Namespace) -> None:
     finally:
         await device.close()
     evidence = pilot.evidence_line() if pilot else settings.evidence
-    figures = figures_of(tally, handshake, vocab_size=model.vocab_size, evidence=evidence, prior=prior_line(device))
+    figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
         found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
         print(json.dumps(found, ensure_ascii=False))
