@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tslt_runtime.capture import Capture, capturing
 from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up, shipped
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.streaming import EDGE
@@ -48,7 +49,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the target and serve until SIGINT or SIGTERM."""
     from tslt_transports import LinkOptions, ServerTls, listen
 
@@ -68,7 +69,8 @@ async def run(args: argparse.Namespace) -> None:
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
-    task = asyncio.create_task(serve(listener, verifier, settings, seed=args.seed))
+    door = capture.listener(listener) if capture else listener
+    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -84,7 +86,8 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
 
     def work() -> None:
         set_up(args)
-        asyncio.run(run(args))
+        with capturing(args.capture) as capture:
+            asyncio.run(run(args, capture))
 
     return run_command("edge", work)
 
