@@ -154,6 +154,15 @@ def test_shown_bits_have_the_sum_that_is_shown():
         assert sum(numbers) == pytest.approx(8 * found.size)
 
 
+def test_the_example_of_the_page_is_what_it_prints():
+    page = (ROOT / "docs" / "inspecting.md").read_text(encoding="utf-8")
+    (command, shown), *others = re.findall(r"^\$ tslt inspect (.*)\n((?:.*\n)*?)```$", page, re.MULTILINE)
+    assert not others
+    assert run(*command.split()) == (0, shown, "")
+    (command,) = re.findall(r"^tslt inspect (--vocab-size .*)$", inspect.__doc__, re.MULTILINE)
+    assert run(*command.split())[1].startswith("VERDICT  14 bytes\n    round 0, node 2, token 15, end no")
+
+
 def test_a_compressed_frame_says_what_is_in_it():
     pytest.importorskip("zstandard")
     profile = tw.Profile(vocab_size=V, entropy="zstd")

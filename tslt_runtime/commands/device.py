@@ -245,8 +245,8 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pat
     args = parse(argv, prog=prog, model=model or shipped("draft"))
 
     def work() -> None:
-        set_up(args)
         with capturing(args.capture) as capture:
+            set_up(args)
             asyncio.run(run(args, capture))
 
     return run_command("device", work)

@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
     args = parse(argv, prog=prog, model=model or shipped("target"))
 
     def work() -> None:
-        set_up(args)
         with capturing(args.capture) as capture:
+            set_up(args)
             asyncio.run(run(args, capture))
 
     return run_command("edge", work)

@@ -2,7 +2,7 @@
 
 tslt device --capture session.tslt; tslt inspect session.tslt
 tslt inspect - < frame.bin
-tslt inspect --vocab-size 32000 08000178b10c2e1f44
+tslt inspect --vocab-size 32000 48010202aa5100030f00505b0c94
 
 A capture is read with the profile that each link agreed on, one frame (a file, "-" for standard input, or hexadecimal
 digits) with that of the options.  Under the range coder bits are what each part narrows the coder's interval by, which
