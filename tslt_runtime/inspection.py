@@ -37,6 +37,8 @@ LIST_PARTS = ("size", "ids", "codes", "tail")
 ONCE = frozenset({Kind.HELLO, Kind.WELCOME, Kind.PROMPT, Kind.ERROR, Kind.BYE})
 """Kinds that belong to no round: not counted in bytes a token."""
 NOT_DECODED = "not decoded"
+NO_FRAME = frozenset({"truncated", "bad_checksum", "limit_exceeded"})
+"""Errors, before any part was read, of bytes that are no frame."""
 _LIST_KINDS = frozenset({Kind.DRAFT_LIST, Kind.LIST})
 
 
@@ -70,6 +72,11 @@ class Inspected:
     """Of a compressed body, the parts of what was compressed."""
     fault: Fault | None
 
+    @property
+    def is_frame(self) -> bool:
+        """Whether the bytes are a frame from outside: its checksum is right; False also for more than is read here."""
+        return self.fault is None or bool(self.parts) or self.fault.code not in NO_FRAME
+
 
 def inspect_frame(frame: bytes, profile: tw.Profile | None, *, needs: str = "a profile") -> Inspected:
     """Look into ``frame``.  ``profile``: the session's; None if it is not known, and then ``needs`` says what is.
@@ -79,18 +86,19 @@ def inspect_frame(frame: bytes, profile: tw.Profile | None, *, needs: str = "a p
     row = _row_of(frame)
     kind = row.name if row else f"kind 0x{frame[0] & KIND_MASK:02x}" if frame else "no frame"
     meter, message, fault = Meter(), None, None
-    if row is not None and row.needs_profile and profile is None:
-        fault = Fault(message=f"reading it needs {needs}")
-    else:
-        try:
-            message = decode_metered(frame, profile or HANDSHAKE_PROFILE, meter, limits=LIMITS)
-        except tw.DecodeError as error:
-            code = error.code.name.lower()
-            fault = Fault(message=str(error).removeprefix(f"{code}: "), code=code, part=meter.name, bit=meter.start)
-        except tw.MissingPackage as error:
-            fault = Fault(message=str(error))
-    inside = meter.inside.parts if meter.inside else ()
-    return Inspected(kind=kind, size=len(frame), message=message, parts=meter.parts, inside=inside, fault=fault)
+    try:
+        message = decode_metered(frame, profile or HANDSHAKE_PROFILE, meter, limits=LIMITS)
+    except tw.DecodeError as error:
+        code = error.code.name.lower()
+        fault = Fault(message=str(error).removeprefix(f"{code}: "), code=code, part=meter.name, bit=meter.start)
+    except tw.MissingPackage as error:
+        fault = Fault(message=str(error))
+    parts, inside = meter.parts, meter.inside.parts if meter.inside else ()
+    found = Inspected(kind=kind, size=len(frame), message=message, parts=parts, inside=inside, fault=fault)
+    if row is None or not row.needs_profile or profile is not None or not found.is_frame:
+        return found
+    fault = Fault(message=f"reading it needs {needs}")
+    return Inspected(kind=kind, size=len(frame), message=None, parts=(), inside=(), fault=fault)
 
 
 def _row_of(frame: bytes) -> FrameKind | None:

@@ -171,7 +171,7 @@ def test_a_compressed_frame_says_what_is_in_it():
     status, text, _ = run(frame.hex(), "--vocab-size", V, "--entropy", "zstd", "--prior", "none")
     assert status == 0
     assert f"bits: kind 8, compressed {8 * len(frame) - 40}, checksum 32 = {8 * len(frame)} bits" in text
-    assert "of which compressed: transcript 64, keep 8, count 16, tokens 4000 = 511 bytes" in text
+    assert "uncompressed: transcript 64, keep 8, count 16, tokens 4000 = 511 bytes" in text
 
 
 def test_the_lists_of_parts():
@@ -206,6 +206,7 @@ def test_what_does_not_decode_says_why_and_where():
     [
         ((FRAMES["verdict"].hex(),), "a frame of kind VERDICT; reading it needs the session's profile: --vocab-size"),
         ((ROOT / "README.md",), "is no capture (one starts with TSLTcap) and no frame: the frame was damaged"),
+        ((b"Hello".hex(),), "no capture (one starts with TSLTcap) and no frame"),
         ((ROOT,), "Is a directory"),
         (("no/such/file",), "'no/such/file' is neither a file that is there nor the hexadecimal digits of a frame"),
         (("abc",), "neither a file"),

@@ -34,8 +34,6 @@ from tslt_wire.lists.prior import PLAIN_PRIORS, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS
 
 HEX = re.compile(r"(?:0[xX])?[0-9a-fA-F\s:]+")
-NO_FRAME = ("truncated", "bad_checksum", "limit_exceeded")
-"""Faults, before any part of a frame was read, of bytes that are no frame at all."""
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt inspect") -> argparse.Namespace:
@@ -130,7 +128,7 @@ def show_frame(file: BinaryIO, name: str, start: bytes, profile: tw.Profile | No
     fault = found.fault
     if fault is not None and fault.code is None:
         raise ValueError(f"{name}: a frame of kind {found.kind}; {fault.message}")
-    if fault is not None and not found.parts and fault.code in NO_FRAME:
+    if fault is not None and not found.is_frame:
         raise ValueError(f"{name} is no capture (one starts with {MAGIC.decode()}) and no frame: {fault.message}")
     print(json.dumps(as_object(found)) if as_json else frame_text(found))
     return 0 if fault is None else FAILED

@@ -106,7 +106,7 @@ def _bit_lines(found: Inspected) -> Iterator[str]:
         yield from _part_lines("bits", found.parts, _parents(found.message), total)
     if found.inside:
         size = sum(part.bits for part in found.inside) / 8
-        yield from _part_lines("of which compressed", found.inside, _parents(found.message), f" = {size:.0f} bytes")
+        yield from _part_lines("uncompressed", found.inside, _parents(found.message), f" = {size:.0f} bytes")
 
 
 def _parents(message: tw.Message | None) -> Sequence[int]:
