@@ -21,6 +21,7 @@ from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
+from tslt_runtime.capture import Capture, capturing
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -40,6 +41,7 @@ from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
+from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
@@ -137,7 +139,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the draft, connect, generate, report."""
     from tslt_transports import ClientTls
 
@@ -161,6 +163,8 @@ async def run(args: argparse.Namespace) -> None:
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     link = await reach(args.transport, address, tls=tls, timeout_s=args.timeout)
+    if capture:
+        link = capture.link(link, end=Role.DEVICE)
     device = Device(link, draft.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
@@ -242,8 +246,9 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pat
     args = parse(argv, prog=prog, model=model or shipped("draft"))
 
     def work() -> None:
-        set_up(args)
-        asyncio.run(run(args))
+        with capturing(args.capture) as capture:
+            set_up(args)
+            asyncio.run(run(args, capture))
 
     return run_command("device", work)
 

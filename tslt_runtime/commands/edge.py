@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tslt_runtime.capture import Capture, capturing
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -57,7 +58,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the target and serve until SIGINT or SIGTERM."""
     from tslt_transports import LinkOptions, ServerTls, listen
 
@@ -77,7 +78,8 @@ async def run(args: argparse.Namespace) -> None:
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {facts.model} listens on {listener.address}", flush=True)
-    task = asyncio.create_task(serve(listener, verifier, settings, seed=args.seed))
+    door = capture.listener(listener) if capture else listener
+    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -92,8 +94,9 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
     args = parse(argv, prog=prog, model=model or shipped("target"))
 
     def work() -> None:
-        set_up(args)
-        asyncio.run(run(args))
+        with capturing(args.capture) as capture:
+            set_up(args)
+            asyncio.run(run(args, capture))
 
     return run_command("edge", work)
 

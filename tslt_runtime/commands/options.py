@@ -41,6 +41,8 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     add_engine(group)
     link = parser.add_argument_group("link")
     link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
+    held = "record every frame, for tslt inspect; holds all tokens, so nobody but you may read it (mode 0600)"
+    link.add_argument("--capture", type=Path, metavar="FILE", help=held)
     parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
