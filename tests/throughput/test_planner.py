@@ -80,7 +80,6 @@ def test_only_what_was_agreed_on_is_chosen():
     assert set(session.chosen) <= {"list", "match"}
     assert {plan.mode.precision for plan in session.trace} <= {"log2/1", ""}
     assert max(int(np.cumprod(p.expansion or (0,)).sum()) for p in session.trace) <= 5
-    assert max(int(np.prod(p.expansion)) for p in session.trace) > 1
     with pytest.raises(ValueError, match="nothing"):
         Planner([m for m in MODES if m.evidence == "match"], Agreed(evidence=("list",)))
     other = next(m for m in MODES if m.evidence == "full")
