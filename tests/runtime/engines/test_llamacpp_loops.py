@@ -94,7 +94,7 @@ LAW = tw.Sampling(temperature=0.6, top_p=0.9)
 DRAWS = 10_000
 """Tokens that are drawn in each shape of drafts."""
 LENGTH = 25
-"""Tokens of each text of theirs."""
+"""Tokens of each text of theirs, unless it ends."""
 BINS = 40
 
 
@@ -121,16 +121,17 @@ def test_text_has_the_targets_distribution(expansion, tiny, tmp_path):
     async def run():
         async with edge_on("inprocess", target, tmp_path) as dial:
             device = await open_device(await dial(), draft, sampling=LAW)
-            texts, accepted = [], 0
-            while len(texts) * LENGTH < DRAWS:
+            texts, accepted, left = [], 0, DRAWS
+            while left > 0:
                 await device.prompt([1, 2, 3])
-                accepted += sum([len(r.accepted) async for r in device.generate(LENGTH, settings)])
-                texts.append(device.session.prefix[3 : 3 + LENGTH])
+                accepted += sum([len(r.accepted) async for r in device.generate(min(left, LENGTH), settings)])
+                texts.append(device.session.prefix[3:])
+                left -= len(texts[-1])
             await device.close()
             return texts, accepted
 
     texts, accepted = asyncio.run(run())
-    assert accepted > DRAWS / 6
+    assert accepted > DRAWS / 8
     places = places_of(texts, target, np.random.default_rng(5))
     assert len(places) == DRAWS
     uniform = np.full(BINS, 1 / BINS)
