@@ -27,15 +27,15 @@ _PROGRAM = re.compile(r"^<!-- program: (?P<path>\S+) -->$", re.MULTILINE)
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of ``nav`` that are not in ``docs/``, and all that pages link to."""
     pages = [repository_path(file.src_uri) for file in files.documentation_pages()]
-    for path in named_pages(config.nav):
-        if repository_path(path) == path and (ROOT / path).is_file():
-            add(files, path, config, InclusionLevel.INCLUDED)
-            pages.append(path)
+    for name in named_pages(config.nav):
+        if repository_path(name) == name and (ROOT / name).is_file():
+            add(files, name, config, InclusionLevel.INCLUDED)
+            pages.append(name)
     while pages:
         page = pages.pop()
         for target in links_of((ROOT / page).read_text(encoding="utf-8")):
             path = target_of(page, target)
-            if path is not None and files.get_file_from_path(site_path(path)) is None:
+            if path and files.get_file_from_path(site_path(path)) is None:
                 add(files, path, config, InclusionLevel.NOT_IN_NAV)
                 pages += [path] if path.endswith(".md") else []
     return files
