@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from github_lists import indented
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
@@ -55,7 +56,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
         target = posixpath.relpath(site_path(path), posixpath.dirname(page.file.src_uri) or ".")
         return match["before"] + target + match["after"]
 
-    return outside_of_code(lambda text: _LINK.sub(link, text), _PROGRAM.sub(program, markdown))
+    return outside_of_code(lambda text: _LINK.sub(link, text), indented(_PROGRAM.sub(program, markdown)))
 
 
 def add(files: Files, path: str, config: MkDocsConfig, inclusion: InclusionLevel) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import state_diagram
 import tslt_transports
+from github_lists import indented
 
 import tslt_wire as tw
 from tslt_wire import throughput
@@ -76,3 +77,40 @@ def test_the_picture_notices_another_table(state, kind, after, monkeypatch):
     monkeypatch.setitem(state_diagram.TRANSITIONS, (state, kind), after)
     with pytest.raises(ValueError, match=r"differ in|alike"):
         state_diagram.picture()
+
+
+AS_ON_GITHUB = """Text:
+- a
+  more
+  1. b
+
+         code
+
+  in a
+- c
+- d
+
+> - quoted
+>   more
+"""
+FOR_PYTHON_MARKDOWN = """Text:
+
+- a
+    more
+
+    1. b
+
+            code
+
+    in a
+
+- c
+- d
+
+> - quoted
+>   more
+"""
+
+
+def test_lists_are_read_as_on_github():
+    assert indented(AS_ON_GITHUB) == FOR_PYTHON_MARKDOWN
