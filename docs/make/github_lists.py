@@ -35,15 +35,15 @@ def indented(text: str) -> str:
                 depth[line] += 1
                 column[line] = marker.end()
     found: list[str] = []
-    for number, line in enumerate(lines):
-        words = line.lstrip(" ")
+    for number, written in enumerate(lines):
+        words = written.lstrip(" ")
         if number in apart and found and found[-1].strip():
             found.append("")
         if not depth[number] or not words:
-            found.append(line)
+            found.append(written)
         elif number in starts_item:
             found.append(" " * (INDENT * (depth[number] - 1)) + words)
         else:
-            inside = max(0, len(line) - len(words) - column[number])
+            inside = max(0, len(written) - len(words) - column[number])
             found.append(" " * (INDENT * depth[number] + inside) + words)
     return "\n".join(found)
