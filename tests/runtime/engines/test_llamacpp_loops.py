@@ -4,7 +4,6 @@ has the target's distribution."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 from chi_square import chi_square_p
-from gguf_models import needs_llamacpp, pair_gguf, tiny_folder
+from gguf_models import needs_llamacpp, pair_gguf, tiny_pair
 from loop_harness import edge_on, generate, greedy_reference, open_device
-from tiny_llama import tiny_draft
 from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
@@ -104,9 +102,7 @@ BINS = 40
 def tiny(tmp_path_factory):
     """A small target and a draft that is often rejected."""
     folder = tmp_path_factory.mktemp("tiny")
-    module = tiny_folder(folder / "target", layers=3, seed=3, context=64)
-    tiny_draft(module).save_pretrained(folder / "draft")
-    shutil.copy(folder / "target" / "tokenizer.json", folder / "draft")
+    tiny_pair(folder, context=64)
     for name in ("target", "draft"):
         convert(folder / name, folder / f"{name}.gguf", dtype="float32")
     return LlamaTarget(folder / "target.gguf"), LlamaDraft(folder / "draft.gguf")
