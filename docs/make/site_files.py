@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[2]
 LANGUAGES = {".py": "python", ".c": "c", ".h": "c"}
 """Files that become a page which shows them, and how they are coloured."""
-_FENCE = re.compile(r"^(```|~~~).*?^\1\s*?$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1\s*?$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)#\s]+)(?P<after>[^)]*\))")
 _PROGRAM = re.compile(r"^<!-- program: (?P<path>\S+) -->$", re.MULTILINE)
 
