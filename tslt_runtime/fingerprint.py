@@ -15,7 +15,7 @@ _DOMAIN = b"tslt-wire vocabulary 1\n"
 
 
 class HasVocabulary(Protocol):
-    """A tokenizer, as far as this module needs one: that of ``transformers`` and that of ``tokenizers`` both fit."""
+    """A tokenizer, as far as this module needs one: those of ``transformers``, ``tokenizers`` and llama.cpp fit."""
 
     def get_vocab(self) -> Mapping[str, int]:
         """Return token text -> id, added and special tokens included."""

@@ -6,8 +6,10 @@ space before it).  So a piece is what the tokens since the last piece add to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from tslt_runtime.tokenizer import tokenizer_of
 
 UNFINISHED = "\ufffd"
 """What decoders put in the place of bytes that are no character, or none yet."""
@@ -25,8 +27,9 @@ class IncrementalDecoder:
     """
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int] = ()) -> None:
-        """``tokenizer``: of ``transformers`` or ``tokenizers``; ``prompt``: tokens before the first piece."""
-        self._decode, self._silent = _plain_decode(tokenizer)
+        """``tokenizer``: what ``tokenizer_of`` takes; ``prompt``: tokens before the first piece."""
+        own = tokenizer_of(tokenizer)
+        self._decode, self._silent = own.text_of, own.is_silent
         self._window = self._spoken(prompt)
         self._given = len(self._window)
 
@@ -70,16 +73,3 @@ class IncrementalDecoder:
                 self._window, self._given = held, end
                 return text
         return self._give(whole)
-
-
-def _plain_decode(tokenizer: Any) -> tuple[Callable[[list[int]], str], Callable[[int], bool]]:
-    """How ``tokenizer`` decodes without tidying up spaces, and whether a token has no text."""
-    # transformers wraps a tokenizer of tokenizers, or is one itself (older kinds, without a tokenizer.json).
-    plain = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if not hasattr(plain, "get_added_tokens_decoder"):
-        special = frozenset(tokenizer.all_special_ids)
-        return lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)), special.__contains__
-    added: Mapping[int, Any] = plain.get_added_tokens_decoder()
-    specials = frozenset(token for token, what in added.items() if what.special)
-    # Models are padded to more logits than there are tokens; those in excess have no text.
-    return plain.decode, lambda token: token in specials or plain.id_to_token(token) is None

@@ -3,12 +3,10 @@
 ``TextDevice`` for programs that use asyncio, ``BlockingTextDevice`` for those that do not.  The evidence of each round
 is a planner's choice unless ``settings`` names one; the text is distributed as the target's own either way.
 
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.loading import load_draft
     from tslt_runtime.streaming import BlockingTextDevice
 
-    path = "examples/pair/draft"
-    draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+    draft, tokenizer = load_draft("examples/pair/draft")
     with BlockingTextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
         for piece in device.stream("The old house stood", tokens=100):
             print(piece, end="", flush=True)
@@ -16,12 +14,11 @@ is a planner's choice unless ``settings`` names one; the text is distributed as 
 And with asyncio:
 
     import asyncio
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.loading import load_draft
     from tslt_runtime.streaming import TextDevice
 
     async def main(path):
-        draft, tokenizer = DraftModel.load(path), load_tokenizer(path)
+        draft, tokenizer = load_draft(path)
         async with TextDevice.connect(draft, tokenizer, edge="tcp://127.0.0.1:5757") as device:
             async for piece in device.stream("The old house stood", tokens=100):
                 print(piece, end="", flush=True)
@@ -50,6 +47,7 @@ from tslt_runtime.fingerprint import vocabulary_of
 from tslt_runtime.incremental_decoding import IncrementalDecoder
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.timing import WANTED
+from tslt_runtime.tokenizer import tokenizer_of
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 
 EDGE = "tcp://127.0.0.1:5757"
@@ -60,11 +58,11 @@ _Result = TypeVar("_Result")
 
 
 def tokens_of(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of ``text``, with those that a text begins with; ``tokenizer``: of transformers or tokenizers.
+    """The tokens of ``text``, with those that a text begins with; ``tokenizer``: what ``tokenizer_of`` takes.
 
     Raises ValueError if there are none: a model needs something to go on from.
     """
-    ids: list[int] = tokenizer(text)["input_ids"] if callable(tokenizer) else tokenizer.encode(text).ids
+    ids = tokenizer_of(tokenizer).tokens_of(text)
     if not ids:
         raise ValueError("the prompt has no tokens: give it a text")
     return ids
@@ -103,8 +101,8 @@ class TextDevice:
     def __init__(self, device: Device, tokenizer: Any, *, settings: DraftSettings | None = None) -> None:
         """``device``: one that has shaken hands, see ``connect``.
 
-        ``tokenizer``: that of its draft model, from ``transformers`` or ``tokenizers``.  ``settings``: how every round
-        is drafted; None lets a planner choose.
+        ``tokenizer``: that of its draft model, see ``tokenizer_of``.  ``settings``: how every round is drafted; None
+        lets a planner choose.
         """
         self.device = device
         """The device below: its session, its rounds, what it agreed on."""

@@ -98,8 +98,10 @@ def check_command() -> None:
         return done.stdout + done.stderr
 
     check(said("--version") == f"tslt {tw.__version__} ({tw.backend})\n", "tslt --version")
-    for name in ("bench", "certs", "demo", "device", "edge", "train-prior"):
+    for name in ("bench", "certs", "demo", "device", "edge", "inspect", "train-prior"):
         check(name in said("--help"), f"tslt --help does not name {name}")
+    bye = tw.encode(tw.Bye(), tw.Profile(vocab_size=1)).hex()
+    check(said("inspect", bye).startswith("BYE  5 bytes\n"), "tslt inspect of a BYE")
     needed = said("edge", "--model", ".")
     check("is not installed: pip install 'tslt-wire[" in needed, f"tslt edge without its packages: {needed}")
 

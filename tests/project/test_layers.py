@@ -29,6 +29,8 @@ OPTIONAL = {
 }
 """What a module imports when it is asked for, and can do without."""
 ENGINES = {"torch", "transformers", "tokenizers", "safetensors"}
+CHOOSES_AN_ENGINE = "tslt_runtime.loading"
+"""Knows them all, and is for programs and commands."""
 
 KNOWN: set[tuple[str, str]] = set()
 """(importer, imported): imports that are against the rules and will go."""
@@ -90,6 +92,7 @@ def drivers(graph: Graph) -> set[str]:
         for name in graph
         if name.partition(".")[0] == "tslt_runtime"
         and not name.startswith(("tslt_runtime.engines.", "tslt_runtime.commands."))
+        and name != CHOOSES_AN_ENGINE
     }
 
 

@@ -7,6 +7,7 @@ torch takes longer than what they do.
 from __future__ import annotations
 
 import io
+import json
 import lzma
 import os
 import re
@@ -24,8 +25,10 @@ from transformers import PreTrainedTokenizerFast
 
 import tslt_wire as tw
 from examples import PAIR
+from tslt_runtime.capture import read_capture
 from tslt_runtime.commands import device as device_command
 from tslt_runtime.commands import edge as edge_command
+from tslt_runtime.commands import inspect as inspect_command
 from tslt_runtime.commands import train_prior
 from tslt_runtime.commands.options import expansion
 
@@ -236,14 +239,27 @@ def test_an_edge_without_certificate():
     assert "tslt certs --out certs" in run.stderr
 
 
-def test_demo_starts_both_and_a_seed_gives_the_same_text_again(pair):
+def test_demo_starts_both_and_a_seed_gives_the_same_text_again(pair, tmp_path):
     arguments = ("--model", pair["draft"], "--tokens", "40", "--temperature", "1", "--seed", "1")
-    first = process("examples.demo", "--target", pair["target"], *arguments)
+    first = process("examples.demo", "--target", pair["target"], *arguments, "--capture", str(tmp_path / "device"))
     assert first.returncode == 0, first.stderr
     assert figures(first)[0] == 40
-    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", "--seed", "1") as (_, address):
+    ours = ("--seed", "1", "--capture", str(tmp_path / "edge"))
+    with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0", *ours) as (_, address):
         again = device("--edge", address, *arguments)
     assert first.stdout == again.stdout
+    # One was captured at the device, the other at the edge: they sent the same drafts, byte for byte.
+    at_device, at_edge = ([*read_capture(io.BytesIO((tmp_path / end).read_bytes()))] for end in ("device", "edge"))
+    assert [record.frame for record in at_device if record.sender == "device"] == [
+        record.frame for record in at_edge if record.sender == "device"
+    ]
+    shown = in_process(inspect_command, str(tmp_path / "edge"), "--json")
+    summary = json.loads(shown.stdout.splitlines()[-1])["summary"]
+    assert (shown.returncode, summary["tokens"], summary["not_decoded"]) == (0, 40, 0)
+    assert summary["bytes_per_token"]["device"] < figures(first)[3]  # which has the link's own bytes, too
+    refused = device(*arguments, "--capture", str(tmp_path / "edge"))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "overwrites nothing" in refused.stderr
 
 
 def test_expansion_argument():

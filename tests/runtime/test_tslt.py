@@ -54,7 +54,7 @@ def test_the_script_is_this_command():
 def test_help_names_the_commands(tslt):
     status, out, _ = tslt("--help")
     assert status == 0
-    for name in ("bench", "certs", "demo", "device", "edge", "train-prior"):
+    for name in ("bench", "certs", "demo", "device", "edge", "inspect", "train-prior"):
         assert name in out
 
 

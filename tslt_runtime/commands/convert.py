@@ -1,6 +1,7 @@
 """Write a Llama model of transformers' format as a GGUF file, for llama.cpp; torch is not needed.
 
-python -m tslt_runtime.commands.convert examples/pair/draft draft.gguf --dtype float32
+tslt convert examples/pair/draft draft.gguf
+tslt device --model draft.gguf
 
 Takes folders of the Llama architecture with a byte-level BPE tokenizer like GPT-2's (the default pair has them), and
 refuses others: llama.cpp's own convert_hf_to_gguf.py knows those.  Token ids and texts stay, so that the file fits an
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tslt_runtime.commands.running import run_command
 from tslt_runtime.engines.protocol import EngineError
 
 Tensor = NDArray[Any]
@@ -216,16 +218,15 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt convert") -> argpa
 def main(argv: list[str] | None = None, *, prog: str = "tslt convert") -> int:
     """Entry point; returns the exit status."""
     args = parse(argv, prog=prog)
-    try:
-        convert(args.model, args.out, dtype=args.dtype)
-    except ModuleNotFoundError as error:
-        print(f"convert: no {error.name} here: pip install 'tslt-wire[llamacpp]'", file=sys.stderr)
-        return 1
-    except (EngineError, OSError, KeyError, ValueError) as error:
-        print(f"convert: {error}", file=sys.stderr)
-        return 1
-    print(f"{args.out}: {args.out.stat().st_size} bytes")
-    return 0
+
+    def work() -> None:
+        try:
+            convert(args.model, args.out, dtype=args.dtype)
+        except KeyError as error:
+            raise EngineError(f"{args.model} lacks {error} in its config.json or tokenizer.json") from error
+        print(f"{args.out}: {args.out.stat().st_size} bytes")
+
+    return run_command("convert", work)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tslt_runtime.commands.options import shipped
 from tslt_runtime.commands.running import run_command
+from tslt_runtime.loading import SUFFIX
 
 
 @contextmanager
@@ -29,6 +30,13 @@ def edge_process(*arguments: str) -> Iterator[str]:
             yield line.split(" listens on ")[1].strip()
         finally:
             edge.terminate()
+
+
+def model_of(pair: Path, name: str) -> str:
+    """The model ``name`` of a pair: a folder, or a file of llama.cpp's where there is no such folder."""
+    folder = pair / name
+    file = folder.with_suffix(SUFFIX)
+    return str(file if file.is_file() and not folder.is_dir() else folder)
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt demo", pair: Path | None = None) -> int:
@@ -47,18 +55,24 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt demo", pair: Path |
     )
     shown = "" if pair is None else " (%(default)s)"
     parser.add_argument(
-        "--pair", type=Path, default=pair, metavar="PATH", help=f"folder with draft and target in it{shown}"
+        "--pair",
+        type=Path,
+        default=pair,
+        metavar="PATH",
+        help=f"folder with draft and target in it, or draft.gguf and target.gguf{shown}",
     )
     parser.add_argument("--target", metavar="PATH", help="target model (that of the pair)")
     parser.add_argument("--model", metavar="PATH", help="draft model (that of the pair)")
     parser.add_argument("--table", metavar="FILE", help="trained prior, for both ends")
     parser.add_argument("--seed", metavar="N", help="of both ends: the same one gives the same text again")
+    parser.add_argument("--llama-lib", metavar="FILE", help="llama.cpp's shared library, for both ends")
     args, others = parser.parse_known_args(argv)
     if args.pair is None and not (args.target and args.model):
         parser.error("name a pair of models: --pair PATH, or --target and --model (a checkout has examples/pair)")
-    both = [word for name in ("table", "seed") if (value := getattr(args, name)) for word in (f"--{name}", value)]
-    target = args.target or str(args.pair / "target")
-    draft = args.model or str(args.pair / "draft")
+    shared = {"--table": args.table, "--seed": args.seed, "--llama-lib": args.llama_lib}
+    both = [word for option, value in shared.items() if value is not None for word in (option, value)]
+    target = args.target or model_of(args.pair, "target")
+    draft = args.model or model_of(args.pair, "draft")
 
     def work() -> int:
         with edge_process("--model", target, *both) as address:

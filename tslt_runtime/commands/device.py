@@ -1,7 +1,8 @@
-"""Run a device: draft with a small Llama, let an edge verify, print the text as it comes.
+"""Run a device: draft with a small model, let an edge verify, print the text as it comes.
 
 tslt device --prompt "The old house stood"
 tslt device --model meta-llama/Llama-3.2-1B --edge tcp://edge.example:5757 --tokens 256
+tslt device --model llama-1b.gguf --context 4096
 tslt device --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
 """
 
@@ -20,11 +21,13 @@ from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
+from tslt_runtime.capture import Capture, capturing
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
     at_least_one,
     expansion,
+    load_options,
     load_table,
     read_prompt,
     set_up,
@@ -38,6 +41,7 @@ from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
+from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
@@ -135,22 +139,21 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the draft, connect, generate, report."""
     from tslt_transports import ClientTls
 
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.loading import load_draft
 
     prompt = read_prompt(args)
     sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
     settings = draft_settings(args)
-    model = DraftModel.load(args.model, dtype=args.dtype, device=args.torch_device)
-    tokenizer = load_tokenizer(args.model)
+    draft, tokenizer = load_draft(args.model, **load_options(args))
+    facts = draft.facts
     ids = tokens_of(tokenizer, prompt)
-    tables = [load_table(args.table, vocab_size=model.vocab_size)] if args.table else []
+    tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
     hello = hello_of(
-        model,
+        draft,
         tokenizer,
         sampling,
         evidence=EVIDENCE.get(args.evidence, "list"),
@@ -160,12 +163,14 @@ async def run(args: argparse.Namespace) -> None:
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     link = await reach(args.transport, address, tls=tls, timeout_s=args.timeout)
-    device = Device(link, model.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
+    if capture:
+        link = capture.link(link, end=Role.DEVICE)
+    device = Device(link, draft.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
-        say(f"draft model: {model.model_id}, here; target model: {printable(welcome.model)}, at {link.peer}")
+        say(f"draft model: {facts.model}, here; target model: {printable(welcome.model)}, at {link.peer}")
         if welcome.prior != hello.priors[0]:
             say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
         if output.coloured:
@@ -183,7 +188,7 @@ async def run(args: argparse.Namespace) -> None:
     finally:
         await device.close()
     evidence = pilot.evidence_line() if pilot else settings.evidence
-    figures = figures_of(tally, handshake, vocab_size=model.vocab_size, evidence=evidence, prior=prior_line(device))
+    figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
         found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
         print(json.dumps(found, ensure_ascii=False))
@@ -241,8 +246,9 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pat
     args = parse(argv, prog=prog, model=model or shipped("draft"))
 
     def work() -> None:
-        set_up(args)
-        asyncio.run(run(args))
+        with capturing(args.capture) as capture:
+            set_up(args)
+            asyncio.run(run(args, capture))
 
     return run_command("device", work)
 

@@ -1,7 +1,8 @@
-"""Run an edge: load a Llama target and verify the drafts of any number of devices.
+"""Run an edge: load a target model and verify the drafts of any number of devices.
 
 tslt edge
 tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16 --listen tcp://0.0.0.0:5757
+tslt edge --model llama-8b.gguf --context 4096
 tslt edge --transport quic --listen 0.0.0.0:5757 --cert certs/edge.pem --key certs/edge.key
 """
 
@@ -14,7 +15,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tslt_runtime.commands.options import QUIC_ADDRESS, add_common, at_least_one, load_table, set_up, shipped
+from tslt_runtime.capture import Capture, capturing
+from tslt_runtime.commands.options import (
+    QUIC_ADDRESS,
+    add_common,
+    at_least_one,
+    load_options,
+    load_table,
+    set_up,
+    shipped,
+)
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.streaming import EDGE
 
@@ -48,27 +58,28 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     return args
 
 
-async def run(args: argparse.Namespace) -> None:
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the target and serve until SIGINT or SIGTERM."""
     from tslt_transports import LinkOptions, ServerTls, listen
 
     from tslt_runtime.edge import edge_settings, serve
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.target import TargetModel
     from tslt_runtime.fingerprint import vocabulary_of
+    from tslt_runtime.loading import load_target
     from tslt_runtime.verifiers.local import LocalVerifier
 
-    model = TargetModel.load(args.model, dtype=args.dtype, device=args.torch_device)
-    vocabulary = vocabulary_of(load_tokenizer(args.model), vocab_size=model.vocab_size)
-    tables = [load_table(path, vocab_size=model.vocab_size) for path in args.table]
-    verifier = LocalVerifier(model)
+    target, tokenizer = load_target(args.model, **load_options(args))
+    facts = target.facts
+    vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
+    tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
+    verifier = LocalVerifier(target)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
     address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
-    print(f"edge: {model.model_id} listens on {listener.address}", flush=True)
-    task = asyncio.create_task(serve(listener, verifier, settings, seed=args.seed))
+    print(f"edge: {facts.model} listens on {listener.address}", flush=True)
+    door = capture.listener(listener) if capture else listener
+    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
@@ -83,8 +94,9 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
     args = parse(argv, prog=prog, model=model or shipped("target"))
 
     def work() -> None:
-        set_up(args)
-        asyncio.run(run(args))
+        with capturing(args.capture) as capture:
+            set_up(args)
+            asyncio.run(run(args, capture))
 
     return run_command("edge", work)
 

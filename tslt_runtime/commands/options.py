@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import tslt_wire as tw
+from tslt_runtime.loading import LoadOptions
 
 QUIC_ADDRESS = "127.0.0.1:5757"
+MODEL_NAMES = "a folder of safetensors, a .gguf file (run by llama.cpp), or a hub id"
+"""What names a model."""
 TRANSPORT_NEEDS = {"zmq": "zmq", "quic": "aioquic"}
 """The package without which a transport does not work."""
 
@@ -31,24 +34,40 @@ def shipped(name: str = "") -> Path | None:
 def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None) -> None:
     """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken."""
     group = parser.add_argument_group("model")
-    words = f"{model} model: a folder or a hub id" + ("" if default is None else " (%(default)s)")
+    words = f"{model} model: {MODEL_NAMES}" + ("" if default is None else " (%(default)s)")
     group.add_argument(
         "--model", default=default and str(default), required=default is None, metavar="PATH", help=words
     )
     add_engine(group)
     link = parser.add_argument_group("link")
     link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
+    held = "record every frame, for tslt inspect; holds all tokens, so nobody but you may read it (mode 0600)"
+    link.add_argument("--capture", type=Path, metavar="FILE", help=held)
     parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
 
 def add_engine(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add what says how a model is run."""
+    """Add what says how a model is run; see ``load_options``."""
     dtypes = ["auto", "float32", "bfloat16", "float16"]
-    group.add_argument("--dtype", default="auto", choices=dtypes, help="auto: the checkpoint's own (%(default)s)")
+    group.add_argument("--dtype", default="auto", choices=dtypes, help="auto: the model's own (%(default)s)")
     threads = "CPU threads of the model (%(default)s)"
     group.add_argument("--threads", type=at_least_one, default=1, metavar="N", help=threads)
+    longest = "tokens of a text at most (what the model was trained for; .gguf: 8192 of them at most)"
+    group.add_argument("--context", type=at_least_one, metavar="N", help=longest)
     group.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
+    library = "llama.cpp's shared library for .gguf files (the installed package's)"
+    group.add_argument("--llama-lib", type=Path, metavar="FILE", help=library)
+
+
+def load_options(args: argparse.Namespace) -> LoadOptions:
+    """What ``tslt_runtime.loading`` takes, of the arguments that ``add_engine`` added."""
+    options = LoadOptions(
+        dtype=args.dtype, threads=args.threads, torch_device=args.torch_device, library=args.llama_lib
+    )
+    if args.context is not None:
+        options["context"] = args.context
+    return options
 
 
 def at_least_one(text: str) -> int:
@@ -85,7 +104,7 @@ def read_prompt(args: argparse.Namespace) -> str:
 
 
 def set_up(args: argparse.Namespace) -> None:
-    """Quiet the libraries and bound the threads, before torch is imported.
+    """Quiet the libraries and bound the threads, before they are imported.
 
     Raises ImportError for a package that is not installed, before anything is loaded.
     """
@@ -101,11 +120,6 @@ def set_up(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO if args.verbose else quiet, format="%(name)s: %(message)s")
     if not args.verbose:
         logging.getLogger("quic").setLevel(logging.CRITICAL)  # what it says is said again, better, by the error itself
-    import torch
-    from transformers.utils import logging as transformers_logging
-
-    torch.set_num_threads(args.threads)
-    transformers_logging.disable_progress_bar()
 
 
 def load_table(path: Path, *, vocab_size: int) -> tw.Prior:

@@ -19,10 +19,11 @@ INTERRUPTED = 130
 KNOWN = (EdgeError, LinkError, EngineError, tw.ProtocolError, OSError, ValueError)
 """Errors whose message says what is wrong; all others are faults of ours, and show where they are."""
 EXTRAS = {
-    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "rich"), "transformers"),
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors"), "transformers"),
+    "gguf": "llamacpp",
     "zmq": "zmq",
     **dict.fromkeys(("aioquic", "cryptography"), "quic"),
-    **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib"), "bench"),
+    **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib", "rich"), "bench"),
     "zstandard": "zstd",
 }
 """The extra of the package that installs a module."""
@@ -37,7 +38,7 @@ def run_command(name: str, work: Callable[[], int | None]) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRAS:
             raise
-        return complain(name, f"{missing} is not installed: pip install 'tslt-wire[{EXTRAS[missing]}]'")
+        return complain(name, missing_package(missing))
     except BrokenPipeError:
         # Who read our output has gone, as head does.  What is still to be written must not complain at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +48,15 @@ def run_command(name: str, work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+def missing_package(module: str) -> str:
+    """What to do about a package that is not installed; ``module``: a key of ``EXTRAS``."""
+    extra = EXTRAS[module]
+    said = f"{module} is not installed: pip install 'tslt-wire[{extra}]'"
+    if extra == "transformers":
+        return f"{said}, or run the model with llama.cpp (tslt-wire[llamacpp]): tslt convert FOLDER FILE.gguf"
+    return said
 
 
 def complain(name: str, what: object) -> int:

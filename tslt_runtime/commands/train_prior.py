@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import argparse
 import lzma
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import tslt_wire as tw
-from tslt_runtime.commands.options import add_engine, at_least_one, set_up, shipped
+from tslt_runtime.commands.options import MODEL_NAMES, add_engine, at_least_one, load_options, set_up, shipped
 from tslt_runtime.commands.running import run_command
-
-if TYPE_CHECKING:  # it loads torch, whose threads set_up bounds first
-    from tslt_runtime.engines.transformers.draft import DraftModel
+from tslt_runtime.engines.protocol import DraftEngine, Node
+from tslt_runtime.tokenizer import Tokenizer
 
 HELD_OUT = 0.1
 """Last part of each text that is not trained on."""
 HELD_OUT_POSITIONS = 256
+REPORTED = 1000
+"""Positions between two lines that say how far it is."""
 SIZES = (16, 32, 64)
 """Lists whose bytes are compared."""
 PER_WINDOW = 16
@@ -46,7 +47,7 @@ def parse(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--draft", default=model and str(model), required=model is None, metavar="PATH", help="a folder or a hub id"
+        "--draft", default=model and str(model), required=model is None, metavar="PATH", help=MODEL_NAMES
     )
     parser.add_argument("--text", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -75,14 +76,21 @@ def read_text(path: Path) -> str:
 
 
 def draft_rows(
-    model: DraftModel, tokenizer: Any, texts: Sequence[str], *, positions: int, window: int, rng: np.random.Generator
+    draft: DraftEngine,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    positions: int,
+    window: int,
+    rng: np.random.Generator,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the draft's logits, (V,), at ``positions`` places of random windows of ``texts``.
 
     Raises ValueError for texts without a window's beginning.
     """
-    from tslt_runtime.engines.transformers.tree_attention import tree_rows
-
+    text_model = draft.open()
+    # The window's first token is a prefix, the others a chain of nodes.
+    most = min(window, draft.facts.context, 1 + draft.facts.most_nodes)
     lengths = np.array([len(text) for text in texts], np.float64)
     left, failures = positions, 0
     while left:
@@ -90,14 +98,16 @@ def draft_rows(
         start = int(rng.integers(0, max(1, len(text) - CHARACTERS * window)))
         words = text[start : start + CHARACTERS * window].split(maxsplit=1)
         # The first word is cut in half as often as not.
-        tokens = tokenizer(words[-1] if words else "")["input_ids"][: min(window, model.context_limit)]
+        tokens = tokenizer.tokens_of(words[-1] if words else "")[:most]
         if len(tokens) <= SHORTEST:
             failures += 1
             if failures > 100:
                 raise ValueError(f"the text is too short: its windows have no more than {SHORTEST} tokens")
             continue
-        rows = model.forward(tokens, tree_rows((), past=0, chain=len(tokens)), model.new_cache(), keep=len(tokens))
-        places = np.arange(SHORTEST, len(tokens))
+        text_model.set_prefix(tokens[:1])
+        text_model.expand(())
+        rows = np.asarray(text_model.expand([Node(i - 1, token) for i, token in enumerate(tokens[1:])]), np.float32)
+        places = np.arange(SHORTEST - 1, len(rows))  # row i is the one after token 1 + i
         chosen = rng.choice(places, min(PER_WINDOW, left, len(places)), replace=False)
         left -= len(chosen)
         yield from rows[np.sort(chosen)]
@@ -112,34 +122,27 @@ def list_bytes(rows: Sequence[NDArray[np.float32]], k: int, prior: tw.Prior | No
 
 def run(args: argparse.Namespace) -> None:
     """Train, write, measure, report."""
-    from rich.console import Console
-    from rich.progress import track
-    from rich.table import Table
+    from tslt_runtime.loading import load_draft
 
-    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-    from tslt_runtime.engines.transformers.draft import DraftModel
-
-    console = Console()
     texts = [read_text(path) for path in args.text]
-    model = DraftModel.load(args.draft, dtype=args.dtype, device=args.torch_device)
-    tokenizer = load_tokenizer(args.draft)
+    draft, tokenizer = load_draft(args.draft, **load_options(args))
     rng = np.random.default_rng(args.seed)
     cuts = [int(len(text) * (1 - HELD_OUT)) for text in texts]
 
     def rows(parts: list[str], positions: int, what: str) -> Iterator[NDArray[np.float32]]:
-        found = draft_rows(model, tokenizer, parts, positions=positions, window=args.window, rng=rng)
-        return iter(track(found, what, total=positions, console=console))
+        found = draft_rows(draft, tokenizer, parts, positions=positions, window=args.window, rng=rng)
+        for done, row in enumerate(found, 1):
+            if done % REPORTED == 0 or done == positions:
+                print(f"{what}: {done} of {positions} positions", file=sys.stderr, flush=True)
+            yield row
 
     prior = tw.train_table(rows([t[:cut] for t, cut in zip(texts, cuts, strict=True)], args.positions, "training"))
     args.out.write_bytes(prior.to_bytes())
     held = list(rows([t[cut:] for t, cut in zip(texts, cuts, strict=True)], HELD_OUT_POSITIONS, "held out"))
-    table = Table(title=f"bytes of a list, {len(held)} held-out positions", title_justify="left")
-    for name in ("K", "without", "with the table", "saved"):
-        table.add_column(name, justify="right")
+    print(f"bytes of a list, {len(held)} held-out positions\n   K  without  with the table  saved")
     for k in SIZES:
         without, with_table = list_bytes(held, k, None), list_bytes(held, k, prior)
-        table.add_row(str(k), f"{without:.1f}", f"{with_table:.1f}", f"{1 - with_table / without:.1%}")
-    console.print(table)
+        print(f"{k:4}  {without:7.1f}  {with_table:14.1f}  {1 - with_table / without:5.1%}")
     print(f"{args.out}: {prior.name}, {args.out.stat().st_size} bytes, {args.positions} positions", flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tslt_runtime.engines.protocol import ContextFull
+from tslt_wire import checks
 
 
 def require_tokens(tokens: Sequence[int], vocab_size: int) -> None:
@@ -18,6 +19,18 @@ def require_room(needed: int, context: int) -> None:
     """Raise ContextFull if a text needs more positions than ``context``."""
     if needed > context:
         raise ContextFull(needed=needed, limit=context)
+
+
+def context_of(model: str, asked: int | None, *, trained: int, most: int | None = None) -> int:
+    """Most tokens of a text: what was ``asked`` for; else what a model was ``trained`` for, but no more than ``most``.
+
+    ``model``: its name, for the ValueError that is raised for more than it was trained for.
+    """
+    if asked is None:
+        return trained if most is None else min(trained, most)
+    if checks.integer("context", asked, 1, None) > trained:
+        raise ValueError(f"a context of {asked} tokens, but {model} was trained for {trained}")
+    return asked
 
 
 def require_path(path: Sequence[int], parents: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire.coding.range_coder import Reader
 from tslt_wire.errors import DecodeError, ErrorCode
 
 Bits = npt.NDArray[np.uint8]
@@ -85,6 +86,9 @@ class BitReader:
         self._bits: Bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
         self._at = 0
 
+    def part(self, name: str) -> None:
+        """Say what the next fields belong to, for readers that count (``metering``); others do nothing."""
+
     @property
     def left(self) -> int:
         """Bits that have not been read."""
@@ -139,6 +143,10 @@ class BitReader:
     def raw(self, count: int) -> bytes:
         """Read ``count`` bytes."""
         return np.packbits(self._take(8 * count), bitorder="little").tobytes()
+
+    def symbols(self) -> Reader:
+        """Read the whole bytes that are left as the output of a range coder."""
+        return Reader(self.raw(self.left // 8))
 
     def ones(self, limit: int) -> int:
         """Read a unary number: 1 bits up to the first 0 bit, which is read too, or up to ``limit`` 1 bits."""

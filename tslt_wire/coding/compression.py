@@ -60,10 +60,10 @@ def shorter(write: Callable[[BitWriter], None], packed: bytes, max_bytes: int) -
     return found if len(found) < len(packed) else None
 
 
-def open_compressed(data: bytes, max_bytes: int) -> WideReader:
+def open_compressed(data: bytes, max_bytes: int, reader: Callable[[bytes], WideReader] = WideReader) -> WideReader:
     """A reader of the content of ``data``, a size and one zstd frame; DecodeError if it is none.
 
-    Nothing is allocated for a content of more than ``max_bytes``.
+    Nothing is allocated for a content of more than ``max_bytes``.  ``reader`` makes the reader.
     """
     head = BitReader(data)
     size = head.varint()
@@ -78,7 +78,7 @@ def open_compressed(data: bytes, max_bytes: int) -> WideReader:
         raise DecodeError(ErrorCode.BAD_COMPRESSION, f"zstd: {error}") from error
     if len(content) != size:
         raise DecodeError(ErrorCode.BAD_COMPRESSION, f"{len(content)} bytes of content where {size} are announced")
-    return WideReader(content)
+    return reader(content)
 
 
 def check_shorter(data: bytes, packed_bytes: int) -> None:

@@ -127,6 +127,11 @@ class PlainReader(Plain):
         self._at = 8 * first
         self._end = 8 * len(data)
 
+    @property
+    def position(self) -> int:
+        """Bits before the next field, from the first byte on."""
+        return self._at
+
     def gaps(self, values: Sequence[int], count: int, free: int) -> list[int]:
         """See Plain.gaps."""
         place, mean, found, window, bits = -1, first_mean(count, free), [], 0, 0

@@ -166,6 +166,9 @@ class Coder:
     reads: bool
     """Whether values come from bytes."""
 
+    def part(self, name: str) -> None:
+        """Say what the next symbols and plain bits belong to, for readers that count (``metering``)."""
+
     def uniform(self, value: int, total: int) -> int:
         """Code one of ``total`` equally likely values."""
         raise NotImplementedError

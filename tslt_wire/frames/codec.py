@@ -8,12 +8,16 @@ stands in the table of kinds.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tslt_wire import checks
 from tslt_wire._native import backend
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.coding.compression import check_shorter, open_compressed, shorter
+from tslt_wire.coding.metering import Meter, MeteredBits, MeteredWide
+from tslt_wire.coding.wide_fields import WideReader
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.frames.extensions import read_extensions, write_extensions
 from tslt_wire.frames.kernel_drafts import kernel_decode, kernel_encode
@@ -95,6 +99,27 @@ def decode_reference(
     return _decode(_check_reading(data, profile, limits), profile, limits)
 
 
+def decode_metered(
+    data: bytes | bytearray | memoryview, profile: Profile, meter: Meter, *, limits: DecodeLimits | None = None
+) -> Message:
+    """Do what ``decode_reference`` does, and count in ``meter``, a fresh one, the bits of each part of the frame.
+
+    After a DecodeError ``meter`` holds what was read before it, and the name of the part that it was found in.
+    """
+    octets = _check_reading(data, profile, limits)
+    meter.inside = Meter()
+
+    def packed(body: memoryview) -> BitReader:
+        meter.enter("kind")
+        meter.add(8)
+        return MeteredBits(body, meter)
+
+    message = _decode(octets, profile, limits, packed, partial(MeteredWide, meter=meter.inside))
+    meter.enter("checksum")
+    meter.add(8 * CRC_BYTES)
+    return message
+
+
 def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
     check_profile(profile)
     if limits is not None and not isinstance(limits, DecodeLimits):
@@ -102,7 +127,13 @@ def _check_reading(data: Any, profile: Any, limits: Any) -> bytes | memoryview:
     return checks.octets("a frame", data)
 
 
-def _decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> Message:
+def _decode(
+    data: bytes | memoryview,
+    profile: Profile,
+    limits: DecodeLimits | None,
+    packed: Callable[[memoryview], BitReader] = BitReader,
+    wide: Callable[[bytes], WideReader] = WideReader,
+) -> Message:
     limits = limits or DecodeLimits()
     view = memoryview(data)
     if len(view) > limits.max_frame_bytes:
@@ -120,16 +151,18 @@ def _decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | N
         raise DecodeError(ErrorCode.RESERVED_BITS, "bit 7 of the kind byte must be 0 in this frame or session")
     if row is None:
         raise DecodeError(ErrorCode.UNKNOWN_KIND, f"frame kind 0x{content[0] & KIND_MASK:02x}")
-    reader = BitReader(content[1:])
+    reader = packed(content[1:])
     has_extensions = content[0] & _HAS_EXTENSIONS
+    reader.part("extensions")
     extensions = read_extensions(reader, limits, choice=row.evidence is not None) if has_extensions else ()
     if not compressed:
         message = row.read(reader, profile, limits, extensions)
         reader.finish()
         return message
+    reader.part("compressed")
     data = reader.raw(reader.left // 8)
-    wide = open_compressed(data, limits.max_frame_bytes)
-    message = row.read(wide, profile, limits, extensions)
-    wide.finish()
-    check_shorter(data, wide.packed_bytes)
+    body = open_compressed(data, limits.max_frame_bytes, wide)
+    message = row.read(body, profile, limits, extensions)
+    body.finish()
+    check_shorter(data, body.packed_bytes)
     return message

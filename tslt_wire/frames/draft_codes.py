@@ -38,11 +38,15 @@ def read_draft_codes(
     extensions: tuple[Extension, ...],
 ) -> Draft:
     """Read the body of a draft with that kind of evidence."""
-    head, count = read_head(data), data.varint()
+    head = read_head(data)
+    data.part("tree")
+    count = data.varint()
     most = min(limits.max_nodes, limits.max_depth)
     if count > most:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a chain of {count} nodes where {most} are allowed")
+    data.part("tokens")
     tokens = read_ids(data, count, profile)
+    data.part("codes")
     codes = data.array(count, CODE_BITS).tolist()
     if max(codes, default=0) > LAST:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"codes of drafted tokens are at most {LAST}, got {max(codes)}")

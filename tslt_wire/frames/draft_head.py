@@ -32,7 +32,12 @@ def write_head(out: BitWriter, draft: Draft) -> None:
 
 def read_head(data: BitReader) -> Head:
     """Read round and prefix."""
-    return Head(data.varint(), data.varint(), data.bits(16))
+    data.part("round")
+    round_ = data.varint()
+    data.part("prefix_length")
+    length = data.varint()
+    data.part("prefix_hash")
+    return Head(round_, length, data.bits(16))
 
 
 def build_draft(head: Head, tree: TokenTree, evidence: Evidence, extensions: tuple[Extension, ...]) -> Draft:

@@ -33,5 +33,6 @@ def read_draft_ids(
 ) -> Draft:
     """Read the body of a draft with ``evidence``."""
     head, parents = read_head(data), read_shape(data, limits)
+    data.part("tokens")
     tokens = read_ids(data, len(parents), profile)
     return build_draft(head, TokenTree(tokens, parents), evidence, extensions)

@@ -60,8 +60,7 @@ def read_draft_list(
         raise DecodeError(ErrorCode.NON_CANONICAL, "a draft without lists has precision 0")
     if profile.entropy == "range":
         data.align()
-        body = data.raw(data.left // 8)
-        lists, tokens = read_range_body(body, parents, profile, precision, replacement, limits)
+        lists, tokens = read_range_body(data.symbols(), parents, profile, precision, replacement, limits)
     else:
         lists, tokens = _read_lists(data, parents, profile, precision, limits)
     return build_draft(head, TokenTree(tokens, parents), ListEvidence(lists, replacement), extensions)
@@ -75,6 +74,7 @@ def _read_lists(
     for parent in sorted(set(parents)):
         lists[parent] = read_list(data, profile, precision, left)
         left -= len(lists[parent])
+    data.part("tokens")
     tokens = [_read_token(data, lists[parent]) for parent in parents]
     return lists, tokens
 

@@ -24,6 +24,7 @@ def read_error(
     data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
 ) -> ErrorMessage:
     """Read the body of ERROR."""
+    data.part("fields")
     found, extra = read_fields(data.raw(data.left // 8), {"code": int, "message": str}, limits)
     if extra:
         raise DecodeError(ErrorCode.BAD_CONTROL, f"an error has no field {sorted(extra)[0]!r}")

@@ -73,13 +73,15 @@ def read_welcome(data: BitReader, profile: Profile, limits: DecodeLimits, extens
 
 
 def _head(reader: BitReader, versions: int) -> tuple[bytes, bytes]:
-    data = reader.raw(reader.left // 8)
-    if len(data) < len(MAGIC) + versions:
+    reader.part("magic")
+    if reader.left // 8 < len(MAGIC) + versions:
         raise DecodeError(ErrorCode.TRUNCATED, "a handshake frame starts with TSLT and its versions")
-    if data[: len(MAGIC)] != MAGIC:
+    if reader.raw(len(MAGIC)) != MAGIC:
         raise DecodeError(ErrorCode.NOT_TSLT, "a handshake frame starts with TSLT: the peer speaks something else")
-    end = len(MAGIC) + versions
-    return data[len(MAGIC) : end], data[end:]
+    reader.part("versions")
+    found = reader.raw(versions)
+    reader.part("fields")
+    return found, reader.raw(reader.left // 8)
 
 
 def _to_map(message: Hello | Welcome, names: Mapping[str, type]) -> Control:

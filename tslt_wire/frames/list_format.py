@@ -29,6 +29,7 @@ def read_format(data: BitReader, profile: Profile, *, replacement: bool = False)
 
     ``replacement``: that bit is reserved.  DecodeError.
     """
+    data.part("format")
     fmt = data.bits(8)
     if fmt & (_RESERVED_MASK | _WITHOUT_REPLACEMENT if replacement else _RESERVED_MASK):
         raise DecodeError(ErrorCode.RESERVED_BITS, "reserved bits of the format byte must be 0")

@@ -6,7 +6,7 @@ Spec section 6.8.
 from __future__ import annotations
 
 from tslt_wire.coding.bits import BitReader, BitWriter
-from tslt_wire.coding.range_coder import Reader, Writer
+from tslt_wire.coding.range_coder import Writer
 from tslt_wire.frames.list_format import read_format, write_format
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.list_codec import read_list, write_list
@@ -27,7 +27,10 @@ def read_ask_list(
     data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
 ) -> AskList:
     """Read the body of ASK_LIST."""
-    return AskList(round=data.varint(), node=data.varint() - 1, extensions=extensions)
+    data.part("round")
+    round_ = data.varint()
+    data.part("node")
+    return AskList(round=round_, node=data.varint() - 1, extensions=extensions)
 
 
 def write_list_reply(out: BitWriter, message: ListReply, profile: Profile) -> None:
@@ -48,10 +51,11 @@ def read_list_reply(
     data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
 ) -> ListReply:
     """Read the body of LIST."""
+    data.part("round")
     round_ = data.varint()
     precision, _ = read_format(data, profile, replacement=True)
     if profile.entropy == "range":
-        coder = Reader(data.raw(data.left // 8))
+        coder = data.symbols()
         q = ListModel(coder, profile, precision).code(None, limits.max_entries)
         coder.finish()
     else:

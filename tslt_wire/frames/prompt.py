@@ -28,11 +28,17 @@ def write_prompt(out: BitWriter, prompt: Prompt, profile: Profile) -> None:
 
 def read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Prompt:
     """Read the body."""
-    transcript, keep, count = data.raw(8), data.varint(), data.varint()
+    data.part("transcript")
+    transcript = data.raw(8)
+    data.part("keep")
+    keep = data.varint()
+    data.part("count")
+    count = data.varint()
     if count > limits.max_prompt_tokens:
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a prompt of {count} tokens where {limits.max_prompt_tokens} are allowed"
         )
+    data.part("tokens")
     tokens = data.tokens(count, id_bits(profile.vocab_size))
     if count:
         check_id(int(tokens.max()), profile)

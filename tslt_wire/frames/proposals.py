@@ -36,9 +36,20 @@ def read_proposals(
     data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]
 ) -> Proposals:
     """Read the body of VERDICT_PROPOSALS."""
-    round_, node, batch, count = data.varint(), data.varint() - 1, data.varint(), data.bits(COUNT_BITS) + 1
+    data.part("round")
+    round_ = data.varint()
+    data.part("node")
+    node = data.varint() - 1
+    data.part("batch")
+    batch = data.varint()
+    data.part("count")
+    count = data.bits(COUNT_BITS) + 1
+    data.part("tokens")
     tokens = read_ids(data, count, profile)
-    codes, ups = data.array(count, CODE_BITS), data.array(count, 1).astype(bool)
+    data.part("codes")
+    codes = data.array(count, CODE_BITS)
+    data.part("ups")
+    ups = data.array(count, 1).astype(bool)
     if bool((ups & ((codes == 0) | (codes == BELOW))).any()):
         raise DecodeError(ErrorCode.OUT_OF_RANGE, "code 0 and the code of nothing have no next larger number")
     columns = zip(tokens, codes.tolist(), ups.tolist(), strict=True)
@@ -54,4 +65,7 @@ def write_more(out: BitWriter, message: More, profile: Profile) -> None:
 
 def read_more(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> More:
     """Read the body of MORE."""
-    return More(round=data.varint(), batch=data.varint() + 1, extensions=extensions)
+    data.part("round")
+    round_ = data.varint()
+    data.part("batch")
+    return More(round=round_, batch=data.varint() + 1, extensions=extensions)

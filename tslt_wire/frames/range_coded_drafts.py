@@ -35,7 +35,7 @@ def range_body(tree: TokenTree, evidence: ListEvidence, profile: Profile) -> byt
 
 
 def read_range_body(
-    data: bytes,
+    coder: Reader,
     parents: Sequence[int],
     profile: Profile,
     precision: Precision,
@@ -43,7 +43,6 @@ def read_range_body(
     limits: DecodeLimits,
 ) -> tuple[dict[int, SparseDistribution], list[int]]:
     """Read the lists by parent, and the nodes' tokens; DecodeError for bytes that ``range_body`` does not write."""
-    coder = Reader(data)
     model = ListModel(coder, profile, precision)
     lists: dict[int, SparseDistribution] = {}
     left = limits.max_entries
@@ -62,6 +61,7 @@ def _code_tokens(
     tokens: Sequence[int] | None,
     replacement: bool,
 ) -> list[int]:
+    coder.part("tokens")
     siblings = {parent: Siblings(q, replacement=replacement) for parent, q in lists.items()}
     found: list[int] = []
     for node, parent in enumerate(parents):

@@ -57,6 +57,7 @@ def write_shape(out: BitWriter, tree: TokenTree) -> None:
 
 def read_shape(data: BitReader, limits: DecodeLimits) -> tuple[int, ...]:
     """Read the parents of a tree; DecodeError if they are no tree, too many, too deep, or in the wrong form."""
+    data.part("tree")
     head = data.varint()
     shape, count = Shape(head & 3), head >> 2
     if shape is Shape.EXPANSION:

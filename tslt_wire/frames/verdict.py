@@ -24,6 +24,11 @@ def write_verdict(out: BitWriter, verdict: Verdict, profile: Profile) -> None:
 
 def read_verdict(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Verdict:
     """Read the body."""
-    round_, node = data.varint(), data.varint() - 1
+    data.part("round")
+    round_ = data.varint()
+    data.part("node")
+    node = data.varint() - 1
+    data.part("token")
     token = check_id(data.bits(id_bits(profile.vocab_size)), profile)
+    data.part("end")
     return Verdict(round=round_, node=node, token=token, end=bool(data.bits(1)), extensions=extensions)

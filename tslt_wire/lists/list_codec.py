@@ -50,6 +50,7 @@ def write_list(out: BitWriter, q: SparseDistribution, profile: Profile) -> None:
 def read_list(data: BitReader, profile: Profile, precision: Precision, max_entries: int) -> SparseDistribution:
     """Read one list of at most ``max_entries`` tokens; DecodeError if it is none."""
     vocab_size, tail = profile.vocab_size, 0
+    data.part("size")
     count = data.varint() + 1
     if count > vocab_size:
         raise DecodeError(ErrorCode.BAD_LIST, f"a list of {count} tokens does not fit a vocabulary of {vocab_size}")
@@ -58,8 +59,11 @@ def read_list(data: BitReader, profile: Profile, precision: Precision, max_entri
     if count == vocab_size:
         ids = np.arange(vocab_size, dtype=np.int32)
     else:
+        data.part("tail")
         tail = data.bits(TAIL_BITS) if profile.prior is not None else 0
+        data.part("ids")
         ids = data.ids(count, id_bits(vocab_size)).astype(np.int32)
+    data.part("codes")
     width = data.bits(CODE_WIDTH_BITS) if precision.is_log else precision.code_bits
     if width > precision.code_bits:
         raise DecodeError(ErrorCode.OUT_OF_RANGE, f"codes of {precision.value} have at most {precision.code_bits} bits")

@@ -86,6 +86,7 @@ class ListModel:
         coder, vocab_size = self._coder, self._vocab_size
         if self._last is not None:
             self._learn(*self._last)
+        coder.part("size")
         size = self._code_size(len(q) if q is not None else 0)
         if size > max_entries:
             raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a list of {size} tokens, {max_entries} are left to allow")
@@ -96,12 +97,15 @@ class ListModel:
         if size > LONG:
             ids, codes, tail = self._code_long(given, values, tail, size)
         else:
+            coder.part("ids")
             ids = self._code_ids(given, size)
+            coder.part("codes")
             if self._precision.is_log:
                 codes = code_levels(coder, values, ids, self._precision)
             else:
                 total = 1 << self._precision.code_bits
                 codes = [coder.uniform(values[i] if values else 0, total) for i in range(size)]
+            coder.part("tail")
             tail = self._code_tail(tail, size)
         if q is None:
             try:
@@ -202,20 +206,25 @@ class ListModel:
     def _code_long(self, given: list[int], values: list[int], tail: int, size: int) -> tuple[list[int], list[int], int]:
         """Ids, codes and tail; all that has symbols first, then the plain bits."""
         coder, vocab_size = self._coder, self._vocab_size
+        coder.part("ids")
         seen, old, new = self._code_old(given, size) if size < vocab_size else ([], [], [])
         count, expected = size - len(old), self._expected(size, seen)
         gaps = size < vocab_size and count > LONG and vocab_size - len(seen) > FEW_IDS and expected is None
         if size < vocab_size and not gaps:
             new = code_ids(coder, new, count, vocab_size, seen, expected)
         lengths: list[int] = []
+        coder.part("codes")
         if self._precision.is_log:
             if values:
                 lengths = prefix_lengths(np.bincount(values).tolist(), size)
             lengths = code_lengths(coder, lengths, size, self._precision.max_code)
+        coder.part("tail")
         tail = self._code_tail(tail, size)
         plain = coder.leave()
+        coder.part("ids")
         if gaps:
             new = code_gaps(plain, new, count, vocab_size, seen)
+        coder.part("codes")
         if not lengths:
             codes = plain.fields(values, size, self._precision.code_bits)
         elif len(lengths) == 1:

@@ -24,6 +24,8 @@ from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import vocabulary_of
+from tslt_runtime.incremental_decoding import IncrementalDecoder
+from tslt_runtime.tokenizer import tokenizer_of
 
 pytestmark = needs_llamacpp
 
@@ -65,11 +67,34 @@ def test_text_is_cut_as_transformers_does_it(pair_file):
     tokenizer = AutoTokenizer.from_pretrained(pair_folder("draft"))
     vocabulary = LlamaTarget(pair_file).vocabulary
     for text in [*read_prompts(PROMPTS)[:40], "", " a  b\n\n\tc ", "naïve 🐕 日本 12345", "</s>"]:
-        tokens = vocabulary.encode(text)
+        tokens = vocabulary.tokens_of(text)
         assert tokens == tokenizer(text)["input_ids"]
-        assert vocabulary.decode(tokens).decode() == ("" if text == "</s>" else text)
-    with pytest.raises(ValueError, match="vocabulary"):
-        vocabulary.decode([32_000])
+        assert vocabulary.text_of(tokens) == ("" if text == "</s>" else text)
+    for call in (vocabulary.text_of, lambda tokens: vocabulary.is_silent(tokens[0])):
+        with pytest.raises(ValueError, match="vocabulary"):
+            call([32_000])
+
+
+def test_pieces_of_text_are_those_of_transformers(pair_file):
+    """Characters over token borders, special tokens and bytes that are none, one token at a time."""
+    plain, own = AutoTokenizer.from_pretrained(pair_folder("draft")), LlamaTarget(pair_file).vocabulary
+    texts = ["naïve 🐕 日本 12345", "a</s>b", " x"]
+    ids = [token for text in texts for token in own.tokens_of(text)]
+    broken = own.tokens_of("🐕")[:1]
+    decoders = IncrementalDecoder(plain, ids[:2]), IncrementalDecoder(own, ids[:2])
+    for token in [*ids[2:], *broken * 3, *ids]:
+        assert decoders[0].add([token]) == decoders[1].add([token])
+    assert [own.is_silent(token) for token in (0, 1, ids[0])] == [
+        tokenizer_of(plain).is_silent(token) for token in (0, 1, ids[0])
+    ]
+
+
+def test_fillers_have_no_text(folder):
+    convert(folder, folder / "m.gguf")
+    vocabulary = LlamaTarget(folder / "m.gguf").vocabulary
+    silent = [token for token in range(vocabulary.size) if vocabulary.is_silent(token)]
+    assert silent == [0, *range(len(vocabulary.get_vocab()), 300)]
+    assert vocabulary.text_of(silent) == ""
 
 
 # ------------------------------------------------------------------------------------------------------ the converter
@@ -126,6 +151,15 @@ def test_the_command(folder, capsys):
         with pytest.raises(SystemExit):
             command.main(arguments)
         assert "there is no" in capsys.readouterr().err
+    config = json.loads((folder / "config.json").read_text())
+    del config["num_attention_heads"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert command.main([str(folder), str(folder / "other.gguf")]) == 1
+    assert (
+        capsys.readouterr().err
+        == f"convert: {folder} lacks 'num_attention_heads' in its config.json or tokenizer.json\n"
+    )
+    tiny_folder(folder)
     (folder / "model.safetensors").unlink()
     assert command.main([str(folder), str(folder / "other.gguf")]) == 1
     assert "no .safetensors file" in capsys.readouterr().err
@@ -163,6 +197,7 @@ def test_arguments_that_fit_no_model_are_refused(options, words, pair_file):
 
 
 def test_a_smaller_context_and_another_name(pair_file):
+    assert LlamaTarget(pair_file).kv == "float16"
     facts = LlamaTarget(pair_file, context=100, model_id="mine", leaves=256).facts
     assert (facts.context, facts.model, facts.most_leaves, facts.dtype) == (100, "mine", 256, "float16")
     assert LlamaTarget(pair_file).facts.model == "draft-float16"
@@ -182,7 +217,7 @@ def test_another_version_of_the_package_is_refused(monkeypatch):
     with pytest.raises(EngineError, match=f"2026.9.1 is another build.*{ADVICE}"):
         library.load_library()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(EngineError, match=f"not installed; .*{ADVICE}"):
+    with pytest.raises(EngineError, match=r"not installed: pip install 'tslt-wire\[llamacpp\]'"):
         library.load_library()
 
 

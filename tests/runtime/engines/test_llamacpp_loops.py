@@ -18,6 +18,7 @@ from gguf_models import needs_llamacpp, pair_gguf, tiny_folder
 from loop_harness import edge_on, generate, greedy_reference, open_device
 from tiny_llama import tiny_draft
 from transformers import AutoTokenizer
+from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
 import tslt_wire as tw
 from tslt_runtime.commands.convert import convert
@@ -30,11 +31,7 @@ from tslt_runtime.engines.transformers.target import TargetModel
 
 pytestmark = needs_llamacpp
 ROOT = Path(__file__).parents[3]
-PROMPTS = [
-    "It was a dark evening, and the old man",
-    "Once upon a time there was a little girl who",
-    "The ship had been at sea for three weeks when",
-]
+TEXTS = 20
 TOKENS = 24
 
 
@@ -55,7 +52,7 @@ def texts(engines):
     """(prompt, the target's own greedy text), in tokens."""
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(pair_folder("target"))
-    prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    prompts = [tokenizer(prompt)["input_ids"][:16] for prompt in read_prompts(PROMPTS)[:TEXTS]]
     return [(prompt, greedy_reference(engines["transformers"][0]._module, prompt, TOKENS)) for prompt in prompts]
 
 
@@ -91,46 +88,77 @@ def test_greedy_text_is_the_targets_own(edge, device, settings, engines, texts, 
                 accepted += sum(len(r.accepted) for r in rounds)
             return accepted
 
+    assert len(texts) == TEXTS
     assert asyncio.run(run()) > len(texts) * TOKENS / 8
 
 
-TEXTS = 500
 LAW = tw.Sampling(temperature=0.6, top_p=0.9)
+DRAWS = 10_000
+"""Tokens that are drawn in each shape of drafts."""
+LENGTH = 25
+"""Tokens of each text of theirs."""
+BINS = 40
 
 
-def test_text_has_the_targets_distribution(tmp_path):
-    """Both tokens of many short texts, sampled through real sessions with trees of a draft that is often rejected."""
-    folders = [tmp_path / "target", tmp_path / "draft"]
-    module = tiny_folder(folders[0], layers=3, seed=3, context=64)
-    tiny_draft(module).save_pretrained(folders[1])
-    shutil.copy(folders[0] / "tokenizer.json", folders[1])
-    for folder in folders:
-        convert(folder, folder.with_suffix(".gguf"), dtype="float32")
-    target = LlamaTarget(tmp_path / "target.gguf", kv="float32")
-    draft = LlamaDraft(tmp_path / "draft.gguf", kv="float32")
-    settings = DraftSettings(expansion=(2, 2), truncation=tw.TopK(16), temperature=0.6)
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small target and a draft that is often rejected."""
+    folder = tmp_path_factory.mktemp("tiny")
+    module = tiny_folder(folder / "target", layers=3, seed=3, context=64)
+    tiny_draft(module).save_pretrained(folder / "draft")
+    shutil.copy(folder / "target" / "tokenizer.json", folder / "draft")
+    for name in ("target", "draft"):
+        convert(folder / name, folder / f"{name}.gguf", dtype="float32")
+    return LlamaTarget(folder / "target.gguf"), LlamaDraft(folder / "draft.gguf")
+
+
+@pytest.mark.parametrize("expansion", [(1, 1, 1, 1), (2, 2, 2)], ids=["chain", "tree"])
+def test_text_has_the_targets_distribution(expansion, tiny, tmp_path):
+    """Texts through real sessions: each token's place in the target's cumulative distribution is uniform.
+
+    The place is a random one in the token's own share of the distribution after the tokens before it, most probable
+    first; over all draws that is exact, whatever the texts are.
+    """
+    target, draft = tiny
+    settings = DraftSettings(expansion=expansion, truncation=tw.TopK(16), temperature=0.6)
 
     async def run():
         async with edge_on("inprocess", target, tmp_path) as dial:
             device = await open_device(await dial(), draft, sampling=LAW)
-            found, accepted = [], 0
-            for _ in range(TEXTS):
+            texts, accepted = [], 0
+            while len(texts) * LENGTH < DRAWS:
                 await device.prompt([1, 2, 3])
-                accepted += sum([len(r.accepted) async for r in device.generate(3, settings)])
-                found.append(device.session.prefix[3:5])
+                accepted += sum([len(r.accepted) async for r in device.generate(LENGTH, settings)])
+                texts.append(device.session.prefix[3 : 3 + LENGTH])
             await device.close()
-            return np.array(found), accepted
+            return texts, accepted
 
-    def row_after(*path):
-        (rows,) = target.score([Work(target.open(), (1, 2, 3, *path), tw.TokenTree([], []))])
-        return tw.target_probs(rows[0], LAW)
+    texts, accepted = asyncio.run(run())
+    assert accepted > DRAWS / 6
+    places = places_of(texts, target, np.random.default_rng(5))
+    assert len(places) == DRAWS
+    uniform = np.full(BINS, 1 / BINS)
+    assert chi_square_p(np.histogram(places, BINS, (0, 1))[0], uniform) > 1e-3
+    # First tokens alone come from one distribution, where an error would not average out.
+    first = tw.target_probs(rows_of(target, ())[0], LAW)
+    assert chi_square_p(np.bincount([text[0] for text in texts], minlength=300), first) > 1e-3
 
-    found, accepted = asyncio.run(run())
-    assert accepted > TEXTS / 4
-    firsts = np.bincount(found[:, 0], minlength=300)
-    best = int(firsts.argmax())
-    seconds = np.bincount(found[found[:, 0] == best, 1], minlength=300)
-    assert min(chi_square_p(firsts, row_after()), chi_square_p(seconds, row_after(best))) > 1e-3
+
+def rows_of(target, text):
+    """The target's logits after the prompt and after each token of ``text``, from one pass without a session."""
+    scored = target.open()
+    (rows,) = target.score([Work(scored, (1, 2, 3), tw.TokenTree.chain(text))])
+    scored.close()
+    return rows
+
+
+def places_of(texts, target, rng):
+    places = []
+    for text in texts:
+        for row, token in zip(rows_of(target, text[:-1]), text, strict=True):
+            p = tw.target_probs(row, LAW)
+            places.append(p[p > p[token]].sum() + p[token] * rng.random())
+    return places
 
 
 def test_ends_of_text_are_the_same(engines):

@@ -13,7 +13,7 @@ from tslt_runtime.engines.text_rules import checked_prefix, kept_nodes, shared_l
 class LlamaDraft(LlamaModel):
     """A draft's weights, shared by any number of texts (see ``engines.protocol.DraftEngine``)."""
 
-    default_leaves = 32  # of nodes that are run: the leaves of a draft are not, so <2,2,2,2,2,2> fits
+    default_leaves = 16  # of nodes that are run: the leaves of a draft are not, so <2,2,2,2,2> fits
 
     def open(self) -> LlamaDraftText:
         """See ``DraftEngine.open``."""

@@ -45,6 +45,8 @@ MOST_SEQUENCES = 256
 """Sequence ids of a context at most, ``LLAMA_MAX_SEQ``."""
 UNUSED_TOKEN = 1 << 1
 """Attribute of entries of a vocabulary that only fill it up, ``enum llama_token_attr``."""
+SILENT_TOKENS = 1 << 0 | UNUSED_TOKEN | 1 << 3
+"""Attributes of tokens that stand for no text: unknown, unused, control."""
 
 LogCallback = CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 
@@ -225,6 +227,8 @@ def require_build(library: Any, name: str) -> None:
             raise EngineError(f"{name} is another build of llama.cpp: {function}().{field} differs; {_ADVICE}")
 
 
+EXTRA = "pip install 'tslt-wire[llamacpp]'"
+"""What installs the package."""
 _ADVICE = f"install the build that this version knows: pip install '{PACKAGE}=={PACKAGE_VERSION}'"
 
 
@@ -237,7 +241,7 @@ def _installed() -> Path:
                 if (found := importlib.metadata.version(PACKAGE)) != PACKAGE_VERSION:
                     raise EngineError(f"{PACKAGE} {found} is another build of llama.cpp; {_ADVICE}")
                 return path
-    raise EngineError(f"llama.cpp is not installed; {_ADVICE}")
+    raise EngineError(f"llama.cpp is not installed: {EXTRA}")
 
 
 def _moved(function: Any, layout: type[Structure], defaults: dict[str, Any]) -> list[str]:

@@ -10,12 +10,16 @@ from typing import ClassVar
 from tslt_runtime.engines.llamacpp import library as c
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
-from tslt_runtime.engines.text_rules import require_room, require_tokens
+from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
+from tslt_wire import checks
 
 BATCH = 512
 """Most tokens of one call of ``llama_decode``, and so most nodes of a tree, the token that it hangs off included."""
 MICRO_BATCH = 64
 """Tokens that are computed together: bounds the scratch memory, a row of logits each (8 MB for 32,000 tokens)."""
+DEFAULT_CONTEXT = 8192
+"""Most tokens of a text unless more is asked for.  The cache is taken for all of them at once: 8,192 of an 8B model's
+are 1 GB, the 131,072 that it was trained for 16."""
 KV_TYPES = {"float32": c.F32, "float16": c.F16}
 """Types that keys and values can be kept in."""
 _DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -34,29 +38,28 @@ class LlamaModel:
         context: int | None = None,
         leaves: int | None = None,
         threads: int = 1,
-        kv: str = "float16",
+        kv: str | None = None,
         model_id: str | None = None,
         library: Path | None = None,
     ) -> None:
         """Load ``path``.
 
-        ``context``: most tokens of a text, by default what the model was trained for; a text's cache is taken for all
-        of them at once.  ``leaves``: most leaves of a tree, by default ``default_leaves``.  ``threads``: of the CPU.
-        ``kv``: a key of ``KV_TYPES``, what keys and values are kept in; only weights and cache in float32 give what
-        float32 gives elsewhere.  ``model_id`` names the model in the handshake, by default the file's name.
+        ``context``: most tokens of a text, by default what the model was trained for or ``DEFAULT_CONTEXT``, whichever
+        is less.  ``leaves``: most leaves of a tree, by default ``default_leaves``.  ``threads``: of the CPU.
+        ``kv``: a key of ``KV_TYPES``, what keys and values are kept in, by default float32 for weights in float32,
+        else float16.  ``model_id`` names the model in the handshake, by default the file's name.
         ``library``: see ``load_library``.
 
         Raises EngineError for a file that is none, a model that cannot be rolled back, or a missing library;
         ValueError for arguments that fit no model.
         """
-        if kv not in KV_TYPES:
+        if kv is not None and kv not in KV_TYPES:
             raise ValueError(f"kv {kv!r} is not one of {sorted(KV_TYPES)}")
         self.lib = c.load_library(library)
         leaves = self.default_leaves if leaves is None else leaves
         if not 1 <= leaves <= c.MOST_SEQUENCES:
             raise ValueError(f"llama.cpp scores trees of 1 to {c.MOST_SEQUENCES} leaves, not {leaves}")
-        if threads < 1 or (context is not None and context < 1):
-            raise ValueError(f"threads and context must be at least 1, got {threads} and {context}")
+        threads = checks.integer("threads", threads, 1, None)
         path = Path(path)
         if not path.is_file():
             raise EngineError(f"no file {path}: a model for llama.cpp is one .gguf file")
@@ -68,14 +71,14 @@ class LlamaModel:
         self.weights = Weights(self.lib, handle)
         self._require_supported(path)
         trained = int(self.lib.llama_model_n_ctx_train(self.weights.handle))
-        if context is not None and context > trained:
-            raise ValueError(f"a context of {context} tokens, but {path.name} was trained for {trained}")
         self.vocabulary = Vocabulary(self.weights)
         self.vocab_size = self.vocabulary.size
-        self.context_limit = context or trained
+        self.context_limit = context_of(path.name, context, trained=trained, most=DEFAULT_CONTEXT)
         self.model_id = model_id or path.stem
-        self.leaves, self.threads, self.kv = leaves, threads, kv
         kind = (self.lib.llama_ftype_name(self.lib.llama_model_ftype(self.weights.handle)) or b"").decode()
+        dtype = _DTYPES.get(kind, kind)
+        self.leaves, self.threads = leaves, threads
+        self.kv = kv or ("float32" if dtype == "float32" else "float16")
         self._facts = EngineFacts(
             model=self.model_id,
             vocab_size=self.vocab_size,
@@ -83,7 +86,7 @@ class LlamaModel:
             eos_tokens=self.vocabulary.ends(),
             most_nodes=BATCH - 1,
             most_leaves=leaves,
-            dtype=_DTYPES.get(kind, kind),
+            dtype=dtype,
         )
 
     @property

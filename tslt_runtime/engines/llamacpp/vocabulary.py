@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tslt_runtime.engines.llamacpp.library import UNUSED_TOKEN
+from tslt_runtime.engines.llamacpp.library import SILENT_TOKENS, UNUSED_TOKEN
 
 
 class Weights:
@@ -23,7 +23,7 @@ class Weights:
 
 
 class Vocabulary:
-    """The tokenizer in a GGUF file."""
+    """The tokenizer in a GGUF file (see ``tslt_runtime.tokenizer``)."""
 
     def __init__(self, weights: Weights) -> None:
         """Of a model whose weights are loaded."""
@@ -46,8 +46,8 @@ class Vocabulary:
         ends = self._lib.llama_vocab_is_eog
         return tuple(token for token in range(self.size) if ends(self._handle, token))
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of ``text``, with the special ones that the model wants around it; those in the text are read."""
+    def tokens_of(self, text: str) -> list[int]:
+        """See ``Tokenizer.tokens_of``."""
         raw = text.encode("utf-8", "surrogatepass")
         room = len(raw) + 16
         while True:
@@ -57,11 +57,13 @@ class Vocabulary:
                 return [int(token) for token in tokens[:count]]
             room = -count
 
-    def decode(self, tokens: Sequence[int]) -> bytes:
-        """UTF-8 of ``tokens``, special ones left out; a character may be cut in two at either end."""
-        ids = np.asarray(tokens, np.int32)
-        if ids.size and not (ids.min() >= 0 and ids.max() < self.size):
-            raise ValueError(f"tokens {ids.min()} .. {ids.max()} in a vocabulary of {self.size}")
+    def is_silent(self, token: int) -> bool:
+        """See ``Tokenizer.is_silent``."""
+        return bool(self._lib.llama_vocab_get_attr(self._handle, self._require([token])[0]) & SILENT_TOKENS)
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """See ``Tokenizer.text_of``."""
+        ids = np.asarray(self._require(tokens), np.int32)
         room = 16 * len(ids) + 16
         while True:
             text = ctypes.create_string_buffer(room)
@@ -69,5 +71,11 @@ class Vocabulary:
                 self._handle, ids.ctypes.data, len(ids), ctypes.addressof(text), room, False, False
             )
             if count >= 0:
-                return text.raw[:count]
+                return text.raw[:count].decode("utf-8", "replace")
             room = -count
+
+    def _require(self, tokens: Sequence[int]) -> Sequence[int]:
+        """``tokens``, unless llama.cpp, which ends the process for an id that it does not know, must not see them."""
+        if tokens and not (min(tokens) >= 0 and max(tokens) < self.size):
+            raise ValueError(f"tokens {min(tokens)} .. {max(tokens)} in a vocabulary of {self.size}")
+        return tokens

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from tslt_runtime.engines.protocol import EngineError
 
@@ -46,6 +47,8 @@ def load_checkpoint(
             output_loading_info=True,
         )
 
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         try:
             module, info = load(attention)
@@ -55,6 +58,9 @@ def load_checkpoint(
             module, info = load("eager")
     except BROKEN as error:
         raise EngineError(_unreadable(source, error)) from error
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
     for what, names in (
         ("lacks {} of its model's weights", info["missing_keys"]),
         ("has {} weights of another shape than its model's", [name for name, *_ in info["mismatched_keys"]]),
@@ -95,7 +101,8 @@ def require_model_files(source: str) -> None:
     path = Path(source)
     if path.suffix == ".gguf" or (path.is_dir() and any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))):
         raise EngineError(
-            f"{source} is a GGUF model, which this engine does not read: name the folder of the model's safetensors"
+            f"{source} is a GGUF model, which this engine does not read: name the .gguf file itself, or a folder of "
+            "safetensors"
         )
     if path.is_file():
         raise EngineError(f"{source} is a file: name the folder that has it and its config.json")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
-from tslt_runtime.engines.text_rules import require_room, require_tokens
+from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
 from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
 from tslt_runtime.engines.transformers.kv_cache import TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
@@ -39,16 +39,19 @@ class CausalModel:
     by two threads at once.
     """
 
-    def __init__(self, module: PreTrainedModel, *, model_id: str, packed: bool = False) -> None:
+    def __init__(
+        self, module: PreTrainedModel, *, model_id: str, packed: bool = False, context: int | None = None
+    ) -> None:
         """Wrap a loaded model; ``packed`` replaces its linear layers in place (CPU only, see ``packed``).
 
-        Raises EngineError for an architecture whose cache or positions this code does not handle.
+        ``context``: most tokens of a text, by default what the model was trained for.  Raises EngineError for an
+        architecture whose cache or positions this code does not handle, ValueError for a context that is longer.
         """
         config = module.config
         _require_supported(module)
         self.model_id = model_id
         self.vocab_size = int(config.vocab_size)
-        self.context_limit = int(config.max_position_embeddings)
+        self.context_limit = context_of(model_id, context, trained=int(config.max_position_embeddings))
         self.eos_token_ids = _eos_token_ids(module)
         self.packed_layers = pack_linear_layers(module) if packed else 0
         self._module = module.eval()
@@ -69,6 +72,7 @@ class CausalModel:
         device: str = "cpu",
         attention: str = "sdpa",
         model_id: str | None = None,
+        context: int | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> Self:
@@ -76,10 +80,11 @@ class CausalModel:
 
         ``dtype`` is a key of ``DTYPES``; ``packed`` has no effect off the CPU; ``attention`` is "sdpa" or "eager"
         (eager is up to a seventh faster on a CPU once the past exceeds some hundred tokens).  ``model_id`` names the
-        model in the handshake: by default the hub id, or the directory's last component.
+        model in the handshake: by default the hub id, or the directory's last component.  ``context``: most tokens of a
+        text, by default what the model was trained for.
 
-        Raises ValueError for an unknown dtype or attention, EngineError for an unsupported architecture, a device that
-        is not there, and files that are missing, damaged or not complete.
+        Raises ValueError for an unknown dtype or attention or a longer context, EngineError for an unsupported
+        architecture, a device that is not there, and files that are missing, damaged or not complete.
         """
         if dtype not in DTYPES:
             raise ValueError(f"dtype {dtype!r} is not one of {sorted(DTYPES)}")
@@ -96,7 +101,7 @@ class CausalModel:
         )
         folder = Path(source)
         name = model_id or (folder.resolve().name if folder.is_dir() else source)
-        return cls(module, model_id=name, packed=packed)
+        return cls(module, model_id=name, packed=packed, context=context)
 
     @property
     def facts(self) -> EngineFacts:

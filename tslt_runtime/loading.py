@@ -1,0 +1,125 @@
+"""Load a model by its name, with the engine that reads it: a ``.gguf`` file with llama.cpp, all else with transformers.
+
+Neither is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar, Unpack
+
+from tslt_runtime.engines.protocol import DraftEngine, TargetEngine
+from tslt_runtime.tokenizer import Tokenizer, tokenizer_of
+from tslt_wire import checks
+
+if TYPE_CHECKING:
+    from tslt_runtime.engines.llamacpp.model import LlamaModel
+    from tslt_runtime.engines.transformers.model import CausalModel
+
+    _Gguf = TypeVar("_Gguf", bound=LlamaModel)
+    _Checkpoint = TypeVar("_Checkpoint", bound=CausalModel)
+
+SUFFIX = ".gguf"
+"""How the name of llama.cpp's files ends."""
+
+
+class LoadOptions(TypedDict, total=False):
+    """How a model is loaded."""
+
+    dtype: str
+    """What it computes in: "auto", the default, is what its weights are stored in.  A GGUF file has no other."""
+    threads: int
+    """Of the CPU.  By default llama.cpp takes one, transformers as many as torch is set to."""
+    context: int
+    """Most tokens of a text.  By default what the model was trained for; llama.cpp, which takes the memory for all of
+    them at once, no more than ``LlamaModel.default_context``."""
+    torch_device: str
+    """"cpu", the default, or another that torch knows.  Transformers alone."""
+    library: Path | None
+    """Shared library of llama.cpp, by default the installed package's.  GGUF files alone."""
+
+
+class LoadedDraft(NamedTuple):
+    """A draft model and its tokenizer."""
+
+    engine: DraftEngine
+    tokenizer: Tokenizer
+
+
+class LoadedTarget(NamedTuple):
+    """A target model and its tokenizer."""
+
+    engine: TargetEngine
+    tokenizer: Tokenizer
+
+
+def load_draft(source: str | Path, **options: Unpack[LoadOptions]) -> LoadedDraft:
+    """Load a draft model: a ``.gguf`` file, a folder of safetensors, or a hub id.
+
+    Raises EngineError for a model that is not there, damaged or not supported, ImportError for a package that is not
+    installed, ValueError or TypeError for options that do not fit.
+    """
+    if is_gguf(source):
+        from tslt_runtime.engines.llamacpp.draft import LlamaDraft
+
+        return LoadedDraft(*_load_gguf(LlamaDraft, source, **options))
+    from tslt_runtime.engines.transformers.draft import DraftModel
+
+    return LoadedDraft(*_load_checkpoint(DraftModel, source, **options))
+
+
+def load_target(source: str | Path, **options: Unpack[LoadOptions]) -> LoadedTarget:
+    """Load a target model; sources and errors are those of ``load_draft``."""
+    if is_gguf(source):
+        from tslt_runtime.engines.llamacpp.target import LlamaTarget
+
+        return LoadedTarget(*_load_gguf(LlamaTarget, source, **options))
+    from tslt_runtime.engines.transformers.target import TargetModel
+
+    return LoadedTarget(*_load_checkpoint(TargetModel, source, **options))
+
+
+def is_gguf(source: str | Path) -> bool:
+    """Whether llama.cpp reads this model."""
+    return Path(source).suffix.lower() == SUFFIX
+
+
+def _load_gguf(
+    kind: type[_Gguf],
+    source: str | Path,
+    *,
+    dtype: str = "auto",
+    threads: int = 1,
+    context: int | None = None,
+    torch_device: str = "cpu",
+    library: Path | None = None,
+) -> tuple[_Gguf, Tokenizer]:
+    if torch_device != "cpu":
+        raise ValueError(f"{source} is run by llama.cpp, on the CPU: {torch_device!r} is for folders of safetensors")
+    model = kind(source, context=context, threads=threads, library=library)
+    stored = model.facts.dtype
+    if dtype not in ("auto", stored):
+        raise ValueError(f"{source} is in {stored}: convert the model anew for {dtype!r}, or leave it at 'auto'")
+    return model, model.vocabulary
+
+
+def _load_checkpoint(
+    kind: type[_Checkpoint],
+    source: str | Path,
+    *,
+    dtype: str = "auto",
+    threads: int | None = None,
+    context: int | None = None,
+    torch_device: str = "cpu",
+    library: Path | None = None,
+) -> tuple[_Checkpoint, Tokenizer]:
+    import torch
+
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+
+    if library is not None:
+        raise ValueError(f"a library of llama.cpp ({library}) runs {SUFFIX} files, not {source}")
+    if threads is not None:
+        torch.set_num_threads(checks.integer("threads", threads, 1, None))
+    model = kind.load(source, dtype=dtype, device=torch_device, context=context)
+    return model, tokenizer_of(load_tokenizer(source))
