@@ -77,12 +77,12 @@ wheels: $(TOOLS)/.ready
 	@test "$$(uname)" = Linux || { echo "wheels: on Linux alone; elsewhere cibuildwheel makes them, see RELEASING.md"; exit 1; }
 	@for tool in "$${CC:-cc}" "$${CXX:-c++}"; do command -v $$tool > /dev/null || \
 		{ echo "wheels: there is no $$tool: the kernel takes a compiler of C and of C++"; exit 1; }; done
-	@rm -rf dist build/unrepaired
+	@rm -rf dist build/unrepaired && mkdir -p build/unrepaired
 	@echo "building the source distribution, and a wheel from it"
-	@TSLT_WIRE_BACKEND=native $(TOOLS)/bin/python -m build --quiet --dependency-constraints-txt constraints.txt \
-		--outdir build/unrepaired
-	@PATH="$(abspath $(TOOLS)/bin):$$PATH" auditwheel repair --wheel-dir dist build/unrepaired/*.whl \
-		> build/unrepaired/log 2>&1 || { cat build/unrepaired/log; exit 1; }
+	@{ TSLT_WIRE_BACKEND=native $(TOOLS)/bin/python -m build --dependency-constraints-txt constraints.txt \
+		--outdir build/unrepaired && PATH="$(abspath $(TOOLS)/bin):$$PATH" \
+		auditwheel repair --wheel-dir dist build/unrepaired/*.whl; } > build/unrepaired/log 2>&1 || \
+		{ cat build/unrepaired/log; exit 1; }
 	@mv build/unrepaired/*.tar.gz dist
 	@$(TOOLS)/bin/twine check --strict dist/*
 	@$(TOOLS)/bin/python tests/project/check_distributions.py --contents dist

@@ -14,16 +14,18 @@ STRICT = [
     *("-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"),
     f"-I{NATIVE}",
 ]
-CC = shutil.which(os.environ.get("CC", "cc"))
+COMPILERS = (os.environ.get("CC", "cc"), "clang", "musl-gcc")
+"""Clang is what macOS compiles with; musl is another C library of Linux."""
 
-pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")
 
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=COMPILERS)
+def program(request, tmp_path_factory) -> Path:
+    compiler = shutil.which(request.param)
+    if compiler is None:
+        pytest.skip(f"there is no {request.param}")
     to = tmp_path_factory.mktemp("embed") / "embed"
     sources = [str(EXAMPLE / "main.c"), *map(str, sorted(NATIVE.glob("*.c")))]
-    done = subprocess.run([CC, *STRICT, *sources, "-o", str(to)], capture_output=True, text=True, check=False)
+    done = subprocess.run([compiler, *STRICT, *sources, "-o", str(to)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return to
 
