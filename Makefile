@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test checks lint types pytest sanitize sanitized no-sanitizers vectors compat compat-here bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors compat compat-here bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -15,7 +15,7 @@ demo: $(READY)
 test:
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target checks
 
-checks: sanitize lint types compat-here pytest
+checks: sanitize lint types compat-here docs pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -66,6 +66,17 @@ compat-here: compat
 
 compat: $(READY)
 	$(BIN)/python tests/compat/run.py $(COMPAT)
+
+# The site, in build/site; a warning is an error.  What builds it is installed where it is asked for.
+DOCS_READY := $(VENV)/.docs-ready
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "docs: build/site/index.html"
+
+$(DOCS_READY): $(READY)
+	@echo "installing what builds the documentation"
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group docs
+	@touch $(DOCS_READY)
 
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token

@@ -88,6 +88,7 @@ def exact_limits(message: tw.Message) -> dict[str, int]:
     exact = {"max_extensions": max(1, len(message.extensions))}
     if isinstance(message, tw.Draft):
         exact["max_nodes"] = max(1, len(message.tree))
+        exact["max_leaves"] = max(1, message.tree.leaves)
         exact["max_depth"] = max(message.tree.depths, default=1)
         exact["max_entries"] = max(1, sum(map(len, message.lists.values())))
     if isinstance(message, tw.ListReply):

@@ -32,6 +32,7 @@ Limits = Mapping[str, int]
 DEFAULT_LIMITS = {  # section 8
     "max_frame_bytes": 4194304,
     "max_nodes": 1024,
+    "max_leaves": 1024,
     "max_depth": 256,
     "max_entries": 2097152,
     "max_prompt_tokens": 262144,
@@ -538,6 +539,7 @@ def shape(bits: Bits, limits: Limits) -> list[int]:
     for parent in parents:
         depths.append(1 + (depths[parent] if parent >= 0 else 0))
     refuse_if(max(depths, default=0) > limits["max_depth"], "limit_exceeded")
+    refuse_if(len(set(range(len(parents))) - set(parents)) > limits["max_leaves"], "limit_exceeded")
     return parents
 
 

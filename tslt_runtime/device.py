@@ -268,6 +268,10 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.precisions)}, not {settings.precision}")
         if settings.nodes > welcome.limits.max_nodes:
             raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
+        if settings.leaves > welcome.limits.max_leaves:
+            raise ValueError(
+                f"the edge takes trees of {welcome.limits.max_leaves} leaves, {settings.expansion} has more"
+            )
 
     def _require_alive(self) -> None:
         state = self.session.state

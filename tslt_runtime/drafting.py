@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from math import prod
 from operator import mul
 
 import numpy as np
@@ -68,6 +69,11 @@ class DraftSettings:
     def nodes(self) -> int:
         """Nodes of a tree with this expansion."""
         return sum(accumulate(self.expansion, mul))
+
+    @property
+    def leaves(self) -> int:
+        """Leaves of a tree with this expansion: 1 of a chain, 0 without a draft."""
+        return prod(self.expansion) if self.expansion else 0
 
 
 @dataclass(frozen=True, slots=True)

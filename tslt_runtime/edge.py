@@ -46,9 +46,8 @@ def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.
         evidence=facts.evidence,
         refusal=facts.refusal,
         tables=tuple(tables),
-        # A tree of n nodes may have n leaves; until the handshake tells them apart, the smaller limit holds for both.
         limits=tw.DecodeLimits(
-            max_nodes=min(affordable, engine.most_nodes, engine.most_leaves), max_entries=MOST_ENTRIES
+            max_nodes=min(affordable, engine.most_nodes), max_leaves=engine.most_leaves, max_entries=MOST_ENTRIES
         ),
     )
 

@@ -24,6 +24,7 @@ from tslt_wire.lists.prior import PLAIN_PRIORS, plain_prior
 LIMITS = tw.DecodeLimits(
     max_frame_bytes=1 << 24,
     max_nodes=1 << 16,
+    max_leaves=1 << 16,
     max_depth=(1 << 16) - 1,
     max_prompt_tokens=1 << 21,
     max_control_bytes=1 << 16,

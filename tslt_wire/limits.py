@@ -28,6 +28,8 @@ class DecodeLimits:
     """Bytes of a whole frame, and of what is in it if it is compressed."""
     max_nodes: int = 1024
     """Nodes of a token tree; published trees stop at 64-256 nodes."""
+    max_leaves: int = 1024
+    """Leaves of a token tree, its nodes without children; an engine may need a sequence for each."""
     max_depth: int = 256
     """Longest path of a token tree, in nodes."""
     max_entries: int = 1 << 21

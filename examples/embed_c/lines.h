@@ -147,6 +147,7 @@ static void read_vector(vector *v, char *line) {
   read_prior(v);
   v->limits.max_frame_bytes = (uint64_t)number();
   v->limits.max_nodes = (uint64_t)number();
+  v->limits.max_leaves = (uint64_t)number();
   v->limits.max_depth = (uint64_t)number();
   v->limits.max_entries = (uint64_t)number();
   v->limits.max_extensions = (uint64_t)number();

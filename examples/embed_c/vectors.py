@@ -7,10 +7,11 @@ numbers of evidence ``coupled``:
     draft ID  V ENTROPY PRIOR  LIMITS  HEX  valid DRAFT  |  invalid CODE
     uniforms ID  KEY EPOCH POSITION  N, N ids  valid N numbers
 
-PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_depth,
-max_entries and max_extensions.  HEX and other bytes are ``-`` if there are none.  LIST is K, the tail, then K ids, K
-codes, K weights.  DRAFT is round, prefix_length, prefix_hash, PRECISION, without_replacement, the extension block in
-hex, N, N parents, N tokens, the number of lists, the LISTs.  KEY is 8 bytes in hex; numbers are the n of [RACE-1].
+PRIOR is none, uniform, density, or a table's file in hex.  LIMITS are max_frame_bytes, max_nodes, max_leaves,
+max_depth, max_entries and max_extensions.  HEX and other bytes are ``-`` if there are none.  LIST is K, the tail, then
+K ids, K codes, K weights.  DRAFT is round, prefix_length, prefix_hash, PRECISION, without_replacement, the extension
+block in hex, N, N parents, N tokens, the number of lists, the LISTs.  KEY is 8 bytes in hex; numbers are the n of
+[RACE-1].
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ENTROPIES = ("none", "range")
 LIMITS = {
     "max_frame_bytes": 1 << 22,
     "max_nodes": 1024,
+    "max_leaves": 1024,
     "max_depth": 256,
     "max_entries": 1 << 21,
     "max_extensions": 16,

@@ -225,6 +225,18 @@ def _shapes(refuse: Refuse) -> None:
     bad("limit_exceeded", "chain-257", shape(257, 0), "a path of 257 nodes", "limit")
     bad("limit_exceeded", "nodes-limit", shape(3, 0), "3 nodes of 2", "limit", max_nodes=2)
     bad("limit_exceeded", "depth-limit", expansion(2, 1, 1), "depth 3 of 2", "limit", max_depth=2)
+    for name, tree, leaves in (
+        ("expansion", expansion(2, 2), 4),
+        ("levels", shape(4, 2).put(0b010111, 6), 3),
+        ("parents", shape(4, 3).put(1, 1).put(0, 2).put(2, 2), 2),
+    ):
+        bad(
+            "limit_exceeded", f"leaves-{name}", tree, f"{leaves} leaves of {leaves - 1}", "limit", max_leaves=leaves - 1
+        )
+    fork = shape(3, 3).put(1, 1).put(0, 2)
+    bad("limit_exceeded", "leaves-half-list", fork.put(0, 9), "2 leaves of 1, and half a list", "order", max_leaves=1)
+    wrong = shape(3, 3).put(0, 1).put(1, 2)
+    bad("non_canonical", "leaves-other-form", wrong, "LEVELS as PARENTS, and 2 leaves of 1", "order", max_leaves=1)
     bad("limit_exceeded", "layers", shape(257, 1), "257 layers, none there", "limit", "order")
     bad("limit_exceeded", "expansion-1025", expansion(1025), "1,025 children", "limit")
     bad("limit_exceeded", "expansion-product", expansion(32, 32), "32 + 1,024 nodes", "limit")
@@ -377,6 +389,7 @@ _LIMITS = {
     "max_entries": b"\x10",
     "max_extensions": b"\x10",
     "max_frame_bytes": b"\xce\x00\x01\x00\x00",
+    "max_leaves": b"\x10",
     "max_nodes": b"\x10",
     "max_prompt_tokens": b"\x10",
 }
@@ -455,6 +468,8 @@ def _handshake(refuse: Refuse) -> None:
         resume=None,
     )
     bad("bad_control", "limits-extra", "a limit that is not known", limits=_map(_LIMITS | {"max_fun": b"\x01"}))
+    fewer = {name: value for name, value in _LIMITS.items() if name != "max_leaves"}
+    bad("bad_control", "limits-short", "no max_leaves", limits=_map(fewer))
     bad("bad_control", "limits-bool", "a limit that is true", limits=_map(_LIMITS | {"max_nodes": b"\xc3"}))
     bad("out_of_range", "limits-0", "a limit of 0", limits=_map(_LIMITS | {"max_nodes": b"\x00"}))
 

@@ -34,9 +34,9 @@ class Frames:
         profile = tw.Profile(vocab_size=vocab_size)
         return self.groups.setdefault((vocab_size, str(limits)), Group(profile, tw.decode, limits or {}))
 
-    def accept(self, vocab_size: int, message: tw.Message, name: str, note: str, *flags: str) -> None:
+    def accept(self, vocab_size: int, message: tw.Message, name: str, note: str, *flags: str, **limits: int) -> None:
         """Add a valid frame."""
-        group = self.group(vocab_size)
+        group = self.group(vocab_size, limits or None)
         data = tw.encode(message, group.profile)
         if tw.decode(data, group.profile) != message:
             raise RuntimeError(f"{name} does not come back")
@@ -150,11 +150,19 @@ def _shapes(frames: Frames) -> None:
         tokens = [i * 11 % 300 for i in range(len(parents))]
         draft = _draft(tokens, parents, dict.fromkeys(set(parents), flat))
         frames.accept(300, draft, f"shape-{name}", "parents " + " ".join(map(str, parents[:16])), "shape")
+        if name in ("expansion-2-2-2", "levels-9", "parents-64"):
+            leaves = draft.tree.leaves
+            just = f"as many leaves as allowed, {leaves}"
+            frames.accept(300, draft, f"shape-{name}-leaves", just, "shape", "limit", max_leaves=leaves)
     chain = list(range(-1, 255))
     lists = dict.fromkeys(chain, make_list(2, "log2/0", [1], [0]))
     frames.accept(
         2, _draft([1] * 256, chain, lists), "shape-chain-256", "a chain as deep as the default limit", "shape", "limit"
     )
+    one = _draft([1] * 256, chain, lists)
+    frames.accept(2, one, "shape-chain-256-leaf", "a chain has one leaf", "shape", "limit", max_leaves=1)
+    none = tw.Draft(round=1, prefix_length=2, prefix_hash=3, tree=tw.TokenTree((), ()), evidence=tw.ListEvidence({}))
+    frames.accept(2, none, "shape-empty-leaf", "an empty tree has no leaf", "shape", "limit", max_leaves=1)
 
 
 def _handshake(frames: Frames) -> None:
@@ -168,7 +176,9 @@ def _handshake(frames: Frames) -> None:
         evidence=("coupled", "list", "x-mine"),
         precisions=("log2/2", "log2/9"),
         entropy=("zstd", "none"),
-        limits=tw.DecodeLimits(max_frame_bytes=1 << 16, max_nodes=64, max_depth=16, max_entries=1, max_extensions=255),
+        limits=tw.DecodeLimits(
+            max_frame_bytes=1 << 16, max_nodes=64, max_leaves=9, max_depth=16, max_entries=1, max_extensions=255
+        ),
         resume=b"\x00\xff" * 8,
         min_version=1,
         max_version=255,

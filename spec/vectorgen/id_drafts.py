@@ -109,6 +109,14 @@ def _invalid() -> list[Json]:
         bad("truncated", "no-tokens-and-token", head().varint(3 << 2).each([15, 9], 4), "and token 15", "order")
         bad("limit_exceeded", "nodes", head().varint(2 << 2).each([1, 1], 4), "2 nodes of 1", "limit", max_nodes=1)
         bad("limit_exceeded", "deep", head().varint(2 << 2).each([1, 1], 4), "depth 2 of 1", "limit", max_depth=1)
+        bad(
+            "limit_exceeded",
+            "leaves",
+            head().varint(5).varint(2).each([1, 2], 4),
+            "2 leaves of 1",
+            "limit",
+            max_leaves=1,
+        )
         bad("non_canonical", "shape", head().varint(1 << 2 | 2).put(1, 1).put(1, 4), "a chain as LEVELS", "shape")
         bad("out_of_range", "token", head().varint(1 << 2).put(10, 4), "token 10 of 10")
         bad("out_of_range", "token-300", head().varint(1 << 2).put(300, 9), "token 300 of 300", size=300)

@@ -64,6 +64,20 @@ def test_max_depth(name):
     _limit("max_depth", max(SAMPLES[name].tree.depths), FRAMES[name][:-4])
 
 
+@pytest.mark.parametrize("name", ["draft-expansion", "draft-levels", "draft-parents", "draft-match", "draft-coupled"])
+def test_max_leaves(name):
+    tree = SAMPLES[name].tree
+    leaves = sum(not tree.children(node) for node in range(len(tree)))
+    assert 1 < leaves < len(tree)
+    _limit("max_leaves", leaves, FRAMES[name][:-4])
+
+
+@pytest.mark.parametrize("name", ["draft-chain", "draft-empty", "draft-scalar", "draft-lazy"])
+def test_a_draft_without_a_fork_has_no_more_leaves_than_any_limit(name):
+    assert SAMPLES[name].tree.leaves <= 1
+    assert decode(FRAMES[name], PROFILE, limits=DecodeLimits(max_leaves=1)) == SAMPLES[name]
+
+
 @pytest.mark.parametrize("name", ["draft-chain", "draft-expansion", "draft-dense"])
 def test_max_entries(name):
     _limit("max_entries", sum(map(len, SAMPLES[name].evidence.lists.values())), FRAMES[name][:-4])
@@ -97,7 +111,13 @@ def test_limits_are_positive_integers():
 # Memory: a count is checked before anything is allocated for it.
 
 TIGHT = DecodeLimits(
-    max_frame_bytes=2048, max_nodes=16, max_depth=8, max_entries=256, max_prompt_tokens=64, max_control_bytes=512
+    max_frame_bytes=2048,
+    max_nodes=16,
+    max_leaves=8,
+    max_depth=8,
+    max_entries=256,
+    max_prompt_tokens=64,
+    max_control_bytes=512,
 )
 BOUND = 16 * TIGHT.max_frame_bytes + 64 * TIGHT.max_entries + 2048 * TIGHT.max_nodes + 64 * TIGHT.max_prompt_tokens
 BOUND += 200 * TIGHT.max_control_bytes + 16384
@@ -125,6 +145,7 @@ HOSTILE = {
     "layers": draft_body(*HEAD, LOG2_2, ("varint", BIG & ~3 | 1)),
     "a wide layer": draft_body(*HEAD, LOG2_2, ("varint", 1 << 2 | 1), ("varint", BIG)),
     "wide layers": draft_body(*HEAD, LOG2_2, ("varint", 8 << 2 | 1), *[("varint", BIG)] * 8),
+    "leaves": draft_body(*HEAD, LOG2_2, ("varint", 1 << 2 | 1), ("varint", 16), ("varint", BIG)),
     "levels": draft_body(*HEAD, LOG2_2, ("varint", BIG & ~3 | 2), ("bits", BIG, 32)),
     "parents": draft_body(*HEAD, LOG2_2, ("varint", BIG)),
     "entries": draft_body(*ONE, ("varint", BIG)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from default_pair import pair_folder
 from numpy.typing import NDArray
-from tiny_llama import tiny_llama
+from tiny_llama import tiny_draft, tiny_llama
 from transformers import LlamaForCausalLM
 
 from tslt_runtime.commands.convert import convert
@@ -71,6 +72,13 @@ def tiny_gguf(folder: Path, **options: Any) -> tuple[Path, LlamaForCausalLM]:
     module = tiny_folder(folder, **options)
     convert(folder, folder / "tiny.gguf", dtype="float32")
     return folder / "tiny.gguf", module
+
+
+def tiny_pair(folder: Path, *, context: int) -> None:
+    """A small target and a draft that it often rejects, in ``folder``: "target" and "draft"."""
+    module = tiny_folder(folder / "target", layers=3, seed=3, context=context)
+    tiny_draft(module).save_pretrained(folder / "draft")
+    shutil.copy(folder / "target" / "tokenizer.json", folder / "draft")
 
 
 def assert_same(got: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

@@ -263,7 +263,11 @@ def control_maps(max_depth: int = 4) -> st.SearchStrategy[dict[str, Any]]:
 
 names = st.lists(st.text(max_size=6), max_size=4).map(tuple)
 limits = st.builds(
-    DecodeLimits, max_frame_bytes=st.integers(1, 2**40), max_nodes=st.integers(1, 5000), max_depth=st.integers(1, 999)
+    DecodeLimits,
+    max_frame_bytes=st.integers(1, 2**40),
+    max_nodes=st.integers(1, 5000),
+    max_leaves=st.integers(1, 5000),
+    max_depth=st.integers(1, 999),
 )
 samplings = st.builds(
     Sampling,

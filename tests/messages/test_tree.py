@@ -72,6 +72,7 @@ def test_an_expansion_in_another_order_is_none():
 def test_every_node_is_on_one_path(parents):
     tree = TokenTree([0] * len(parents), parents)
     assert sorted(child for node in (-1, *range(len(tree))) for child in tree.children(node)) == list(range(len(tree)))
+    assert tree.leaves == sum(not tree.children(node) for node in range(len(tree)))
     for node in range(len(tree)):
         path = tree.path(node)
         assert len(path) == tree.depths[node]

@@ -229,6 +229,7 @@ def compare_changed(data: st.DataObject, frame: bytes, profile: tw.Profile) -> N
     numbers = st.sampled_from([1, 2, 5, 20, 1000])
     limits = tw.DecodeLimits(
         max_nodes=data.draw(numbers),
+        max_leaves=data.draw(numbers),
         max_depth=data.draw(numbers),
         max_entries=data.draw(st.sampled_from([1, 10, 10_000])),
         max_extensions=data.draw(st.integers(1, 3)),

@@ -1,6 +1,7 @@
 """The kernel without Python: the embedding example with the golden vectors (``make sanitize`` changes them)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ STRICT = [
     *("-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"),
     f"-I{NATIVE}",
 ]
-COMPILERS = (os.environ.get("CC", "cc"), "clang", "musl-gcc")
+CC = os.environ.get("CC", "cc")
+COMPILERS = (CC, "clang", "musl-gcc")
 """Clang is what macOS compiles with; musl is another C library of Linux."""
 
 
@@ -48,3 +50,15 @@ def test_example_notices_a_wrong_vector(program, lines):
     done = subprocess.run([program], input=wrong, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "another list" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
+def test_the_program_of_the_page_runs(tmp_path):
+    (code,) = re.findall(r"^```c\n(.*?)^```", (ROOT / "docs" / "embedding-c.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "program.c").write_text(code)
+    sources = [str(tmp_path / "program.c"), *map(str, sorted(NATIVE.glob("*.c")))]
+    command = [CC, *STRICT, "-O0", *sources, "-o", str(tmp_path / "program")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+    assert "for 2 drafted tokens\nround 0, tokens" in said

@@ -119,7 +119,7 @@ def test_default_limits_are_the_references():
     ours = limits.DecodeLimits()
     assert {name: int(number) << int(shift or 0) for name, number, shift in found} == {
         name: getattr(ours, name)
-        for name in ("max_frame_bytes", "max_nodes", "max_depth", "max_entries", "max_extensions")
+        for name in ("max_frame_bytes", "max_nodes", "max_leaves", "max_depth", "max_entries", "max_extensions")
     }
 
 

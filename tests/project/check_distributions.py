@@ -3,6 +3,8 @@
     python tests/project/check_distributions.py --contents dist         # contents alone
     python tests/project/check_distributions.py dist                    # and an environment with numpy alone
     python tests/project/check_distributions.py dist zmq llamacpp       # and one environment more for each extra
+
+Run by ``make wheels`` and ``make check-wheel``; prints sizes, and what was installed beside the wheel.
 """
 
 from __future__ import annotations

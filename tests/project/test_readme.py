@@ -1,4 +1,7 @@
-"""The README's program runs; the version is said once; the core needs what it says.  Names: test_docs.py."""
+"""Programs in the README and on the pages run; the version is said once; the core needs what it says.
+
+Names and links: test_docs.py.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,55 @@ import re
 import textwrap
 from pathlib import Path
 
-import numpy as np
+import pytest
 
 import tslt_wire as tw
 from tslt_runtime import streaming
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = {
+    page.relative_to(ROOT).as_posix(): blocks
+    for page in PAGES
+    if (blocks := re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
+}
+"""Python on each page; its blocks go on from one another."""
+SAYS = {
+    "docs/embedding.md": " nodes in ",
+    "docs/engines.md": "",
+    "docs/inspecting.md": "",
+    "docs/links.md": "bytes up",
+}
+"""What the program of each page says, but for those that need an edge."""
+NEED_AN_EDGE = {"README.md", "docs/index.md"}
+"""Their programs are those of a docstring, which run in tests/runtime/test_text_of_commands.py."""
 
 
-def test_the_embedding_example_runs_and_is_lossless_to_the_eye():
-    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    table = np.random.default_rng(0).normal(size=(8, 32000)) * 3
-
-    def draft_logits(tokens):
-        return table[sum(tokens) % 8]
-
-    def target_logits(prefix, tree):
-        paths = [[tree.tokens[n] for n in tree.path(node)] for node in range(-1, len(tree))]
-        return np.stack([draft_logits([*prefix, *path]) for path in paths])
-
-    prefix = [1, 2, 3]
-    names = {"draft_logits": draft_logits, "target_logits": target_logits, "prefix": prefix}
-    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
-    assert prefix[:3] == [1, 2, 3]
-    assert len(prefix) == 3 + len(names["verdict"].tokens(names["draft"].tree))
-    assert len([line for line in code.splitlines() if line.strip()]) <= 16
+def test_every_page_with_a_program_is_known():
+    assert {*BLOCKS} == {*SAYS} | NEED_AN_EDGE
 
 
-def test_the_streaming_example_is_the_one_that_runs_in_its_own_test():
-    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    program = re.search(r"\n\n( {4}from .*?)\n\nAnd with asyncio", streaming.__doc__, re.DOTALL)
-    assert textwrap.dedent(program[1]).strip() == code.strip()
+@pytest.mark.parametrize("page", SAYS)
+def test_the_program_of_a_page_runs(page, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(BLOCKS[page]), page, "exec"), {"__name__": "__main__"})  # noqa: S102
+    assert SAYS[page] in capsys.readouterr().out
+
+
+def lines_of(code):
+    lines = [line.partition("  #")[0] for line in code.splitlines()]
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_the_readmes_program_is_ten_lines():
+    assert len(lines_of(BLOCKS["README.md"][0])) <= 10
+
+
+def test_the_streaming_programs_are_those_that_run_in_their_own_test():
+    programs = re.findall(r"\n\n((?: {4}.*\n|\n(?= {4}))+)", streaming.__doc__)
+    own = [lines_of(textwrap.dedent(program)) for program in programs]
+    assert own == [lines_of(block) for block in BLOCKS["docs/index.md"]]
+    assert own[:1] == [lines_of(block) for block in BLOCKS["README.md"]]
 
 
 def test_version_is_said_once():

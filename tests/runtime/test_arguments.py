@@ -48,8 +48,9 @@ def test_draft_settings(wrong, said):
 
 def test_numbers_of_numpy_are_numbers():
     settings = DraftSettings(expansion=np.array([2, 2]), temperature=np.float32(0.5), replacement=np.bool_(False))
-    assert (settings.expansion, settings.temperature, settings.nodes) == ((2, 2), 0.5, 6)
-    assert DraftSettings(expansion=()).nodes == 0
+    assert (settings.expansion, settings.temperature, settings.nodes, settings.leaves) == ((2, 2), 0.5, 6, 4)
+    assert (DraftSettings(expansion=()).nodes, DraftSettings(expansion=()).leaves) == (0, 0)
+    assert DraftSettings(expansion=(1,) * 9).leaves == 1
 
 
 def test_evidence_that_there_is_not():

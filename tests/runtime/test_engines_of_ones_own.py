@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from table_engine import TableTarget
 from two_ends import FINGERPRINT, hello, tables, two_ends
 
 import tslt_wire as tw
+from tslt_runtime.autopilot import Autopilot, planner_for
 from tslt_runtime.device import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
@@ -163,6 +165,52 @@ def test_an_edge_offers_no_more_than_its_verifier_serves():
                 pass
 
     asyncio.run(run())
+
+
+class FewLeaves(TableTarget):
+    """An engine that has a sequence for each of two leaves, however long."""
+
+    def __init__(self, table):
+        super().__init__(table)
+        self.facts = replace(self.facts, most_leaves=2)
+        self.most = 0
+
+    def score(self, work):
+        for item in work:
+            leaves = item.tree.leaves if item.tree else 0
+            if leaves > self.facts.most_leaves:
+                raise ValueError(f"{leaves} leaves")
+            self.most = max(self.most, leaves)
+        return super().score(work)
+
+
+def test_an_edge_of_few_leaves_takes_long_chains_and_no_bushy_trees():
+    target, draft = tables(V)
+    engine = FewLeaves(target)
+    assert edge_settings(VerifierFacts(engine=engine.facts), FINGERPRINT).limits.max_leaves == 2
+
+    async def run():
+        async with two_ends(target, draft, verifier=LocalVerifier(engine)) as device:
+            assert (device.welcome.limits.max_leaves, device.welcome.limits.max_nodes) == (2, 1024)
+            await device.prompt([0])
+            for expansion in ((1,) * 12, (2, 1, 1, 1)):
+                settings = DraftSettings(expansion=expansion, evidence="coupled", truncation=None)
+                rounds = [round_ async for round_ in device.generate(200, settings)]
+                assert max(round_.drafted for round_ in rounds) == len(expansion)
+                assert engine.most == expansion[0]
+            for expansion in ((3,), TREE):
+                with pytest.raises(ValueError, match="trees of 2 leaves"):
+                    await device.round(5, DraftSettings(expansion=expansion, evidence="coupled"))
+            for shapes in [((3,),), (TREE,)]:
+                with pytest.raises(ValueError, match="nothing"):
+                    planner_for(device, shapes=shapes)
+            pilot = Autopilot(device, planner_for(device, budget=0.9))  # so curious that it tries most of what there is
+            assert max([np.prod(pilot.last.expansion) async for _ in pilot.generate(400)]) <= 2
+        return device.session.prefix
+
+    text = asyncio.run(run())
+    assert len(text) == 801
+    assert engine.most == 2
 
 
 def test_rows_that_know_less_refuse_what_they_cannot_serve():

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from gguf_models import needs_llamacpp, tiny_folder
-from tiny_llama import tiny_draft
+from gguf_models import needs_llamacpp, tiny_pair
 
 import tslt_wire as tw
 from tslt_runtime.commands import convert as convert_command
@@ -33,9 +31,7 @@ LIBRARY = load_library()._name
 def pair(tmp_path_factory):
     """Folders ``target`` and ``draft``; beside them, in ``files``, the same as GGUF, made by the command."""
     folder = tmp_path_factory.mktemp("pair")
-    module = tiny_folder(folder / "target", layers=3, seed=3, context=128)
-    tiny_draft(module).save_pretrained(folder / "draft")
-    shutil.copy(folder / "target" / "tokenizer.json", folder / "draft")
+    tiny_pair(folder, context=128)
     (folder / "files").mkdir()
     for name in ("target", "draft"):
         file = folder / "files" / f"{name}.gguf"

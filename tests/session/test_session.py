@@ -329,6 +329,31 @@ def test_limits_of_the_edge_are_kept_by_the_device():
     assert device.state is tw.State.IDLE
 
 
+def test_leaves_are_bounded_at_both_ends():
+    """As nodes are: the device refuses its caller, and the edge a device that does not."""
+    fork = (
+        tw.TokenTree([10, 11, 12, 13], [-1, -1, 0, 0]),
+        tw.ListEvidence({-1: a_list(10, 11), 0: a_list(12, 13)}, True),
+    )
+    device, edge = prompted(edge_settings=settings(limits=tw.DecodeLimits(max_leaves=2)))
+    assert device.welcome.limits.max_leaves == 2
+    with pytest.raises(ValueError, match="2 leaves and depth 256, got 4, 3 and 2"):
+        device.send_draft(*fork)
+    assert device.data_to_send() == b""
+    assert len(send_chain(device, edge, *range(10, 30)).tree) == 20
+    device, edge = prompted(edge_settings=settings(limits=tw.DecodeLimits(max_leaves=3)))
+    device.send_draft(*fork)
+    assert pump(device, edge)["edge"][0].draft.tree == fork[0]
+    device, edge = prompted(edge_settings=settings(limits=tw.DecodeLimits(max_leaves=2)))
+    device.welcome = replace(device.welcome, limits=tw.DecodeLimits())
+    device.send_draft(*fork)
+    with pytest.raises(tw.DecodeError) as caught:
+        edge.receive_data(device.data_to_send())
+    assert caught.value.code == tw.ErrorCode.LIMIT_EXCEEDED
+    (told,) = device.receive_data(edge.data_to_send())
+    assert told.error.code == tw.ErrorCode.LIMIT_EXCEEDED
+
+
 def test_a_frame_too_large_for_the_edge_is_not_sent():
     device, _ = prompted(edge_settings=settings(limits=tw.DecodeLimits(max_frame_bytes=600)))
     with pytest.raises(ValueError, match="600 bytes"):

@@ -96,6 +96,7 @@ def test_only_what_was_agreed_on_is_chosen():
         (lambda: Agreed(evidence="list"), "evidence must be several names"),
         (lambda: Agreed(evidence=(5,)), "evidence must be one of"),
         (lambda: Agreed(evidence=("list",), max_nodes=0), "max_nodes must be at least 1"),
+        (lambda: Agreed(evidence=("list",), max_leaves=0), "max_leaves must be at least 1"),
         (lambda: Agreed(evidence=("list",), max_entries=1.5), "max_entries must be an integer"),
         (lambda: Planner(MODES, ("list",)), "agreed must be an Agreed"),
         (lambda: Planner(MODES, Agreed(evidence=EVERYTHING), budget=1.0), "budget must be below 1"),
@@ -167,6 +168,19 @@ def test_what_the_edge_does_not_take_is_not_planned():
         assert sum(np.cumprod((1, *plan.expansion))[:-1]) * plan.mode.entries <= 1000
     full = next(plan for plan in planner.ranking() if plan.mode.evidence == "full")
     assert full.expansion == ()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_leaves_bound_trees_and_no_chain(most):
+    def planned(shape, **limits):
+        try:
+            return bool(Planner(MODES, Agreed(evidence=EVERYTHING, **limits), shapes=(shape,)).ranking())
+        except ValueError:
+            return False
+
+    for shape in default_shapes():
+        assert planned(shape, max_leaves=most) == (np.prod(shape) <= most)
+    assert not planned((1,) * 5, max_nodes=most)
 
 
 def test_parts_add_up():

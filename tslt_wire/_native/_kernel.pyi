@@ -78,6 +78,7 @@ def decode_draft(
     prior: Any,
     max_frame_bytes: int,
     max_nodes: int,
+    max_leaves: int,
     max_depth: int,
     max_entries: int,
     max_extensions: int,

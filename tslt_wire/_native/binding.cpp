@@ -338,11 +338,11 @@ object encode_draft(uint32_t round, uint32_t prefix_length, uint32_t prefix_hash
 }
 
 object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_tables *tables, handle prior,
-                    uint64_t max_frame_bytes, uint64_t max_nodes, uint64_t max_depth, uint64_t max_entries,
-                    uint64_t max_extensions) {
+                    uint64_t max_frame_bytes, uint64_t max_nodes, uint64_t max_leaves, uint64_t max_depth,
+                    uint64_t max_entries, uint64_t max_extensions) {
   memory bytes(data);
   tslt_profile profile = profile_of(vocab_size, 0, entropy, tables);
-  tslt_limits limits = {max_frame_bytes, max_nodes, max_depth, max_entries, max_extensions};
+  tslt_limits limits = {max_frame_bytes, max_nodes, max_leaves, max_depth, max_entries, max_extensions};
   tslt_draft draft;
   int error = tslt_decode_draft(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &draft);
   if (error)
@@ -377,5 +377,5 @@ NB_MODULE(_kernel, m) {
   m.def("encode_draft", &encode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
         nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("decode_draft", &decode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
-        nb::arg(), nb::arg(), nb::arg(), nb::arg());
+        nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

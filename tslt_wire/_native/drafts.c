@@ -203,17 +203,16 @@ static int read_body(tslt_context *context, bit_reader *r, const tslt_profile *p
   draft->without_replacement = (format & FORMAT_WITHOUT_REPLACEMENT) != 0;
   if (draft->precision > TSLT_LOG2_4 || (int)(format >> 4 & 3) != profile->entropy)
     return TSLT_OUT_OF_RANGE;
-  int error = tslt_read_shape(context, r, limits, &draft->node_count);
+  int error = tslt_read_shape(context, r, limits, &draft->node_count, &draft->list_count);
   if (error)
     return error;
   draft->parents = context->parents.at;
   if (!draft->node_count && draft->precision)
     return TSLT_NON_CANONICAL;
-  error = tslt_find_inner(context, draft->parents, draft->node_count, &draft->list_count);
   tslt_list *lists = tslt_reserve(&context->lists, (size_t)draft->list_count + 1, sizeof(tslt_list));
   int32_t *tokens = tslt_reserve(&context->tokens, (size_t)draft->node_count + 1, sizeof(int32_t));
-  if (error || !lists || !tokens)
-    return error ? error : TSLT_NO_MEMORY;
+  if (!lists || !tokens)
+    return TSLT_NO_MEMORY;
   draft->lists = lists;
   draft->tokens = tokens;
   draft->list_parents = context->list_parents.at;

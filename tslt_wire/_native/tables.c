@@ -129,6 +129,7 @@ int tslt_table_starts(uint32_t vocab_size, const uint8_t *codes, int64_t *starts
 tslt_limits tslt_default_limits(void) {
   return (tslt_limits){.max_frame_bytes = (uint64_t)1 << 22,
                        .max_nodes = 1024,
+                       .max_leaves = 1024,
                        .max_depth = 256,
                        .max_entries = (uint64_t)1 << 21,
                        .max_extensions = 16};

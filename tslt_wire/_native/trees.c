@@ -119,7 +119,7 @@ static int read_parents(bit_reader *r, int32_t *parents, uint32_t count) {
   return TSLT_OK;
 }
 
-int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count) {
+int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count, uint32_t *lists) {
   uint32_t head = tslt_get_varint(r), layers;
   int form = head & 3;
   if (r->error)
@@ -158,7 +158,13 @@ int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *lim
     depths[i] = parents[i] < 0 ? 1 : depths[parents[i]] + 1;
     deepest = depths[i] > deepest ? depths[i] : deepest;
   }
-  return deepest > limits->max_depth ? TSLT_LIMIT_EXCEEDED : TSLT_OK;
+  if (deepest > limits->max_depth)
+    return TSLT_LIMIT_EXCEEDED;
+  error = tslt_find_inner(context, parents, *count, lists);
+  if (error)
+    return error;
+  /* All nodes but those with a list are leaves; the prefix has one, too, and is no node. */
+  return *count && (uint64_t)*count + 1 - *lists > limits->max_leaves ? TSLT_LIMIT_EXCEEDED : TSLT_OK;
 }
 
 int tslt_find_inner(tslt_context *context, const int32_t *parents, uint32_t nodes, uint32_t *lists) {

@@ -5,8 +5,8 @@
 #include "context.h"
 #include "range.h"
 
-/* Read a shape into the context's parents; how many nodes to `count`. */
-int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count);
+/* Read a shape into the context's parents, and what tslt_find_inner finds of them; how many nodes to `count`. */
+int tslt_read_shape(tslt_context *context, bit_reader *r, const tslt_limits *limits, uint32_t *count, uint32_t *lists);
 int tslt_write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count);
 /* Parents that have children, ascending, to context->list_parents; the list of parent p to context->list_of[p + 1]; how
  * many children each list has, and how many all before have, to context->degrees and context->first. */

@@ -84,7 +84,7 @@ typedef struct {
 
 /* Spec section 8. */
 typedef struct {
-  uint64_t max_frame_bytes, max_nodes, max_depth, max_entries, max_extensions;
+  uint64_t max_frame_bytes, max_nodes, max_leaves, max_depth, max_entries, max_extensions;
 } tslt_limits;
 
 /* The defaults that section 8 recommends. */

@@ -56,7 +56,7 @@ def write_shape(out: BitWriter, tree: TokenTree) -> None:
 
 
 def read_shape(data: BitReader, limits: DecodeLimits) -> tuple[int, ...]:
-    """Read the parents of a tree; DecodeError if they are no tree, too many, too deep, or in the wrong form."""
+    """Read the parents of a tree; DecodeError if they are no tree, too large, too deep, or in the wrong form."""
     data.part("tree")
     head = data.varint()
     shape, count = Shape(head & 3), head >> 2
@@ -75,6 +75,8 @@ def read_shape(data: BitReader, limits: DecodeLimits) -> tuple[int, ...]:
         raise DecodeError(ErrorCode.NON_CANONICAL, f"this tree must be written as {shape_of(tree).name.lower()}")
     if max(tree.depths, default=0) > limits.max_depth:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"a tree deeper than {limits.max_depth}")
+    if tree.leaves > limits.max_leaves:
+        raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{tree.leaves} leaves where {limits.max_leaves} are allowed")
     return parents
 
 

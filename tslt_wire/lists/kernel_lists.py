@@ -24,8 +24,8 @@ KERNEL_ENTROPIES = ("none", "range")
 """Entropy coders the kernel has; under ``zstd`` frames and lists are the reference's."""
 PRECISION_IDS: dict[str, int] = {precision: precision.wire_id for precision in Precision}
 """By name too: a Precision is a string."""
-Limits = tuple[int, int, int, int, int]
-"""Bytes, nodes, depth, entries, extensions."""
+Limits = tuple[int, int, int, int, int, int]
+"""Bytes, nodes, leaves, depth, entries, extensions."""
 
 _WORDS = {
     ErrorCode.TRUNCATED: "the bytes end before their content does",
@@ -57,6 +57,7 @@ def kernel_limits(limits: DecodeLimits | None) -> Limits:
     return (
         min(limits.max_frame_bytes, _MOST),
         min(limits.max_nodes, _MOST),
+        min(limits.max_leaves, _MOST),
         min(limits.max_depth, _MOST),
         min(limits.max_entries, _MOST),
         min(limits.max_extensions, _MOST),
@@ -107,7 +108,7 @@ def kernel_decode_list(data: bytes | memoryview, profile: Profile, limits: Decod
         None if profile.prior is None else kernel_tables(profile.prior),
         profile.prior,
         bounds[0],
-        bounds[3],
+        bounds[4],
     )
     if isinstance(q, int):
         raise refused(q)

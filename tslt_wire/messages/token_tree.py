@@ -87,6 +87,11 @@ class TokenTree:
         """Parents: the prefix and nodes that have children, ascending.  Each needs one distribution."""
         return tuple(self._children)
 
+    @property
+    def leaves(self) -> int:
+        """Number of nodes without children; 0 for an empty tree."""
+        return len(self) and len(self) + 1 - len(set(self.parents))  # the prefix is a parent, and no node
+
     def children(self, parent: int) -> tuple[int, ...]:
         """Children of a node (or of the prefix, -1) in sibling order; empty for a leaf.
 

@@ -210,10 +210,11 @@ class DeviceSession(Session):
         limits, depth = welcome.limits, max(draft.tree.depths, default=0)
         if draft.evidence.name not in welcome.evidence:
             raise ValueError(not_agreed("evidence", draft.evidence.name, welcome.evidence))
-        if len(draft.tree) > limits.max_nodes or depth > limits.max_depth:
+        nodes, leaves = len(draft.tree), draft.tree.leaves
+        if nodes > limits.max_nodes or leaves > limits.max_leaves or depth > limits.max_depth:
             raise ValueError(
-                f"the edge takes trees of {limits.max_nodes} nodes and depth {limits.max_depth}, "
-                f"got {len(draft.tree)} and {depth}"
+                f"the edge takes trees of {limits.max_nodes} nodes, {limits.max_leaves} leaves and depth "
+                f"{limits.max_depth}, got {nodes}, {leaves} and {depth}"
             )
         self._check_lists(list(draft.lists.values()), welcome)
         if isinstance(draft.evidence, LazyEvidence):  # the edge may ask for one of them

@@ -24,6 +24,8 @@ class Agreed:
     """Precisions of lists; None: any."""
     max_nodes: int | None = None
     """Most nodes of a draft; None: any number."""
+    max_leaves: int | None = None
+    """Most leaves of a draft; None: any number."""
     max_entries: int | None = None
     """Most listed tokens of a draft, all lists together; None: any number."""
 
@@ -37,7 +39,7 @@ class Agreed:
                 raise TypeError(f"precisions must be several names, got {self.precisions!r}")
             known = tuple(precision.value for precision in Precision)
             object.__setattr__(self, "precisions", frozenset(one_of("precisions", p, known) for p in self.precisions))
-        for name in ("max_nodes", "max_entries"):
+        for name in ("max_nodes", "max_leaves", "max_entries"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name), 1, None))
 
@@ -47,8 +49,9 @@ class Agreed:
         return mode.evidence in self.evidence and known
 
     def fits(self, mode: Mode, parents: float, nodes: float) -> bool:
-        """Whether a draft with so many parents and nodes is within the limits."""
+        """Whether a draft with so many parents, the prefix among them, and nodes is within the limits."""
         within = self.max_nodes is None or nodes <= self.max_nodes
+        within = within and (self.max_leaves is None or nodes + 1 - parents <= self.max_leaves)
         return within and (self.max_entries is None or parents * mode.entries <= self.max_entries)
 
 

@@ -167,9 +167,9 @@ def test_too_many_leaves_or_nodes_are_an_error_before_anything_is_computed(leave
 
 
 def test_an_edge_offers_no_more_leaves_than_the_engine_has(tiny):
-    """A tree of n nodes may have n leaves: until the handshake tells them apart, nodes are bounded instead."""
     facts = LlamaTarget(tiny[0], leaves=3).facts
-    assert edge_settings(VerifierFacts(engine=facts), bytes(32)).limits.max_nodes == 3
+    limits = edge_settings(VerifierFacts(engine=facts), bytes(32)).limits
+    assert (limits.max_nodes, limits.max_leaves) == (511, 3)
 
 
 def test_misuse_is_refused_and_changes_nothing(tiny):
