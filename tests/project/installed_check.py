@@ -145,7 +145,7 @@ async def check_zmq() -> None:
 
 def check_zstd() -> None:
     """A long prompt is compressed, and comes back."""
-    profile, prompt = tw.Profile(vocab_size=V, entropy="zstd"), tw.Prompt(tokens=[1, 2, 3] * 500)
+    profile, prompt = tw.Profile(vocab_size=V, entropy="zstd"), tw.Prompt(tokens=(1, 2, 3) * 500)
     frame = tw.encode(prompt, profile)
     check(len(frame) < 100 and tw.decode(frame, profile) == prompt, "a prompt under zstd came back as another")
 
