@@ -264,6 +264,7 @@ class Times:
         """Seconds a draft, a level, a parent, and more a parent with each kind of evidence."""
         self.drafted = False
         """Whether a draft has been timed yet."""
+        self._cold = True
         self.verify_known = True
         """Whether the edge says how long it takes, as far as is known."""
 
@@ -286,12 +287,16 @@ class Times:
         of_kind = np.array([[kind == seen.mode.evidence for kind in self._kinds]], np.float64)
         rows = self.features(wire, counts, np.array([seen.accepted + 1.0]), of_kind)
         link, draft, verify = (row[0] for row in rows)
+        cold, self._cold = self._cold, False
+        if self.verify_known or not cold:
+            self.link.learn(link, seen.link_s)
+        if cold:
+            return
         if seen.expansion:
             self.draft.learn(draft, seen.draft_s)
             self.drafted = True
         else:
             self.draft.wait()
-        self.link.learn(link, seen.link_s)
         if seen.verify_s is not None:
             self.verify.learn(verify, seen.verify_s)
 
