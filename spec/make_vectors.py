@@ -15,7 +15,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import coded, frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import (
+    coded,
+    frames,
+    id_drafts,
+    lists,
+    long_lists,
+    ranged,
+    single_rules,
+    tails,
+    verification,
+    weights,
+    zipped,
+)
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -35,6 +47,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "groups": lists.build()
             + ranged.build_lists()
             + long_lists.build_lists()
+            + single_rules.build_lists()
             + tails.build_lists()
             + zipped.build_lists(),
         },
@@ -46,6 +59,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "groups": frames.build()
             + ranged.build_frames()
             + long_lists.build_frames()
+            + single_rules.build_frames()
             + tails.build_frames()
             + zipped.build_frames()
             + id_drafts.build_frames()

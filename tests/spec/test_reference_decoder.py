@@ -105,6 +105,8 @@ def test_list(group, test):
 @cases(FRAMES)
 def test_frame(group, test):
     found = outcome(ref.decode_frame, bytes.fromhex(test["hex"]), group["profile"], group["limits"])
+    if "lenient" in test["flags"] and found == (None, "bad_compression"):
+        return  # not every zstd takes it
     expected = None if test["result"] == "invalid" else json.dumps(test["value"], sort_keys=True)
     assert found == (expected, test.get("error"))
 
