@@ -1,7 +1,8 @@
-"""Write the test vectors in spec/vectors, or check (``--check``) that they are what this would write.
+"""Write the test vectors in spec/vectors and the tables in spec/tables.json, or check them.
 
-Deterministic.  A vector whose id is in released.json is frozen: if it would change or go away, nothing is written and
-the exit status is 1 (spec section 10).  ``--release`` freezes all current vectors.
+``--check``: write nothing, and fail if they are not what this would write.  Deterministic.  A vector whose id is in
+released.json is frozen: if it would change or go away, nothing is written and the exit status is 1 (spec section 10).
+``--release`` freezes all current vectors.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from spec.vectorgen import (
     coded,
+    constants,
     frames,
     id_drafts,
     lists,
@@ -150,6 +152,7 @@ def main(arguments: list[str]) -> int:
         print("released vectors would change or go away:", *changed, sep="\n  ")
         return 1
     texts = {name: written(file) for name, file in files.items()}
+    texts["../tables.json"] = constants.written()
     texts[RELEASED] = json.dumps(now if options.release else released, indent=1) + "\n"
     stale = [
         name for name, text in texts.items() if not (VECTORS / name).exists() or (VECTORS / name).read_text() != text

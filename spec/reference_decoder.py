@@ -924,9 +924,8 @@ class RangeLists:
         return sorted({*old, *new}), codes, tail
 
     def by_gaps(self, bits: Bits, n: int) -> list[int]:
-        """[RLIST-14]: n free ids."""
-        free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
-        f = len(free)
+        """[RLIST-14], [CODE-3]: n free ids."""
+        f = self.vocab_size - len(self.ordered)
         m = f - n if 2 * n > f else n
         mean, position = f // (2 * max(m, 1)), -1
         found = set()
@@ -941,7 +940,9 @@ class RangeLists:
             refuse_if(position >= f, "bad_list")
             mean += min(g, (mean >> 1) + 8) - (mean >> 4)
             found.add(position)
-        return [id_ for i, id_ in enumerate(free) if (i in found) == (m == n)]
+        positions = sorted(found) if m == n else [i for i in range(f) if i not in found]
+        gone = [token - j for j, token in enumerate(self.ordered)]  # each one's position, if it were free
+        return [i + bisect_right(gone, i) for i in positions]
 
     def lengths(self, size: int) -> list[int]:
         """[RLIST-15]: l"""
