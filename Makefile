@@ -58,6 +58,7 @@ sanitized:
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
+	$(BIN)/python spec/make_examples.py
 
 # The reference decoder and both backends of the library, through the harness that others test theirs with: hours.
 CONFORMANCE := --random 100000 --mutated 1000000
