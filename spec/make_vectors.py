@@ -15,7 +15,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import coded, frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import (
+    coded,
+    frames,
+    id_drafts,
+    lists,
+    long_lists,
+    ranged,
+    sessions,
+    tails,
+    verification,
+    weights,
+    zipped,
+)
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -76,6 +88,12 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": id_drafts.NOTES,
             "groups": id_drafts.build_numbers(),
+        },
+        "sessions.json": {
+            "schema": "tslt-wire-sessions-1",
+            **head,
+            "notes": sessions.NOTES,
+            "groups": sessions.build(),
         },
     }
 
