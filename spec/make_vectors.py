@@ -23,6 +23,7 @@ from spec.vectorgen import (
     long_lists,
     ranged,
     sessions,
+    steps,
     tails,
     verification,
     weights,
@@ -88,6 +89,12 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": id_drafts.NOTES,
             "groups": id_drafts.build_numbers(),
+        },
+        "steps.json": {
+            "schema": "tslt-wire-steps-1",
+            **head,
+            "notes": steps.NOTES,
+            "groups": steps.build(),
         },
         "sessions.json": {
             "schema": "tslt-wire-sessions-1",
