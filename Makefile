@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors compat compat-here bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance compat compat-here bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -59,6 +59,15 @@ sanitized:
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
+	$(BIN)/python spec/make_examples.py
+
+# The reference decoder and both backends of the library, through the harness that others test theirs with: hours.
+CONFORMANCE := --random 100000 --mutated 1000000
+conformance: $(READY)
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python spec/reference_decoder.py --harness
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- \
+		env TSLT_WIRE_BACKEND=reference $(BIN)/python -m spec.library_decoder
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python -m spec.library_decoder
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)

@@ -25,6 +25,8 @@ from spec.vectorgen import (
     long_lists,
     ranged,
     single_rules,
+    sessions,
+    steps,
     tails,
     verification,
     weights,
@@ -92,6 +94,18 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": id_drafts.NOTES,
             "groups": id_drafts.build_numbers(),
+        },
+        "steps.json": {
+            "schema": "tslt-wire-steps-1",
+            **head,
+            "notes": steps.NOTES,
+            "groups": steps.build(),
+        },
+        "sessions.json": {
+            "schema": "tslt-wire-sessions-1",
+            **head,
+            "notes": sessions.NOTES,
+            "groups": sessions.build(),
         },
     }
 

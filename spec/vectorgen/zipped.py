@@ -397,7 +397,7 @@ def sequence(literals: bytes, offset: int, length: int) -> bytes:
     count = len(literals)
     section = bytes([count << 3]) + literals if count < 32 else (1 | 1 << 2 | count << 4).to_bytes(2, "little")
     section += literals[:1] if count >= 32 else b""
-    ll, ll_low, ll_bits = (count, count, 0) if count < 16 else (25, 512, 9)
+    ll, ll_low, ll_bits = (count, count, 0) if count < 16 else (28, 512, 9)
     ml = next(code for code in range(43, 53) if length < 3 + (2 << code - 36))
     ml_low, ml_bits = 3 + (1 << ml - 36), ml - 36
     of = (offset + 3).bit_length() - 1

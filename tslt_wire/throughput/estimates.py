@@ -3,7 +3,7 @@
 The times of ``model``, each of which is a linear function with coefficients >= 0: the link's of round trips and bytes,
 the draft's of levels and parents, the target's of one pass and nodes.  ``LinearTime`` learns such coefficients: a
 Kalman filter whose coefficients drift, with noise in proportion to the time, clipped outliers, and a second opinion on
-jumps.
+jumps.  An edge that does not tell its time has it learnt as a part of the link's: one filter for both.
 """
 
 from __future__ import annotations
@@ -226,6 +226,8 @@ class Times:
     A pass of the target takes a time for itself and one for each node.  Rounds with one number of nodes do not tell the
     two apart: then both stay as near to their guesses as the sum allows, and other numbers of nodes stay uncertain
     (``predict``) until one is tried.
+
+    Of a session's first round only the link's time is learnt, and not even that if the edge's is in it.
     """
 
     def __init__(self, link: Link, compute: Compute, kinds: Mapping[str, tuple[float, float]]) -> None:
@@ -287,6 +289,7 @@ class Times:
         of_kind = np.array([[kind == seen.mode.evidence for kind in self._kinds]], np.float64)
         rows = self.features(wire, counts, np.array([seen.accepted + 1.0]), of_kind)
         link, draft, verify = (row[0] for row in rows)
+        # The first pass of a model may take ten times as long as the next: caches are cold, kernels are loaded.
         cold, self._cold = self._cold, False
         if self.verify_known or not cold:
             self.link.learn(link, seen.link_s)

@@ -187,6 +187,7 @@ class Planner:
         self._last = best = at
         self._best_rate = float(view.load.tokens[at] / view.seconds[at])
         room = self._budget * (self._elapsed + _ADVANCE * float(view.seconds[at])) - self._spent
+        # The first round is slow whatever it is, and would count as the price of a try.
         if room > 0 and self._elapsed:
             at = self._curious(view, best, room)
         self._pending = self._make_plan(view, at, exploring=at != best)

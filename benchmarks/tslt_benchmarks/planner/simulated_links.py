@@ -111,6 +111,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ("--node-ms", COMPUTE.verify_node_s, zero_or_more, "what a pass takes longer for each drafted token"),
     ):
         times.add_argument(name, type=kind, default=1e3 * seconds, help=f"{what} (%(default)g)")
+    times.add_argument("--cold", type=above_zero, default=1.0, help="times as long in the first round (%(default)g)")
     times.add_argument("--untold", action="store_true", help="the edge does not say how long it takes")
     parser.add_argument("--json", type=output_file, help="write all links and settings")
     parser.add_argument("--png", type=output_file, help="draw a heat map")
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 Link(uplink_bit_s=uplink, downlink_bit_s=DOWNLINK_OVER_UPLINK * uplink, rtt_s=rtt),
                 compute,
                 tells_time=not args.untold,
+                cold=args.cold,
             ),
             args.evidence,
             tokens=args.tokens,
@@ -144,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     mean, worst = shortfalls([result.shortfall for result in results])
     console.print(f"simulated_links: links={len(results)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}")
     if args.json is not None:
-        settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature", "untold")}
+        settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature", "untold", "cold")}
         document = {
             "benchmark": "simulated_links",
             "schema": SCHEMA_VERSION,
