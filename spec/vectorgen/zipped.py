@@ -438,11 +438,11 @@ def _windows(group: Group) -> None:
     part = block(RAW, first) + block(RLE, b"\0", size=1000) + block(RLE, b"\0", size=500)
     beyond = part + block(COMPRESSED, sequence(b"", 1400, rest - 1500), last=True)
     large = block(RAW, first) + block(COMPRESSED, sequence(bytes(1000), 1, rest - 1000), last=True)
-    for name, note, found in (
+    for name, note, after in (
         ("window-offset", "a match 1,400 bytes back, a window of 1 KiB", beyond),
         ("window-content", "a compressed block that stands for 2,000 bytes, a window of 1 KiB", large),
     ):
-        data = sealed(PROMPT + size + small + found)
+        data = sealed(PROMPT + size + small + after)
         id_ = f"zstd/frame/{V}/{name}"
         # Not checked here: it may be refused, too.
         group.cases.append(Case(id_, note, data, message_value(prompt), None, ("compressed", "lenient")))

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
 LIMITS = ("type", "const", "enum", "pattern", "minimum", "maximum", "minItems", "maxItems")
 PARTS = ("$ref", "items", "required", "properties", "additionalProperties", "allOf", "anyOf", "oneOf")
 ABOUT = frozenset({"$schema", "title", "$defs"})
@@ -33,7 +41,7 @@ def _fits(value: Any, schema: Any) -> bool:
         return value is None
     if wanted and (not isinstance(value, TYPES[wanted]) or (isinstance(value, bool) and wanted != "boolean")):
         return False
-    checks = {
+    checks: dict[str, Callable[[Any], bool]] = {
         "const": lambda said: value == said and type(value) is type(said),
         "enum": lambda said: value in said,
         "pattern": lambda said: re.search(said, value) is not None,
