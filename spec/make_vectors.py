@@ -15,7 +15,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spec.vectorgen import coded, frames, id_drafts, lists, long_lists, ranged, tails, verification, weights, zipped
+from spec.vectorgen import (
+    coded,
+    frames,
+    id_drafts,
+    lists,
+    long_lists,
+    mistakes,
+    ranged,
+    tails,
+    verification,
+    weights,
+    zipped,
+)
 from tslt_wire import SPEC_VERSION, ErrorCode
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
@@ -30,18 +42,19 @@ def contents() -> dict[str, dict[str, Any]]:
         "lists.json": {
             "schema": "tslt-wire-lists-1",
             **head,
-            "notes": lists.NOTES | zipped.NOTES,
+            "notes": lists.NOTES | zipped.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
             "groups": lists.build()
             + ranged.build_lists()
             + long_lists.build_lists()
             + tails.build_lists()
-            + zipped.build_lists(),
+            + zipped.build_lists()
+            + mistakes.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
             **head,
-            "notes": frames.NOTES | zipped.NOTES,
+            "notes": frames.NOTES | zipped.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
             "groups": frames.build()
             + ranged.build_frames()
@@ -49,26 +62,27 @@ def contents() -> dict[str, dict[str, Any]]:
             + tails.build_frames()
             + zipped.build_frames()
             + id_drafts.build_frames()
-            + coded.build_frames(),
+            + coded.build_frames()
+            + mistakes.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
             **head,
-            "notes": weights.NOTES,
+            "notes": weights.NOTES | mistakes.NOTES,
             "tables_sha256": weights.tables(),
             "groups": weights.build(),
         },
         "verify.json": {
             "schema": "tslt-wire-verify-1",
             **head,
-            "notes": verification.NOTES,
+            "notes": verification.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
             "groups": verification.build() + id_drafts.build_verification(),
         },
         "coded.json": {
             "schema": "tslt-wire-coded-1",
             **head,
-            "notes": coded.NOTES,
+            "notes": coded.NOTES | mistakes.NOTES,
             "groups": coded.build_rules(),
         },
         "coupling.json": {
