@@ -22,6 +22,8 @@ from spec.vectorgen import (
     lists,
     long_lists,
     mistakes,
+    mistakes_ranged,
+    mistakes_rules,
     ranged,
     tails,
     verification,
@@ -43,13 +45,14 @@ def contents() -> dict[str, dict[str, Any]]:
             "schema": "tslt-wire-lists-1",
             **head,
             "notes": lists.NOTES | zipped.NOTES | mistakes.NOTES,
-            "tables": tails.tables(),
+            "tables": tails.tables() | mistakes_ranged.tables(),
             "groups": lists.build()
             + ranged.build_lists()
             + long_lists.build_lists()
             + tails.build_lists()
             + zipped.build_lists()
-            + mistakes.build_lists(),
+            + mistakes.build_lists()
+            + mistakes_ranged.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
@@ -63,7 +66,8 @@ def contents() -> dict[str, dict[str, Any]]:
             + zipped.build_frames()
             + id_drafts.build_frames()
             + coded.build_frames()
-            + mistakes.build_frames(),
+            + mistakes.build_frames()
+            + mistakes_ranged.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
@@ -77,13 +81,13 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": verification.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
-            "groups": verification.build() + id_drafts.build_verification(),
+            "groups": verification.build() + mistakes_rules.build_verification() + id_drafts.build_verification(),
         },
         "coded.json": {
             "schema": "tslt-wire-coded-1",
             **head,
             "notes": coded.NOTES | mistakes.NOTES,
-            "groups": coded.build_rules(),
+            "groups": mistakes_rules.with_edges(coded.build_rules()),
         },
         "coupling.json": {
             "schema": "tslt-wire-coupling-1",

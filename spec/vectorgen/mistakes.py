@@ -29,11 +29,16 @@ class Cases:
         self.groups: dict[str, Group] = {}
 
     def group(
-        self, vocab_size: int, entropy: str = "none", prior: str = "none", precision: str = "log2/2", **limits: int
+        self,
+        vocab_size: int,
+        entropy: str = "none",
+        prior: str | tw.Prior = "none",
+        precision: str = "log2/2",
+        **limits: int,
     ) -> Group:
         """The group for these settings."""
-        key = f"{vocab_size} {entropy} {prior} {precision} {limits}"
-        found = plain_prior(prior, vocab_size) if prior != "none" else None
+        found = plain_prior(prior, vocab_size) if isinstance(prior, str) else prior
+        key = f"{vocab_size} {entropy} {found.name if found else None} {precision} {limits}"
         profile = tw.Profile(vocab_size=vocab_size, entropy=entropy, prior=found, precision=precision)
         return self.groups.setdefault(key, Group(profile, self.decode, limits))
 
@@ -299,7 +304,9 @@ def _compressed(cases: Cases) -> None:
     drafts = {
         f"draft-{count}": _draft(
             tw.TokenTree([0, 1], [-1, -1]),
-            evidence=tw.ListEvidence({-1: make_list(300, "log2/1", range(count), [0, *[7] * (count - 1)])}, replacement=True),
+            evidence=tw.ListEvidence(
+                {-1: make_list(300, "log2/1", range(count), [0, *[7] * (count - 1)])}, replacement=True
+            ),
         )
         for count in (60, 61, 62, 63)
     }
