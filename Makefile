@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors compat compat-here bytes clean
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance compat compat-here bytes \
+	wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -58,6 +59,15 @@ sanitized:
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
+	$(BIN)/python spec/make_examples.py
+
+# The reference decoder and both backends of the library, through the harness that others test theirs with: hours.
+CONFORMANCE := --random 100000 --mutated 1000000
+conformance: $(READY)
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python spec/reference_decoder.py --harness
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- \
+		env TSLT_WIRE_BACKEND=reference $(BIN)/python -m spec.library_decoder
+	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python -m spec.library_decoder
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)
@@ -79,6 +89,42 @@ $(DOCS_READY): $(READY)
 
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token
+
+# What is uploaded, in dist/: a source distribution, and the wheel that this machine makes of it.  Its tag says from
+# which C library on it loads; those of a release are made on older systems (RELEASING.md).
+TOOLS := build/tools
+wheels: $(TOOLS)/.ready
+	@test "$$(uname)" = Linux || { echo "wheels: on Linux alone; elsewhere cibuildwheel makes them, see RELEASING.md"; exit 1; }
+	@for tool in "$${CC:-cc}" "$${CXX:-c++}"; do command -v $$tool > /dev/null || \
+		{ echo "wheels: there is no $$tool: the kernel takes a compiler of C and of C++"; exit 1; }; done
+	@rm -rf dist build/unrepaired && mkdir -p build/unrepaired
+	@echo "building the source distribution, and a wheel from it"
+	@{ TSLT_WIRE_BACKEND=native $(TOOLS)/bin/python -m build --dependency-constraints-txt constraints.txt \
+		--outdir build/unrepaired && PATH="$(abspath $(TOOLS)/bin):$$PATH" \
+		auditwheel repair --wheel-dir dist build/unrepaired/*.whl; } > build/unrepaired/log 2>&1 || \
+		{ cat build/unrepaired/log; exit 1; }
+	@mv build/unrepaired/*.tar.gz dist
+	@$(TOOLS)/bin/twine check --strict dist/*
+	@$(TOOLS)/bin/python tests/project/check_distributions.py --contents dist
+
+# The wheel in new environments: with numpy alone, then with each of these extras.
+EXTRAS := zmq zstd llamacpp
+check-wheel: $(TOOLS)/.ready
+	$(TOOLS)/bin/python tests/project/check_distributions.py dist $(EXTRAS)
+
+# The source distribution makes its own environment and runs its own tests; TESTS="tests/lists tests/spec" runs some.
+check-sdist:
+	@test -e dist/*.tar.gz || { echo "check-sdist: there is no source distribution in dist: make wheels"; exit 1; }
+	@rm -rf build/sdist && mkdir -p build/sdist
+	@tar xzf dist/*.tar.gz -C build/sdist --strip-components 1
+	@$(MAKE) --no-print-directory -C build/sdist pytest
+
+$(TOOLS)/.ready: pyproject.toml constraints.txt
+	@echo "making an environment for wheels in $(TOOLS)"
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --constraint constraints.txt pip
+	@$(TOOLS)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --group wheels
+	@touch $@
 
 # An editable installation knows the files that were there when it was made: a new name makes it anew.
 NAMES := $(shell mkdir -p build && find tslt_wire tslt_runtime transports benchmarks/tslt_benchmarks -name '*.py' | \

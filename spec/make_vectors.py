@@ -25,6 +25,8 @@ from spec.vectorgen import (
     mistakes_ranged,
     mistakes_rules,
     ranged,
+    sessions,
+    steps,
     tails,
     verification,
     weights,
@@ -94,6 +96,18 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": id_drafts.NOTES,
             "groups": id_drafts.build_numbers(),
+        },
+        "steps.json": {
+            "schema": "tslt-wire-steps-1",
+            **head,
+            "notes": steps.NOTES,
+            "groups": steps.build(),
+        },
+        "sessions.json": {
+            "schema": "tslt-wire-sessions-1",
+            **head,
+            "notes": sessions.NOTES,
+            "groups": sessions.build(),
         },
     }
 

@@ -62,11 +62,17 @@ class Sample:
         return {**head, **body, "result": "invalid", "error": error}
 
 
-def valid(rng: Random, kinds: tuple[str, ...], entropies: tuple[str, ...], vocab_sizes: tuple[int, ...]) -> Sample:
+def valid(
+    rng: Random,
+    kinds: tuple[str, ...],
+    entropies: tuple[str, ...],
+    vocab_sizes: tuple[int, ...],
+    priors: tuple[str, ...] = PLAIN_PRIORS,
+) -> Sample:
     """A frame or a lone list."""
     (kind,) = rng.choices(kinds, [WEIGHTS[FORMS.index(kind)] for kind in kinds])
     vocab_size, precision = rng.choice(vocab_sizes), rng.choice(list(tw.Precision))
-    prior = plain_prior(rng.choice(PLAIN_PRIORS), vocab_size)
+    prior = plain_prior(rng.choice(priors), vocab_size)
     profile = tw.Profile(vocab_size=vocab_size, precision=precision, entropy=rng.choice(entropies), prior=prior)
     if kind == "list":
         q = some_list(rng, profile, precision, size_of_list(rng, vocab_size, long=True))
@@ -107,10 +113,11 @@ def damaged(rng: Random, sample: Sample) -> Sample:
         ((name, limit),) = sample.limits.items()
         return replace(sample, limits={name: max(1, limit - 1)})
     sample = replace(sample, limits={"max_entries": INVALID_ENTRIES} | sample.limits)
-    if rng.random() < 0.1:
+    prior_name = sample.profile.prior.name if sample.profile.prior else "none"
+    if rng.random() < 0.1 and prior_name in PLAIN_PRIORS:  # a table is one for its own vocabulary
         size = sample.profile.vocab_size + rng.choice((-1, 1))
         size = min(max(1, size), VOCAB_SIZES[-1])
-        prior = plain_prior(sample.profile.prior.name if sample.profile.prior else "none", size)
+        prior = plain_prior(prior_name, size)
         return replace(sample, profile=replace(sample.profile, vocab_size=size, prior=prior))
     if sample.kind == "list":
         return replace(sample, data=changed(rng, sample.data))

@@ -1618,6 +1618,21 @@ def bye(bits: Bits, profile: Profile, limits: Limits) -> Json:
 # ---------------------------------------------------------------------------------------------------- command line
 
 
+def answer(line: str | bytes) -> Json:
+    """conformance.md: what a line of the harness is answered with."""
+    asked = json.loads(line)
+    tables = {name: bytes.fromhex(data) for name, data in asked["profile"].get("tables", {}).items()}
+    decode = decode_list if asked["form"] == "list" else decode_frame
+    try:
+        value = decode(bytes.fromhex(asked["hex"]), {**asked["profile"], "tables": tables}, asked["limits"])
+    except DecodeError as refused:
+        return {"error": refused.code}
+    if asked.get("digest"):
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"value": value}
+
+
 def main() -> int:
     """Print the JSON of a frame or of a lone list, or the name of the error (exit status 1)."""
     parser = argparse.ArgumentParser(description="Decode a tslt-wire frame, or a lone list, to JSON.")
@@ -1627,8 +1642,15 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="the file of a prior that is a table, instead of --prior")
     parser.add_argument("--list", action="store_true", help="a lone list instead of a frame")
     parser.add_argument("--precision", choices=PRECISIONS, default="log2/2", help="of a lone list")
-    parser.add_argument("hex")
+    parser.add_argument("--harness", action="store_true", help="answer the lines of standard input (conformance.md)")
+    parser.add_argument("hex", nargs="?")
     given = parser.parse_args()
+    if given.harness == (given.hex is not None):
+        parser.error("give the bytes as hexadecimal digits, or --harness")
+    if given.harness:
+        for line in sys.stdin.buffer:
+            print(json.dumps(answer(line), separators=(",", ":")), flush=True)
+        return 0
     profile = {"vocab_size": given.profile_vocab, "entropy": given.entropy, "precision": given.precision}
     profile["prior"] = given.prior
     if given.table:

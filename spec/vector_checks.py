@@ -138,6 +138,22 @@ def _coupling(group: Json, test: Json) -> Callable[[Decoder], bool]:
     return holds
 
 
+def _steps(group: Json, test: Json) -> Callable[[Decoder], bool]:
+    """Of the procedures of 5.4 those that are functions of numbers."""
+
+    def holds(decoder: Decoder) -> bool:
+        if group["what"] == "share":
+            return [decoder["share"](*pair) for pair in test["pairs"]] == test["shares"]
+        if group["what"] == "urn":
+            return bool(decoder["urn"](test["n"], test["B"], test["g"]) == test["weights"])
+        if group["what"] == "index":
+            positions = test["positions"]
+            return bool(decoder["indexed"](test["index"], len(positions), test["free"]) == positions)
+        return True
+
+    return holds
+
+
 CHECKS = {
     "lists": _decodes("decode_list"),
     "frames": _decodes("decode_frame"),
@@ -145,4 +161,5 @@ CHECKS = {
     "verify": _verify,
     "coded": _coded,
     "coupling": _coupling,
+    "steps": _steps,
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from default_pair import pair_folder
 from loop_harness import edge_on, generate, greedy_reference
 from transformers import AutoTokenizer
 
@@ -25,12 +26,12 @@ PROMPTS = (DATA / "prompts.txt").read_text(encoding="utf-8").split("\n")
 @pytest.fixture(scope="module")
 def pair():
     torch.set_num_threads(1)
-    return TargetModel.load(PAIR / "target"), DraftModel.load(PAIR / "draft")
+    return TargetModel.load(pair_folder("target")), DraftModel.load(pair_folder("draft"))
 
 
 @pytest.fixture(scope="module")
 def prompts():
-    tokenizer = AutoTokenizer.from_pretrained(PAIR / "target")
+    tokenizer = AutoTokenizer.from_pretrained(pair_folder("target"))
     texts = [line for line in PROMPTS if line.strip() and not line.startswith("#")][:20]
     assert len(texts) == 20
     return [tokenizer(text)["input_ids"] for text in texts]
@@ -49,7 +50,8 @@ def test_all_of_it_is_at_most_64_megabytes():
 
 def test_both_have_one_vocabulary_of_32000():
     vocabularies = [
-        vocabulary_of(AutoTokenizer.from_pretrained(PAIR / name), vocab_size=32_000) for name in ("target", "draft")
+        vocabulary_of(AutoTokenizer.from_pretrained(pair_folder(name)), vocab_size=32_000)
+        for name in ("target", "draft")
     ]
     assert vocabularies[0] == vocabularies[1]
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from default_pair import pair_folder
 from numpy.typing import NDArray
 from tiny_llama import tiny_draft, tiny_llama
 from transformers import LlamaForCausalLM
 
-from examples import PAIR
 from tslt_runtime.commands.convert import convert
 
 TOLERANCE = 2e-4  # of a logit; they are around 10
@@ -30,7 +30,7 @@ needs_llamacpp = pytest.mark.skipif(
 def pair_gguf(name: str, folder: Path, *, dtype: str = "float32") -> Path:
     """The pair's model ``name``, "target" or "draft", as a file in ``folder``."""
     path = folder / f"{name}-{dtype}.gguf"
-    convert(PAIR / name, path, dtype=dtype)
+    convert(pair_folder(name), path, dtype=dtype)
     return path
 
 

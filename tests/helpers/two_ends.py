@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from table_engine import TableDraft, TableTarget
-from tslt_transports import LinkOptions, pair
+from tslt_transports import Link, LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
@@ -44,10 +44,11 @@ async def two_ends(
     *,
     verifier: Verifier | None = None,
     seed: int = 0,
+    links: tuple[Link, Link] | None = None,
     **changes: Any,
 ) -> AsyncIterator[Device]:
-    """A device that has shaken hands with an edge; ``changes``: of its HELLO."""
-    mine, theirs = pair(LinkOptions())
+    """A device that has shaken hands with an edge; ``links``: its and the edge's; ``changes``: of its HELLO."""
+    mine, theirs = links or pair(LinkOptions())
     answers = verifier or LocalVerifier(TableTarget(target))
     driver = EdgeDriver(answers, edge_settings(answers.facts, FINGERPRINT), secret=session_secret(seed, 0))
     task = asyncio.create_task(serve_link(theirs, driver))

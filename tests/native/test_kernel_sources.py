@@ -136,3 +136,16 @@ def test_lengths_of_prefix_codes_are_the_references():
     assert array("NEXT_LENGTH") == flat(prefix_codes.NEXT_LENGTH)
     first, none = (", ".join(map(str, numbers)) for numbers in (prefix_codes.FIRST_LENGTH, prefix_codes.NEXT_NONE))
     assert f"FIRST_LENGTH[] = {{{first}}}, NEXT_NONE[] = {{{none}}};" in CODE
+
+
+def test_the_binding_keeps_to_the_stable_abi():
+    """Macros that look into objects are none of it: from Python 3.12 on the kernel would not compile."""
+    text = re.sub(r"//.*", "", (NATIVE / "binding.cpp").read_text())
+    look_inside = re.compile(r"\bPy\w+_(?:GET|SET|AS)_[A-Z]+|(?:\.|->)(?:tp|ob|nb|sq|mp)_\w+")
+    assert look_inside.findall("PyTuple_GET_ITEM(t, 0); PyBytes_AS_STRING(b); type->tp_new; PyTuple_SetItem") == [
+        "PyTuple_GET_ITEM",
+        "PyBytes_AS_STRING",
+        "->tp_new",
+    ]
+    assert "PyTuple_SetItem" in text
+    assert look_inside.findall(text) == []

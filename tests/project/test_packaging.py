@@ -8,6 +8,7 @@ is compared.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from distributions import NEEDED_BY_TESTS, PACKAGES, faults_of_source, faults_of_wheel
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("tslt_benchmarks", "tslt_runtime", "tslt_transports", "tslt_wire")
-LEFT_OUT = ("examples/pair/weights", "benchmarks/results/figures.json", "tslt_wire/left_over.so", ".hidden")
-"""Stand for what no source distribution carries: it would be 60 MB and more."""
+LEFT_OUT = ("examples/pair/target/model.safetensors", "tslt_wire/left_over.so", "build/left.txt", ".hidden")
+"""Stand for what no source distribution carries."""
 CLEAN = {key: value for key, value in os.environ.items() if key not in ("TSLT_WIRE_BACKEND", "PYTHONPATH")}
 
 pytestmark = [
@@ -45,10 +46,10 @@ def wheel_of(source, folder, **environment):
 def sources(tmp_path_factory):
     """A copy of what git would carry, and nothing that was built."""
     source = tmp_path_factory.mktemp("tree") / "source"
-    left = shutil.ignore_patterns(".*", "build", "dist", "pair", "results", "*.so", "__pycache__")
+    left = shutil.ignore_patterns(".*", "build", "dist", "*.safetensors", "*.so", "__pycache__")
     shutil.copytree(ROOT, source, ignore=left)
     for name in LEFT_OUT:
-        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).touch()
     return source
 
@@ -114,34 +115,77 @@ def test_wheels_of_the_tree_and_of_the_source_distribution_differ_in_the_kernel_
     assert [Path(name).name.split(".")[0] for name in names(built_wheel) ^ names(pure_wheel)] == ["_kernel"]
 
 
-def test_the_wheel_has_types_and_licence_and_no_sources_of_the_kernel(pure_wheel):
-    found = names(pure_wheel)
-    assert {name for name in found if name.endswith("py.typed")} == {f"{package}/py.typed" for package in PACKAGES}
-    assert len([name for name in found if name.endswith("/licenses/LICENSE")]) == 1
-    assert not [name for name in found if name.endswith((".c", ".h", ".cpp"))]
-    assert {name.partition("/")[0] for name in found if not name.partition("/")[0].endswith(".dist-info")} == {
-        *PACKAGES
-    }
+@pytest.mark.parametrize("which", ["pure_wheel", "built_wheel"])
+def test_wheels_have_what_they_should_and_nothing_else(which, request):
+    assert faults_of_wheel(request.getfixturevalue(which)) == []
 
 
-def test_the_source_distribution_has_what_its_tests_need(sdist):
+def test_the_source_distribution_has_what_its_tests_need_and_nothing_that_is_large(sdist):
+    assert faults_of_source(sdist) == []
     with tarfile.open(sdist) as archive:
-        found = {name.partition("/")[2] for name in archive.getnames()}
-    for wanted in (
-        "LICENSE",
-        "README.md",
-        "CHANGELOG.md",
-        "CMakeLists.txt",
-        "pyproject.toml",
-        "spec/tslt-wire.md",
-        "spec/vectors/frames.json",
-        "examples/embed_c/main.c",
-        "examples/__init__.py",
-        "benchmarks/tslt_benchmarks/__init__.py",
-        "tests/helpers/strategies.py",
-        "tests/project/installed_check.py",
-        "tslt_wire/_native/tslt_wire.h",
-        "transports/tslt_transports/link.py",
-    ):
-        assert wanted in found, wanted
-    assert found & {*LEFT_OUT} == set()
+        assert {name.partition("/")[2] for name in archive.getnames()} & {*LEFT_OUT} == set()
+
+
+def test_tests_ask_for_the_models_of_the_pair_where_they_are_skipped_without():
+    """Source distributions leave them out; as the default of an option they are a name alone."""
+    read = re.compile(r"(?<!model=)\bPAIR / (\"draft\"|\"target\")")
+    found = [path for path in (ROOT / "tests").rglob("*.py") if read.search(path.read_text(encoding="utf-8"))]
+    assert found == [], "pair_folder of tests/helpers/default_pair.py"
+
+
+# ----------------------------------------------------------------------------------- what these tests notice, and how
+
+
+METADATA = "tslt_wire-0.dist-info/METADATA"
+GOOD_WHEEL = {
+    **{f"{package}/py.typed": "" for package in PACKAGES},
+    "tslt_wire/_native/_kernel.abi3.so": "",
+    "tslt_wire-0.dist-info/licenses/LICENSE": "",
+    "tslt_wire-0.dist-info/entry_points.txt": "[console_scripts]\ntslt = tslt_runtime.commands.main:main\n",
+    METADATA: "Name: tslt-wire\nRequires-Dist: numpy>=1.26\nRequires-Dist: pyzmq>=26; extra == 'zmq'\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"tests/test_x.py": ""}, "top-level"),
+        ({"tslt_wire/py.typed": None}, "py.typed"),
+        ({"tslt_wire-0.dist-info/licenses/LICENSE": None}, "LICENSE"),
+        ({"tslt_wire-0.dist-info/entry_points.txt": None}, "tslt"),
+        ({"tslt_wire/_native/_kernel.abi3.so": None}, "compiled"),
+        ({"tslt_wire/_native/_kernel.abi3.so": None, "tslt_wire/_native/_kernel.cpython-311-x.so": ""}, "compiled"),
+        ({"tslt_wire/_native/lists.c": ""}, "lists.c does not belong"),
+        ({"tslt_runtime/draft.gguf": ""}, "draft.gguf does not belong"),
+        ({METADATA: "Requires-Dist: numpy\nRequires-Dist: torch\n"}, "more than numpy"),
+    ],
+)
+def test_what_is_wrong_with_a_wheel_is_noticed(changed, said, tmp_path):
+    wheel = tmp_path / "tslt_wire-0-cp312-abi3-manylinux_2_34_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in (GOOD_WHEEL | changed).items():
+            if text is not None:
+                archive.writestr(name, text)
+    found = faults_of_wheel(wheel)
+    assert found == [] if said is None else any(said in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"README.md": None}, "README.md is missing"),
+        ({"examples/pair/draft/model.safetensors": ""}, "model.safetensors does not belong"),
+        ({"build/x.txt": ""}, "build/x.txt does not belong"),
+        ({"tests/.cache/x": ""}, "does not belong"),
+    ],
+)
+def test_what_is_wrong_with_a_source_distribution_is_noticed(changed, said, tmp_path):
+    source = tmp_path / "tslt_wire-0.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        for name, text in (dict.fromkeys(NEEDED_BY_TESTS, "") | changed).items():
+            if text is not None:
+                archive.addfile(tarfile.TarInfo(f"tslt_wire-0/{name}"))
+    found = faults_of_source(source)
+    assert found == [] if said is None else any(said in fault for fault in found)

@@ -345,7 +345,7 @@ def test_train_prior_names_what_is_wrong(arguments, said, pair, tmp_path, monkey
     Path("binary").write_bytes(b"\xff\xfe\xfd")
     assert train_prior.main(["--draft", pair["draft"], "--out", "t", *arguments]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("train_prior: ")
+    assert err.startswith("train-prior: ")
     assert err.count("\n") == 1
     assert said in err
     assert not Path("t").exists()

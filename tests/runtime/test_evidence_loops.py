@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 import torch
+from default_pair import pair_folder
 from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 from transformers import AutoTokenizer
 
@@ -155,13 +156,13 @@ def test_arguments(arguments, evidence, truncation, entropy):
 @pytest.fixture(scope="module")
 def shipped():
     torch.set_num_threads(1)
-    return TargetModel.load(PAIR / "target"), DraftModel.load(PAIR / "draft")
+    return TargetModel.load(pair_folder("target")), DraftModel.load(pair_folder("draft"))
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_rounds_of_the_pair_that_ships(temperature, shipped, tmp_path):
     """Acceptance in the order it should have, and bytes a round as promised, framing of the link left out."""
-    prompt = AutoTokenizer.from_pretrained(PAIR / "target")("It was a dark evening, and the old man")["input_ids"]
+    prompt = AutoTokenizer.from_pretrained(pair_folder("target"))("It was a dark evening, and the old man")["input_ids"]
 
     async def run(settings):
         async with edge_on("inprocess", shipped[0], tmp_path) as dial:

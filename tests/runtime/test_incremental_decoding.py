@@ -7,10 +7,10 @@ import random
 
 import pytest
 from byte_tokenizer import byte_level
+from default_pair import pair_folder
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from examples import PAIR
 from tslt_runtime.incremental_decoding import UNFINISHED, IncrementalDecoder
 
 WRITTEN = "Übung 👩‍👧‍👦 macht\tden\n  Meister: 日本語 ,  a . € 🐕 :dog: don't\r\n"
@@ -30,7 +30,7 @@ def metaspace(*words):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return Tokenizer.from_file(str(PAIR / "draft" / "tokenizer.json"))
+    return Tokenizer.from_file(str(pair_folder("draft") / "tokenizer.json"))
 
 
 def pieces(decoder, tokens, size=1):
@@ -150,6 +150,6 @@ def test_the_work_is_linear(what):
 
 def test_the_tokenizer_of_the_pair_is_the_same_through_transformers(shipped):
     assert json.loads(shipped.to_str())["decoder"]["type"] == "ByteLevel"
-    wrapped = AutoTokenizer.from_pretrained(PAIR / "draft")
+    wrapped = AutoTokenizer.from_pretrained(pair_folder("draft"))
     tokens = [shipped.token_to_id("</s>"), *shipped.encode(WRITTEN).ids]
     assert "".join(pieces(IncrementalDecoder(wrapped), tokens)) == WRITTEN

@@ -13,13 +13,13 @@ import pytest
 import session_rounds
 import torch
 from chi_square import chi_square_p
+from default_pair import pair_folder
 from edge_numbers import edge_rng
 from engine_rounds import TargetRounds
 from session_rounds import evidence_of, play
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from examples import PAIR
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_wire.verification.choices import RandomChoices
@@ -37,10 +37,10 @@ SHARP, PLAIN = tw.Sampling(temperature=0.7, top_p=0.9), tw.Sampling()
 def models():
     """The prompt, and functions path -> raw logits (V,) of the target and of the draft."""
     torch.set_num_threads(1)
-    prompt = AutoTokenizer.from_pretrained(PAIR / "target")("It was a dark evening, and the old man")["input_ids"]
+    prompt = AutoTokenizer.from_pretrained(pair_folder("target"))("It was a dark evening, and the old man")["input_ids"]
 
     def logits_of(name):
-        session = TargetRounds(TargetModel.load(PAIR / name))
+        session = TargetRounds(TargetModel.load(pair_folder(name)))
         session.set_prefix(prompt)
         known = {(): session.score(tw.TokenTree([], []))[0]}
 

@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 import torch
+from default_pair import pair_folder
 from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 from transformers import AutoTokenizer
 
@@ -174,8 +175,8 @@ def test_an_edge_without_them_is_named(pair, tmp_path):
 def test_bytes_of_the_pair_that_ships(tmp_path):
     """Rounds of four tokens at V = 32,000, with all that ZeroMQ adds; rejections with all that they take."""
     torch.set_num_threads(1)
-    target, draft = TargetModel.load(PAIR / "target"), DraftModel.load(PAIR / "draft")
-    prompt = AutoTokenizer.from_pretrained(PAIR / "target")("It was a dark evening, and the old man")["input_ids"]
+    target, draft = TargetModel.load(pair_folder("target")), DraftModel.load(pair_folder("draft"))
+    prompt = AutoTokenizer.from_pretrained(pair_folder("target"))("It was a dark evening, and the old man")["input_ids"]
 
     async def play():
         async with edge_on("zmq", target, tmp_path) as dial:

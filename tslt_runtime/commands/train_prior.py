@@ -154,4 +154,4 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt train-prior", model
         set_up(args)
         run(args)
 
-    return run_command("train_prior", work)
+    return run_command("train-prior", work)

@@ -1,4 +1,5 @@
 // Thin glue between the kernel and Python: buffers in, objects out.  All decisions are the kernel's.
+// It keeps to the stable ABI of Python 3.12 (CMakeLists.txt): no macro that looks into an object.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
@@ -64,6 +65,7 @@ struct prior_tables {
 // What Python objects are made of, set once by the module that owns them.
 struct shapes {
   PyObject *list_class, *frombuffer, *int32, *uint32, *int64, *precisions;
+  newfunc make; // object.__new__
   PyObject *vocab_size, *precision, *ids, *codes, *tail, *prior, *weights, *left_out;
 };
 shapes py;
@@ -75,6 +77,7 @@ void configure(handle list_class, handle frombuffer, handle int32, handle uint32
   py.uint32 = uint32.inc_ref().ptr();
   py.int64 = int64.inc_ref().ptr();
   py.precisions = precisions.inc_ref().ptr();
+  py.make = reinterpret_cast<newfunc>(PyType_GetSlot(&PyBaseObject_Type, Py_tp_new));
   PyObject **names[] = {&py.vocab_size, &py.precision, &py.ids, &py.codes, &py.tail, &py.prior, &py.weights, &py.left_out};
   const char *texts[] = {"vocab_size", "precision", "ids", "codes", "tail", "prior", "weights", "left_out"};
   for (size_t i = 0; i < 8; i++)
@@ -105,8 +108,7 @@ object slice(const object &array, Py_ssize_t from, Py_ssize_t to) {
 // A SparseDistribution without its checks, which the kernel has made.
 object make_list(const tslt_list &list, uint32_t vocab_size, handle precision, handle prior, handle ids, handle codes,
                  handle weights) {
-  object made = nb::steal(
-      PyBaseObject_Type.tp_new(reinterpret_cast<PyTypeObject *>(py.list_class), nb::tuple().ptr(), nullptr));
+  object made = nb::steal(py.make(reinterpret_cast<PyTypeObject *>(py.list_class), nb::tuple().ptr(), nullptr));
   if (!made.is_valid())
     throw nb::python_error();
   put(made, py.vocab_size, nb::int_(vocab_size));
@@ -131,13 +133,13 @@ std::vector<object> make_lists(const tslt_list *lists, size_t count, uint32_t vo
   object blob = nb::steal(PyBytes_FromStringAndSize(nullptr, 16 * n));
   if (!blob.is_valid())
     throw nb::python_error();
-  char *bytes = PyBytes_AS_STRING(blob.ptr());
+  char *bytes = PyBytes_AsString(blob.ptr());
   memcpy(bytes, lists->weights, 8 * static_cast<size_t>(n));
   memcpy(bytes + 8 * n, lists->ids, 4 * static_cast<size_t>(n));
   memcpy(bytes + 12 * n, lists->codes, 4 * static_cast<size_t>(n));
   object ids = array(blob, py.int32, n, 8 * n), codes = array(blob, py.uint32, n, 12 * n);
   object weights = array(blob, py.int64, n, 0);
-  handle name = PyTuple_GET_ITEM(py.precisions, precision);
+  handle name = PyTuple_GetItem(py.precisions, precision);
   made.reserve(count);
   for (size_t i = 0; i < count; at += lists[i++].count) {
     if (count == 1) {
@@ -275,7 +277,7 @@ object uniforms(nb::bytes key, uint32_t epoch, uint32_t position, handle ids) {
   object made = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(count * sizeof(double))));
   if (!made.is_valid())
     throw nb::python_error();
-  double *numbers = reinterpret_cast<double *>(PyBytes_AS_STRING(made.ptr()));
+  double *numbers = reinterpret_cast<double *>(PyBytes_AsString(made.ptr()));
   nb::gil_scoped_release unlocked;
   tslt_uniforms(reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position, tokens.as<int32_t>(), count, numbers);
   return made;
@@ -296,7 +298,7 @@ nb::tuple numbers(const int32_t *values, size_t count) {
   if (!made)
     throw nb::python_error();
   for (size_t i = 0; i < count; i++)
-    PyTuple_SET_ITEM(made, static_cast<Py_ssize_t>(i), PyLong_FromLong(values[i]));
+    PyTuple_SetItem(made, static_cast<Py_ssize_t>(i), PyLong_FromLong(values[i]));
   return nb::steal<nb::tuple>(made);
 }
 

@@ -7,10 +7,11 @@ enum { CHAIN = 0, EXPANSION = 1, LEVELS = 2, PARENTS = 3 };
 /* The first form that fits, and for EXPANSION its layers' degrees to context->degrees, how many to `layers`. */
 static int form_of(tslt_context *context, const int32_t *parents, uint32_t count, uint32_t *layers) {
   bool chain = true, sorted = true;
-  for (uint32_t i = 0; i < count; i++) {
+  /* Two loops: clang 14 to 16 make one of them to code that takes no tree for a chain. */
+  for (uint32_t i = 0; i < count; i++)
     chain &= parents[i] == (int32_t)i - 1;
-    sorted &= !i || parents[i] >= parents[i - 1];
-  }
+  for (uint32_t i = 1; i < count; i++)
+    sorted &= parents[i] >= parents[i - 1];
   if (chain)
     return CHAIN;
   if (!sorted)

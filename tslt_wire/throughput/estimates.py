@@ -3,7 +3,7 @@
 The times of ``model``, each of which is a linear function with coefficients >= 0: the link's of round trips and bytes,
 the draft's of levels and parents, the target's of one pass and nodes.  ``LinearTime`` learns such coefficients: a
 Kalman filter whose coefficients drift, with noise in proportion to the time, clipped outliers, and a second opinion on
-jumps.
+jumps.  An edge that does not tell its time has it learnt as a part of the link's: one filter for both.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _DEVIATION_PER_ERROR = 1.25
 """Standard deviation of a normal variate over its mean absolute value, sqrt(pi / 2)."""
 _DRIFT, _LINK_DRIFT = 0.005, 0.01
 """Part of a coefficient that may change with a round: rates of links change faster than models and latencies."""
-_TRIP_S, _LEVEL_S, _PASS_S, _MORE_S = 0.1, 0.02, 0.1, 0.002
-"""Seconds that a first guess may be wrong by at least: of a round trip, of a level of a draft, of a pass of the target,
-and of what a draft, a parent or a node takes more.  As much as a slow one takes: no guess is so sure of itself that the
-first rounds cannot correct it."""
+_TRIP_S, _LEVEL_S, _PASS_S, _NODE_S, _MORE_S = 0.1, 0.02, 0.1, 0.01, 0.002
+"""Seconds that a first guess may be wrong by at least: of a round trip, of a level of a draft, of a pass of the target
+and of a node in it, and of what a draft or a parent takes more.  As much as a slow one takes: no guess is so sure of
+itself that the first rounds cannot correct it."""
 _GUESS = 2.0
 """The same for the models as part of the guess: it may be three times too small."""
 _SLOW_UP, _SLOW_DOWN = 8 / 10e3, 8 / 80e3
@@ -51,13 +51,20 @@ _KIND_S = 0.0015
 """Deviation of the guess of what a kind of evidence takes besides the models, more than the guess itself."""
 _FLOOR_S = 2e-4
 """Seconds below which clocks and schedulers make the noise."""
+MOST_S, MOST_BYTES = 1e9, 1e15
+"""More than any round takes: 30 years, a petabyte.  The squares of such numbers are still far from what floats hold."""
+
+
+Features = tuple[Floats, Floats, Floats]
+"""What the times of the link, of the draft and of the target are linear in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One finished round, timed by the caller.
 
-    ValueError for numbers that no round can have (negative, NaN, infinite), TypeError for what is no number.
+    ValueError for numbers that no round can have (negative, NaN, above ``MOST_S`` or ``MOST_BYTES``), TypeError for
+    what is no number.
     """
 
     mode: Mode
@@ -76,8 +83,8 @@ class Observation:
     link_s: float
     """Seconds from the first frame to the last, without ``verify_s``."""
     verify_s: float | None = None
-    """Seconds the edge says it took; None if it does not: ``link_s`` then contains it, and
-    the planner goes by the guess it was given."""
+    """Seconds the edge says it took; None if it does not: ``link_s`` then contains it, and the planner
+    learns both from that."""
     trips: int = 1
     """Round trips it took."""
 
@@ -90,7 +97,8 @@ class Observation:
             put(self, name, integer(name, getattr(self, name), low, None))
         for name in ("uplink_bytes", "downlink_bytes", "draft_s", "link_s", "verify_s"):
             if name != "verify_s" or self.verify_s is not None:
-                put(self, name, number(name, getattr(self, name), 0, None))
+                most = MOST_BYTES if name.endswith("bytes") else MOST_S
+                put(self, name, number(name, getattr(self, name), 0, most))
         if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
             raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")
 
@@ -214,6 +222,12 @@ class Times:
 
     Kinds of evidence differ in what they take besides the models: races over the vocabulary, lists to write and to
     read.  So each has a time of its own for each parent at the device and for each token of the text at the edge.
+
+    A pass of the target takes a time for itself and one for each node.  Rounds with one number of nodes do not tell the
+    two apart: then both stay as near to their guesses as the sum allows, and other numbers of nodes stay uncertain
+    (``predict``) until one is tried.
+
+    Of a session's first round only the link's time is learnt, and not even that if the edge's is in it.
     """
 
     def __init__(self, link: Link, compute: Compute, kinds: Mapping[str, tuple[float, float]]) -> None:
@@ -223,14 +237,21 @@ class Times:
         """
         self._kinds = tuple(kinds)
         device, edge = ([guess[i] for guess in kinds.values()] for i in (0, 1))
+        device_spread, edge_spread = ([_KIND_S + guess for guess in guesses] for guesses in (device, edge))
         steady = [_DRIFT] * len(kinds)
+        each, node = compute.verify_s, compute.verify_node_s
+        target = (each, node, *edge)
+        target_spread = (max(_PASS_S, _GUESS * each), max(_NODE_S, _GUESS * node), *edge_spread)
+        self.verify = LinearTime(target, target_spread, (_DRIFT, _DRIFT, *steady))
+        """Seconds a pass, a node, and more a token of the text with each kind of evidence."""
         up, down = 8 / link.uplink_bit_s, 8 / link.downlink_bit_s
         self.link = LinearTime(
-            (link.rtt_s, up, down),
-            (max(_TRIP_S, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down)),
-            (_DRIFT, _LINK_DRIFT, _LINK_DRIFT),
+            (link.rtt_s, up, down, *target),
+            (max(_TRIP_S, link.rtt_s), max(_SLOW_UP, up), max(_SLOW_DOWN, down), *target_spread),
+            (_DRIFT, _LINK_DRIFT, _LINK_DRIFT, _DRIFT, _DRIFT, *steady),
         )
-        """Seconds a round trip, an uplink byte and a downlink byte."""
+        """Seconds a round trip, an uplink byte and a downlink byte; then those of ``verify``, which count here if the
+        edge does not say how long it takes."""
         first, each, more = compute.draft_start_s, compute.draft_s, compute.draft_parent_s
         self.draft = LinearTime(
             (first, each, more, *device),
@@ -238,61 +259,86 @@ class Times:
                 max(_MORE_S, first),
                 max(_LEVEL_S, _GUESS * each),
                 max(_MORE_S, _GUESS * more),
-                *(_KIND_S + guess for guess in device),
+                *device_spread,
             ),
             (_DRIFT, _DRIFT, _DRIFT, *steady),
         )
         """Seconds a draft, a level, a parent, and more a parent with each kind of evidence."""
-        each, more = compute.verify_s, compute.verify_node_s
-        self.verify = LinearTime(
-            (each, more, *edge),
-            (max(_PASS_S, _GUESS * each), max(_MORE_S, _GUESS * more), *(_KIND_S + guess for guess in edge)),
-            (_DRIFT, _DRIFT, *steady),
-        )
-        """Seconds a pass, a node, and more a token of the text with each kind of evidence."""
         self.drafted = False
         """Whether a draft has been timed yet."""
+        self._cold = True
         self.verify_known = True
         """Whether the edge says how long it takes, as far as is known."""
 
-    def learn(self, seen: Observation, levels: float, parents: float, nodes: float) -> None:
-        """One round, with the counts of its tree."""
-        of_kind = np.array([kind == seen.mode.evidence for kind in self._kinds], np.float64)
-        if not levels:
-            self.draft.wait()
-        else:
-            self.draft.learn((1.0, levels, parents, *(parents * of_kind)), seen.draft_s)
-            self.drafted = True
+    def features(self, wire: Floats, counts: Sequence[Floats], tokens: Floats, of_kind: Floats) -> Features:
+        """What the times of the link, of the draft and of the target are linear in, for N rounds.
+
+        ``wire``: round trips, uplink and downlink bytes, (N, 3).  ``counts``: levels, parents and nodes, each (N,).
+        ``tokens``: of the text, (N,).  ``of_kind``: 1 at the round's kind of evidence, else 0, (N, kinds).
+        """
+        levels, parents, nodes = counts
+        draft = np.column_stack([levels > 0, levels, parents, parents[:, None] * of_kind])
+        target = np.column_stack([np.ones_like(nodes), nodes, tokens[:, None] * of_kind])
+        told, hidden = (target, 0.0 * target) if self.verify_known else (0.0 * target, target)
+        return np.column_stack([wire, hidden]), draft, told
+
+    def learn(self, seen: Observation, counts: Sequence[Floats]) -> None:
+        """One round, with the levels, parents and nodes of its tree, each (1,)."""
         self.verify_known = seen.verify_s is not None
-        link_s = seen.link_s
-        verify = (1.0, nodes, *((seen.accepted + 1) * of_kind))
+        wire = np.array([[seen.trips, seen.uplink_bytes, seen.downlink_bytes]], np.float64)
+        of_kind = np.array([[kind == seen.mode.evidence for kind in self._kinds]], np.float64)
+        rows = self.features(wire, counts, np.array([seen.accepted + 1.0]), of_kind)
+        link, draft, verify = (row[0] for row in rows)
+        # The first pass of a model may take ten times as long as the next: caches are cold, kernels are loaded.
+        cold, self._cold = self._cold, False
+        if self.verify_known or not cold:
+            self.link.learn(link, seen.link_s)
+        if cold:
+            return
+        if seen.expansion:
+            self.draft.learn(draft, seen.draft_s)
+            self.drafted = True
+        else:
+            self.draft.wait()
         if seen.verify_s is not None:
             self.verify.learn(verify, seen.verify_s)
-        else:
-            # The guess stays, and what it is wrong by counts as part of the round trip.
-            link_s = max(0.0, link_s - float(self.verify.predict(verify)[0]))
-        self.link.learn((seen.trips, seen.uplink_bytes, seen.downlink_bytes), link_s)
 
-    def predict(self, link: Floats, draft: Floats, verify: Floats) -> tuple[list[Floats], list[Floats]]:
-        """Seconds of each part and their deviations, each (N,), for what they are linear in, (N, n)."""
-        pairs = [self.link.predict(link), self.draft.predict(draft), self.verify.predict(verify)]
+    def learn_exchange(self, uplink_bytes: float, downlink_bytes: float, seconds: float) -> None:
+        """Frames without a draft: one round trip."""
+        self.link.learn((1.0, uplink_bytes, downlink_bytes, *[0.0] * (2 + len(self._kinds))), seconds)
+
+    def parts(self, rows: Features) -> dict[str, float]:
+        """Seconds of the first round of ``rows`` by what takes them: draft, uplink, downlink, round trip, verify."""
+        link, draft, verify = (row[0] for row in rows)
+        trip, up, down, *hidden = (link * self.link.mean).tolist()
+        return {
+            "draft": float(draft @ self.draft.mean),
+            "uplink": up,
+            "downlink": down,
+            "round trip": trip,
+            "verify": float(verify @ self.verify.mean) + sum(hidden),
+        }
+
+    def predict(self, rows: Features) -> tuple[list[Floats], list[Floats]]:
+        """Seconds of link, draft and target and their deviations, each (N,); ``rows``: see ``features``."""
+        pairs = [part.predict(x) for part, x in zip((self.link, self.draft, self.verify), rows, strict=True)]
         return [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
 
-    def tell(self, rounds: Sequence[Floats], about: Sequence[Floats]) -> Floats:
-        """Part of the variance of a time that each of N rounds takes away; parts as in ``predict``: (N, n) and (n,)."""
+    def tell(self, rows: Features, about: Features) -> Floats:
+        """Part of the variance of the time of ``about``, (n,) each, that each of N rounds takes away, (N,)."""
         parts = (self.link, self.draft, self.verify)
-        told = [part.tells(x, each) for part, x, each in zip(parts, rounds, about, strict=True)]
-        taken: Floats = sum((taken for taken, _ in told), np.zeros(len(rounds[0])))
+        told = [part.tells(x, each) for part, x, each in zip(parts, rows, about, strict=True)]
+        taken: Floats = sum((taken for taken, _ in told), np.zeros(len(rows[0])))
         return taken / max(sum(whole for _, whole in told), 1e-300)
 
     def as_link(self) -> Link:
         """The link as it seems now; the rate that a coefficient of 0 stands for is ``inf``."""
-        rtt, up, down = self.link.mean.tolist()
+        rtt, up, down, *_ = self.link.mean.tolist()
         rates = [8 / each if each > 0 else np.inf for each in (up, down)]
         return Link(uplink_bit_s=rates[0], downlink_bit_s=rates[1], rtt_s=rtt)
 
     def as_compute(self) -> Compute:
         """The models as they seem now, with the kind of evidence that takes least."""
         start, draft, parent, *_ = self.draft.mean.tolist()
-        verify, node, *_ = self.verify.mean.tolist()
+        verify, node = (self.verify.mean[:2] if self.verify_known else self.link.mean[3:5]).tolist()
         return Compute(draft_s=draft, verify_s=verify, draft_start_s=start, draft_parent_s=parent, verify_node_s=node)

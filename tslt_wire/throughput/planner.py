@@ -17,7 +17,7 @@ import numpy as np
 from tslt_wire.checks import integer, number
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode, default_shapes
-from tslt_wire.throughput.estimates import Observation, Times
+from tslt_wire.throughput.estimates import MOST_BYTES, MOST_S, Features, Observation, Times
 from tslt_wire.throughput.explain import explain
 from tslt_wire.throughput.model import (
     Compute,
@@ -68,8 +68,7 @@ class _View:
 
     load: Expectation
     seconds: Floats
-    features: tuple[Floats, Floats, Floats]
-    """What the times of the link, of the draft and of the target are linear in."""
+    features: Features
     allowed: Ints
     """Indices of those that the context allows."""
 
@@ -147,7 +146,7 @@ class Planner:
 
     @property
     def link(self) -> Link:
-        """The link as it seems now; if the edge tells no times, its RTT contains the error of that guess."""
+        """The link as it seems now; if the edge tells no times, its RTT may have a part of a pass in it, or lack it."""
         return self._times.as_link()
 
     @property
@@ -172,16 +171,14 @@ class Planner:
 
     def parts(self, plan: Plan) -> dict[str, float]:
         """Seconds of an expected round by what takes them: draft, uplink, downlink, round trip, verify."""
-        levels, parents, nodes = (float(v[0]) for v in shape_counts(widths_of([plan.expansion])))
-        of_kind = self._of_kind[self._mode_of == self._modes.index(plan.mode)][0]
-        expected, (trip, up, down) = plan.expected, self._times.link.mean.tolist()
-        return {
-            "draft": float(self._times.draft.predict((levels > 0, levels, parents, *(parents * of_kind)))[0]),
-            "uplink": up * expected.uplink_bytes,
-            "downlink": down * expected.downlink_bytes,
-            "round trip": trip * expected.trips,
-            "verify": float(self._times.verify.predict((1.0, nodes, *(expected.tokens * of_kind)))[0]),
-        }
+        expected = plan.expected
+        rows = self._times.features(
+            np.array([[expected.trips, expected.uplink_bytes, expected.downlink_bytes]]),
+            shape_counts(widths_of([plan.expansion])),
+            np.array([expected.tokens]),
+            self._of_kind[self._mode_of == self._modes.index(plan.mode)][:1],
+        )
+        return self._times.parts(rows)
 
     def plan(self, context: Context = ANYWHERE) -> Plan:
         """Choose the next round."""
@@ -190,7 +187,8 @@ class Planner:
         self._last = best = at
         self._best_rate = float(view.load.tokens[at] / view.seconds[at])
         room = self._budget * (self._elapsed + _ADVANCE * float(view.seconds[at])) - self._spent
-        if room > 0:
+        # The first round is slow whatever it is, and would count as the price of a try.
+        if room > 0 and self._elapsed:
             at = self._curious(view, best, room)
         self._pending = self._make_plan(view, at, exploring=at != best)
         return self._pending
@@ -198,13 +196,13 @@ class Planner:
     def observe_exchange(self, uplink_bytes: float, downlink_bytes: float, seconds: float) -> None:
         """Learn from frames that carried no draft, HELLO and WELCOME say: one round trip, ``seconds`` on the way.
 
-        ValueError for what is negative, NaN or infinite, TypeError for what is no number.
+        ValueError for what is negative, NaN or more than an ``Observation`` takes, TypeError for what is no number.
         """
         up, down = (
-            number(name, value, 0, None)
+            number(name, value, 0, MOST_BYTES)
             for name, value in (("uplink_bytes", uplink_bytes), ("downlink_bytes", downlink_bytes))
         )
-        self._times.link.learn((1.0, up, down), number("seconds", seconds, 0, None))
+        self._times.learn_exchange(up, down, number("seconds", seconds, 0, MOST_S))
 
     def observe(self, seen: Observation) -> None:
         """Learn from a round; ValueError if its mode is not one of this session's, TypeError for what is no round."""
@@ -216,7 +214,6 @@ class Planner:
         widths = widths_of([seen.expansion])
         tree = int((widths > 1).any())
         counts = shape_counts(widths)
-        levels, parents, nodes = (float(v[0]) for v in counts)
         if self._pending is not None and self._pending.exploring and self._pending.mode is seen.mode:
             worth = self._pending.expected.tokens / self._best_rate
             self._spent += max(0.0, seen.seconds - worth)
@@ -224,13 +221,13 @@ class Planner:
         self._elapsed += seen.seconds
         alphas = self._acceptance.alphas()[mode, tree, widths]
         normal = expect(np.array([seen.mode.wire.row]), widths, alphas, counts)
-        if levels:
+        if seen.expansion:
             ratio = seen.uplink_bytes / max(float(normal.uplink[0]), 1e-9)
             self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(
                 ratio, _MOST_BYTES
             )
         self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
-        self._times.learn(seen, levels, parents, nodes)
+        self._times.learn(seen, counts)
 
     def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
         """The best draft of every mode, best first, as they seem now and without caution."""
@@ -272,26 +269,22 @@ class Planner:
     def _view(self, context: Context) -> _View:
         if not isinstance(context, Context):
             raise TypeError(f"context must be a Context, got {context!r}")
-        levels, parents, nodes = self._counts
+        levels = self._counts[0]
         allowed = np.arange(len(levels))
         if context.depth is not None:
             allowed = np.flatnonzero(levels <= context.depth)
         if not len(allowed):
             allowed = np.flatnonzero(levels == levels.min())
         load = self._expect()
-        features = (
-            np.stack([load.trips, load.uplink, load.downlink], axis=1),
-            np.concatenate([np.stack([levels > 0, levels, parents], axis=1), parents[:, None] * self._of_kind], axis=1),
-            np.concatenate(
-                [np.ones_like(nodes)[:, None], nodes[:, None], load.tokens[:, None] * self._of_kind], axis=1
-            ),
-        )
-        seconds = sum(self._times.predict(*features)[0], np.zeros(len(levels)))
+        wire = np.stack([load.trips, load.uplink, load.downlink], axis=1)
+        features = self._times.features(wire, self._counts, load.tokens, self._of_kind)
+        seconds = sum(self._times.predict(features)[0], np.zeros(len(levels)))
         return _View(load, np.maximum(seconds, _LEAST_S), features, allowed)
 
     def _apart(self, view: _View, at: int) -> Floats:
         """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
-        _, (link, draft, verify) = self._times.predict(*(rows - rows[at] for rows in view.features))
+        link, draft, verify = view.features
+        _, (link, draft, verify) = self._times.predict((link - link[at], draft - draft[at], verify - verify[at]))
         # Before the first draft nothing is known of the models, and one round tells: no reason to be afraid of it.
         models = draft**2 + verify**2 if self._times.drafted else 0.0
         return np.sqrt(link**2 + models)
@@ -327,7 +320,9 @@ class Planner:
             return cheap_one
         if loss[dream] <= room:
             return dream
+        link, draft, verify = view.features
         told = self._times.tell(
-            tuple(rows[payable] for rows in view.features), tuple(rows[dream] - rows[best] for rows in view.features)
+            (link[payable], draft[payable], verify[payable]),
+            (link[dream] - link[best], draft[dream] - draft[best], verify[dream] - verify[best]),
         )
         return int(payable[told.argmax()]) if told.max() > _STEP else cheap_one

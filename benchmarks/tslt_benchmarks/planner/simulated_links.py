@@ -5,13 +5,14 @@ four times the uplink).  ``auto`` makes so many tokens on each link without know
 and outliers; its shortfall is the time it takes more than the best fixed choice, start and tries included.
 
     python -m tslt_benchmarks.planner.simulated_links --json planner.json --png planner.png
+    python -m tslt_benchmarks.planner.simulated_links --draft-ms 2 --target-ms 6 --node-ms 1.4   # nodes are dear
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from rich.console import Console
@@ -25,7 +26,7 @@ from tslt_benchmarks.link_grid import (
     map_entry,
     shortfalls,
 )
-from tslt_benchmarks.options import command_parser, output_file, whole_number, write_json, zero_or_more
+from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
 from tslt_wire.throughput import Agreed, Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
 from tslt_wire.throughput.plan import shape_name
@@ -60,9 +61,10 @@ class LinkResult:
     """Rounds by evidence kind in the first seed's session."""
 
 
-def measure(link: Link, evidence: Sequence[str], *, tokens: int, seeds: int, temperature: float) -> LinkResult:
+def measure(
+    conditions: Conditions, evidence: Sequence[str], *, tokens: int, seeds: int, temperature: float
+) -> LinkResult:
     """One link, for sessions of ``tokens`` tokens that agreed on these kinds of evidence."""
-    conditions = Conditions(link)
     modes, shapes = default_modes(temperature=temperature), default_shapes()
     rates = {
         kind: tokens / best_fixed([conditions], tokens, [m for m in modes if m.evidence == kind], shapes)[0]
@@ -75,8 +77,8 @@ def measure(link: Link, evidence: Sequence[str], *, tokens: int, seeds: int, tem
     ]
     more = [each.seconds / seconds - 1 for each in sessions]
     return LinkResult(
-        uplink_bit_s=link.uplink_bit_s,
-        rtt_s=link.rtt_s,
+        uplink_bit_s=conditions.link.uplink_bit_s,
+        rtt_s=conditions.link.rtt_s,
         evidence=mode.evidence,
         k=mode.k,
         precision=mode.precision,
@@ -102,6 +104,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=whole_number(1), default=1500, help="length of a session (%(default)s)")
     parser.add_argument("--seeds", type=whole_number(1), default=3, help="sessions on each link (%(default)s)")
     parser.add_argument("--temperature", type=zero_or_more, default=1.0, help="of the target: decides the catalogue")
+    times = parser.add_argument_group("model times")
+    for name, seconds, kind, what in (
+        ("--draft-ms", COMPUTE.draft_s, above_zero, "a level of the draft"),
+        ("--target-ms", COMPUTE.verify_s, above_zero, "a pass of the target"),
+        ("--node-ms", COMPUTE.verify_node_s, zero_or_more, "what a pass takes longer for each drafted token"),
+    ):
+        times.add_argument(name, type=kind, default=1e3 * seconds, help=f"{what} (%(default)g)")
+    times.add_argument("--cold", type=above_zero, default=1.0, help="times as long in the first round (%(default)g)")
+    times.add_argument("--untold", action="store_true", help="the edge does not say how long it takes")
     parser.add_argument("--json", type=output_file, help="write all links and settings")
     parser.add_argument("--png", type=output_file, help="draw a heat map")
     return parser.parse_args(argv)
@@ -111,9 +122,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write JSON and PNG."""
     args = arguments(argv)
     console = Console(width=_WIDTH)
+    compute = replace(
+        COMPUTE, draft_s=args.draft_ms / 1e3, verify_s=args.target_ms / 1e3, verify_node_s=args.node_ms / 1e3
+    )
     results = [
         measure(
-            Link(uplink_bit_s=uplink, downlink_bit_s=DOWNLINK_OVER_UPLINK * uplink, rtt_s=rtt),
+            Conditions(
+                Link(uplink_bit_s=uplink, downlink_bit_s=DOWNLINK_OVER_UPLINK * uplink, rtt_s=rtt),
+                compute,
+                tells_time=not args.untold,
+                cold=args.cold,
+            ),
             args.evidence,
             tokens=args.tokens,
             seeds=args.seeds,
@@ -127,11 +146,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     mean, worst = shortfalls([result.shortfall for result in results])
     console.print(f"simulated_links: links={len(results)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}")
     if args.json is not None:
-        settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature")}
+        settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature", "untold", "cold")}
         document = {
             "benchmark": "simulated_links",
             "schema": SCHEMA_VERSION,
-            "settings": {**settings, "downlink_over_uplink": DOWNLINK_OVER_UPLINK, "compute": asdict(COMPUTE)},
+            "settings": {**settings, "downlink_over_uplink": DOWNLINK_OVER_UPLINK, "compute": asdict(compute)},
             "links": [asdict(result) for result in results],
         }
         write_json(document, args.json)

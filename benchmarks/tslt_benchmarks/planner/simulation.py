@@ -39,6 +39,8 @@ class Conditions:
     """Seconds that an evidence kind takes more: for each parent at the device, for each token at the edge."""
     tells_time: bool = True
     """Whether the edge says how long it takes."""
+    cold: float = 1.0
+    """Times that the models take as long in the first round of a session: caches are cold, kernels are loaded."""
 
     def alphas(self, mode: Mode, expansion: Sequence[int]) -> list[float]:
         """True acceptance of each level."""
@@ -53,8 +55,8 @@ class Conditions:
         more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
         return replace(plain, seconds=plain.seconds + float(more))
 
-    def simulate_round(self, plan: Plan, rng: np.random.Generator) -> Observation:
-        """One round at random."""
+    def simulate_round(self, plan: Plan, rng: np.random.Generator, *, first: bool = False) -> Observation:
+        """One round at random; ``first``: of a session."""
         mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
         accepted = 0
         for alpha in self.alphas(mode, expansion):
@@ -75,7 +77,7 @@ class Conditions:
             self.link.seconds(up, down, trips),
             c.verify_s + nodes * c.verify_node_s + (accepted + 1) * token_s,
         ]) * np.exp(rng.normal(0, self.jitter, 3))  # fmt: skip
-        draft, link, verify = seconds.tolist()
+        draft, link, verify = (seconds * ([self.cold, 1, self.cold] if first else 1)).tolist()
         if rng.random() < self.outliers:
             link *= OUTLIER_TIMES
         return Observation(
@@ -138,5 +140,5 @@ def simulate_session(
             out.rounds += 1
             out.chosen[plan.mode.evidence] = out.chosen.get(plan.mode.evidence, 0) + 1
             out.trace.append(plan)
-            planner.observe(conditions.simulate_round(plan, rng))
+            planner.observe(conditions.simulate_round(plan, rng, first=out.rounds == 1))
     return out

@@ -45,5 +45,18 @@ def test_a_cell_is_the_models_best(document):
 def test_only_what_was_asked_for_is_simulated(capsys):
     simulated_links.main([*SMALL, "--evidence", "list", "match"])
     assert "simulated_links: links=2 shortfall_mean=" in capsys.readouterr().out
-    result = simulated_links.measure(LINK, ("list",), tokens=60, seeds=1, temperature=0.7)
+    result = simulated_links.measure(Conditions(LINK), ("list",), tokens=60, seeds=1, temperature=0.7)
     assert set(result.by_evidence) == set(result.chosen) == {"list"}
+
+
+def test_given_times_are_the_models(tmp_path):
+    path = tmp_path / "p.json"
+    simulated_links.main(
+        ["--uplink", "1e7", "--rtt", "0.005", "--tokens", "100", "--seeds", "1", "--draft-ms", "2", "--target-ms", "6",
+         "--node-ms", "1.4", "--untold", "--evidence", "coupled", "--json", str(path)]
+    )  # fmt: skip
+    document = json.loads(path.read_text())
+    compute = document["settings"]["compute"]
+    assert [compute[name] for name in ("draft_s", "verify_s", "verify_node_s")] == pytest.approx([0.002, 0.006, 0.0014])
+    assert document["settings"]["untold"]
+    assert document["links"][0]["shape"] == "chain of 2"  # with nodes for nothing it is a tree

@@ -7,12 +7,12 @@ import shutil
 
 import pytest
 import torch
+from default_pair import pair_folder
 from safetensors.torch import load_file, save_file
 from tiny_llama import tiny_llama
 from tokenizers import Tokenizer, models
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
-from examples import PAIR
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
 from tslt_runtime.engines.transformers.draft import DraftModel
@@ -153,8 +153,8 @@ def test_a_whole_one_loads_in_its_own_dtype(folder):
 
 
 def test_the_pair_that_ships_is_float16_on_disk_and_run_in_float32():
-    assert DraftModel.load(PAIR / "draft").facts.dtype == "float32"
-    assert {weight.dtype for weight in load_file(PAIR / "draft" / WEIGHTS).values()} == {torch.float16}
+    assert DraftModel.load(pair_folder("draft")).facts.dtype == "float32"
+    assert {weight.dtype for weight in load_file(pair_folder("draft") / WEIGHTS).values()} == {torch.float16}
 
 
 @pytest.mark.parametrize(("there", "said"), [("tokenizer.model", "tokenizer.model alone"), (None, "no tokenizer.json")])

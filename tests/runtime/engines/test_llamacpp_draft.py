@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from default_pair import pair_folder
 from engine_rounds import DraftRounds, text_with_a_tree
 from gguf_models import assert_same, needs_llamacpp, tiny_gguf
 
 import tslt_wire as tw
-from examples import PAIR
 from tslt_runtime.engines.llamacpp.draft import LlamaDraft
 from tslt_runtime.engines.protocol import ContextFull, Node
 from tslt_runtime.engines.transformers.draft import DraftModel
@@ -38,7 +38,9 @@ def test_rows_equal_transformers_over_rounds_of_random_trees(model, pair_file, t
     """Nodes in random order at random parents, several a call; then a random path, and often a drafted child."""
     rng = np.random.default_rng(1)
     ours: Any = LlamaDraft(pair_file if model == "pair" else tiny[0], kv="float32").open()
-    source = DraftModel.load(PAIR / "draft", packed=False) if model == "pair" else DraftModel(tiny[1], model_id="tiny")
+    source = (
+        DraftModel.load(pair_folder("draft"), packed=False) if model == "pair" else DraftModel(tiny[1], model_id="tiny")
+    )
     theirs: Any = source.open()
     rounds = 30 if model == "pair" else 120
     subtrees = 0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from default_pair import pair_folder
 from engine_rounds import TargetRounds
 from gguf_models import byte_level_tokenizer, needs_llamacpp, pair_gguf, tiny_folder
 from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
 import tslt_wire as tw
-from examples import PAIR
 from tslt_runtime.commands import convert as command
 from tslt_runtime.commands.convert import convert, interleaved
 from tslt_runtime.engines.llamacpp import library
@@ -50,7 +50,7 @@ def edit(path, **changes):
 
 
 def test_a_file_has_its_folders_fingerprint(pair_file):
-    tokenizer = AutoTokenizer.from_pretrained(PAIR / "draft")
+    tokenizer = AutoTokenizer.from_pretrained(pair_folder("draft"))
     model = LlamaTarget(pair_file)
     assert vocabulary_of(model.vocabulary, vocab_size=32_000) == vocabulary_of(tokenizer, vocab_size=32_000)
 
@@ -64,7 +64,7 @@ def test_fillers_behind_the_tokenizer_do_not_count(folder):
 
 
 def test_text_is_cut_as_transformers_does_it(pair_file):
-    tokenizer = AutoTokenizer.from_pretrained(PAIR / "draft")
+    tokenizer = AutoTokenizer.from_pretrained(pair_folder("draft"))
     vocabulary = LlamaTarget(pair_file).vocabulary
     for text in [*read_prompts(PROMPTS)[:40], "", " a  b\n\n\tc ", "naïve 🐕 日本 12345", "</s>"]:
         tokens = vocabulary.tokens_of(text)
@@ -77,7 +77,7 @@ def test_text_is_cut_as_transformers_does_it(pair_file):
 
 def test_pieces_of_text_are_those_of_transformers(pair_file):
     """Characters over token borders, special tokens and bytes that are none, one token at a time."""
-    plain, own = AutoTokenizer.from_pretrained(PAIR / "draft"), LlamaTarget(pair_file).vocabulary
+    plain, own = AutoTokenizer.from_pretrained(pair_folder("draft")), LlamaTarget(pair_file).vocabulary
     texts = ["naïve 🐕 日本 12345", "a</s>b", " x"]
     ids = [token for text in texts for token in own.tokens_of(text)]
     broken = own.tokens_of("🐕")[:1]

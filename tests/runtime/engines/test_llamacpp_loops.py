@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from chi_square import chi_square_p
+from default_pair import pair_folder
 from gguf_models import needs_llamacpp, pair_gguf, tiny_pair
 from loop_harness import edge_on, generate, greedy_reference, open_device
 from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
 import tslt_wire as tw
-from examples import PAIR
 from tslt_runtime.commands.convert import convert
 from tslt_runtime.device import DraftSettings
 from tslt_runtime.engines.llamacpp.draft import LlamaDraft
@@ -37,7 +37,7 @@ TOKENS = 24
 def engines(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     return {
-        "transformers": (TargetModel.load(PAIR / "target", packed=False), DraftModel.load(PAIR / "draft")),
+        "transformers": (TargetModel.load(pair_folder("target"), packed=False), DraftModel.load(pair_folder("draft"))),
         "llamacpp": (
             LlamaTarget(pair_gguf("target", folder), kv="float32"),
             LlamaDraft(pair_gguf("draft", folder), kv="float32"),
@@ -49,7 +49,7 @@ def engines(tmp_path_factory):
 def texts(engines):
     """(prompt, the target's own greedy text), in tokens."""
     torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(PAIR / "target")
+    tokenizer = AutoTokenizer.from_pretrained(pair_folder("target"))
     prompts = [tokenizer(prompt)["input_ids"][:16] for prompt in read_prompts(PROMPTS)[:TEXTS]]
     return [(prompt, greedy_reference(engines["transformers"][0]._module, prompt, TOKENS)) for prompt in prompts]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from default_pair import pair_folder
 from engine_rounds import TargetRounds
 from gguf_models import assert_same, needs_llamacpp, tiny_gguf
 
 import tslt_wire as tw
-from examples import PAIR
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import ContextFull, Work
@@ -55,7 +55,7 @@ def rounds_of_both(ours: TargetRounds, theirs: TargetRounds, vocab: int, count: 
 
 def test_rows_of_random_trees_equal_transformers_on_the_pair(pair_file):
     ours = TargetRounds(LlamaTarget(pair_file, kv="float32"))
-    theirs = TargetRounds(TargetModel.load(PAIR / "draft", packed=False))
+    theirs = TargetRounds(TargetModel.load(pair_folder("draft"), packed=False))
     rounds_of_both(ours, theirs, vocab=32_000, count=40, limit=1024)
 
 
@@ -122,7 +122,7 @@ def test_long_prompts_are_read_in_pieces(pair_file):
     engine = text._model
     (rows,) = engine.score([Work(text, prompt, tree)])  # more than one call can take
     (none,) = engine.score([Work(text, [5] * 100, None)])
-    theirs = TargetRounds(TargetModel.load(PAIR / "draft", packed=False))
+    theirs = TargetRounds(TargetModel.load(pair_folder("draft"), packed=False))
     theirs.set_prefix(prompt)
     assert_same(rows, theirs.score(tree))
     assert none is None

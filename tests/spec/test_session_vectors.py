@@ -1,0 +1,144 @@
+"""spec/vectors/sessions.json: each end alone sends, takes and refuses what is written there."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tslt_wire as tw
+from tslt_wire.frames.codec import HANDSHAKE_PROFILE
+from tslt_wire.frames.kinds import Kind
+from tslt_wire.session.states import TRANSITIONS, Act, State
+
+FILE = json.loads((Path(__file__).resolve().parents[2] / "spec" / "vectors" / "sessions.json").read_text())
+TESTS = [pytest.param(group, test, id=test["id"]) for group in FILE["groups"] for test in group["tests"]]
+
+
+def edge_of(group: dict) -> tw.EdgeSession:
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in group["edge"].items()}
+    key, given["limits"] = bytes.fromhex(given.pop("coupling")), tw.DecodeLimits(**given["limits"])
+    return tw.EdgeSession(tw.EdgeSettings(**given | {"tokenizer": bytes.fromhex(given["tokenizer"])}), coupling=key)
+
+
+def device_of(test: dict) -> tw.DeviceSession:
+    return tw.DeviceSession(tw.decode(bytes.fromhex(test["steps"][0]["hex"]), HANDSHAKE_PROFILE))
+
+
+def lists_of(group: dict) -> dict[int, tw.SparseDistribution]:
+    vocab_size, precision = group["edge"]["vocab_size"], tw.Precision(group["precision"])
+    return {
+        q["parent"]: tw.SparseDistribution(
+            vocab_size, precision, np.array(q["ids"], np.int32), np.array(q["codes"], np.uint32)
+        )
+        for q in group["lists"]
+    }
+
+
+def make(session: Any, data: bytes, lists: dict[int, tw.SparseDistribution]) -> None:
+    """Let a session send the message of ``data``, if it does not do so by itself."""
+    message = tw.decode(data, session.profile)
+    if isinstance(message, tw.Prompt):
+        session.send_prompt(message.tokens, keep=message.keep, new_text=True)
+    elif isinstance(message, tw.Draft):
+        kept = {node: lists[node] for node in message.tree.inner if node in lists}
+        coded = {"scalar": tw.ScalarEvidence, "lazy": tw.LazyEvidence}.get(message.evidence.name)
+        session.send_draft(message.tree, coded.of(message.tree, kept) if coded else message.evidence)
+    elif isinstance(message, tw.Answer):
+        session.send_answer(message)
+    elif isinstance(message, tw.More):
+        session.ask_more()
+    elif isinstance(message, tw.ListReply):
+        session.send_list()
+    elif isinstance(message, tw.Bye):
+        session.close()
+    elif isinstance(message, tw.ErrorMessage):
+        session.fail(tw.ErrorCode(message.code), message.message)  # nothing, if it has failed
+
+
+def same_frame(found: bytes, wanted: bytes) -> bool:
+    if found == wanted or wanted[0] != Kind.ERROR:
+        return found == wanted
+    return tw.decode(found, HANDSHAKE_PROFILE).code == tw.decode(wanted, HANDSHAKE_PROFILE).code
+
+
+def outcome(session: Any, data: bytes) -> dict[str, str]:
+    """What a session makes of a frame."""
+    try:
+        events = session.receive_data(data)
+    except (tw.DecodeError, tw.RemoteProtocolError) as refused:
+        return {"result": "refused", "error": refused.code.name.lower()}
+    if events:
+        return {"result": "taken"}
+    answer = session.data_to_send()
+    return {"result": "answered", "answer": answer.hex()} if answer else {"result": "ignored"}
+
+
+def play(end: str, group: dict, test: dict) -> None:
+    """All steps at one end."""
+    session = edge_of(group) if end == "edge" else device_of(test)
+    lists = lists_of(group)
+    for number, step in enumerate(test["steps"]):
+        data = bytes.fromhex(step.get("hex", ""))
+        if step["from"] == end:
+            if step["how"] == "takes":
+                session.take(step["index"])
+            elif step["how"] in ("sent", "lost"):
+                make(session, data, lists)
+                assert same_frame(session.data_to_send(), data), number
+        elif step["how"] in ("sent", "again", "forged"):
+            assert outcome(session, data) == {k: step[k] for k in ("result", "error", "answer") if k in step}, number
+        if end in step:
+            found = {"state": str(session.state), "prefix": list(session.prefix), "round": session.round}
+            assert found == step[end], number
+
+
+@pytest.mark.parametrize(("group", "test"), TESTS)
+def test_an_edge(group, test):
+    play("edge", group, test)
+
+
+@pytest.mark.parametrize(("group", "test"), [param for param in TESTS if "device" in param.values[1]["steps"][0]])
+def test_a_device(group, test):
+    play("device", group, test)
+
+
+@pytest.mark.parametrize("change", ["state", "prefix", "round", "result", "frame"])
+def test_a_difference_is_noticed(change):
+    group, test = next(param.values for param in TESTS if param.id == "session/lazy")
+    test = copy.deepcopy(test)
+    verdict = test["steps"][6]
+    assert verdict["result"] == "taken"
+    if change == "result":
+        verdict["result"] = "ignored"
+    elif change == "frame":
+        verdict["hex"] = test["steps"][-1]["hex"]
+    else:
+        for end in ("device", "edge"):
+            verdict[end][change] = {"state": "open", "prefix": [3], "round": 7}[change]
+    for end in ("device", "edge") if change != "result" else ("device",):
+        with pytest.raises((AssertionError, ValueError)):
+            play(end, group, test)
+
+
+def test_every_transition_of_the_table_is_met():
+    """From each state, with each frame and act; but BYE, ERROR and failures not from each."""
+    met: set[tuple[State, Any]] = set()
+    for _, test in (param.values for param in TESTS):
+        before = {"device": "start", "edge": "start"}
+        for step in test["steps"]:
+            if step["how"] == "takes":
+                what: Any = Act.TAKE_END if step["device"]["state"] == "ended" else Act.TAKE
+                met.add((State(before["device"]), what))
+            elif step.get("result") == "taken":
+                other = "edge" if step["from"] == "device" else "device"
+                kind = Kind(bytes.fromhex(step["hex"])[0] & 63)
+                ends = kind is Kind.VERDICT and step[other]["state"] == "ended" if other in step else False
+                met.add((State(before[other]), Act.VERDICT_END if ends else kind))
+            elif step.get("result") == "refused":
+                met.add((State.START, Act.FAIL))
+            before |= {end: step[end]["state"] for end in before if end in step}
+    assert {what for _, what in TRANSITIONS} == {what for _, what in met}
+    assert {pair for pair in TRANSITIONS if pair[1] not in (Kind.BYE, Kind.ERROR, Act.FAIL)} <= met
