@@ -100,38 +100,44 @@ class Costs:
     """Statements that run when the module is loaded."""
 
 
-def measured(program: Program, tests: Sequence[Vector]) -> Costs:
-    """Run all vectors; RuntimeError if the decoder fails one."""
-    names, seconds = program.run(), []
-    for test in tests:
+def measured(program: Program, tests: Sequence[Vector], *, all_of_them: bool) -> Costs:
+    """Run the vectors once, large ones if ``all_of_them``: else these reach everything, and take a second.
+
+    RuntimeError if the decoder fails one.
+    """
+    marked, marks, reached = copy.deepcopy(program.tree), Reached(), set[int]()
+    for node, twin in zip(program.tree.body, marked.body, strict=True):
+        marks.mark(node, twin)
+    names: Json = {"__name__": "mutant", "_reached": reached}
+    for node in marked.body:
+        exec(compiled(node), names)  # noqa: S102
+    at_start = frozenset(marks.places[place] for place in reached)
+    seconds: list[float] = []
+    found: dict[ast.stmt, set[int]] = {node: set() for node in marks.places}
+    for i, test in enumerate(tests):
+        if test.large and not all_of_them:
+            seconds.append(1.0)
+            for numbers in found.values():
+                numbers.add(i)
+            continue
+        reached.clear()
+        for value in names.values():  # what is cached would not be reached again
+            getattr(value, "cache_clear", int)()
         start = time.process_time()
         if not test.holds(names):
             raise RuntimeError(f"the decoder itself fails {test.id}")
         seconds.append(time.process_time() - start)
-    marked, marks, reached = copy.deepcopy(program.tree), Reached(), set[int]()
-    for node, twin in zip(program.tree.body, marked.body, strict=True):
-        marks.mark(node, twin)
-    names = {"__name__": "mutant", "_reached": reached}
-    for node in marked.body:
-        exec(compiled(node), names)  # noqa: S102
-    at_start = frozenset(marks.places[place] for place in reached)
-    found: dict[ast.stmt, set[int]] = {}
-    for i, test in enumerate(tests):
-        reached.clear()
-        for value in names.values():
-            getattr(value, "cache_clear", int)()
-        test.holds(names)
         for place in reached:
-            found.setdefault(marks.places[place], set()).add(i)
+            found[marks.places[place]].add(i)
     return Costs(seconds, {node: frozenset(numbers) for node, numbers in found.items()}, at_start)
 
 
 class Candidates:
     """Which vectors may tell a mutant, and in which order."""
 
-    def __init__(self, program: Program, tests: Sequence[Vector], costs: Costs) -> None:
+    def __init__(self, program: Program, tests: Sequence[Vector], costs: Costs, *, new_last: bool) -> None:
         self.program, self.costs = program, costs
-        self.is_new = [NEW in test.flags for test in tests]
+        self.is_late = [new_last and NEW in test.flags for test in tests]
         self.everything = frozenset(range(len(tests)))
         self.killers: dict[str, Counter[int]] = {}
 
@@ -159,10 +165,10 @@ class Candidates:
         return frozenset(found)
 
     def ordered(self, mutation: Mutation) -> list[int]:
-        """Those that killed others here first, then the cheap ones; new vectors last, to see what they are worth."""
+        """Those that told others here first, then the cheap ones; new vectors last, to see what they are worth."""
         killed = self.killers.get(mutation.scope, Counter())
         cost = self.costs.seconds
-        return sorted(self.reaching(mutation), key=lambda i: (self.is_new[i], cost[i] / (1 + 4 * killed[i]), i))
+        return sorted(self.reaching(mutation), key=lambda i: (self.is_late[i], cost[i] / (1 + 4 * killed[i]), i))
 
     def remember(self, mutation: Mutation, killer: int) -> None:
         """The vector told a mutant."""
@@ -197,10 +203,10 @@ MEASURABLE = Path("/proc/self/statm").exists()
 
 
 def outcomes(
-    program: Program, tests: Sequence[Vector], costs: Costs, chosen: Sequence[Mutation], jobs: int
+    program: Program, tests: Sequence[Vector], costs: Costs, chosen: Sequence[Mutation], *, jobs: int, new_last: bool
 ) -> Iterable[tuple[Mutation, int | None]]:
     """Each mutant and the number of the vector that told it (-1: none ran), or None if it survived."""
-    candidates, waiting = Candidates(program, tests, costs), list(chosen)[::-1]
+    candidates, waiting = Candidates(program, tests, costs, new_last=new_last), list(chosen)[::-1]
     running: dict[int, tuple[Mutation, mmap.mmap]] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -241,6 +247,72 @@ def explained() -> dict[tuple[str, str, str, int], Reason]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the mutants that ran."""
+
+    tests: Sequence[Vector]
+    found: Sequence[tuple[Mutation, int | None]]
+    known: dict[tuple[str, str, str, int], Reason]
+
+    def survivors(self) -> list[Mutation]:
+        """Those that no vector told."""
+        return [mutation for mutation, killer in self.found if killer is None]
+
+    def unexplained(self) -> list[Mutation]:
+        """Survivors without a reason."""
+        return [mutation for mutation in self.survivors() if mutation.key() not in self.known]
+
+    def stale(self) -> list[tuple[str, str, str, int]]:
+        """Mutants with a reason that a vector told after all."""
+        return [
+            mutation.key() for mutation, killer in self.found if killer is not None and mutation.key() in self.known
+        ]
+
+    def late(self) -> int:
+        """How many only new vectors told."""
+        return sum(killer is not None and killer >= 0 and NEW in self.tests[killer].flags for _, killer in self.found)
+
+    def summary(self) -> str:
+        """The numbers."""
+        survived, unexplained = len(self.survivors()), len(self.unexplained())
+        told = len(self.found) - survived
+        return (
+            f"{len(self.found)} mutants, {told} told by a vector, {survived} not; of these {survived - unexplained}"
+            f" are explained, {unexplained} not"
+        )
+
+    def page(self) -> str:
+        """The result of a full run, as Markdown."""
+        count, survived = len(self.found), len(self.survivors())
+        before = count - survived - self.late()
+        reasons = Counter(self.known[key] for m in self.survivors() if (key := m.key()) in self.known)
+        kinds = Counter(reason.kind for reason in reasons.elements())
+        lines = [
+            "# Mistakes that the vectors tell",
+            "",
+            "Written by `make mutants`, which makes one small change at a time to the",
+            "[reference decoder](reference_decoder.py) and runs the [vectors](vectors/README.md) against it.",
+            "",
+            f"| {count} mutants | told by a vector | |",
+            "|---|---|---|",
+            f"| by vectors without the flag `{NEW}` | {before} | {share(before, count)} |",
+            f"| by all | {count - survived} | {share(count - survived, count)} |",
+            "",
+            f"Of the {survived} survivors {len(self.unexplained())} are not explained. The others are in",
+            "`equivalent_mutants.json`: " + ", ".join(f"{number} {kind}" for kind, number in kinds.most_common()) + ".",
+            "",
+            "| mutants | kind | why no vector tells them |",
+            "|---|---|---|",
+        ]
+        return "\n".join(lines + [f"| {n} | {r.kind} | {r.why} |" for r, n in reasons.most_common()]) + "\n"
+
+
+def share(part: int, whole: int) -> str:
+    """A part in per cent, rounded down."""
+    return f"{1000 * part // whole / 10} %"
+
+
 # -------------------------------------------------------------------------------------------------------- command line
 
 
@@ -254,38 +326,37 @@ def shown(mutation: Mutation) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; 0 if all survivors are explained."""
     parser = argparse.ArgumentParser(prog="python -m spec.mutants", description=__doc__)
-    parser.add_argument("--sample", type=int, metavar="N", help="only so many mutants, drawn by --seed")
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many of those without a reason, by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--within", metavar="NAME", help="only mutants of this function, class or name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all mutants and what told them")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the result of a full run as a page")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the result as a page")
     options = parser.parse_args(arguments)
-    program, tests = Program(SOURCE.read_text()), vectors()
-    chosen = everything = mutations(program.tree, SKIPPED)
-    if options.within:
-        chosen = [m for m in chosen if f"{m.scope}.".startswith(f"{options.within}.")]
+    program, tests, known = Program(SOURCE.read_text()), vectors(), explained()
+    everything = mutations(program.tree, SKIPPED)
+    chosen = [m for m in everything if not options.within or f"{m.scope}.".startswith(f"{options.within}.")]
     if options.sample is not None:
+        chosen = [mutation for mutation in chosen if mutation.key() not in known]
         chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
-    costs, known = measured(program, tests), explained()
+    full = options.sample is None
+    costs, found = measured(program, tests, all_of_them=full), []
     gc.freeze()
-    found = []
-    for mutation, killer in outcomes(program, tests, costs, chosen, options.jobs):
+    for mutation, killer in outcomes(program, tests, costs, chosen, jobs=options.jobs, new_last=full):
         found.append((mutation, killer))
         if killer is None and mutation.key() not in known:
             print(shown(mutation), "", sep="\n", flush=True)
-    survivors = [mutation for mutation, killer in found if killer is None]
-    unexplained = [mutation for mutation in survivors if mutation.key() not in known]
-    late = sum(killer is not None and killer >= 0 and NEW in tests[killer].flags for _, killer in found)
-    print(f"{len(found)} mutants, {len(found) - len(survivors)} told by a vector, {late} of them by new ones alone;")
-    print(f"{len(survivors) - len(unexplained)} explained, {len(unexplained)} not")
-    killed = {mutation.key() for mutation, killer in found if killer is not None}
-    stale = [key for key in known if key in killed or key not in {mutation.key() for mutation in everything}]
-    for key in stale:
-        print("explained, but told by a vector or not there:", *key, sep="\n  ")
+    result = Result(tests, found, known)
+    gone = [key for key in known if key not in {mutation.key() for mutation in everything}]
+    for title, keys in (("explained, but told by a vector:", result.stale()), ("explained, but not there:", gone)):
+        for key in keys:
+            print(title, *key, sep="\n  ")
+    print(result.summary())
     if options.json:
         options.json.write_text(json.dumps([as_json(m, killer, tests) for m, killer in found], indent=1) + "\n")
-    return 1 if unexplained or stale else 0
+    if options.report:
+        options.report.write_text(result.page())
+    return 1 if result.unexplained() or result.stale() or gone else 0
 
 
 def as_json(mutation: Mutation, killer: int | None, tests: Sequence[Vector]) -> Json:

@@ -289,7 +289,7 @@ def _handshake(cases: Cases) -> None:
 
 
 def _sized(content: bytes, total: int) -> bytes:
-    """``size`` and a stream of ``content`` with so many bytes together, by means of blocks that are longer than need be."""
+    """``size`` and a stream of ``content``, of ``total`` bytes: blocks are longer than they need be, and some empty."""
     start = varint(len(content)) + head(len(content))
     for raw in range(len(content)):
         rest = start + block(RAW, content[:raw]) + blocks(content[raw:])

@@ -1,4 +1,4 @@
-"""Cases of lists.json and frames.json under the entropy coder ``range``, for mistakes that all other vectors let through.
+"""Cases of lists.json and frames.json under the entropy coder ``range``, for mistakes that others let through.
 
 Spec sections 5.3 and 5.4.  ``spec/mutants.py`` found the mistakes.
 """
@@ -66,11 +66,11 @@ def build_lists() -> list[Json]:
         ids = [20, 24, *range(40, 40 + 20 * 127, 20)]
         note = f"a gap above half of the mean and 8, and a mean {name} the next k"
         accept(f"mean-{size}", note, size, ids, [0] * 129)
-    profile = tw.Profile(vocab_size=LARGE_TABLE, precision="log2/1", entropy="range", prior=table(LARGE_TABLE))
-    q = make_list(LARGE_TABLE, "log2/1", range(3, 603, 4), [0] * 150, 9, profile.prior)
-    group = cases.group(LARGE_TABLE, "range", precision="log2/1", prior=profile.prior)
+    prior = table(LARGE_TABLE)
+    q = make_list(LARGE_TABLE, "log2/1", range(3, 603, 4), [0] * 150, 9, prior)
+    group = cases.group(LARGE_TABLE, "range", precision="log2/1", prior=prior)
     note = "a long list with a table: the ids are symbols"
-    group.add(Case("mistake/range/list/table", note, tw.encode_list(q, profile), list_value(q), None, (NEW,)))
+    group.add(Case("mistake/range/list/table", note, tw.encode_list(q, group.profile), list_value(q), None, (NEW,)))
     return cases.to_json()
 
 

@@ -372,6 +372,7 @@ def build() -> list[Json]:
 
 
 def group_of(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int) -> Json:
+    """A group with V = 8, log2/0; ``tail`` is that of all lists."""
     group = Group(profile, tw.decode)
     tests: list[Json] = []
     for name, comment, flags, tokens, parents, lists, replacement, rows, uniforms in cases:

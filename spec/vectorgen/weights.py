@@ -10,8 +10,8 @@ import hashlib
 import numpy as np
 
 from spec.vectorgen.lists import LOG, LOWEST
-from spec.vectorgen.tools import Json
 from spec.vectorgen.mistakes import SHIFTED
+from spec.vectorgen.tools import Json
 from tslt_wire.lists import precision as p
 
 NOTES = {"all": "every code of the precision", "zero": "a weight of 0: such a code is refused in a list"}
