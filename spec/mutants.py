@@ -32,6 +32,7 @@ from spec.vector_checks import Vector, vectors
 
 SPEC = Path(__file__).resolve().parent
 SOURCE = SPEC / "reference_decoder.py"
+STATM = Path("/proc/self/statm")
 EXPLAINED = SPEC / "equivalent_mutants.json"
 SKIPPED = frozenset({"main", "answer", "decompress"})  # the command line; the zstd library, which differs by Python
 NEW = "mutant"  # the flag of vectors that were made because a mutant survived
@@ -184,8 +185,9 @@ def judge(
     program: Program, tests: Sequence[Vector], costs: Costs, mutation: Mutation, order: Sequence[int], at: Any
 ) -> bool:
     """In a process of its own: whether a vector tells the mutant.  ``at`` holds the number of the one that runs."""
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if MEASURABLE else 0
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY) if size else (-1, -1))
+    if STATM.exists():  # elsewhere the limit of time has to do
+        most = int(STATM.read_text().split()[0]) * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         names = program.run(mutation)
@@ -197,9 +199,6 @@ def judge(
     except Exception:  # noqa: BLE001
         return True
     return False
-
-
-MEASURABLE = Path("/proc/self/statm").exists()
 
 
 def outcomes(
