@@ -110,8 +110,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m tslt_
         files = make_dev_certificates(options.out, hosts=options.host or DEFAULT_HOSTS, days=options.days)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"device: ClientTls(ca_file={str(files.ca_file)!r})")
-    print(f"edge:   ServerTls(cert_file={str(files.cert_file)!r}, key_file={str(files.key_file)!r})")
+    print(f"edge:   tslt edge --transport quic --cert {files.cert_file} --key {files.key_file}")
+    print(f"device: tslt device --transport quic --ca {files.ca_file}")
     return 0
 
 

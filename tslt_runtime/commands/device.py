@@ -71,7 +71,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
     )
     text = parser.add_mutually_exclusive_group()
-    text.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help='text to go on with ("-": stdin)')
+    text.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help='text to go on with (ours; "-": stdin)')
     text.add_argument("--prompt-file", metavar="FILE", help='file of that text, UTF-8 ("-": stdin)')
     shown = parser.add_argument_group(
         "output",

@@ -144,7 +144,7 @@ def _decode(
         raise DecodeError(ErrorCode.TRUNCATED, f"a frame has at least {1 + CRC_BYTES} bytes, got {len(view)}")
     content, checksum = view[:-CRC_BYTES], view[-CRC_BYTES:]
     if zlib.crc32(content) != int.from_bytes(checksum, "little"):
-        raise DecodeError(ErrorCode.BAD_CHECKSUM, "the frame was damaged on its way")
+        raise DecodeError(ErrorCode.BAD_CHECKSUM, "the frame was damaged on its way, or is not exactly one frame")
     compressed = bool(content[0] & _COMPRESSED)
     row = BY_KIND.get(content[0] & KIND_MASK)
     if compressed and (profile.entropy != "zstd" or row is None or not row.compressible):

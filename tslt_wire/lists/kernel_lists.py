@@ -30,7 +30,7 @@ Limits = tuple[int, int, int, int, int, int]
 _WORDS = {
     ErrorCode.TRUNCATED: "the bytes end before their content does",
     ErrorCode.TRAILING_BYTES: "bytes follow the content",
-    ErrorCode.BAD_CHECKSUM: "the frame was damaged on its way",
+    ErrorCode.BAD_CHECKSUM: "the frame was damaged on its way, or is not exactly one frame",
     ErrorCode.UNKNOWN_KIND: "the frame kind is not known",
     ErrorCode.RESERVED_BITS: "reserved and padding bits must be 0",
     ErrorCode.NON_CANONICAL: "no encoder writes these bytes: what they mean has another encoding",

@@ -54,7 +54,10 @@ class Profile:
             raise ValueError(f"the profile is for V = {self.vocab_size}, the list has V = {q.vocab_size}")
         if q.prior is not None and q.prior != self.prior:
             ours = self.prior.name if self.prior else "none"
-            raise ValueError(f"the profile's prior is {ours}, the list's tail follows {q.prior.name}")
+            raise ValueError(
+                f"the profile's prior is {ours}, the list's tail follows {q.prior.name}: make lists with "
+                "prior=profile.prior; two sessions agree on what Hello.priors offers"
+            )
 
     def check_token(self, token: int) -> None:
         """Raise ValueError for a token outside the vocabulary."""

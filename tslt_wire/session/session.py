@@ -34,6 +34,8 @@ class Session:
 
     def __init__(self, limits: DecodeLimits) -> None:
         self.profile: Profile = HANDSHAKE_PROFILE
+        """What lists are made and written with, ``prior=session.profile.prior`` say, once WELCOME is there; before that
+        a vocabulary of one token, with which no list can be made."""
         self.open_draft: Draft | None = None
         """The draft whose round is not over."""
         self.proposals: Proposals | None = None

@@ -64,7 +64,9 @@ def explain(known: Known, ranking: Sequence[Plan]) -> str:
         f"Bytes: {expected.uplink_bytes:,.0f} up, {expected.downlink_bytes:,.0f} down. Acceptance "
         f"{known.alpha(best.mode):.2f} a token.",
     ]
-    second = next((p for p in ranking if p.mode.evidence != best.mode.evidence), None)
+    # Without a draft all kinds of evidence are the same.
+    others = (p for p in ranking if p.mode.evidence != best.mode.evidence and (p.expansion or best.expansion))
+    second = next(others, None)
     second = second or next(iter(ranking[1:]), None)
     if second is not None:
         less = 1 - second.expected.tokens_per_s / rate
