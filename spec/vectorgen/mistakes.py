@@ -303,7 +303,7 @@ def _compressed(cases: Cases) -> None:
     """Wide bodies whose compressed form is one byte shorter than the packed one, and as long as it."""
     drafts = {
         f"draft-{count}": _draft(
-            tw.TokenTree([0, 1], [-1, -1]),
+            tw.TokenTree([0, 1, 2], [-1, -1, -1]),
             evidence=tw.ListEvidence(
                 {-1: make_list(300, "log2/1", range(count), [0, *[7] * (count - 1)])}, replacement=True
             ),

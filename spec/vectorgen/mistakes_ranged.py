@@ -8,7 +8,9 @@ from __future__ import annotations
 import tslt_wire as tw
 from spec.vectorgen.mistakes import NEW, Cases
 from spec.vectorgen.tails import table
-from spec.vectorgen.tools import Case, Json, list_value, make_list
+from spec.vectorgen.tools import Bits, Case, Json, list_value, make_list
+from tslt_wire.coding.range_coder import Writer
+from tslt_wire.lists.range_coded import ListModel
 
 VOCABULARIES = {
     1: (565, 869, 1064, 2129, 4254, 8518, 17038, 34054, 68063, 136149, 272254, 544466),
@@ -50,6 +52,9 @@ def build_lists() -> list[Json]:
                 ids.append(max(i**3 * (size - 1) // count**3, i))
             note = f"{count} ids below {size}, few of them large: the shares of the masses"
             accept(f"masses-{count}-{size}", note, size, sorted(set(ids)), [0] * len(set(ids)), "log2/0")
+        if count == 1:  # the index of the last id shows the share before it in full
+            for size in sizes:
+                accept(f"masses-last-{size}", f"the last of {size} ids", size, [size - 1], [0], "log2/0")
     octaves = [(256 << o) + i * (12 << o) - 256 * (o == 0) for o in range(6) for i in range(22)][:128]
     note = "32 ids in 4 levels each, in all octaves: the last row of F"
     accept("f-row", note, 32000, octaves, [i * 7 % 4 for i in range(128)])
@@ -117,4 +122,19 @@ def build_frames() -> list[Json]:
     accept("range-56", note, 2000, [weighed(near), weighed(divisor)], [3 + part, 3 + 128], "log2/0")
     note = "the end of the token's interval is a whole number of 2^64: no byte less"
     accept("end-whole", note, 2000, [weighed(near)], [4], "log2/0")
+    cases.refuse("range-plain-end", *_without_last_byte(), "truncated", vocab_size=129, entropy="range")
     return cases.to_json()
+
+
+def _without_last_byte() -> tuple[str, bytes]:
+    """A draft that ends before the last byte of the symbols before plain bits, a 0, where no plain bits follow."""
+    head = Bits().put(0x10, 8).varint(7).varint(120).put(0xBEEF, 16).put(3 | 0x10, 8).varint(2 * 4).done()
+    profile = tw.Profile(vocab_size=129, entropy="range")
+    coder = Writer()
+    model = ListModel(coder, profile, tw.Precision.LOG2_0)
+    model.code(make_list(129, "log2/0", [7, 17, 92], [0, 7, 2]), 129)
+    model.code(make_list(129, "log2/0", range(129), [0] * 129), 129)
+    data = coder.finish()
+    if data[-1] != 0:
+        raise RuntimeError("the symbols of these lists no longer end with a byte of 0")
+    return "the last byte of the symbols, a 0, is missing, and no plain bits follow", head + data[:-1]
