@@ -1,7 +1,8 @@
-"""Write the test vectors in spec/vectors, or check (``--check``) that they are what this would write.
+"""Write the test vectors in spec/vectors and the tables in spec/tables.json, or check them.
 
-Deterministic.  A vector whose id is in released.json is frozen: if it would change or go away, nothing is written and
-the exit status is 1 (spec section 10).  ``--release`` freezes all current vectors.
+``--check``: write nothing, and fail if they are not what this would write.  Deterministic.  A vector whose id is in
+released.json is frozen: if it would change or go away, nothing is written and the exit status is 1 (spec section 10).
+``--release`` freezes all current vectors.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from spec.vectorgen import (
     coded,
+    constants,
     frames,
     id_drafts,
     lists,
@@ -25,6 +27,7 @@ from spec.vectorgen import (
     mistakes_ranged,
     mistakes_rules,
     ranged,
+    single_rules,
     sessions,
     steps,
     tails,
@@ -51,6 +54,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "groups": lists.build()
             + ranged.build_lists()
             + long_lists.build_lists()
+            + single_rules.build_lists()
             + tails.build_lists()
             + zipped.build_lists()
             + mistakes.build_lists()
@@ -64,6 +68,7 @@ def contents() -> dict[str, dict[str, Any]]:
             "groups": frames.build()
             + ranged.build_frames()
             + long_lists.build_frames()
+            + single_rules.build_frames()
             + tails.build_frames()
             + zipped.build_frames()
             + id_drafts.build_frames()
@@ -168,6 +173,7 @@ def main(arguments: list[str]) -> int:
         print("released vectors would change or go away:", *changed, sep="\n  ")
         return 1
     texts = {name: written(file) for name, file in files.items()}
+    texts["../tables.json"] = constants.written()
     texts[RELEASED] = json.dumps(now if options.release else released, indent=1) + "\n"
     stale = [
         name for name, text in texts.items() if not (VECTORS / name).exists() or (VECTORS / name).read_text() != text

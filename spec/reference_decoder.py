@@ -169,17 +169,20 @@ def coder_of(profile: Profile) -> str:
 
 
 def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
-    """[EXT-1], [EXT-2], [EXT-3], [PROP-5]: the one odd type of version 1 is the choice of a draft, one byte."""
+    """[EXT-1], [EXT-2], [EXT-3]: the choice of a draft ([PROP-5]) and the time of an answer ([TIME-1])."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
     for _ in range(count):
         type_, length = bits.varint(), bits.varint()
         is_choice = type_ == 1 and kind.startswith("draft_")
+        is_time = type_ == 2 and kind in ("verdict", "verdict_proposals", "ask_list")
         refuse_if(type_ % 2 == 1 and not is_choice, "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
-        refuse_if(is_choice and length != 1, "out_of_range")
-        found.append({"type": type_, "data": bits.octets(length).hex()})
+        refuse_if((is_choice and length != 1) or (is_time and not 1 <= length <= 8), "out_of_range")
+        data = bits.octets(length)
+        refuse_if(is_time and length > 1 and data[-1] == 0, "non_canonical")
+        found.append({"type": type_, "data": data.hex()})
         before = type_
     return found
 
@@ -921,9 +924,8 @@ class RangeLists:
         return sorted({*old, *new}), codes, tail
 
     def by_gaps(self, bits: Bits, n: int) -> list[int]:
-        """[RLIST-14]: n free ids."""
-        free = [id_ for id_ in range(self.vocab_size) if id_ not in self.gone]
-        f = len(free)
+        """[RLIST-14], [CODE-3]: n free ids."""
+        f = self.vocab_size - len(self.ordered)
         m = f - n if 2 * n > f else n
         mean, position = f // (2 * max(m, 1)), -1
         found = set()
@@ -938,7 +940,9 @@ class RangeLists:
             refuse_if(position >= f, "bad_list")
             mean += min(g, (mean >> 1) + 8) - (mean >> 4)
             found.add(position)
-        return [id_ for i, id_ in enumerate(free) if (i in found) == (m == n)]
+        positions = sorted(found) if m == n else [i for i in range(f) if i not in found]
+        gone = [token - j for j, token in enumerate(self.ordered)]  # each one's position, if it were free
+        return [i + bisect_right(gone, i) for i in positions]
 
     def lengths(self, size: int) -> list[int]:
         """[RLIST-15]: l"""
@@ -1307,8 +1311,10 @@ def verdict_proposals(bits: Bits, profile: Profile, limits: Limits) -> Json:
 
 
 def more(bits: Bits, profile: Profile, limits: Limits) -> Json:
-    """6.7"""
-    return {"round": bits.varint(), "batch": bits.varint() + 1}
+    """[PROP-8]"""
+    round_, batch = bits.varint(), bits.varint() + 1
+    refuse_if(batch > U32, "out_of_range")
+    return {"round": round_, "batch": batch}
 
 
 def ask_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
@@ -1596,11 +1602,13 @@ def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
 
 def prompt(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[PROMPT-2]"""
-    transcript, keep, count = bits.octets(8), bits.varint(), bits.varint()
+    transcript, epoch = bits.octets(8), bits.varint()
+    refuse_if(epoch == 0, "out_of_range")
+    keep, count = bits.varint(), bits.varint()
     refuse_if(count > limits["max_prompt_tokens"], "limit_exceeded")
     tokens = bits.column("tokens", count, (profile["vocab_size"] - 1).bit_length())
     refuse_if(max(tokens, default=0) >= profile["vocab_size"], "out_of_range")
-    return {"transcript": transcript.hex(), "keep": keep, "tokens": tokens}
+    return {"transcript": transcript.hex(), "epoch": epoch, "keep": keep, "tokens": tokens}
 
 
 def error(bits: Bits, profile: Profile, limits: Limits) -> Json:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from spec.vectorgen import bad_extensions
 from spec.vectorgen.tools import Bits, sealed
 
 Refuse = Callable[..., None]
@@ -17,12 +18,13 @@ Refuse = Callable[..., None]
 def add(refuse: Refuse) -> None:
     """Add all of them; ``refuse(vocab_size, data, error, name, note, *flags, **limits)``."""
     _layout(refuse)
-    _extensions(refuse)
+    bad_extensions.add(refuse)
     _rounds(refuse)
     _drafts(refuse)
     _shapes(refuse)
     _control(refuse)
-    _handshake(refuse)
+    _hello(refuse)
+    _welcome(refuse)
 
 
 def _layout(refuse: Refuse) -> None:
@@ -43,41 +45,6 @@ def _layout(refuse: Refuse) -> None:
     refuse(1, sealed(b"\x05" + bye), "trailing_bytes", "bye-twice", "a frame in a BYE")
     refuse(1, bye, "limit_exceeded", "frame-limit", "5 bytes where 4 are allowed", "limit", max_frame_bytes=4)
     refuse(1, b"\x05\0\0\0\0", "limit_exceeded", "frame-limit-damaged", "and damaged", "order", max_frame_bytes=4)
-
-
-def _ext(*items: tuple[int, bytes], count: int | None = None) -> Bits:
-    bits = Bits().put(0x45, 8).varint(len(items) if count is None else count)
-    for type_, data in items:
-        bits.varint(type_).varint(len(data)).raw(data)
-    return bits
-
-
-def _extensions(refuse: Refuse) -> None:
-    def bad(bits: Bits, error: str, name: str, note: str, *flags: str, **limits: int) -> None:
-        refuse(1, sealed(bits.done()), error, f"ext-{name}", note, "extension", *flags, **limits)
-
-    bad(_ext(), "non_canonical", "none", "has_extensions, and none")
-    bad(_ext((1, b"")), "unknown_critical_extension", "critical", "type 1")
-    bad(_ext((0xFFFFFFFF, b"x")), "unknown_critical_extension", "critical-max", "type 2^32 - 1")
-    bad(_ext((2, b""), (3, b"")), "unknown_critical_extension", "critical-second", "types 2, 3")
-    bad(_ext((4, b""), (3, b"")), "unknown_critical_extension", "critical-order", "types 4, 3", "order")
-    bad(_ext((4, b""), (2, b"")), "non_canonical", "descending", "types 4, 2")
-    bad(_ext((4, b"a"), (4, b"a")), "non_canonical", "repeated", "types 4, 4")
-    bad(_ext(count=1), "truncated", "missing", "one is announced, none is there")
-    bad(_ext((2, b""), count=2), "truncated", "missing-second", "two are announced, one is there")
-    bad(Bits().put(0x45, 8).varint(1).varint(2).varint(3).raw(b"ab"), "truncated", "short-data", "2 bytes of 3")
-    bad(
-        Bits().put(0x45, 8).varint(1).varint(2).varint(0xFFFFFFFF),
-        "truncated",
-        "huge-data",
-        "2^32 - 1 bytes, none there",
-    )
-    bad(_ext(*((2 * i, b"") for i in range(17))), "limit_exceeded", "seventeen", "17 of 16", "limit")
-    bad(_ext(count=1 << 31), "limit_exceeded", "huge-count", "2^31 extensions, none there", "order")
-    bad(_ext((0, b""), (2, b"")), "limit_exceeded", "limit-one", "2 of 1", "limit", max_extensions=1)
-    bad(Bits().put(0x45, 8).varint(1, 2).varint(2).varint(0), "non_canonical", "long-count", "81 00 for 1", "varint")
-    bad(Bits().put(0x45, 8).varint(1).varint(2, 2).varint(0), "non_canonical", "long-type", "82 00 for 2", "varint")
-    bad(_ext((2, b"")).raw(b"\0"), "trailing_bytes", "trailing", "a byte after the last extension")
 
 
 def _rounds(refuse: Refuse) -> None:
@@ -112,10 +79,14 @@ def _rounds(refuse: Refuse) -> None:
         refuse(size, sealed(bits.done()), error, f"prompt-{name}", note, *flags, **limits)
 
     def start() -> Bits:
-        return Bits().put(0x03, 8).raw(bytes(8))
+        return Bits().put(0x03, 8).raw(bytes(8)).varint(1)
 
     prompt(10, "truncated", "short-transcript", Bits().put(0x03, 8).raw(bytes(7)), "7 bytes of transcript")
-    prompt(10, "truncated", "no-keep", start(), "ends after transcript")
+    prompt(10, "truncated", "no-epoch", Bits().put(0x03, 8).raw(bytes(8)), "ends after transcript")
+    zero = Bits().put(0x03, 8).raw(bytes(8)).varint(0)
+    prompt(10, "out_of_range", "epoch-0", zero.varint(0).varint(1).put(1, 4), "epochs are numbered from 1")
+    prompt(10, "out_of_range", "epoch-0-short", zero, "epoch 0, and nothing after it", "order")
+    prompt(10, "truncated", "no-keep", start(), "ends after epoch")
     prompt(10, "truncated", "no-count", start().varint(0), "ends after keep")
     prompt(10, "truncated", "no-tokens", start().varint(0).varint(3).put(1, 4), "2 tokens of 3")
     prompt(10, "truncated", "huge", start().varint(0).varint(262144), "262,144 tokens, none there")
@@ -301,6 +272,10 @@ def _control(refuse: Refuse) -> None:
     bad("truncated", "no-pairs", b"\x82", "two pairs, no bytes")
     bad("truncated", "no-value", b"\x81" + _text("code"), "a key without its value")
     bad("truncated", "half-integer", b"\x82" + _text("code") + b"\xcd\x01", "half an integer")
+    bad("truncated", "no-integer", b"\x82" + _text("code") + b"\xcf", "an integer of 8 bytes, none there")
+    bad("truncated", "half-negative", b"\x82" + _text("code") + b"\xd3" + bytes(7), "7 bytes of 8")
+    bad("truncated", "no-number", b"\x82" + _text("code") + b"\xcb", "a binary64 without bytes")
+    bad("truncated", "half-number", b"\x82" + _text("code") + b"\xcb\x7f\xf8\0\0", "half a binary64, a NaN so far")
     bad("truncated", "short-string", b"\x81\xa4co", "2 bytes of 4")
     bad("truncated", "huge-map", b"\xdf\xff\xff\xff\xff", "2^32 - 1 pairs")
     bad("truncated", "huge-array", b"\x81" + _text("code") + b"\xdd\xff\xff\xff\xff", "2^32 - 1 items")
@@ -417,7 +392,7 @@ _WELCOME: dict[str, bytes] = {
 }
 
 
-def _handshake(refuse: Refuse) -> None:
+def _hello(refuse: Refuse) -> None:
     def bad(error: str, name: str, note: str, *flags: str, head: bytes = b"TSLT\x01\x01", **changes: Any) -> None:
         fields = {key: value for key, value in (_HELLO | changes).items() if value is not None}
         refuse(1, sealed(b"\x01" + head + _map(fields)), error, f"hello-{name}", note, "control", *flags)
@@ -438,6 +413,9 @@ def _handshake(refuse: Refuse) -> None:
     bad("out_of_range", "vocab-0", "a vocabulary of 0", vocab_size=b"\x00")
     bad("out_of_range", "vocab-large", "a vocabulary of 2^20 + 1", vocab_size=b"\xce\x00\x10\x00\x01")
     bad("out_of_range", "tokenizer-31", "a fingerprint of 31 bytes", tokenizer=b"\xc4\x1f" + bytes(31))
+    for size in (0, 33):
+        key = bytes([0xC4, size]) + bytes(size)
+        bad("out_of_range", f"tokenizer-{size}", f"a fingerprint of {size} bytes", tokenizer=key)
     bad("bad_control", "tokenizer-text", "a fingerprint that is a string", tokenizer=_text("x" * 31))
     bad("bad_control", "evidence-integer", "an evidence name that is an integer", evidence=b"\x91\x01")
     bad("bad_control", "priors-integer", "a prior that is an integer", priors=b"\x91\x01")
@@ -473,6 +451,10 @@ def _handshake(refuse: Refuse) -> None:
     bad("bad_control", "limits-bool", "a limit that is true", limits=_map(_LIMITS | {"max_nodes": b"\xc3"}))
     bad("out_of_range", "limits-0", "a limit of 0", limits=_map(_LIMITS | {"max_nodes": b"\x00"}))
 
+
+def _welcome(refuse: Refuse) -> None:
+    absent: Any = None
+
     def welcome(error: str, name: str, note: str, *flags: str, head: bytes = b"TSLT\x01", **changes: Any) -> None:
         fields = {key: value for key, value in (_WELCOME | changes).items() if value is not None}
         refuse(1, sealed(b"\x02" + head + _map(fields)), error, f"welcome-{name}", note, "control", *flags)
@@ -483,6 +465,16 @@ def _handshake(refuse: Refuse) -> None:
     for name in _WELCOME:
         welcome("bad_control", f"no-{name}", f"{name} is missing", **{name: absent})
     welcome("bad_control", "entropy-list", "entropy is an array", entropy=b"\x91" + _text("none"))
+    for size in (0, 31, 33):
+        key = bytes([0xC4, size]) + bytes(size)
+        welcome("out_of_range", f"tokenizer-{size}", f"a fingerprint of {size} bytes", tokenizer=key)
+    for size in (0, 17):
+        key = bytes([0xC4, size]) + bytes(size)
+        welcome("out_of_range", f"transcript-{size}", f"a transcript of {size} bytes", transcript=key)
+    welcome("out_of_range", "eos-negative", "an end token of -1", eos_tokens=b"\x91\xff")
+    welcome("bad_control", "eos-number", "an end token of 1.0", eos_tokens=b"\x91\xcb\x3f\xf0" + bytes(6))
+    both = {"tokenizer": b"\xc4\x1f" + bytes(31), "coupling": absent}
+    welcome("bad_control", "tokenizer-and-field", "a fingerprint of 31 bytes, and no coupling", "order", **both)
     welcome("out_of_range", "transcript-15", "a transcript of 15 bytes", transcript=b"\xc4\x0f" + bytes(15))
     for size in (1, 7, 9, 16):
         key = bytes([0xC4, size]) + bytes(size)

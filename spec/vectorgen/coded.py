@@ -90,7 +90,12 @@ def _answers(accept: Callable[..., None], size: int) -> None:
         two = (tw.Proposal(9, 256), tw.Proposal(0, 223, up=True))
         accept("proposals-example", tw.Proposals(round=3, node=-1, proposals=two), "the example of section 6.7")
         for number in (0, 127, 128, (1 << 32) - 2):
-            accept(f"more-{number}", tw.More(round=number, batch=number + 1), "round and batch", "varint")
+            accept(
+                f"more-{number}",
+                tw.More(round=number, batch=min(number, (1 << 32) - 2) + 1),
+                "round and batch",
+                "varint",
+            )
             accept(f"ask-{number}", tw.AskList(round=number, node=number - 1), "round and node", "varint")
         more = (tw.Extension(2, b"\x01"),)
         accept("proposals-ext", tw.Proposals(round=0, node=0, proposals=two, extensions=more), "extended", "extension")
@@ -266,6 +271,9 @@ def _bad_answers() -> list[Json]:
         bad("truncated", f"{name}-half", Bits().put(kind, 8).varint(7), "one number of two")
         bad("non_canonical", f"{name}-long", Bits().put(kind, 8).varint(7).varint(1, 2), "81 00 for 1", "varint")
         bad("trailing_bytes", f"{name}-trailing", Bits().put(kind, 8).varint(7).varint(1).put(0, 8), "a byte too many")
+    last = Bits().put(0x15, 8).varint(7).varint((1 << 32) - 1)
+    bad("out_of_range", "more-batch", last, "batch 2^32, which no answer can have")
+    bad("out_of_range", "more-batch-trailing", last.put(0, 8), "and a byte too many", "order")
     return bad.to_json()
 
 

@@ -74,6 +74,10 @@ def _rounds(frames: Frames) -> None:
         frames.accept(size, end, "verdict-end", "the last token of the vocabulary, and the end")
         prompt = tw.Prompt(tokens=(0, size - 1, size // 2, 0), keep=3, transcript=b"\x01\x23\x45\x67\x89\xab\xcd\xef")
         frames.accept(size, prompt, "prompt", "four tokens")
+    for epoch in (2, 127, 128, (1 << 32) - 1):
+        frames.accept(
+            10, tw.Prompt(tokens=(4,), epoch=epoch), f"prompt-epoch-{epoch}", "the number of a PROMPT", "varint"
+        )
     frames.accept(10, tw.Prompt(tokens=()), "prompt-empty", "no tokens")
     frames.accept(10, tw.Prompt(tokens=(1, 2), keep=(1 << 32) - 1), "prompt-keep", "the largest keep", "varint")
     for count in (127, 128):
@@ -237,12 +241,28 @@ def _extensions(frames: Frames) -> None:
     long = (tw.Extension(4, bytes(range(200))),)
     for name, extensions in (("one", one), ("sixteen", many), ("edges", edges), ("long", long)):
         frames.accept(1, tw.Bye(extensions=extensions), f"bye-ext-{name}", "ignorable extensions", "extension")
+    for label, data in (("0", "00"), ("1", "01"), ("256", "0001"), ("most", "ff" * 8), ("high", "00" * 7 + "01")):
+        time = (tw.Extension(2, bytes.fromhex(data)),)
+        timed = tw.Verdict(round=1, node=0, token=3, extensions=time)
+        frames.accept(10, timed, f"verdict-time-{label}", "verify_time", "extension")
+    for label, data in (("none", ""), ("nine", "01" * 9), ("long", "0400")):
+        other = (tw.Extension(2, bytes.fromhex(data)),)
+        more = tw.More(round=1, batch=2, extensions=other)
+        frames.accept(10, more, f"more-time-{label}", "type 2 is not known in a MORE: any data", "extension")
+        frames.accept(
+            10, tw.Prompt(tokens=(1,), extensions=other), f"prompt-time-{label}", "nor in a PROMPT", "extension"
+        )
+        draft = _draft([7], [-1], {-1: make_list(10, "log2/1", [2, 7], [0, 3])}, extensions=other)
+        frames.accept(10, draft, f"draft-time-{label}", "nor in a DRAFT_LIST", "extension")
     verdict = tw.Verdict(round=1, node=0, token=3, extensions=one)
     frames.accept(10, verdict, "verdict-ext", "a VERDICT with an extension", "extension")
     prompt = tw.Prompt(tokens=(1,), extensions=long)
     frames.accept(10, prompt, "prompt-ext", "a PROMPT with an extension", "extension")
     draft = _draft([7], [-1], {-1: make_list(10, "log2/1", [2, 7], [0, 3])}, extensions=edges)
     frames.accept(10, draft, "draft-ext", "a DRAFT_LIST with extensions", "extension")
+    for label, value in (("true", True), ("false", False), ("integer", 1), ("string", "true")):
+        timing = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"timing": value})
+        frames.accept(1, timing, f"hello-timing-{label}", "timing, which may have any type", "control")
     hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)

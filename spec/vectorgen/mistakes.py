@@ -159,7 +159,7 @@ def _fields(cases: Cases) -> None:
         "out_of_range",
         vocab_size=9,
     )
-    prompt = tw.Prompt(transcript=bytes(8), keep=3, tokens=())
+    prompt = tw.Prompt(transcript=bytes(8), epoch=1, keep=3, tokens=())
     cases.message("prompt-v1", "no tokens of a vocabulary of one", prompt, vocab_size=1)
     for tail in (1, 31):
         for entropy in ("none", "range"):
@@ -311,7 +311,7 @@ def _compressed(cases: Cases) -> None:
         for count in (60, 61, 62, 63)
     }
     prompts = {
-        f"prompt-{count}": tw.Prompt(transcript=bytes(8), keep=0, tokens=(0,) * count) for count in (200, 201, 202, 203)
+        f"prompt-{count}": tw.Prompt(transcript=bytes(8), epoch=1, keep=0, tokens=(0,) * count) for count in (200, 201, 202, 203)
     }
     group = cases.group(300, "zstd")
     for name, message in (drafts | prompts).items():

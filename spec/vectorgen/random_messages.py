@@ -321,7 +321,7 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return some_welcome(rng, vocab_size)
     extensions = some_extensions(rng)
     if kind == "more":
-        return tw.More(round=number(rng), batch=1 + number(rng), extensions=extensions)
+        return tw.More(round=number(rng), batch=min(1 + number(rng), (1 << 32) - 1), extensions=extensions)
     if kind == "ask_list":
         return tw.AskList(round=number(rng), node=number(rng) - 1, extensions=extensions)
     if kind == "verdict":
@@ -330,7 +330,13 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return tw.Verdict(round=number(rng), node=number(rng) - 1, token=token, end=end, extensions=extensions)
     if kind == "prompt":
         tokens = tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 5, 127, 128, 1000))))
-        return tw.Prompt(tokens=tokens, keep=number(rng), transcript=rng.randbytes(8), extensions=extensions)
+        return tw.Prompt(
+            tokens=tokens,
+            epoch=max(1, number(rng)),
+            keep=number(rng),
+            transcript=rng.randbytes(8),
+            extensions=extensions,
+        )
     if kind == "error":
         code = rng.choice((0, 1, 65535, int(rng.choice(list(tw.ErrorCode)))))
         return tw.ErrorMessage(code=code, message=some_text(rng), extensions=extensions)

@@ -169,12 +169,13 @@ def prompts() -> list[Recorded]:
     found = []
     for label, changes, error in (
         ("transcript", {"transcript": bytes(8), "keep": 9}, "transcript_mismatch"),
+        ("epoch", {"epoch": 3, "keep": 3, "tokens": (1,) * (CONTEXT - 2)}, "desynchronised"),
         ("keep", {"keep": 4, "tokens": (1,) * CONTEXT}, "desynchronised"),
         ("context", {"keep": 3, "tokens": (1,) * (CONTEXT - 2)}, "context_full"),
         ("none", {"keep": 0, "tokens": ()}, "protocol_violation"),
     ):
         talk = opened(f"prompt-{label}", f"PROMPT: {label}", "prompt")
-        right = tw.Prompt(tokens=(1,), keep=0, transcript=transcript_of(talk))
+        right = tw.Prompt(tokens=(1,), epoch=2, keep=0, transcript=transcript_of(talk))
         given: Any = changes
         found.append(talk.forge("device", replace(right, **given), error))
     talk = opened("prompt-full", "as many tokens as the context has", "prompt").prompted((1,) * (CONTEXT - 3), keep=3)
@@ -190,15 +191,23 @@ def prompts() -> list[Recorded]:
         "prompt-choice-kept", "the same with keep that counts the choice: the edge has not its token", "prompt"
     )
     talk.drafted("scalar", 1).proposals(-1, 5).take(0)
-    prompt = tw.Prompt(tokens=(7,), keep=4, transcript=transcript_of(talk))
+    prompt = tw.Prompt(tokens=(7,), epoch=2, keep=4, transcript=transcript_of(talk))
     found.append(talk.forge("device", prompt, "desynchronised"))
     talk = opened("prompt-proposed", "another text in the place of a choice", "prompt")
     found.append(
         talk.drafted("scalar", 1).proposals(-1, 5).prompted((2,), new_text=True).drafted("list", 1).verdict(0, 2)
     )
     talk = opened("prompt-open", "PROMPT while a draft is open", "prompt").drafted("match", 2)
-    prompt = tw.Prompt(tokens=(7,), keep=0, transcript=transcript_of(talk))
+    prompt = tw.Prompt(tokens=(7,), epoch=2, keep=0, transcript=transcript_of(talk))
     found.append(talk.forge("device", prompt, "protocol_violation"))
+    talk = opened("prompt-again", "PROMPT comes again, in each state: no second text, and no error", "prompt")
+    talk.again(2).prompted((7,)).again(2).again(4).drafted("scalar", 1).again(4).proposals(-1, 5).again(4)
+    talk.take(0).drafted("match", 2).again(2).verdict(0, EOS).again(4)
+    old = tw.Prompt(tokens=(9,), epoch=1, transcript=transcript_of(talk))
+    found.append(talk.forge("device", old).prompted((6,)).again(2))
+    talk = opened("prompt-other-again", "an old epoch, but another handshake", "prompt")
+    other = tw.Prompt(tokens=(9,), epoch=1, transcript=bytes(8))
+    found.append(talk.forge("device", other, "transcript_mismatch"))
     return found
 
 

@@ -239,7 +239,12 @@ def message_value(message: tw.Message) -> Json:
     elif isinstance(message, tw.ListReply):
         out |= {"round": message.round, "precision": str(message.q.precision), "list": list_value(message.q)}
     elif isinstance(message, tw.Prompt):
-        out |= {"transcript": message.transcript.hex(), "keep": message.keep, "tokens": list(message.tokens)}
+        out |= {
+            "transcript": message.transcript.hex(),
+            "epoch": message.epoch,
+            "keep": message.keep,
+            "tokens": list(message.tokens),
+        }
     elif isinstance(message, tw.ErrorMessage):
         out |= {"code": message.code, "message": message.message}
     out["extensions"] = [{"type": item.type, "data": item.data.hex()} for item in message.extensions]

@@ -15,7 +15,10 @@ from tslt_wire.coding.wide_fields import WideWriter
 from tslt_wire.frames.kinds import row_of
 from tslt_wire.lists.list_codec import write_list
 
-NOTES = {"compressed": "a compressed body or list: its value need not encode to these very bytes"}
+NOTES = {
+    "compressed": "a compressed body or list: its value need not encode to these very bytes",
+    "lenient": "RFC 8878 does not allow this stream: a decoder may also refuse it, with bad_compression ([ZSTD-6])",
+}
 MAGIC = bytes.fromhex("28b52ffd")
 SKIPPABLE = bytes.fromhex("502a4d1802000000abcd")
 MAX_BLOCK = 1 << 17
@@ -26,9 +29,9 @@ PROMPT, DRAFT = b"\x83", b"\x90"
 V = 32000
 
 KEPT_PROMPT = (
-    "83dd0228b52ffd605d000d03007402000102030405060700a9011c00010505004b0109000c002c031c002c001c00db0e6b0009000c001ba0"
-    "f0f5673b103c85f57db9f91ebc723c669b066c944ff22af2c85de163a247877825f977f658c43657e5412662038e7660c81cc8e7780a38f0"
-    "21e5"
+    "83de0228b52ffd605e00150300840200010203040506070300a9011c00010505004b0109000c002c031c002c001c00db0e6b0009000c001b"
+    "a0f0f567cf103c85f57db9f91ebc723c669b066c944ff22af2c85de163a247877825f977f658c43657e5412662038e7660c81c48cef114a1"
+    "4d82cd"
 )
 """What libzstd 1.5.7 wrote at level 5."""
 KEPT_LIST = (
@@ -178,7 +181,7 @@ def _bad_lists(group: Group) -> None:
 def build_frames() -> list[Json]:
     """Groups of frames.json."""
     large, small, huge = _group(V, tw.decode), _group(300, tw.decode), _group(1 << 20, tw.decode)
-    limited = _group(V, tw.decode, max_frame_bytes=209)
+    limited = _group(V, tw.decode, max_frame_bytes=210)
     none = Group(tw.Profile(vocab_size=V), tw.decode, {})
     ranged = Group(tw.Profile(vocab_size=V, entropy="range"), tw.decode, {})
     _prompts(large)
@@ -189,10 +192,17 @@ def build_frames() -> list[Json]:
     _bad_headers(large)
     _bad_blocks(large)
     _bad_bodies(large)
-    limited.refuse(f"zstd/frame/{V}/limit", "210 bytes of content where 209 are allowed", good, "limit_exceeded")
+    _windows(large)
+    wide_limit = _group(V, tw.decode, max_frame_bytes=1 << 24)
+    over = PROMPT + varint((1 << 23) + 1) + head((1 << 23) + 1)
+    wide_limit.refuse(f"zstd/frame/{V}/segment-max", "a single segment of 2^23 + 1", sealed(over), "limit_exceeded")
+    other = PROMPT + varint(1 << 23) + head((1 << 23) + 1)
+    note = "a single segment of 2^23 + 1 bytes where `size` says 2^23"
+    wide_limit.refuse(f"zstd/frame/{V}/segment-other", note, sealed(other), "bad_compression", "order")
+    limited.refuse(f"zstd/frame/{V}/limit", "211 bytes of content where 210 are allowed", good, "limit_exceeded")
     none.refuse(f"zstd/frame/{V}/other-none", "a compressed PROMPT without zstd", good, "reserved_bits")
     ranged.refuse(f"zstd/frame/{V}/other-range", "a compressed PROMPT under range", good, "reserved_bits")
-    return [group.to_json() for group in (large, small, huge, limited, none, ranged)]
+    return [group.to_json() for group in (large, small, huge, limited, wide_limit, none, ranged)]
 
 
 def _zeros(count: int) -> tw.Prompt:
@@ -218,10 +228,10 @@ def _prompts(group: Group) -> None:
     _accept(group, "prompt-long-packed", "100 tokens, packed all the same", zeros, long, "compressed")
     for name, note, data in (
         ("example", "the example of section 3.5", size + stream(body)),
-        ("window", "a window of 1 KiB", size + head(210, window=0, size_bytes=4) + at),
-        ("window-8m", "a window of 8 MiB", size + head(210, window=13 << 3, size_bytes=4) + at),
-        ("size-8", "8 bytes for the content's size", size + head(210, size_bytes=8) + at),
-        ("no-last", "an empty last block", size + head(210) + _not_last(at) + block(RAW, b"", last=True)),
+        ("window", "a window of 1 KiB", size + head(211, window=0, size_bytes=4) + at),
+        ("window-8m", "a window of 8 MiB", size + head(211, window=13 << 3, size_bytes=4) + at),
+        ("size-8", "8 bytes for the content's size", size + head(211, size_bytes=8) + at),
+        ("no-last", "an empty last block", size + head(211) + _not_last(at) + block(RAW, b"", last=True)),
     ):
         _accept(group, f"prompt-{name}", note, zeros, sealed(PROMPT + data), "compressed")
     kept = bytes.fromhex(KEPT_PROMPT)
@@ -297,59 +307,61 @@ def _refuser(group: Group) -> Callable[..., None]:
 
 def _bad_flags_and_sizes(group: Group) -> None:
     refuse, body = _refuser(group), wide_body(_zeros(100), group.profile)
-    size, at = varint(210), blocks(body)
-    whole = PROMPT + size + head(210) + at
+    size, at = varint(211), blocks(body)
+    whole = PROMPT + size + head(211) + at
     for name, kind in (("hello", 0x81), ("welcome", 0x82), ("error", 0x84), ("bye", 0x85), ("verdict", 0x88)):
         refuse(f"flag-{name}", f"a compressed {name.upper()}", bytes([kind]) + whole[1:], "reserved_bits")
     refuse("flag-unknown", "an unknown kind, compressed", b"\xbf" + whole[1:], "reserved_bits", "order")
     refuse("no-size", "no size", PROMPT, "truncated")
-    refuse("size-long", "a size in a varint that is not the shortest", PROMPT + b"\xd2\x81\x00", "non_canonical")
+    refuse("size-long", "a size in a varint that is not the shortest", PROMPT + b"\xd3\x81\x00", "non_canonical")
     refuse("size-alone", "a size and no stream", PROMPT + size, "truncated")
     refuse("bomb-size", "2^32 - 1 bytes of content", PROMPT + varint((1 << 32) - 1) + stream(body), "limit_exceeded")
     refuse("bomb-limit", "4 MiB and one byte", PROMPT + varint((1 << 22) + 1), "limit_exceeded", "order")
     bomb = block(RLE, b"\0", size=MAX_BLOCK) * 32 + block(RLE, b"\0", last=True, size=1)
-    refuse("bomb-blocks", "blocks of 4 MiB for 210 bytes", PROMPT + size + head(210) + bomb, "bad_compression")
-    most = b"".join([block(RLE, b"\0", size=MAX_BLOCK)] * 31) + block(RLE, b"\0", last=True, size=MAX_BLOCK)
+    refuse("bomb-blocks", "blocks of 4 MiB for 211 bytes", PROMPT + size + head(211) + bomb, "bad_compression")
+    start = bytes(8) + b"\1"  # transcript and epoch
+    most = block(RAW, start) + block(RLE, b"\0", size=MAX_BLOCK) * 31
+    most += block(RLE, b"\0", last=True, size=MAX_BLOCK - len(start))
     full = PROMPT + varint(1 << 22) + head(1 << 22) + most
     refuse("bomb-full", "4 MiB of zeros: a PROMPT without tokens, and bytes after it", full, "trailing_bytes")
     refuse("bomb-over", "the same and one byte", full[:-4] + bomb[-8:], "bad_compression")
-    refuse("size-less", "size 209, content 210", PROMPT + varint(209) + stream(body), "bad_compression")
-    refuse("size-more", "size 211, content 210", PROMPT + varint(211) + stream(body), "bad_compression")
+    refuse("size-less", "size 210, content 211", PROMPT + varint(210) + stream(body), "bad_compression")
+    refuse("size-more", "size 212, content 211", PROMPT + varint(212) + stream(body), "bad_compression")
     refuse("size-0", "size 0", PROMPT + b"\0" + head(0) + block(RAW, b"", last=True), "bad_compression")
 
 
 def _bad_headers(group: Group) -> None:
     refuse, body = _refuser(group), wide_body(_zeros(100), group.profile)
-    size, at = varint(210), blocks(body)
+    size, at = varint(211), blocks(body)
 
     def with_head(start: bytes) -> bytes:
         return PROMPT + size + start + at
 
     said = head((1 << 32) - 1, size_bytes=8)
     refuse("bomb-said", "the zstd frame says 4 GiB", with_head(said), "bad_compression")
-    refuse("said-less", "the zstd frame says 209 bytes", with_head(head(209)), "bad_compression")
-    refuse("both-less", "both say 209 bytes", PROMPT + varint(209) + head(209) + at, "bad_compression")
-    refuse("both-more", "both say 211 bytes", PROMPT + varint(211) + head(211) + at, "bad_compression")
+    refuse("said-less", "the zstd frame says 210 bytes", with_head(head(210)), "bad_compression")
+    refuse("both-less", "both say 210 bytes", PROMPT + varint(210) + head(210) + at, "bad_compression")
+    refuse("both-more", "both say 212 bytes", PROMPT + varint(212) + head(212) + at, "bad_compression")
     refuse("said-nothing", "no content size", with_head(MAGIC + b"\0\x58"), "bad_compression")
-    refuse("magic", "another magic", with_head(b"\x27" + head(210)[1:]), "bad_compression")
+    refuse("magic", "another magic", with_head(b"\x27" + head(211)[1:]), "bad_compression")
     refuse("skippable", "a skippable frame", PROMPT + size + SKIPPABLE, "bad_compression")
     refuse("skippable-first", "one before the frame", PROMPT + size + SKIPPABLE + stream(body), "bad_compression")
     for bits, name in ((1, "dictionary-1"), (2, "dictionary-2"), (3, "dictionary-4")):
-        start = head(210)
+        start = head(211)
         start = start[:4] + bytes([start[4] | bits]) + bytes([1] * (1, 2, 4)[bits - 1]) + start[5:]
         refuse(name, "a dictionary id", with_head(start), "bad_compression")
-    refuse("checksum", "a content checksum", with_head(head(210, flags=4)) + bytes(4), "bad_compression")
-    refuse("reserved", "the reserved bit", with_head(head(210, flags=8)), "bad_compression")
-    refuse("unused", "the unused bit", with_head(head(210, flags=16)), "bad_compression")
-    refuse("window", "a window of 9 MiB", with_head(head(210, window=13 << 3 | 1, size_bytes=4)), "limit_exceeded")
-    refuse("window-max", "the largest window", with_head(head(210, window=0xFF, size_bytes=4)), "limit_exceeded")
-    wrong = head(211, window=0xFF, size_bytes=4)
+    refuse("checksum", "a content checksum", with_head(head(211, flags=4)) + bytes(4), "bad_compression")
+    refuse("reserved", "the reserved bit", with_head(head(211, flags=8)), "bad_compression")
+    refuse("unused", "the unused bit", with_head(head(211, flags=16)), "bad_compression")
+    refuse("window", "a window of 9 MiB", with_head(head(211, window=13 << 3 | 1, size_bytes=4)), "limit_exceeded")
+    refuse("window-max", "the largest window", with_head(head(211, window=0xFF, size_bytes=4)), "limit_exceeded")
+    wrong = head(212, window=0xFF, size_bytes=4)
     refuse("window-and-size", "a large window, another size", with_head(wrong), "limit_exceeded", "order")
 
 
 def _bad_blocks(group: Group) -> None:
     refuse, body = _refuser(group), wide_body(_zeros(100), group.profile)
-    size, at = varint(210), blocks(body)
+    size, at = varint(211), blocks(body)
     whole = PROMPT + size + stream(body)
     refuse("byte-after", "a byte after the frame", whole + b"\0", "trailing_bytes")
     refuse("second-frame", "a second frame", whole + stream(b"ab"), "trailing_bytes")
@@ -359,24 +371,81 @@ def _bad_blocks(group: Group) -> None:
         (1, "the last byte is missing"),
         (4, "the last block is missing"),
         (5, "half a block"),
-        (6, "half a block header"),
-        (8, "two of three blocks are missing"),
-        (12, "no blocks"),
-        (13, "no content size"),
-        (14, "no descriptor"),
+        (6, "a third of a block"),
+        (8, "half a block header"),
+        (10, "two of three blocks are missing"),
+        (14, "no blocks"),
+        (15, "no content size"),
+        (16, "no descriptor"),
     ):
         refuse(f"cut-{cut}", note, whole[:-cut], "truncated")
-    refuse("no-last", "no block says that it is the last", PROMPT + size + head(210) + _not_last(at), "truncated")
-    third = head(210) + block(RESERVED, b"\0", last=True, size=1)
+    refuse("no-last", "no block says that it is the last", PROMPT + size + head(211) + _not_last(at), "truncated")
+    third = head(211) + block(RESERVED, b"\0", last=True, size=1)
     refuse("block-type", "a block of type 3", PROMPT + size + third, "bad_compression")
-    large = head(210) + block(RLE, b"\0", last=True, size=211)
+    large = head(211) + block(RLE, b"\0", last=True, size=212)
     refuse("block-size", "a block larger than the window", PROMPT + size + large, "bad_compression")
     over = head(1 << 20) + block(RLE, b"\0", size=MAX_BLOCK + 1)
     refuse("block-max", "a block of 2^17 + 1 bytes", PROMPT + varint(1 << 20) + over, "bad_compression")
-    broken = head(210) + block(COMPRESSED, b"\xff" * 20, last=True)
+    broken = head(211) + block(COMPRESSED, b"\xff" * 20, last=True)
     refuse("broken", "a compressed block that is none", PROMPT + size + broken, "bad_compression")
     kept = bytearray(bytes.fromhex(KEPT_PROMPT)[:-4])
     refuse("kept-cut", "what libzstd wrote, a byte shorter", bytes(kept[:-1]), "truncated")
+
+
+def sequence(literals: bytes, offset: int, length: int) -> bytes:
+    """The inside of a compressed block: literals, all equal, and one match behind them.  RFC 8878, 3.1.1.3."""
+    count = len(literals)
+    section = bytes([count << 3]) + literals if count < 32 else (1 | 1 << 2 | count << 4).to_bytes(2, "little")
+    section += literals[:1] if count >= 32 else b""
+    ll, ll_low, ll_bits = (count, count, 0) if count < 16 else (28, 512, 9)
+    ml = next(code for code in range(43, 53) if length < 3 + (2 << code - 36))
+    ml_low, ml_bits = 3 + (1 << ml - 36), ml - 36
+    of = (offset + 3).bit_length() - 1
+    bits = Bits().put(count - ll_low, ll_bits).put(length - ml_low, ml_bits).put(offset + 3 - (1 << of), of).put(1, 1)
+    return section + bytes([1, 0x54, ll, of, ml]) + bits.done()
+
+
+def _windows(group: Group) -> None:
+    """Blocks and offsets about a window of 1 KiB, and about the start of the content."""
+    refuse, prompt = _refuser(group), _zeros(1000)
+    body = wide_body(prompt, group.profile)
+    size, whole, small = varint(len(body)), head(len(body)), head(len(body), window=0, size_bytes=4)
+    first, rest = body[:12], len(body) - 12  # all but zeros, and zeros
+
+    def last(literals: int, offset: int) -> bytes:
+        inside = sequence(bytes(literals), offset, rest - literals)
+        return PROMPT + size + whole + block(RAW, first) + block(COMPRESSED, inside, last=True)
+
+    _accept(group, "match", "a match of one sequence", prompt, sealed(last(1, 1)), "compressed")
+    refuse("offset-start", "a match that starts a byte before the content", last(1, 14), "bad_compression")
+    refuse("offset-far", "one that starts 2^20 bytes before it", last(1, 1 << 20), "bad_compression")
+    for kind, name in ((RAW, "raw"), (RLE, "rle")):
+        for count in (1024, 1025):
+            parts = [first, bytes(count), bytes(rest - count)]
+            found = [block(RAW, parts[0])]
+            for part, end in ((parts[1], False), (parts[2], True)):
+                found.append(block(kind, part if kind == RAW else b"\0", last=end, size=len(part)))
+            data = PROMPT + size + small + b"".join(found)
+            if count > 1024:
+                refuse(f"window-{name}-{count}", "a block of 1,025 bytes, a window of 1 KiB", data, "bad_compression")
+            elif kind == RLE:
+                note = "blocks as large as the window"
+                _accept(group, f"window-{name}-{count}", note, prompt, sealed(data), "compressed")
+    inside = sequence(b"\0", 1, rest - 1)
+    padded = inside + bytes(1025 - len(inside))
+    data = PROMPT + size + small + block(RAW, first) + block(COMPRESSED, padded, last=True)
+    refuse("window-compressed-1025", "a compressed block of 1,025 bytes", data, "bad_compression")
+    part = block(RAW, first) + block(RLE, b"\0", size=1000) + block(RLE, b"\0", size=500)
+    beyond = part + block(COMPRESSED, sequence(b"", 1400, rest - 1500), last=True)
+    large = block(RAW, first) + block(COMPRESSED, sequence(bytes(1000), 1, rest - 1000), last=True)
+    for name, note, found in (
+        ("window-offset", "a match 1,400 bytes back, a window of 1 KiB", beyond),
+        ("window-content", "a compressed block that stands for 2,000 bytes, a window of 1 KiB", large),
+    ):
+        data = sealed(PROMPT + size + small + found)
+        id_ = f"zstd/frame/{V}/{name}"
+        # Not checked here: it may be refused, too.
+        group.cases.append(Case(id_, note, data, message_value(prompt), None, ("compressed", "lenient")))
 
 
 def _bad_bodies(group: Group) -> None:

@@ -140,7 +140,7 @@ BIG = 2**32 - 1
 HOSTILE = {
     "extensions": b"\x45\xff\xff\xff\xff\x0f",
     "extension bytes": b"\x45\x01\x02\xff\xff\xff\xff\x0f",
-    "prompt tokens": b"\x03" + bytes(9) + b"\xff\xff\xff\xff\x0f",
+    "prompt tokens": b"\x03" + bytes(8) + b"\x01\x00\xff\xff\xff\xff\x0f",
     "chain": draft_body(*HEAD, LOG2_2, ("varint", BIG & ~3)),
     "layers": draft_body(*HEAD, LOG2_2, ("varint", BIG & ~3 | 1)),
     "a wide layer": draft_body(*HEAD, LOG2_2, ("varint", 1 << 2 | 1), ("varint", BIG)),

@@ -202,7 +202,7 @@ def exchanges(vocab_size: int) -> st.SearchStrategy[Message]:
     precision = st.sampled_from(list(Precision))
     return st.one_of(
         st.builds(Proposals, node=node, proposals=batches, batch=U32, **place),
-        st.builds(More, batch=U32.map(lambda n: n + 1), **place),
+        st.builds(More, batch=U32.map(lambda n: max(n, 1)), **place),
         st.builds(AskList, node=node, **place),
         st.builds(ListReply, q=precision.flatmap(lambda found: lists(vocab_size, found, None)), **place),
     )

@@ -171,7 +171,7 @@ def test_a_compressed_frame_says_what_is_in_it():
     status, text, _ = run(frame.hex(), "--vocab-size", V, "--entropy", "zstd", "--prior", "none")
     assert status == 0
     assert f"bits: kind 8, compressed {8 * len(frame) - 40}, checksum 32 = {8 * len(frame)} bits" in text
-    assert "uncompressed: transcript 64, keep 8, count 16, tokens 4000 = 511 bytes" in text
+    assert "uncompressed: transcript 64, epoch 8, keep 8, count 16, tokens 4000 = 512 bytes" in text
 
 
 def test_the_lists_of_parts():

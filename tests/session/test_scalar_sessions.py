@@ -322,7 +322,7 @@ def test_only_chains_and_as_many_codes():
         tw.Proposals(round=0, node=-1, proposals=())
     with pytest.raises(ValueError, match="count must be"):
         tw.propose(0, -1, ROW, np.random.default_rng(0), count=257)
-    with pytest.raises(ValueError, match="for drafts"):
+    with pytest.raises(ValueError, match="not for this kind of frame"):
         tw.encode(tw.Bye(extensions=(tw.Extension(1, b"\0"),)), tw.Profile(vocab_size=1))
     with pytest.raises(ValueError, match="extension types"):
         tw.Extension(1, b"")

@@ -138,10 +138,12 @@ def test_frame_hashes_are_over_whole_frames():
 def test_the_order_in_which_an_edge_checks_a_prompt():
     def answer(**fields):
         _, edge, frames = prompted()
-        prompt = tw.Prompt(**{"tokens": (), "transcript": hashlib.sha256(frames).digest()[:8]} | fields)
+        prompt = tw.Prompt(**{"tokens": (), "epoch": 2, "transcript": hashlib.sha256(frames).digest()[:8]} | fields)
         return refusal(edge, prompt)
 
-    assert answer(transcript=bytes(8), keep=4) == "transcript_mismatch"
+    assert answer(transcript=bytes(8), epoch=1) == "transcript_mismatch"
+    assert answer(transcript=bytes(8), epoch=3, keep=4) == "transcript_mismatch"
+    assert answer(epoch=3, keep=3, tokens=(1,) * 7) == "desynchronised"
     assert answer(keep=4, tokens=(1,) * 9) == "desynchronised"
     assert answer(keep=3, tokens=(1,) * 7) == "context_full"
     assert answer() == "protocol_violation"
@@ -156,6 +158,38 @@ def test_a_prompt_has_no_answer_and_replaces_the_prefix():
     handed(device, edge)
     assert edge.data_to_send() == b""
     assert device.prefix == edge.prefix == (9,)
+
+
+def test_a_prompt_that_comes_again_changes_nothing():
+    """In every state that there is after it; nor does an older one, whatever it says."""
+    device, edge, frames = prompted()
+    device.send_prompt([4])
+    last = handed(device, edge)
+    other = tw.Prompt(tokens=(9,), epoch=1, transcript=hashlib.sha256(frames).digest()[:8])
+
+    def ignores():
+        before = edge.state, edge.prefix, edge.round, edge._epoch
+        for frame in (last, tw.encode(other, PROFILE), last):
+            assert edge.receive_data(frame) == []
+        assert edge.data_to_send() == b""
+        return before == (edge.state, edge.prefix, edge.round, edge._epoch)
+
+    assert ignores()
+    device.send_draft(*EMPTY)
+    draft = handed(device, edge)
+    assert edge.state is tw.State.OPEN
+    assert ignores()
+    edge.send_answer(tw.Verdict(round=0, node=-1, token=20))
+    handed(edge, device)
+    assert edge.state is tw.State.IDLE
+    assert ignores()
+    answered(device, edge, 7)
+    assert edge.state is tw.State.ENDED
+    assert ignores()
+    assert edge.receive_data(draft) == []
+    device.send_prompt([5])
+    handed(device, edge)
+    assert device.prefix == edge.prefix == (5,)
 
 
 # -------------------------------------------------------------------------------------------------------------- states
@@ -317,10 +351,10 @@ def test_an_extension_that_is_not_known_changes_nothing():
         assert (more.extensions, replace(more, extensions=())) == (extension, message)
     device, edge, frames = prompted()
     transcript = hashlib.sha256(frames).digest()[:8]
-    prompt = tw.Prompt(tokens=(4, 5), keep=1, transcript=transcript, extensions=extension)
+    prompt = tw.Prompt(tokens=(4, 5), epoch=2, keep=1, transcript=transcript, extensions=extension)
     assert edge.receive_data(tw.encode(prompt, PROFILE)) == [tw.PromptReceived(1, (4, 5))]
     device.send_prompt((4, 5), keep=1)
-    device.data_to_send()
+    assert edge.receive_data(device.data_to_send()) == []
     draft = device.send_draft(*EMPTY)
     (event,) = edge.receive_data(tw.encode(replace(draft, extensions=extension), PROFILE))
     edge.send_answer(tw.Verdict(round=0, node=-1, token=6, extensions=extension))

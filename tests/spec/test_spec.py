@@ -1,6 +1,7 @@
 """The specification against the code: requirement numbers, registries, limits, tables, examples."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -106,6 +107,26 @@ def test_tables(name):
     assert [int(entry, 16) for entry in block[1].split()] == table.tolist()
     digest = hashlib.sha256(table.astype("<u4").tobytes()).hexdigest()
     assert f"    {name}  {digest}\n" in appendix
+
+
+def test_tables_as_numbers():
+    """spec/tables.json has what the text says; where that is written in rows, the rows themselves."""
+    found = json.loads((ROOT / "spec" / "tables.json").read_text())
+    for name, table in found.items():
+        assert hashlib.sha256(np.array(table["rows"], "<u4").tobytes()).hexdigest() == table["sha256"], name
+        assert "appendix" in table["where"] or f"- `[{table['where']}]`" in SPEC
+    for name, table in TABLES.items():
+        assert found[name]["rows"] == [table.tolist()]
+    text = section(SPEC, "5.4 Lists and tokens")
+    assert f"    S  {', '.join(map(str, found['S']['rows'][0]))}\n" in text
+    for name, start in (("H", "\nH, "), ("F", "\nF, "), ("M", "\nMasses M, ")):
+        block = text[text.index(start) :].split("\n\n")[1]
+        assert found[name]["rows"] == [[int(number) for number in line.split()] for line in block.splitlines()], name
+    for name in ("tail_near", "first_length", "next_length"):
+        for row in found[name]["rows"]:
+            assert " ".join(map(str, row)) in text, name
+    for name in ("tail_none", "next_none"):
+        assert all(re.search(rf"\b{n}\b", text) for n in found[name]["rows"][0])
 
 
 def test_tables_are_exact():

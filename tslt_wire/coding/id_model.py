@@ -224,8 +224,9 @@ def code_gaps(plain: Plain, ids: Sequence[int], count: int, vocab_size: int, exc
         places = _others(plain.gaps(others, total - count, total), total)
     if not excluded:
         return places
-    every = np.delete(np.arange(vocab_size), np.asarray(excluded))
-    return list(every[places].tolist())
+    # Where each id that is not free would stand among those that are: work for the list, not for the vocabulary.
+    gone = np.asarray(excluded, dtype=np.int64) - np.arange(len(excluded))
+    return list((np.asarray(places) + np.searchsorted(gone, places, side="right")).tolist())
 
 
 def _places(ids: Sequence[int], excluded: Sequence[int], vocab_size: int) -> list[int]:

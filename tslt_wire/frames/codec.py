@@ -24,8 +24,6 @@ from tslt_wire.frames.kernel_drafts import kernel_decode, kernel_encode
 from tslt_wire.frames.kinds import BY_KIND, row_of
 from tslt_wire.limits import DEFAULT_FRAME_BYTES, DecodeLimits
 from tslt_wire.lists.profile import Profile, check_profile
-from tslt_wire.messages.draft import Draft
-from tslt_wire.messages.extensions import CHOICE
 from tslt_wire.messages.message import Message
 
 CRC_BYTES = 4
@@ -73,9 +71,7 @@ def _encode(message: Message, profile: Profile, max_frame_bytes: int) -> bytes:
     head = BitWriter()
     head.bits(row.kind | flags, 8)
     if extensions:
-        if not isinstance(message, Draft) and any(extension.type == CHOICE for extension in extensions):
-            raise ValueError(f"extension {CHOICE} is for drafts, not for {row.name}")
-        write_extensions(head, extensions)
+        write_extensions(head, extensions, row.extensions)
     content = head.finish() + body
     return content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
@@ -154,7 +150,7 @@ def _decode(
     reader = packed(content[1:])
     has_extensions = content[0] & _HAS_EXTENSIONS
     reader.part("extensions")
-    extensions = read_extensions(reader, limits, choice=row.evidence is not None) if has_extensions else ()
+    extensions = read_extensions(reader, limits, row.extensions) if has_extensions else ()
     if not compressed:
         message = row.read(reader, profile, limits, extensions)
         reader.finish()

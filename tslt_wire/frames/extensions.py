@@ -5,17 +5,31 @@ Spec section 3.4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, Extension
+from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, VERIFY_TIME, VERIFY_TIME_BYTES, Extension
+
+Known = Mapping[int, range]
+"""The types that a kind of frame knows, and how many bytes of data each may have."""
+OF_DRAFTS: Known = {CHOICE: range(CHOICE_BYTES, CHOICE_BYTES + 1)}
+OF_ANSWERS: Known = {VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1)}
 
 
-def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
-    """Append the block of extensions; ValueError if their types do not ascend."""
+def write_extensions(out: BitWriter, extensions: tuple[Extension, ...], known: Known) -> None:
+    """Append the block of extensions; ValueError if their types do not ascend, or one is not for this kind of frame."""
     types = [extension.type for extension in extensions]
     if types != sorted(set(types)):
         raise ValueError(f"extensions must have ascending, distinct types, got {types}")
+    for extension in extensions:
+        if extension.type & 1 and extension.type not in known:
+            raise ValueError(f"extension {extension.type} is not for this kind of frame")
+        if extension.type in known and len(extension.data) not in known[extension.type]:
+            raise ValueError(f"extension {extension.type} cannot have {len(extension.data)} bytes")
+        if extension.type in known and _is_longer(extension):
+            raise ValueError(f"extension {extension.type} must be as short as can be, got {extension.data.hex()}")
     out.varint(len(extensions))
     for extension in extensions:
         out.varint(extension.type)
@@ -23,8 +37,8 @@ def write_extensions(out: BitWriter, extensions: tuple[Extension, ...]) -> None:
         out.raw(extension.data)
 
 
-def read_extensions(data: BitReader, limits: DecodeLimits, *, choice: bool) -> tuple[Extension, ...]:
-    """Read the block; ``choice``: the frame is a draft, which may name a proposal."""
+def read_extensions(data: BitReader, limits: DecodeLimits, known: Known) -> tuple[Extension, ...]:
+    """Read the block of a kind of frame that knows the types ``known``."""
     count = data.varint()
     if count > limits.max_extensions:
         raise DecodeError(ErrorCode.LIMIT_EXCEEDED, f"{count} extensions where {limits.max_extensions} are allowed")
@@ -33,12 +47,18 @@ def read_extensions(data: BitReader, limits: DecodeLimits, *, choice: bool) -> t
     found: list[Extension] = []
     for _ in range(count):
         type_, size = data.varint(), data.varint()
-        is_choice = choice and type_ == CHOICE
-        if type_ & 1 and not is_choice:
+        if type_ & 1 and type_ not in known:
             raise DecodeError(ErrorCode.UNKNOWN_CRITICAL_EXTENSION, f"extension {type_} must be understood and is not")
         if found and type_ <= found[-1].type:
             raise DecodeError(ErrorCode.NON_CANONICAL, "extensions must have ascending, distinct types")
-        if is_choice and size != CHOICE_BYTES:
-            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"extension {type_} has {CHOICE_BYTES} byte, not {size}")
+        if type_ in known and size not in known[type_]:
+            raise DecodeError(ErrorCode.OUT_OF_RANGE, f"extension {type_} cannot have {size} bytes")
         found.append(Extension(type_, data.raw(size)))
+        if type_ in known and _is_longer(found[-1]):
+            raise DecodeError(ErrorCode.NON_CANONICAL, f"extension {type_} is not as short as can be")
     return tuple(found)
+
+
+def _is_longer(extension: Extension) -> bool:
+    """Whether this is a number with bytes of 0 at its end, which fewer bytes can say."""
+    return extension.type == VERIFY_TIME and len(extension.data) > 1 and extension.data[-1] == 0

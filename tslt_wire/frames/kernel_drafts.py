@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tslt_wire._native import kernel
 from tslt_wire.coding.bits import BitReader, BitWriter
-from tslt_wire.frames.extensions import write_extensions
+from tslt_wire.frames.extensions import OF_DRAFTS, write_extensions
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.kernel_lists import KERNEL_ENTROPIES, PRECISION_IDS, kernel_limits, kernel_tables, refused
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
@@ -76,7 +76,7 @@ def kernel_decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimi
 
 def _extension_block(extensions: tuple[Extension, ...]) -> bytes:
     out = BitWriter()
-    write_extensions(out, extensions)
+    write_extensions(out, extensions, OF_DRAFTS)
     return out.finish()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from tslt_wire.frames.draft_codes import read_draft_codes, write_draft_codes
 from tslt_wire.frames.draft_ids import read_draft_ids, write_draft_ids
 from tslt_wire.frames.draft_list import read_draft_list, write_draft_list
 from tslt_wire.frames.endings import read_bye, read_error, write_bye, write_error
+from tslt_wire.frames.extensions import OF_ANSWERS, OF_DRAFTS, Known
 from tslt_wire.frames.handshake import read_hello, read_welcome, write_hello, write_welcome
 from tslt_wire.frames.list_request import read_ask_list, read_list_reply, write_ask_list, write_list_reply
 from tslt_wire.frames.prompt import read_prompt, write_prompt
@@ -94,6 +95,8 @@ class FrameKind:
     """What it may be answered with; nothing: it has no answer of its own."""
     compressible: bool = False
     """Whether ``entropy="zstd"`` may compress it."""
+    extensions: Known = field(default_factory=dict)
+    """The extensions that this version knows in it."""
     needs_profile: bool = True
     """Whether it cannot be read before WELCOME has said the profile."""
 
@@ -150,6 +153,7 @@ FRAME_KINDS = (
         message=Verdict,
         write=write_verdict,
         read=read_verdict,
+        extensions=OF_ANSWERS,
         senders=_EDGE,
     ),
     FrameKind(
@@ -157,6 +161,7 @@ FRAME_KINDS = (
         message=Proposals,
         write=write_proposals,
         read=read_proposals,
+        extensions=OF_ANSWERS,
         senders=_EDGE,
     ),
     FrameKind(
@@ -164,6 +169,7 @@ FRAME_KINDS = (
         message=AskList,
         write=write_ask_list,
         read=read_ask_list,
+        extensions=OF_ANSWERS,
         senders=_EDGE,
     ),
     FrameKind(
@@ -172,6 +178,7 @@ FRAME_KINDS = (
         evidence=ListEvidence,
         write=write_draft_list,
         read=read_draft_list,
+        extensions=OF_DRAFTS,
         senders=_DEVICE,
         answers=frozenset({Kind.VERDICT}),
         compressible=True,
@@ -182,6 +189,7 @@ FRAME_KINDS = (
         evidence=MatchEvidence,
         write=write_draft_ids,
         read=partial(read_draft_ids, MatchEvidence()),
+        extensions=OF_DRAFTS,
         senders=_DEVICE,
         answers=frozenset({Kind.VERDICT}),
     ),
@@ -191,6 +199,7 @@ FRAME_KINDS = (
         evidence=CoupledEvidence,
         write=write_draft_ids,
         read=partial(read_draft_ids, CoupledEvidence()),
+        extensions=OF_DRAFTS,
         senders=_DEVICE,
         answers=frozenset({Kind.VERDICT}),
     ),
@@ -200,6 +209,7 @@ FRAME_KINDS = (
         evidence=ScalarEvidence,
         write=write_draft_codes,
         read=partial(read_draft_codes, ScalarEvidence),
+        extensions=OF_DRAFTS,
         senders=_DEVICE,
         answers=frozenset({Kind.VERDICT, Kind.VERDICT_PROPOSALS}),
     ),
@@ -209,6 +219,7 @@ FRAME_KINDS = (
         evidence=LazyEvidence,
         write=write_draft_codes,
         read=partial(read_draft_codes, LazyEvidence),
+        extensions=OF_DRAFTS,
         senders=_DEVICE,
         answers=frozenset({Kind.VERDICT, Kind.ASK_LIST}),
     ),

@@ -19,6 +19,7 @@ from tslt_wire.messages.prompt import Prompt
 def write_prompt(out: BitWriter, prompt: Prompt, profile: Profile) -> None:
     """Append the body; ValueError for a token outside the vocabulary."""
     out.raw(prompt.transcript)
+    out.varint(prompt.epoch)
     out.varint(prompt.keep)
     out.varint(len(prompt.tokens))
     profile.check_token(max(prompt.tokens, default=0))
@@ -30,6 +31,10 @@ def read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extensi
     """Read the body."""
     data.part("transcript")
     transcript = data.raw(8)
+    data.part("epoch")
+    epoch = data.varint()
+    if epoch == 0:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, "prompts are numbered from 1")
     data.part("keep")
     keep = data.varint()
     data.part("count")
@@ -42,4 +47,4 @@ def read_prompt(data: BitReader, profile: Profile, limits: DecodeLimits, extensi
     tokens = data.tokens(count, id_bits(profile.vocab_size))
     if count:
         check_id(int(tokens.max()), profile)
-    return Prompt(tokens=tuple(tokens.tolist()), keep=keep, transcript=transcript, extensions=extensions)
+    return Prompt(tokens=tuple(tokens.tolist()), epoch=epoch, keep=keep, transcript=transcript, extensions=extensions)

@@ -15,6 +15,7 @@ from tslt_wire.lists.probability_grid import BELOW, CODE_BITS
 from tslt_wire.lists.profile import Profile
 from tslt_wire.messages.answers import Proposal, Proposals
 from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.fields import U32
 from tslt_wire.messages.follow_ups import More
 
 COUNT_BITS = 8
@@ -68,4 +69,7 @@ def read_more(data: BitReader, profile: Profile, limits: DecodeLimits, extension
     data.part("round")
     round_ = data.varint()
     data.part("batch")
-    return More(round=round_, batch=data.varint() + 1, extensions=extensions)
+    batch = data.varint() + 1
+    if batch > U32:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"there is no batch {batch}")
+    return More(round=round_, batch=batch, extensions=extensions)

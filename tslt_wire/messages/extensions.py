@@ -1,6 +1,7 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows one critical one: the choice of a draft.
+Spec section 3.4.  This version carries any ignorable one, and knows two: the choice of a draft, which is critical, and
+the time that an answer took.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ CHOICE = 1
 """Type of the extension in which a draft names the proposal that the device took (spec section 6.7)."""
 CHOICE_BYTES = 1
 """Bytes of its data: the index of the proposal."""
+VERIFY_TIME = 2
+"""Type of the extension in which an answer says how long the edge took (spec section 6.2)."""
+VERIFY_TIME_BYTES = 8
+"""Most bytes of its data: microseconds, little-endian, as short as can be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class More:
     extensions: tuple[Extension, ...] = ()
 
     def __post_init__(self) -> None:
-        set_integers(self, round=(0, U32), batch=(1, U32 + 1))
+        set_integers(self, round=(0, U32), batch=(1, U32))
         set_items(self, "extensions", Extension)
 
 

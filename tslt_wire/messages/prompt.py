@@ -17,6 +17,8 @@ class Prompt:
     """Tokens both sides will continue, device to edge (spec section 7.4); also how a device resynchronises."""
 
     tokens: tuple[int, ...]
+    epoch: int = 1
+    """Number of this PROMPT in its session, from 1 (spec section 6.5): one that comes twice is known by it."""
     keep: int = 0
     """Tokens of the prefix so far that stay; the prefix becomes ``prefix[:keep] + tokens``."""
     transcript: bytes = bytes(8)
@@ -27,6 +29,6 @@ class Prompt:
         set_ids(self, "tokens")
         if self.tokens and not (min(self.tokens) >= 0 and max(self.tokens) < MAX_VOCAB_SIZE):
             raise ValueError(f"prompt tokens must be in 0..{MAX_VOCAB_SIZE - 1}")
-        set_integers(self, keep=(0, U32))
+        set_integers(self, epoch=(1, U32), keep=(0, U32))
         check_bytes("transcript", self.transcript, 8)
         set_items(self, "extensions", Extension)

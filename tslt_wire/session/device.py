@@ -95,7 +95,12 @@ class DeviceSession(Session):
             )
         tokens = several("tokens", "token ids", tokens)
         known = min(keep, len(self._prefix) - (self._choice is not None))
-        prompt = Prompt(tokens=(*self._prefix[known:keep], *tokens), keep=known, transcript=self._transcript)
+        prompt = Prompt(
+            epoch=self._epoch + 1,
+            tokens=(*self._prefix[known:keep], *tokens),
+            keep=known,
+            transcript=self._transcript,
+        )
         if self.welcome is not None:
             self._check_prompt(prompt, self.welcome)
         self._send(prompt)

@@ -144,6 +144,8 @@ class EdgeSession(Session):
         super()._refuse_unread(kind)
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
+        if isinstance(message, Prompt) and message.transcript == self._transcript and message.epoch <= self._epoch:
+            return []  # it came twice: its text has gone on, or another one is being written
         if isinstance(message, (Draft, More, ListReply)) and (message.round, _step_of(message)) < (
             self.round - 1,
             self._step,
@@ -209,6 +211,10 @@ class EdgeSession(Session):
     def _handle_prompt(self, prompt: Prompt) -> list[Event]:
         if prompt.transcript != self._transcript:
             raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
+        if prompt.epoch != self._epoch + 1:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"prompt {prompt.epoch} where the edge expects {self._epoch + 1}: one is lost"
+            )
         if prompt.keep > len(self._prefix):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED,

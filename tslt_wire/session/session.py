@@ -188,7 +188,8 @@ class Session:
         self._prefix[keep:] = tokens
         self._prefix_read = None
         self._hash = prefix_crc(self._prefix)
-        # A new text, even if it starts like the last one: the numbers of its positions must be new, too.
+        # A new text, even if it starts like the last one: the numbers of its positions must be new, too.  Each PROMPT
+        # says its epoch, so the two ends never differ in it.
         self._epoch += 1
 
     def _grow_prefix(self, tokens: tuple[int, ...]) -> None:
