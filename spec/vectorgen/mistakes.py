@@ -311,7 +311,8 @@ def _compressed(cases: Cases) -> None:
         for count in (60, 61, 62, 63)
     }
     prompts = {
-        f"prompt-{count}": tw.Prompt(transcript=bytes(8), epoch=1, keep=0, tokens=(0,) * count) for count in (200, 201, 202, 203)
+        f"prompt-{count}": tw.Prompt(transcript=bytes(8), epoch=1, keep=0, tokens=(0,) * count)
+        for count in (200, 201, 202, 203)
     }
     group = cases.group(300, "zstd")
     for name, message in (drafts | prompts).items():

@@ -1,4 +1,4 @@
-"""spec/mutants.py: a decoder with one mistake is told by a vector; a sample of the mistakes, and the list of exceptions."""
+"""spec/mutants.py: a vector tells a decoder with one mistake; a sample of mistakes, and the list of exceptions."""
 
 import ast
 import json
