@@ -419,6 +419,18 @@ def _windows(group: Group) -> None:
     _accept(group, "match", "a match of one sequence", prompt, sealed(last(1, 1)), "compressed")
     refuse("offset-start", "a match that starts a byte before the content", last(1, 14), "bad_compression")
     refuse("offset-far", "one that starts 2^20 bytes before it", last(1, 1 << 20), "bad_compression")
+    inside = sequence(b"\0", 1, rest - 1)
+    for name, note, wrong in (
+        ("empty", "a compressed block of 0 bytes", b""),
+        ("cut", "a block that ends before its sequences", inside[:-2]),
+        ("bits-left", "8 bits are left of the sequences", inside + b"\1"),
+        ("no-end", "no bit says where the sequences end", inside[:-1] + b"\0"),
+        ("mode", "the reserved bits of the modes", inside[:3] + b"\x55" + inside[4:]),
+        ("repeat", "tables that are to be repeated, and are not there", inside[:3] + b"\xfc" + inside[7:]),
+        ("literals", "a sequence with more literals than there are", b"\0" + inside[2:]),
+    ):
+        blocks_ = block(RAW, first) + block(COMPRESSED, wrong, last=True)
+        refuse(f"sequence-{name}", note, PROMPT + size + whole + blocks_, "bad_compression")
     for kind, name in ((RAW, "raw"), (RLE, "rle")):
         for count in (1024, 1025):
             parts = [first, bytes(count), bytes(rest - count)]
@@ -431,7 +443,6 @@ def _windows(group: Group) -> None:
             elif kind == RLE:
                 note = "blocks as large as the window"
                 _accept(group, f"window-{name}-{count}", note, prompt, sealed(data), "compressed")
-    inside = sequence(b"\0", 1, rest - 1)
     padded = inside + bytes(1025 - len(inside))
     data = PROMPT + size + small + block(RAW, first) + block(COMPRESSED, padded, last=True)
     refuse("window-compressed-1025", "a compressed block of 1,025 bytes", data, "bad_compression")
