@@ -234,8 +234,12 @@ class Summary:
                 bits[part.name] = bits.get(part.name, 0) + part.bits
 
     def bytes_a_token(self, sender: Role) -> float | None:
-        """Bytes of rounds that ``sender`` sent over the tokens; None if there are no tokens."""
-        return self.round_bytes[sender] / self.tokens if self.tokens else None
+        """Bytes of rounds that ``sender`` sent over the tokens; None if there are no tokens.
+
+        None as well if frames of rounds could not be read: their tokens are not known.
+        """
+        unread = NOT_DECODED in self.round_bits_by_part
+        return self.round_bytes[sender] / self.tokens if self.tokens and not unread else None
 
 
 # -------------------------------------------------------------------------------------------------------------- fields

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -111,6 +112,7 @@ class TextDevice:
             partial(device.generate, settings=settings) if settings else Autopilot(device).generate
         )
         self._decoder = IncrementalDecoder(tokenizer)
+        self._texts = 0
 
     @classmethod
     @asynccontextmanager
@@ -156,7 +158,7 @@ class TextDevice:
         the background, and its text comes first where the next call goes on.
 
         Raises EdgeError, after which the text so far is good; ContextFull for a prompt that is too long; ValueError for
-        one without tokens.
+        one without tokens, and where another prompt has started another text since.
         """
         if prompt is not None:
             ids = tokens_of(self._tokenizer, prompt)
@@ -166,11 +168,15 @@ class TextDevice:
             except Exception:
                 self._decoder = before
                 raise
+            self._texts += 1
         elif not self.device.session.prefix:
             raise ValueError("there is no text to go on with: the first call needs a prompt")
+        mine = self._texts
         async for round_ in self._rounds(tokens):
             if piece := self._decoder.add(round_.tokens):
                 yield piece
+            if mine != self._texts:
+                raise ValueError("this text is over: another prompt has started another one since")
         # Where the text can go on, what is left of a character may still become whole.
         if self.device.session.state is tw.State.ENDED and (rest := self._decoder.finish()):
             yield rest
@@ -186,6 +192,7 @@ class BlockingTextDevice:
         """``loop``: the running one that ``inner`` belongs to; see ``connect``."""
         self._inner = inner
         self._loop = loop
+        self._ready: deque[str] = deque()
 
     @classmethod
     @contextmanager
@@ -209,9 +216,21 @@ class BlockingTextDevice:
 
     def stream(self, prompt: str | None, *, tokens: int = TOKENS) -> Iterator[str]:
         """See ``TextDevice.stream``; ctrl-C and ``break`` leave it."""
-        pieces = self._inner.stream(prompt, tokens=tokens)
-        while (piece := _wait(_next(pieces), self._loop)) is not None:
-            yield piece
+        if prompt is not None:
+            self._ready.clear()
+        pieces, more = self._inner.stream(prompt, tokens=tokens), True
+        while more or self._ready:
+            if self._ready:
+                yield self._ready.popleft()
+            else:
+                more = _wait(self._next(pieces), self._loop)
+
+    async def _next(self, pieces: AsyncIterator[str]) -> bool:
+        """Get a piece ready, False at the text's end; one that comes while the wait is interrupted is not lost."""
+        piece = await anext(pieces, None)
+        if piece is not None:
+            self._ready.append(piece)
+        return piece is not None
 
 
 async def _end() -> None:
@@ -221,10 +240,6 @@ async def _end() -> None:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
-
-
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
 
 
 def _wait(work: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:

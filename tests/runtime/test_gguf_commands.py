@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -126,3 +128,52 @@ def test_a_folder_without_torch_says_both_ways_out(pair):
     assert done.stderr.count("\n") == 1
     for words in ("pip install 'tslt-wire[transformers]'", "tslt convert FOLDER FILE.gguf"):
         assert words in done.stderr
+
+
+@pytest.mark.parametrize("what", ["weights cut short", "weights of another model", "config is a list"])
+def test_a_broken_folder_is_not_converted(what, pair, tmp_path, capsys):
+    folder = tmp_path / "broken"
+    shutil.copytree(pair / "draft", folder)
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    if what == "weights cut short":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif what == "weights of another model":
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 7}))
+    else:
+        config.write_text("[]")
+    assert convert_command.main([str(folder), str(tmp_path / "x.gguf")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("convert: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def test_a_library_is_named_from_where_one_stands(pair, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.so").symlink_to(LIBRARY)
+    arguments = ("--prompt", "the", "--edge", "tcp://127.0.0.1:9", "--timeout", "0.2", "--llama-lib", "mine.so")
+    assert device_command.main(["--model", str(pair / "files" / "draft.gguf"), *arguments]) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
+    for wrong in ("nan", "0", "inf", "soon"):
+        with pytest.raises(SystemExit):
+            device_command.main(["--model", "x", "--timeout", wrong])
+
+
+def test_an_edge_that_dies_leaves_the_text_in_the_json(pair):
+    command = without_torch("edge", "--listen", "tcp://127.0.0.1:0", "--model", pair / "files" / "target.gguf")
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().split(" listens on ")[1].strip()
+        model = ("--model", pair / "files" / "draft.gguf", "--edge", address)
+        device = without_torch("device", *model, "--prompt", "the", "--tokens", "1", "--json")
+        assert json.loads(run(device).stdout)["stopped_by"] == "tokens"
+        code = device[2].replace(
+            "from tslt_runtime.commands.device import main",
+            "import os, signal, tslt_runtime.commands.device as d; main = d.main; add = d.Output.add; "
+            f"d.Output.add = lambda self, round_: (add(self, round_), os.kill({server.pid}, signal.SIGKILL))",
+        )
+        done = run([device[0], "-c", code.replace("'--tokens', '1'", "'--tokens', '90', '--timeout', '5'")])
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["stopped_by"] == "error"
+    assert found["tokens"] > 0
+    assert done.stderr.startswith("device: ")

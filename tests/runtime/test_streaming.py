@@ -184,6 +184,21 @@ def test_a_stream_that_is_left_goes_on_where_it_was():
     asyncio.run(run())
 
 
+def test_a_stream_does_not_go_on_with_another_prompts_text():
+    async def run():
+        async with text_device() as device:
+            old = device.stream("The old", tokens=100)
+            await anext(old)
+            await all_of(device.stream("Other", tokens=10))
+            with pytest.raises(ValueError, match="another prompt"):
+                await all_of(old)
+            before = text_of(device)
+            rest = await all_of(device.stream(None, tokens=10))
+            assert text_of(device).startswith(before + "".join(rest)[:1])
+
+    asyncio.run(run())
+
+
 def test_a_prompt_after_cancelling_starts_another_text():
     async def run():
         verifier = Slow()
@@ -308,6 +323,28 @@ def test_the_blocking_twin_can_be_left_and_interrupted(monkeypatch):
             found += device.stream(None, tokens=30)
             assert text_of(device._inner).startswith("The old" + "".join(found))
         assert not [thread for thread in threading.enumerate() if thread.name == "tslt device"]
+
+
+def test_a_piece_that_comes_as_the_wait_is_interrupted_is_not_lost(monkeypatch):
+    from tslt_runtime import streaming
+
+    with (
+        edge() as (address, _, _),
+        BlockingTextDevice.connect(Draft(), TOKENIZER, edge=address, settings=SETTINGS, seed=7) as device,
+    ):
+        pieces, found, wait = device.stream("The old", tokens=60), [], streaming._wait
+
+        def interrupted(work, loop):
+            wait(work, loop)
+            raise KeyboardInterrupt
+
+        found.append(next(pieces))
+        monkeypatch.setattr(streaming, "_wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(pieces)
+        monkeypatch.setattr(streaming, "_wait", wait)
+        found += device.stream(None, tokens=30)
+        assert text_of(device._inner).startswith("The old" + "".join(found))
 
 
 def test_the_blocking_twin_says_what_is_wrong_and_leaves_nothing_behind():

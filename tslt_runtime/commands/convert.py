@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,16 +65,28 @@ def convert(folder: Path, out: Path, *, dtype: str = "float16") -> None:
     _add_tokenizer(writer, tokenizer, config, bos=_starts_with_bos(tokenizer, config.get("bos_token_id")))
     kind = gguf.LlamaFileType.MOSTLY_F16 if dtype == "float16" else gguf.LlamaFileType.ALL_F32
     writer.add_file_type(kind)
+    blocks = set()
     for name, tensor in _tensors(folder):
         theirs = _renamed(name, folder)
+        blocks |= {int(number) for number in re.findall(r"^blk\.(\d+)\.", theirs)}
+        _require_shape(theirs, tensor, config)
         part = theirs.removesuffix(".weight").rpartition(".")[2]
         values = interleaved(tensor, heads[part]) if part in heads else tensor
         # Norms stay in float32, as llama.cpp wants them.
         writer.add_tensor(theirs, np.ascontiguousarray(values, np.dtype(dtype) if values.ndim > 1 else np.float32))
+    if blocks != set(range(int(config["num_hidden_layers"]))):
+        raise EngineError(
+            f"{folder} has weights of {len(blocks)} layers, its config.json says {config['num_hidden_layers']}"
+        )
     writer.write_header_to_file(out)
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _require_shape(name: str, tensor: Tensor, config: dict[str, Any]) -> None:
+    if name == "token_embd.weight" and tensor.shape != (config["vocab_size"], config["hidden_size"]):
+        raise EngineError(f"embeddings of shape {tensor.shape}; config.json says otherwise")
 
 
 def interleaved(weight: Tensor, heads: int) -> Tensor:
@@ -83,7 +96,12 @@ def interleaved(weight: Tensor, heads: int) -> Tensor:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EngineError(f"{path} is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise EngineError(f"{path} holds no JSON object")
     return document
 
 
@@ -180,13 +198,17 @@ def _renamed(name: str, folder: Path) -> str:
 
 def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """(name, values) of the ``.safetensors`` files in ``folder``; bfloat16, which numpy lacks, as float32."""
-    from safetensors import deserialize
+    from safetensors import SafetensorError, deserialize
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise EngineError(f"no weights in {folder}: there is no .safetensors file")
     for path in files:
-        for name, entry in deserialize(path.read_bytes()):
+        try:
+            entries = deserialize(path.read_bytes())
+        except SafetensorError as error:
+            raise EngineError(f"{path} is damaged, cut short perhaps: {error}") from error
+        for name, entry in entries:
             yield name, _values(name, entry)
 
 

@@ -1,9 +1,9 @@
 """Run a device: draft with a small model, let an edge verify, print the text as it comes.
 
-tslt device --prompt "The old house stood"
+tslt device --model draft.gguf --prompt "The old house stood"
 tslt device --model meta-llama/Llama-3.2-1B --edge tcp://edge.example:5757 --tokens 256
 tslt device --model llama-1b.gguf --context 4096
-tslt device --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
+tslt device --model draft.gguf --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from tslt_runtime.commands.options import (
     load_options,
     load_table,
     read_prompt,
+    seconds,
     set_up,
     shipped,
 )
 from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device, EdgeError, Round
 from tslt_runtime.dialing import reach
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
@@ -65,7 +66,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=60.0,
         metavar="S",
         help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
@@ -180,10 +181,9 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         output.write(prompt)
         pilot = Autopilot(device) if args.evidence == "auto" else None
         rounds = pilot.generate(args.tokens) if pilot else device.generate(args.tokens, settings)
-        await write(rounds, output, tally)
-        stopped_by = "end of text" if device.session.state is tw.State.ENDED else "tokens"
-        if stopped_by == "tokens" and tally.tokens < args.tokens:
-            stopped_by = "context full"
+        broken = await write(rounds, output, tally)
+        stopped_by = "error" if broken else why_it_stopped(device, tally.tokens, args.tokens)
+        if stopped_by == "context full":
             say("stopped: the context window is full")
     finally:
         await device.close()
@@ -191,23 +191,35 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
         found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(found, ensure_ascii=False), flush=True)
+    if broken is not None:
+        raise broken
     say(table(figures))
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
 
 
-async def write(rounds: AsyncIterator[Round], output: Output, tally: Tally) -> None:
-    """Show ``rounds`` as they come, and count them; what came before an error is shown to its end."""
+def why_it_stopped(device: Device, tokens: int, wanted: int) -> str:
+    """What ended a text that has ``tokens`` of ``wanted`` tokens."""
+    if device.session.state is tw.State.ENDED:
+        return "end of text"
+    return "context full" if tokens < wanted else "tokens"
+
+
+async def write(rounds: AsyncIterator[Round], output: Output, tally: Tally) -> EdgeError | None:
+    """Show ``rounds`` as they come, and count them; returns the error that ended them, what came before it is good."""
     started = time.perf_counter()
     try:
         async for round_ in rounds:
             tally.rounds.append(round_)
             tally.wall_s = time.perf_counter() - started
             output.add(round_)
+    except EdgeError as error:
+        return error
     finally:
         output.finish()
+    return None
 
 
 def nothing(*_: object) -> None:

@@ -1,9 +1,8 @@
 """Run an edge: load a target model and verify the drafts of any number of devices.
 
-tslt edge
 tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16 --listen tcp://0.0.0.0:5757
 tslt edge --model llama-8b.gguf --context 4096
-tslt edge --transport quic --listen 0.0.0.0:5757 --cert certs/edge.pem --key certs/edge.key
+tslt edge --model llama-8b.gguf --transport quic --listen 0.0.0.0:5757 --cert certs/cert.pem --key certs/key.pem
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -78,6 +79,17 @@ def at_least_one(text: str) -> int:
     return value
 
 
+def seconds(text: str) -> float:
+    """An argument type: finite numbers above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return value
+
+
 def seed(text: str) -> int:
     """An argument type: whole numbers from 0 on."""
     return 0 if text == "0" else at_least_one(text)
@@ -95,6 +107,8 @@ def read_prompt(args: argparse.Namespace) -> str:
         except UnicodeEncodeError as error:
             raise ValueError(f"--prompt is no UTF-8 text: {error.reason}") from error
         return str(args.prompt)
+    if source == "-" and sys.stdin is None:
+        raise ValueError("the prompt comes from stdin, which is closed")
     try:
         data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         return data.decode().removesuffix("\n").removesuffix("\r")

@@ -31,6 +31,9 @@ EXTRAS = {
 
 def run_command(name: str, work: Callable[[], int | None]) -> int:
     """Do ``work`` for the command ``name`` and return its exit status: the one ``work`` gives, None is 0."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # who started us closed it
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the process's end
     try:
         status = work() or 0
         sys.stdout.flush()

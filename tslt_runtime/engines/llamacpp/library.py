@@ -194,7 +194,9 @@ def load_library(path: Path | None = None) -> Any:
     """
     found = _installed() if path is None else path
     try:
-        library: Any = ctypes.CDLL(str(found))
+        library: Any = ctypes.CDLL(
+            str(found.resolve() if found.exists() else found)
+        )  # bare names are looked for elsewhere
     except OSError as error:
         raise EngineError(f"{found} cannot be loaded as llama.cpp's library: {error}; {_ADVICE}") from error
     try:
