@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance compat compat-here bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants compat compat-here bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -68,6 +68,10 @@ conformance: $(READY)
 	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- \
 		env TSLT_WIRE_BACKEND=reference $(BIN)/python -m spec.library_decoder
 	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python -m spec.library_decoder
+
+# The reference decoder with one mistake at a time, against the vectors: a quarter of an hour.
+mutants: $(READY)
+	$(BIN)/python -m spec.mutants --report spec/mutants.md
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)

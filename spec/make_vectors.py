@@ -23,6 +23,9 @@ from spec.vectorgen import (
     id_drafts,
     lists,
     long_lists,
+    mistakes,
+    mistakes_ranged,
+    mistakes_rules,
     ranged,
     sessions,
     single_rules,
@@ -46,19 +49,21 @@ def contents() -> dict[str, dict[str, Any]]:
         "lists.json": {
             "schema": "tslt-wire-lists-1",
             **head,
-            "notes": lists.NOTES | zipped.NOTES,
-            "tables": tails.tables(),
+            "notes": lists.NOTES | zipped.NOTES | mistakes.NOTES,
+            "tables": tails.tables() | mistakes_ranged.tables(),
             "groups": lists.build()
             + ranged.build_lists()
             + long_lists.build_lists()
             + single_rules.build_lists()
             + tails.build_lists()
-            + zipped.build_lists(),
+            + zipped.build_lists()
+            + mistakes.build_lists()
+            + mistakes_ranged.build_lists(),
         },
         "frames.json": {
             "schema": "tslt-wire-frames-1",
             **head,
-            "notes": frames.NOTES | zipped.NOTES,
+            "notes": frames.NOTES | zipped.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
             "groups": frames.build()
             + ranged.build_frames()
@@ -67,27 +72,29 @@ def contents() -> dict[str, dict[str, Any]]:
             + tails.build_frames()
             + zipped.build_frames()
             + id_drafts.build_frames()
-            + coded.build_frames(),
+            + coded.build_frames()
+            + mistakes.build_frames()
+            + mistakes_ranged.build_frames(),
         },
         "weights.json": {
             "schema": "tslt-wire-weights-1",
             **head,
-            "notes": weights.NOTES,
+            "notes": weights.NOTES | mistakes.NOTES,
             "tables_sha256": weights.tables(),
             "groups": weights.build(),
         },
         "verify.json": {
             "schema": "tslt-wire-verify-1",
             **head,
-            "notes": verification.NOTES,
+            "notes": verification.NOTES | mistakes.NOTES,
             "tables": tails.tables(),
-            "groups": verification.build() + id_drafts.build_verification(),
+            "groups": verification.build() + mistakes_rules.build_verification() + id_drafts.build_verification(),
         },
         "coded.json": {
             "schema": "tslt-wire-coded-1",
             **head,
-            "notes": coded.NOTES,
-            "groups": coded.build_rules(),
+            "notes": coded.NOTES | mistakes.NOTES,
+            "groups": mistakes_rules.with_edges(coded.build_rules()),
         },
         "coupling.json": {
             "schema": "tslt-wire-coupling-1",

@@ -46,6 +46,18 @@ class _OtherCodes(PlainWriter):
         return super().symbols([0] * (count - 1) + [len(lengths) - 1], count, lengths)
 
 
+class _Nothing(PlainWriter):
+    """Writes nothing."""
+
+    def symbols(self, values: Sequence[int], count: int, lengths: Sequence[int]) -> list[int]:
+        """Write no codewords."""
+        return list(values)
+
+    def finish(self) -> bytes:
+        """Nothing of what was put."""
+        return b""
+
+
 def _given(bits: Bits) -> Callable[[], PlainWriter]:
     """Plain bits that are all given."""
 
@@ -69,7 +81,7 @@ def build_lists() -> list[Json]:
     add("two-levels", "codewords of one bit", range(0, 3 * 129, 3), lambda i: i % 2)
     add("last-level", "the largest code: its length has no symbol", range(0, 3 * 129, 3), lambda i: 60 * (i % 2))
     add("ties", "five levels, four of equal weight", range(160), lambda i: min(i % 10, 4))
-    groups = [group, _steep("log2/4", 1 << 20, 5000), _steep("log2/1", 32000, 3000), *_bad()]
+    groups = [group, _steep("log2/4", 1 << 20, 5000), _steep("log2/1", 32000, 3000), *_bad(), *_mistakes()]
     return [group.to_json() for group in groups]
 
 
@@ -136,6 +148,39 @@ def _bad() -> list[Group]:
     note = "the lengths 1 and 3, and 3/8 are left for the largest code"
     refuse("gap", note, written(_Odd(lengths=(1, *[0] * 58, 3)), high), "non_canonical")
     return [group]
+
+
+def _mistakes() -> list[Group]:
+    """Those that spec/mutants.py found: what is cut where two errors are near each other."""
+    zeros, groups = Bits().put(0, 24), []
+    for size, error, note in (
+        (16000, "truncated", "k = 2: 24 bits of 0, and the end"),
+        (32000, "bad_list", "k = 3: 24 bits of 0, which are one too many, and the end: first the bits"),
+    ):
+        group = Group(tw.Profile(vocab_size=size, precision="log2/1", entropy="range"), tw.decode_list)
+        flat, coder = make_list(size, "log2/1", range(0, 3 * 129, 3), [0] * 129), _Odd(_given(zeros))
+        ListModel(coder, group.profile, tw.Precision.LOG2_1).code(flat, 129)
+        group.refuse(f"range/long/{size}/zeros-24", note, coder.finish(), error, "mutant")
+        groups.append(group)
+    deepest = [*range(1, 15), 14]
+    for precision, lengths in (("log2/1", deepest), ("log2/0", [*deepest[:-1], *[0] * 16])):
+        group = Group(tw.Profile(vocab_size=V, precision=precision, entropy="range"), tw.decode_list)
+        q = make_list(V, precision, range(0, 3 * 129, 3), [i % 31 for i in range(129)])
+        coder = _Odd(_Nothing, lengths)
+        with suppress(tw.DecodeError):
+            ListModel(coder, group.profile, tw.Precision(precision)).code(q, 129)
+        id_ = f"range/long/{V}/{precision.replace('/', '-')}-deepest"
+        group.refuse(id_, "two lengths of 14, and the end", coder.finish(), "truncated", "mutant")
+        groups.append(group)
+    group = Group(tw.Profile(vocab_size=V, precision="log2/1", entropy="range"), tw.decode_list)
+    coder = _Odd(_Nothing)
+    ListModel(coder, group.profile, tw.Precision.LOG2_1).code(make_list(V, "log2/1", range(129), [0] * 129), 129)
+    whole = coder.finish()
+    shorter = whole[:-2] + bytes([whole[-2] + 1])
+    note = "the symbols end with a byte less, as [RANGE-3] has it: first the size"
+    group.refuse(f"range/long/{V}/log2-1-ending", note, shorter, "truncated", "mutant")
+    groups.append(group)
+    return groups
 
 
 def build_frames() -> list[Json]:

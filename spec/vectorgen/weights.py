@@ -10,6 +10,7 @@ import hashlib
 import numpy as np
 
 from spec.vectorgen.lists import LOG, LOWEST
+from spec.vectorgen.mistakes import SHIFTED
 from spec.vectorgen.tools import Json
 from tslt_wire.lists import precision as p
 
@@ -62,7 +63,11 @@ def _float_cases(name: str, lowest: int) -> list[Json]:
     step = (lowest - one) * 0.6180339887
     spread = sorted({one + int(step * i) % (lowest - one) for i in range(200)})
     halves = [int(code) for code in p.quantise(first, -np.arange(1, 60) / 2 * np.log(2))]
-    cases = [_steps()] if name == "f32" else []
+    cases = [
+        _steps(),
+        _case(name, "shift", "the product of step 3 is 2^62 and is shifted by 63", [SHIFTED], "zero", "mutant"),
+    ]
+    cases = cases if name == "f32" else []
     return [
         *cases,
         _case(name, "zero", "code 0", [0]),
