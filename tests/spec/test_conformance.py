@@ -68,8 +68,8 @@ def test_the_reference_backend_agrees_with_the_other():
 def test_all_vectors_are_asked():
     files = [json.loads((ROOT / "spec" / "vectors" / name).read_text()) for name in ("lists.json", "frames.json")]
     tests = [test for file in files for group in file["groups"] for test in group["tests"]]
-    ids = [test["id"] for test in tests if "lenient" not in test["flags"]]
-    assert len(ids) < len(tests)
+    ids = [test["id"] for test in tests if "lenient" not in test["flags"]]  # of those, either answer is right
+    assert len(ids) > len(tests) - 3
     assert [case.id for case in conformance.vectors(conformance.Chosen())] == ids
 
 
