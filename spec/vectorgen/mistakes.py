@@ -11,7 +11,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.bad_frames import draft_head
 from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value, sealed
-from spec.vectorgen.zipped import RAW, block, blocks, head, varint, wide_body, wide_list
+from spec.vectorgen.zipped import MAGIC, RAW, block, blocks, head, varint, wide_body, wide_list
 from tslt_wire.lists.prior import plain_prior
 
 NOTES = {"mutant": "only this vector tells a decoder with some one mistake, found by spec/mutants.py"}
@@ -67,6 +67,7 @@ def build_frames() -> list[Json]:
     _control(cases)
     _handshake(cases)
     _compressed(cases)
+    _streams(cases)
     return cases.to_json()
 
 
@@ -161,6 +162,8 @@ def _fields(cases: Cases) -> None:
     )
     prompt = tw.Prompt(transcript=bytes(8), epoch=1, keep=3, tokens=())
     cases.message("prompt-v1", "no tokens of a vocabulary of one", prompt, vocab_size=1)
+    ends = Bits().put(PROMPT, 8).raw(bytes(8)).varint(0)
+    cases.refuse("prompt-epoch-end", "an epoch of 0, and the end: first the epoch", ends, "out_of_range", vocab_size=9)
     for tail in (1, 31):
         for entropy in ("none", "range"):
             prior = plain_prior("uniform", 9)
@@ -324,6 +327,21 @@ def _compressed(cases: Cases) -> None:
         group.add(Case(f"mistake/frame/{name}-shorter", note, data, message_value(message), None, (NEW, "compressed")))
         data = sealed(kind + _sized(wide, len(plain)))
         group.refuse(f"mistake/frame/{name}-equal", "as long as the packed body", data, "non_canonical", NEW)
+
+
+def _streams(cases: Cases) -> None:
+    """Streams with two faults, of which the first counts, or with half of a header."""
+    raw = block(RAW, b"\1" * 9, last=True)
+    start = head(9)
+    for name, note, stream, error in (
+        ("magic-more", "another magic, and a byte too many", b"\x29" + start[1:] + raw + b"\0", "bad_compression"),
+        ("dictionary-more", "a dictionary, and a byte too many", head(9, flags=1) + raw + b"\0", "bad_compression"),
+        ("no-size-end", "no content size, and the end", MAGIC + b"\0", "bad_compression"),
+        ("header-half", "two bytes of a block's header, of a type that is reserved", start + b"\x07\0", "truncated"),
+        ("type-end", "a block of a type that is reserved, without its bytes", start + b"\x4f\0\0", "bad_compression"),
+    ):
+        content = bytes([PROMPT | 0x80]) + varint(9) + stream
+        cases.refuse(f"zstd-{name}", note, content, error, vocab_size=300, entropy="zstd")
 
 
 # -------------------------------------------------------------------------------------------------------------- lists

@@ -107,6 +107,10 @@ def build_frames() -> list[Json]:
     accept("old-rest", note, 10, [nine, other], [0, 9], "log2/1")
     many = [5, *range(7, 7 + 128 * 9, 9)], [0] * 129
     accept("new-128", "one old id and 128 others: a long list without gaps", 2000, [([5], [0]), many], [5, 7], "log2/1")
+    seen = list(range(0, 4000, 10)), [0] * 400
+    late = [0, *range(1, 7500 - 42, 58)], [0] * 130
+    note = "gaps of ids of which 400 are not free: with them the mean would have another k"
+    accept("gaps-seen", note, 7500, [seen, late], [0, 1], "log2/1")
 
     def weighed(weights: list[int]) -> tuple[list[int], list[int]]:
         return list(range(3, 3 + len(weights))), [31 - weight.bit_length() for weight in weights]
