@@ -56,6 +56,19 @@ draft_extensions = st.builds(
     st.one_of(st.just(()), st.binary(min_size=1, max_size=1).map(lambda data: (Extension(1, data),))),
 )
 
+answer_extensions = st.builds(  # [TIME-1]: 1 to 8 bytes, as few as can be
+    lambda others, time: tuple(
+        sorted((*time, *(item for item in others if item.type != 2)), key=lambda item: item.type)
+    ),
+    extensions,
+    st.one_of(
+        st.just(()),
+        st.integers(0, 2**64 - 1).map(
+            lambda time: (Extension(2, time.to_bytes(max(1, -(-time.bit_length() // 8)), "little")),)
+        ),
+    ),
+)
+
 
 @st.composite
 def logits(draw: st.DrawFn, vocab_size: int) -> np.ndarray:
@@ -196,15 +209,20 @@ def exchanges(vocab_size: int) -> st.SearchStrategy[Message]:
         st.integers(0, 4095),
         st.booleans(),
     )
-    place = {"round": U32, "extensions": extensions}
+    place = {"round": U32, "extensions": answer_extensions}
     node = U32.map(lambda n: n - 1)
     batches = st.lists(proposal, min_size=1, max_size=30).map(tuple)
     precision = st.sampled_from(list(Precision))
     return st.one_of(
         st.builds(Proposals, node=node, proposals=batches, batch=U32, **place),
-        st.builds(More, batch=U32.map(lambda n: max(n, 1)), **place),
+        st.builds(More, batch=U32.map(lambda n: max(n, 1)), round=U32, extensions=extensions),
         st.builds(AskList, node=node, **place),
-        st.builds(ListReply, q=precision.flatmap(lambda found: lists(vocab_size, found, None)), **place),
+        st.builds(
+            ListReply,
+            q=precision.flatmap(lambda found: lists(vocab_size, found, None)),
+            round=U32,
+            extensions=extensions,
+        ),
     )
 
 
@@ -216,7 +234,7 @@ def verdicts(vocab_size: int) -> st.SearchStrategy[Verdict]:
         node=U32.map(lambda n: n - 1),
         token=st.integers(0, vocab_size - 1),
         end=st.booleans(),
-        extensions=extensions,
+        extensions=answer_extensions,
     )
 
 
