@@ -43,7 +43,12 @@ def tokenizer_fingerprint(tokenizer: HasVocabulary) -> bytes:
     normalisation are left out on purpose: they choose how the device cuts up text, not what an id means to either
     model.  Raises VocabularyMismatch for an empty vocabulary or an id outside 0 .. 2**32 - 1.
     """
-    pairs = sorted((token_id, token) for token, token_id in tokenizer.get_vocab().items())
+    return _fingerprint(tokenizer.get_vocab())
+
+
+def _fingerprint(ids: Mapping[str, int]) -> bytes:
+    """``tokenizer_fingerprint`` of token text -> id, which some tokenizers take long to make."""
+    pairs = sorted((token_id, token) for token, token_id in ids.items())
     if not pairs:
         raise VocabularyMismatch("the tokenizer has no vocabulary")
     if pairs[0][0] < 0 or pairs[-1][0] >= 1 << 32:
@@ -63,8 +68,9 @@ def vocabulary_of(tokenizer: HasVocabulary, *, vocab_size: int) -> Vocabulary:
     token, is the usual padding of embeddings and is fine: such an id is a token like any other on the wire.  Two models
     padded to different widths do not fit, and the handshake refuses them: resize the draft's embeddings.
     """
-    fingerprint = tokenizer_fingerprint(tokenizer)
-    highest = max(tokenizer.get_vocab().values())
+    ids = tokenizer.get_vocab()
+    fingerprint = _fingerprint(ids)
+    highest = max(ids.values())
     if highest >= vocab_size:
         raise VocabularyMismatch(f"the tokenizer has id {highest}, but the model's vocabulary size is {vocab_size}")
     return Vocabulary(vocab_size=vocab_size, fingerprint=fingerprint)

@@ -30,9 +30,9 @@ class LoadOptions(TypedDict, total=False):
     """What it computes in: "auto", the default, is what its weights are stored in.  A GGUF file has no other."""
     threads: int
     """Of the CPU.  By default llama.cpp takes one, transformers as many as torch is set to."""
-    context: int
-    """Most tokens of a text.  By default what the model was trained for; llama.cpp, which takes the memory for all of
-    them at once, no more than ``LlamaModel.default_context``."""
+    context: int | None
+    """Most tokens of a text.  By default, None, what the model was trained for; llama.cpp, which takes memory for all
+    of them at once, no more than ``llamacpp.model.DEFAULT_CONTEXT``."""
     torch_device: str
     """"cpu", the default, or another that torch knows.  Transformers alone."""
     library: Path | None

@@ -107,11 +107,11 @@ class TextDevice:
         """
         self.device = device
         """The device below: its session, its rounds, what it agreed on."""
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer_of(tokenizer)
         self._rounds: Callable[[int], AsyncIterator[Round]] = (
             partial(device.generate, settings=settings) if settings else Autopilot(device).generate
         )
-        self._decoder = IncrementalDecoder(tokenizer)
+        self._decoder = IncrementalDecoder(self._tokenizer)
         self._texts = 0
 
     @classmethod

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import lzma
-import os
 import re
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import ENVIRONMENT, ROOT
 from tiny_llama import soften, tiny_draft, tiny_llama
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -32,7 +32,6 @@ from tslt_runtime.commands import inspect as inspect_command
 from tslt_runtime.commands import train_prior
 from tslt_runtime.commands.options import expansion
 
-ROOT = Path(__file__).parents[2]
 LAST_LINE = re.compile(
     r"demo: tokens=(\d+) rounds=(\d+) alpha=([\d.]+) uplink_bytes_per_token=([\d.]+) downlink_bytes_per_token=([\d.]+)"
 )
@@ -81,12 +80,7 @@ def pair(tmp_path_factory):
 
 
 def environment():
-    return {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'transports'}:{ROOT / 'benchmarks'}",
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "100",
-    }
+    return ENVIRONMENT | {"COLUMNS": "100"}
 
 
 def process(module, *arguments):

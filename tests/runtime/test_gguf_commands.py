@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from gguf_models import needs_llamacpp, tiny_pair
+from processes import ENVIRONMENT, ROOT
 
 import tslt_wire as tw
 from tslt_runtime.commands import convert as convert_command
@@ -20,12 +20,6 @@ from tslt_runtime.commands import device as device_command
 from tslt_runtime.engines.llamacpp.library import load_library
 
 pytestmark = needs_llamacpp
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": f"{ROOT}:{ROOT / 'transports'}:{ROOT / 'benchmarks'}",
-    "HF_HUB_OFFLINE": "1",
-}
 LIBRARY = load_library()._name
 
 
@@ -56,10 +50,11 @@ def run(command):
 
 @contextmanager
 def edge(*arguments):
+    """A running edge; yields (its process, its address)."""
     command = without_torch("edge", "--listen", "tcp://127.0.0.1:0", *arguments)
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
-            yield server.stdout.readline().split(" listens on ")[1].strip()
+            yield server, server.stdout.readline().split(" listens on ")[1].strip()
         finally:
             server.terminate()
 
@@ -67,7 +62,7 @@ def edge(*arguments):
 def test_both_ends_without_torch_write_what_transformers_writes(pair, capfd):
     options = ("--prompt", "the heat", "--tokens", "40", "--temperature", "0")
     files = pair / "files"
-    with edge("--model", files / "target.gguf", "--llama-lib", LIBRARY) as address:
+    with edge("--model", files / "target.gguf", "--llama-lib", LIBRARY) as (_, address):
         plain = run(without_torch("device", "--model", files / "draft.gguf", "--edge", address, *options))
         tree = ("--expansion", "2,2,2")
         mixed = device_command.main(["--model", str(pair / "draft"), "--edge", address, *options, *tree])
@@ -160,9 +155,7 @@ def test_a_library_is_named_from_where_one_stands(pair, tmp_path, monkeypatch, c
 
 
 def test_an_edge_that_dies_leaves_the_text_in_the_json(pair):
-    command = without_torch("edge", "--listen", "tcp://127.0.0.1:0", "--model", pair / "files" / "target.gguf")
-    with subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().split(" listens on ")[1].strip()
+    with edge("--model", pair / "files" / "target.gguf") as (server, address):
         model = ("--model", pair / "files" / "draft.gguf", "--edge", address)
         device = without_torch("device", *model, "--prompt", "the", "--tokens", "1", "--json")
         assert json.loads(run(device).stdout)["stopped_by"] == "tokens"

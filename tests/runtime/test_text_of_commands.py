@@ -14,10 +14,10 @@ import textwrap
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from byte_tokenizer import byte_level
+from processes import ENVIRONMENT, ROOT
 from tiny_llama import soften, tiny_draft, tiny_llama
 from transformers import PreTrainedTokenizerFast
 from tslt_transports import ConnectError, listen
@@ -35,13 +35,7 @@ from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import tokenizer_fingerprint
 from tslt_runtime.verifiers.local import LocalVerifier
 
-ROOT = Path(__file__).parents[2]
 PROMPT = "a\tb :dog: [bold]" + " word" * 60 + "\n  é🐕"
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": f"{ROOT}:{ROOT / 'transports'}:{ROOT / 'benchmarks'}",
-    "HF_HUB_OFFLINE": "1",
-}
 
 
 @pytest.fixture(scope="module")

@@ -63,12 +63,13 @@ def add_engine(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
     """What ``tslt_runtime.loading`` takes, of the arguments that ``add_engine`` added."""
-    options = LoadOptions(
-        dtype=args.dtype, threads=args.threads, torch_device=args.torch_device, library=args.llama_lib
+    return LoadOptions(
+        dtype=args.dtype,
+        threads=args.threads,
+        context=args.context,
+        torch_device=args.torch_device,
+        library=args.llama_lib,
     )
-    if args.context is not None:
-        options["context"] = args.context
-    return options
 
 
 def at_least_one(text: str) -> int:
