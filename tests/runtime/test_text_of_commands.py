@@ -26,6 +26,7 @@ from tslt_runtime import streaming
 from tslt_runtime.commands import demo as demo_command
 from tslt_runtime.commands import device as device_command
 from tslt_runtime.commands import edge as edge_command
+from tslt_runtime.commands import inspect as inspect_command
 from tslt_runtime.commands import report
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.device import Round
@@ -162,6 +163,9 @@ def test_prompts_that_are_no_text(device, tmp_path, monkeypatch):
     refused(device("--prompt-file", tmp_path / "prompt"), "no UTF-8 text", "at byte 2")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
     refused(device("--prompt-file", "-"), "stdin is no UTF-8 text")
+    monkeypatch.setattr(sys, "stdin", None)
+    for closed in (device("--prompt", "-"), run(inspect_command, "-")):
+        refused(closed, "stdin is closed")
     refused(device("--prompt-file", tmp_path / "none"), "none")
     refused(device("--prompt", "a", "--prompt-file", "b"), "not allowed with", status=2)
     refused(device("--prompt", ""), "no tokens")

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import tslt_wire as tw
 from tslt_runtime.capture import MAGIC, START_BYTES, CaptureError, is_capture, read_capture
 from tslt_runtime.commands.inspect_text import frame_text, summary_text
-from tslt_runtime.commands.options import at_least_one
+from tslt_runtime.commands.options import at_least_one, read_table, standard_input
 from tslt_runtime.commands.running import FAILED, run_command
 from tslt_runtime.inspection import LIMITS, Inspected, Inspector, Summary, fields_of, inspect_frame, lists_of
 from tslt_wire.coding.metering import Part
@@ -74,21 +74,10 @@ def profile_of(args: argparse.Namespace, tables: list[tw.Prior]) -> tw.Profile |
     return tw.Profile(vocab_size=args.vocab_size, entropy=args.entropy, prior=prior)
 
 
-def read_tables(paths: Iterable[Path]) -> list[tw.Prior]:
-    """Read trained tables; ValueError, with its path, for a file that is none."""
-    found = []
-    for path in paths:
-        try:
-            found.append(tw.table_from_bytes(path.read_bytes()))
-        except ValueError as error:
-            raise ValueError(f"{path} is no table: {error}") from error
-    return found
-
-
 def opened(what: str) -> tuple[BinaryIO, str]:
     """What the command line names, as a file, and its name for messages; ValueError or OSError if there is none."""
     if what == "-":
-        return sys.stdin.buffer, "standard input"
+        return standard_input(), "standard input"
     if os.path.exists(what):  # Path.exists raises for names that are too long, as many digits are
         return open(what, "rb"), what
     digits = re.sub(r"[\s:]", "", what).removeprefix("0x").removeprefix("0X")
@@ -179,7 +168,7 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt inspect") -> int:
     def work() -> int:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        tables = read_tables(args.table)
+        tables = [read_table(path) for path in args.table]
         profile = profile_of(args, tables)
         file, name = opened(args.what)
         with file:

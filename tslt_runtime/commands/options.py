@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import tslt_wire as tw
 from tslt_runtime.loading import LoadOptions
@@ -108,14 +109,19 @@ def read_prompt(args: argparse.Namespace) -> str:
         except UnicodeEncodeError as error:
             raise ValueError(f"--prompt is no UTF-8 text: {error.reason}") from error
         return str(args.prompt)
-    if source == "-" and sys.stdin is None:
-        raise ValueError("the prompt comes from stdin, which is closed")
     try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        data = standard_input().read() if source == "-" else Path(source).read_bytes()
         return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         where = "stdin" if source == "-" else source
         raise ValueError(f"{where} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of stdin; ValueError if who started us closed it."""
+    if sys.stdin is None:
+        raise ValueError("stdin is closed: there is nothing to read from")
+    return sys.stdin.buffer
 
 
 def set_up(args: argparse.Namespace) -> None:
@@ -137,12 +143,17 @@ def set_up(args: argparse.Namespace) -> None:
         logging.getLogger("quic").setLevel(logging.CRITICAL)  # what it says is said again, better, by the error itself
 
 
-def load_table(path: Path, *, vocab_size: int) -> tw.Prior:
-    """Read a trained table; ValueError for another vocabulary's, or a file that is none, with its path."""
+def read_table(path: Path) -> tw.Prior:
+    """Read a trained table of any vocabulary; ValueError for a file that is none, with its path."""
     try:
-        table = tw.table_from_bytes(path.read_bytes())
+        return tw.table_from_bytes(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is no table: {error}") from error
+
+
+def load_table(path: Path, *, vocab_size: int) -> tw.Prior:
+    """Read a trained table; ValueError for another vocabulary's, or a file that is none, with its path."""
+    table = read_table(path)
     if table.vocab_size != vocab_size:
         raise ValueError(f"{path} is a table for {table.vocab_size} tokens, the model has {vocab_size}")
     return table
