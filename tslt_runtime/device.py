@@ -249,7 +249,7 @@ class Device:
     def tail_scale(self) -> float:
         """Part of the probability a list leaves out that its tail has, as the verdicts so far suggest."""
         # A greedy target has one token to offer, and hardly ever one that a prior would guess.
-        return self._tails.scale if self.prior and self.session.hello.sampling.temperature > 0 else 0.0
+        return self._tails.scale if self.prior and self.session.sampling.temperature > 0 else 0.0
 
     @property
     def room(self) -> int:

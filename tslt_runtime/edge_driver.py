@@ -142,7 +142,8 @@ class EdgeDriver:
         match event:
             case tw.SessionOpened(hello):
                 self._timing = wants_timing(hello)
-                log.info("%s: %s, %s", self._peer, printable(hello.model) or "unnamed draft model", hello.sampling)
+                name = printable(hello.model) or "unnamed draft model"
+                log.info("%s: %s, %s", self._peer, name, self._session.sampling.in_force())
             case tw.PromptReceived():
                 await self._verifier.read(self._text, self._session.prefix)
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
@@ -160,6 +161,7 @@ class EdgeDriver:
             asked=asked,
             generator=session.generator(asked),
             coupling=session.coupling,
+            prompt_length=session.prompt_length,
         )
         reply = await self._verifier.answer(self._text, request)
         seconds = self._clock() - started

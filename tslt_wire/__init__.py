@@ -40,7 +40,7 @@ from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
-from tslt_wire.messages.sampling import Sampling
+from tslt_wire.messages.sampling import Sampling, SamplingRequest
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.messages.tree_sampler import TreeSampler
 from tslt_wire.session.device import DeviceSession
@@ -61,6 +61,7 @@ from tslt_wire.session.events import (
 )
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.states import State
+from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.lazy_rule import verify_list
 from tslt_wire.verification.proposals import choose, propose
@@ -118,7 +119,9 @@ __all__ = [
     "ProposalsReceived",
     "ProtocolError",
     "RemoteProtocolError",
+    "SampledText",
     "Sampling",
+    "SamplingRequest",
     "ScalarEvidence",
     "SessionOpened",
     "SparseDistribution",

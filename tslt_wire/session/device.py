@@ -35,6 +35,7 @@ from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, Verdic
 from tslt_wire.session.negotiation import (
     agreed_profile,
     check_names,
+    check_sampling_kept,
     check_vocabulary,
     context_of,
     not_agreed,
@@ -285,7 +286,8 @@ class DeviceSession(Session):
                 ErrorCode.UNSUPPORTED,
                 f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
             )
-        self.welcome = welcome
+        check_sampling_kept(hello, welcome)
+        self.welcome, self.sampling = welcome, welcome.sampling
         self._key = welcome.coupling
         self._max_frame_bytes = welcome.limits.max_frame_bytes
         self.profile = agreed_profile(welcome, self._tables)

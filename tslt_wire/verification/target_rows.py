@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tslt_wire.checks import integer
 from tslt_wire.messages.sampling import Sampling
+from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
 
@@ -94,22 +95,28 @@ class LogitsRow:
     Spec section 7.2.
     """
 
-    __slots__ = ("_found", "_logits", "_sampling", "vocab_size")
+    __slots__ = ("_at", "_found", "_logits", "_sampling", "_text", "vocab_size")
 
-    def __init__(self, logits: Any, sampling: Sampling) -> None:
-        """``logits``: real (V,), an array or tensor, left alone until it is asked for.  Errors as ``target_rows``."""
+    def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None, at: int = 0) -> None:
+        """``logits``: real (V,), an array or tensor, left alone until it is asked for.  Errors as ``target_rows``.
+
+        ``at``: which row of ``text`` it is.
+        """
         logits = with_shape("logits", logits)
         if len(logits.shape) != 1 or logits.shape[0] < 1:
             raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")
         self.vocab_size = int(logits.shape[0])
         self._logits = logits
-        self._sampling = check_sampling(sampling)
+        self._sampling = check_text(sampling, text)
+        self._text, self._at = text, at
         self._found: DenseRow | None = None
 
     def _row(self) -> DenseRow:
         if self._found is None:
-            self._found = DenseRow(target_probs(self._logits, self._sampling))
-            self._logits = None
+            probs = np.zeros(self.vocab_size)
+            _fill(probs, real_array("logits", self._logits), self._sampling, self._text or _NO_TEXT, self._at)
+            self._found = DenseRow(probs)
+            self._logits = self._text = None
         return self._found
 
     def prob(self, token: int) -> float:
@@ -132,14 +139,17 @@ _CHECKED = (DenseRow, LogitsRow)
 class LogitsRows(Sequence[LogitsRow]):
     """What ``target_rows`` returns: rows of logits, each of which stays as it is until it is looked at."""
 
-    def __init__(self, logits: Any, sampling: Sampling) -> None:
+    def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None) -> None:
         """See ``target_rows``."""
-        check_sampling(sampling)
+        check_text(sampling, text)
         array = with_shape("logits", logits)
         if len(array.shape) != 2 or array.shape[1] < 1:
             raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
+        if text is not None and text.rows != array.shape[0]:
+            raise ValueError(f"the text is one of {text.rows} rows, logits have {array.shape[0]}")
         self._logits = array
         self._sampling = sampling
+        self._text = text
         self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
 
     def __len__(self) -> int:
@@ -156,20 +166,21 @@ class LogitsRows(Sequence[LogitsRow]):
             return [self[i] for i in range(*at.indices(len(self)))]
         row = self._rows[at]
         if row is None:
-            row = self._rows[at] = LogitsRow(self._logits[at], self._sampling)
+            row = self._rows[at] = LogitsRow(self._logits[at], self._sampling, self._text, at % len(self))
         return row
 
 
-def target_rows(logits: Any, sampling: Sampling) -> LogitsRows:
+def target_rows(logits: Any, sampling: Sampling, *, text: SampledText | None = None) -> LogitsRows:
     """Make rows for ``verify`` of a target's raw logits; each is computed when it is first looked at.
 
     Spec section 7.2.  ``logits``: real (1 + nodes, V), row 0 after the prefix and row 1 + i after node i: a numpy
     array, a torch tensor (bfloat16 and float16 too, of any device), or any DLPack CPU tensor.  It must not change
-    before the rows are done with.  ``sampling``: the session's settings (``EdgeSession.sampling``).  TypeError for what
-    is not real or no Sampling, ValueError for another shape; a row that is no distribution (NaN, no finite largest
-    value) is a ValueError when it is looked at.
+    before the rows are done with.  ``sampling``: the session's settings (``EdgeSession.sampling``).  ``text``: what is
+    before the rows; penalties and ``ignore_eos`` need it.  TypeError for what is not real or no Sampling, ValueError
+    for another shape, a text of another number of rows, or none where one is needed; a row that is no distribution
+    (NaN, no finite largest value) is a ValueError when it is looked at.
     """
-    return LogitsRows(logits, sampling)
+    return LogitsRows(logits, sampling, text)
 
 
 @quiet
@@ -177,16 +188,17 @@ def target_probs(logits: Any, sampling: Sampling) -> Floats:
     """Target distributions of raw logits, all at once: float64 of the same shape, rows sum to 1 (spec section 7.2).
 
     ``logits``: real (..., V), as in ``target_rows``, with -inf for impossible tokens.  TypeError for what is not real,
-    ValueError for a row without a finite largest value or with NaN.
+    ValueError for a row without a finite largest value or with NaN, and for settings that depend on the text (those
+    need ``target_rows``).
     """
-    check_sampling(sampling)
+    check_text(sampling, None)
     values = real_array("logits", logits)
     if values.ndim < 1 or values.shape[-1] < 1:
         raise ValueError(f"logits must have shape (..., V), got {values.shape}")
     out = np.zeros_like(values, order="C")
     found = out.reshape(-1, values.shape[-1])
     for row, kept in zip(found, values.reshape(found.shape), strict=True):
-        _fill(row, kept, sampling)
+        _fill(row, kept, sampling, _NO_TEXT, 0)
     return out
 
 
@@ -197,33 +209,58 @@ def check_sampling(value: Any) -> Sampling:
     return value
 
 
-def _fill(row: Floats, logits: Floats, sampling: Sampling) -> None:
-    top = logits.max()
+def check_text(sampling: Any, text: Any) -> Sampling:
+    """Return ``sampling``; TypeError for what is no Sampling or no text, ValueError where a text is missing."""
+    if text is not None and not isinstance(text, SampledText):
+        raise TypeError(f"text must be a SampledText or None, got {text!r}")
+    if check_sampling(sampling).needs_text and text is None:
+        raise ValueError(f"{sampling.in_force()} depends on the text: give target_rows a SampledText")
+    return check_sampling(sampling)
+
+
+_NO_TEXT = SampledText()
+
+
+@quiet
+def _fill(row: Floats, logits: Floats, sampling: Sampling, text: SampledText, at: int) -> None:
+    """Put the probabilities of row ``at`` of a text into ``row``, zeros (V,)."""
+    scores = _scores(logits, sampling, text, at)
+    top = scores.max()
     if not np.isfinite(top):
         raise ValueError("each row of logits needs a finite largest value and no NaN")
     if sampling.temperature == 0:
-        row[logits.argmax()] = 1.0
+        row[scores.argmax()] = 1.0
         return
-    weights = np.exp((logits - top) / sampling.temperature)
-    ids = _kept(weights, sampling)
+    weights = np.exp((scores - top) / sampling.temperature)
+    ids = _kept(scores, weights, sampling)
     row[ids] = weights[ids] / weights[ids].sum()
 
 
-def _kept(weights: Floats, sampling: Sampling) -> Any:
-    """Index of the tokens that top-k and top-p keep."""
-    if not 0 < sampling.top_k < len(weights):
-        if sampling.top_p == 1:
-            return slice(None)
-        order = np.argsort(-weights, kind="stable")
-    else:
-        # argpartition cannot order ties at the border; a stable sort of the candidates can.
-        border = np.partition(weights, len(weights) - sampling.top_k)[len(weights) - sampling.top_k]
-        candidates = np.flatnonzero(weights >= border)
-        order = candidates[np.argsort(-weights[candidates], kind="stable")][: sampling.top_k]
+def _scores(logits: Floats, sampling: Sampling, text: SampledText, at: int) -> Floats:
+    """Logits with biases, penalties and masks: those of a row itself where there are none."""
+    edits, mask = text.edits(at, logits.__getitem__, sampling), text.mask(at, len(logits))
+    if not len(edits.ids) and mask is None:
+        return logits
+    scores = logits.copy()
+    scores[edits.ids] = edits.scores
+    if mask is not None:
+        scores[~mask] = -np.inf
+    return scores
+
+
+def _kept(scores: Floats, weights: Floats, sampling: Sampling) -> Any:
+    """Index of the tokens that top-k, top-p and min-p keep.  ``weights``: the largest is 1."""
+    size, top_k = len(scores), sampling.top_k
+    if not 0 < top_k < size and sampling.top_p == 1 and sampling.min_p == 0:
+        return slice(None)
+    ids = np.arange(size)
+    if 0 < top_k < size:
+        ids = np.flatnonzero(scores >= np.partition(scores, size - top_k)[size - top_k])
     if sampling.top_p < 1:
-        mass = np.cumsum(weights[order])
-        order = order[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
-    return order
+        ids = ids[np.argsort(-scores[ids], kind="stable")]
+        mass = np.cumsum(weights[ids])
+        ids = ids[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
+    return ids[weights[ids] >= sampling.min_p]
 
 
 def sum_tolerance(vocab_size: int) -> float:
