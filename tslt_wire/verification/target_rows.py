@@ -13,11 +13,13 @@ from typing import Any, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
+from tslt_wire._native import backend
 from tslt_wire.checks import integer
 from tslt_wire.messages.sampling import Sampling
-from tslt_wire.verification.adjustments import SampledText
+from tslt_wire.verification.adjustments import LogitsAt, SampledText
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
+from tslt_wire.verification.kernel_rows import BAD_ROW, KernelRow
 
 Floats = npt.NDArray[np.float64]
 
@@ -109,15 +111,30 @@ class LogitsRow:
         self._logits = logits
         self._sampling = check_text(sampling, text)
         self._text, self._at = text, at
-        self._found: DenseRow | None = None
+        self._found: DenseRow | KernelRow | None = None
 
-    def _row(self) -> DenseRow:
+    def _row(self) -> DenseRow | KernelRow:
         if self._found is None:
-            probs = np.zeros(self.vocab_size)
-            _fill(probs, real_array("logits", self._logits), self._sampling, self._text or _NO_TEXT, self._at)
-            self._found = DenseRow(probs)
+            text = self._text or _NO_TEXT
+            if backend == "native":
+                logits = _in_memory(self._logits)
+                edits, mask = (
+                    text.edits(self._at, logits_at(logits), self._sampling),
+                    text.mask(self._at, self.vocab_size),
+                )
+                self._found = KernelRow(logits, self._sampling, edits, mask)
+            else:
+                probs = np.zeros(self.vocab_size)
+                _fill(probs, real_array("logits", self._logits), self._sampling, text, self._at)
+                self._found = DenseRow(probs)
             self._logits = self._text = None
         return self._found
+
+    @property
+    def in_kernel(self) -> KernelRow | None:
+        """The row as the kernel has it; None where the reference does the work.  ValueError as in ``prob``."""
+        found = self._row()
+        return found if isinstance(found, KernelRow) else None
 
     def prob(self, token: int) -> float:
         """See TargetRow.prob; ValueError for logits that are no distribution (``target_probs``)."""
@@ -219,6 +236,23 @@ def check_text(sampling: Any, text: Any) -> Sampling:
 
 
 _NO_TEXT = SampledText()
+_KERNEL_TYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+def _in_memory(logits: Any) -> Any:
+    """``logits``, real (V,), as the kernel reads them: where they are if that is the CPU's memory, in one piece."""
+    if hasattr(logits, "detach"):
+        logits = logits.detach()
+        if str(logits.dtype).removeprefix("torch.") in _KERNEL_TYPES:
+            return logits.cpu().contiguous()
+    if isinstance(logits, np.ndarray) and logits.dtype.isnative and logits.dtype.name in _KERNEL_TYPES[:3]:
+        return np.ascontiguousarray(logits)
+    return np.ascontiguousarray(real_array("logits", logits))
+
+
+def logits_at(logits: Any) -> LogitsAt:
+    """How to look some logits up, of an array or a tensor of the CPU."""
+    return lambda ids: real_array("logits", logits[ids])
 
 
 @quiet
@@ -227,7 +261,7 @@ def _fill(row: Floats, logits: Floats, sampling: Sampling, text: SampledText, at
     scores = _scores(logits, sampling, text, at)
     top = scores.max()
     if not np.isfinite(top):
-        raise ValueError("each row of logits needs a finite largest value and no NaN")
+        raise ValueError(BAD_ROW)
     if sampling.temperature == 0:
         row[scores.argmax()] = 1.0
         return
@@ -289,6 +323,11 @@ def _distribution(found: Floats, name: str) -> Floats:
             f"its sum is {total:.6g}, its least number {least:.6g}"
         )
     return found / total
+
+
+def kernel_row(row: TargetRow) -> KernelRow | None:
+    """``row`` as the kernel has it; None for a row that it has not.  ValueError for logits that are no distribution."""
+    return row.in_kernel if isinstance(row, LogitsRow) else None
 
 
 def is_row(value: Any) -> bool:
