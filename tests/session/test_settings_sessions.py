@@ -56,7 +56,7 @@ def test_an_edge_that_lacks_a_setting_says_which():
     assert refused.value.code is tw.ErrorCode.UNSUPPORTED
     with pytest.raises(tw.RemoteProtocolError, match="it lacks repetition_penalty"):
         greet(tw.SamplingRequest(), refusal=few, sampling=tw.Sampling(repetition_penalty=1.05))
-    with pytest.raises(ValueError, match="there is no setting 'typical_p'"):
+    with pytest.raises(ValueError, match="there is no setting typical_p"):
         takes_only("typical_p")
 
 
@@ -147,8 +147,22 @@ def test_rows_are_looked_at_one_by_one():
         asked.append(output)
 
     text = tw.SampledText(output=[4], tree=tw.TokenTree([1, 2], [-1, 0]), allowed=allowed)
-    found = tw.target_rows([[0.0, 1.0, 2.0]] * 3, tw.Sampling(presence_penalty=1), text=text)
+    found = tw.target_rows([[0.0, 1.0, 2.0, 1.0, 0.0]] * 3, tw.Sampling(presence_penalty=1), text=text)
     found[1].prob(0)
     found[-1].prob(0)
     found[1].prob(2)
     assert asked == [(4, 1), (4, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "text"),
+    [
+        (tw.Sampling(presence_penalty=1), tw.SampledText(output=[1, 3])),
+        (tw.Sampling(presence_penalty=1), tw.SampledText(output=[1, -1])),
+        (tw.Sampling(logit_bias={3: 1}), None),
+        (tw.Sampling(suppress_tokens=[3]), None),
+    ],
+)
+def test_tokens_that_a_row_has_not_are_refused(sampling, text):
+    with pytest.raises(ValueError, match="settings and text must name tokens of the row, 0 to 2"):
+        tw.target_rows([[0.0, 1.0, 2.0]], sampling, text=text)[0].prob(0)

@@ -10,10 +10,12 @@ import math
 
 import numpy as np
 import pytest
+from table_engine import TableTarget
 from two_ends import tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.messages.log_probs import LEAST, UNIT, WANTED, log_probs_extension, with_extension
 
 V = 8
@@ -33,7 +35,8 @@ def test_every_way_a_token_comes_out_says_how_probable_it_was(name):
     sampling = tw.Sampling(temperature=0.9, top_p=0.95)
 
     async def run():
-        async with two_ends(target, draft, sampling=sampling, extra={**WANTED, "timing": True}) as device:
+        verifier, more = LocalVerifier(TableTarget(target), proposals=2), {**WANTED, "timing": True}
+        async with two_ends(target, draft, verifier=verifier, sampling=sampling, extra=more) as device:
             await device.prompt([0])
             return [r async for r in device.generate(120, SETTINGS[name])]
 
@@ -60,7 +63,7 @@ def test_who_does_not_ask_is_not_told():
 
 
 def test_the_quantisation_is_off_by_half_a_step_at_most():
-    probs = np.exp(-np.random.default_rng(0).exponential(8, 2000))
+    probs = np.exp(-np.random.default_rng(0).exponential(3, 2000))
     for start in range(0, 2000, 50):
         some = probs[start : start + 50]
         extension = log_probs_extension(some)

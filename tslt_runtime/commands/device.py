@@ -195,8 +195,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     evidence = pilot.evidence_line() if pilot else settings.evidence
     figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
-        found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
-        found |= told_of(tally) if args.log_probs else {}
+        found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures, **told_of(tally)}
         print(json.dumps(found, ensure_ascii=False), flush=True)
     if broken is not None:
         raise broken
@@ -209,7 +208,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
 def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:
     """What ``--log-probs`` adds: pairs of a token and its log probability."""
     rounds = [zip(round_.tokens, round_.log_probs, strict=True) for round_ in tally.rounds if round_.log_probs]
-    return {"log_probs": [pair for pairs in rounds for pair in pairs]}
+    return {"log_probs": [pair for pairs in rounds for pair in pairs]} if rounds else {}
 
 
 def in_words(sampling: tw.Sampling) -> str:
