@@ -38,6 +38,7 @@ from tslt_wire.messages.evidence import (
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.log_probs import log_probs_of
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.sampling import Sampling, SamplingRequest
@@ -62,6 +63,7 @@ from tslt_wire.session.events import (
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.states import State
 from tslt_wire.verification.adjustments import SampledText
+from tslt_wire.verification.answer_log_probs import with_log_probs
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.lazy_rule import verify_list
 from tslt_wire.verification.proposals import choose, propose
@@ -143,6 +145,7 @@ __all__ = [
     "decode_list",
     "encode",
     "encode_list",
+    "log_probs_of",
     "prefix_hash",
     "propose",
     "sparsify",
@@ -153,4 +156,5 @@ __all__ = [
     "train_table",
     "verify",
     "verify_list",
+    "with_log_probs",
 ]

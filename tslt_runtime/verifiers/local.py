@@ -73,6 +73,8 @@ class LocalVerifier:
     def _verify(self, text: ScoredText, request: Request, draft: tw.Draft) -> Reply:
         rows = self._rows(text, request, draft.tree)
         answer = tw.verify(draft, rows, request.generator, coupling=request.coupling, proposals=self._proposals)
+        if request.log_probs:
+            answer = tw.with_log_probs(answer, draft, rows)
         return Reply(answer, None if isinstance(answer, tw.Verdict) else rows[1 + answer.node])
 
     def _go_on(self, text: ScoredText, request: Request, asked: tw.MoreAsked | tw.ListReceived) -> Reply:
@@ -82,13 +84,14 @@ class LocalVerifier:
                 row = self._row_after(text, request)
             last = asked.proposals
             more = tw.propose(last.round, last.node, row, generator, batch=last.batch + 1, count=self._proposals)
-            return Reply(more, row)
+            return Reply(tw.with_log_probs(more, asked.draft, None, row) if request.log_probs else more, row)
         draft, node = asked.draft, asked.node
         if row is None:
             tree = draft.tree
             path = tuple(tree.tokens[i] for i in tree.path(node))
             row = self._row_after(text, replace(request, prefix=(*request.prefix, *path)))
-        return Reply(tw.verify_list(draft, node, row, asked.q, generator))
+        verdict = tw.verify_list(draft, node, row, asked.q, generator)
+        return Reply(tw.with_log_probs(verdict, draft, None, row) if request.log_probs else verdict)
 
     def _rows(self, text: ScoredText, request: Request, tree: tw.TokenTree) -> Any:
         before = request.text(tree, self.facts.engine.eos_tokens, self._allowed)

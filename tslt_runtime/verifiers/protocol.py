@@ -60,8 +60,8 @@ class Request:
     """The shared numbers of evidence ``coupled``."""
     prompt_length: int = 0
     """Tokens of ``prefix`` that are the prompt's; those after them are the output, which penalties look at."""
-    logprobs: bool = False
-    """Whether the device wants to know the log probabilities of its tokens (``tw.with_logprobs``)."""
+    log_probs: bool = False
+    """Whether the device wants to know the log probabilities of its tokens (``tw.with_log_probs``)."""
 
     def text(
         self, tree: tw.TokenTree | None, eos_tokens: Sequence[int], allowed: Allowed | None = None

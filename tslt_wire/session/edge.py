@@ -26,6 +26,7 @@ from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
@@ -319,6 +320,7 @@ def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> A
     for node in draft.tree.path(verdict.node):
         token = draft.tree.tokens[node]
         if token in eos_tokens:
-            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=verdict.extensions)
+            extensions = cut(verdict.extensions, draft.tree.depths[node])
+            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=extensions)
         at = node
     return replace(verdict, end=True) if isinstance(verdict, Verdict) and verdict.token in eos_tokens else verdict

@@ -20,7 +20,7 @@ from tslt_wire.verification.float_errors import quiet
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 LogitsAt = Callable[[Ids], Floats]
-"""Raw logits of some tokens, float64 (n,), of their ids, int64 (n,)."""
+"""Raw logits of some tokens, float64 (n,), of their ids, int64 (n,), ascending; n is at least 1."""
 Allowed = Callable[[tuple[int, ...]], Any]
 """Which tokens may follow an output, its tokens so far: bool (V,), or None for all of them."""
 

@@ -272,7 +272,13 @@ def _fill(row: Floats, logits: Floats, sampling: Sampling, text: SampledText, at
 
 def _scores(logits: Floats, sampling: Sampling, text: SampledText, at: int) -> Floats:
     """Logits with biases, penalties and masks: those of a row itself where there are none."""
-    edits, mask = text.edits(at, logits.__getitem__, sampling), text.mask(at, len(logits))
+
+    def logits_at(ids: npt.NDArray[np.int64]) -> Floats:
+        if ids[0] < 0 or ids[-1] >= len(logits):
+            raise ValueError(f"settings and text must name tokens of the row, 0 to {len(logits) - 1}")
+        return logits[ids]
+
+    edits, mask = text.edits(at, logits_at, sampling), text.mask(at, len(logits))
     if not len(edits.ids) and mask is None:
         return logits
     scores = logits.copy()
