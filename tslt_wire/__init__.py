@@ -66,10 +66,11 @@ from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.answer_log_probs import with_log_probs
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.lazy_rule import verify_list
+from tslt_wire.verification.logits_rows import target_probs, target_rows
 from tslt_wire.verification.proposals import choose, propose
 from tslt_wire.verification.randomness import EdgeRandomness
 from tslt_wire.verification.tail_scale import TailScale
-from tslt_wire.verification.target_rows import DenseRow, TargetRow, target_probs, target_rows
+from tslt_wire.verification.target_rows import DenseRow, TargetRow
 from tslt_wire.verification.verdicts import verify
 
 __version__ = "0.1.0"

@@ -99,6 +99,7 @@ class Residual:
 
 def make_row(
     logits: Any,
+    at: int,
     temperature: float,
     top_k: int,
     top_p: float,

@@ -44,16 +44,21 @@ const memory *keep(row_object &made, handle value, size_t bytes) {
   return &made.changes.back();
 }
 
-// The row of logits (V,); an error code; or None for an array that the kernel does not take.  `ids` int32 ascending with
+// The row of logits (V,), or row `at` of logits (N, V); an error code; or None for an array that the kernel does not take.  `ids` int32 ascending with
 // their `scores` float64, and `allowed`, a byte a token, may be None.
-object make_row(const logits_array &logits, double temperature, uint32_t top_k, double top_p, double min_p, handle ids,
+object make_row(const logits_array &logits, size_t at, double temperature, uint32_t top_k, double top_p, double min_p, handle ids,
                 handle scores, handle allowed) {
   int dtype = dtype_of(logits);
-  if (logits.ndim() != 1 || dtype < 0 || logits.shape(0) < 1 || logits.shape(0) > TSLT_MAX_VOCAB_SIZE)
+  size_t dimensions = logits.ndim();
+  if (dimensions < 1 || dimensions > 2 || dtype < 0 || (dimensions == 2 && at >= logits.shape(0)))
     return nb::none();
+  size_t size = logits.shape(dimensions - 1);
+  if (size < 1 || size > TSLT_MAX_VOCAB_SIZE)
+    return nb::none();
+  const char *first = static_cast<const char *>(logits.data()) + (dimensions == 2 ? at * size * logits.itemsize() : 0);
   auto made = std::make_unique<row_object>();
   made->logits = logits;
-  made->vocab_size = static_cast<uint32_t>(logits.shape(0));
+  made->vocab_size = static_cast<uint32_t>(size);
   made->changes.reserve(3);
   tslt_sampling sampling = {temperature, top_k, top_p, min_p};
   tslt_changes changes{};
@@ -71,7 +76,7 @@ object make_row(const logits_array &logits, double temperature, uint32_t top_k, 
   int error;
   {
     nb::gil_scoped_release unlocked;
-    error = tslt_row_new(own, logits.data(), dtype, made->vocab_size, &sampling, &changes, &made->row);
+    error = tslt_row_new(own, first, dtype, made->vocab_size, &sampling, &changes, &made->row);
   }
   if (error)
     return nb::int_(error);
@@ -140,7 +145,7 @@ void add_rows(nb::module_ &m) {
       .def("reject", &residual_object::reject)
       .def("draw", &residual_object::draw)
       .def("probs", &residual_object::probs);
-  m.def("make_row", &make_row, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
+  m.def("make_row", &make_row, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg().none(), nb::arg().none());
   m.def("make_residual", &make_residual, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
         nb::arg());

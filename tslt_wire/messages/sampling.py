@@ -121,6 +121,11 @@ class Sampling:
             self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0 or self.ignore_eos
         )
 
+    @property
+    def changes_scores(self) -> bool:
+        """Whether a token's score may differ from its logit, before the temperature."""
+        return self.needs_text or bool(self.logit_bias or self.suppress_tokens)
+
     def in_force(self) -> dict[str, Any]:
         """The settings that change something, by their names: those that WELCOME has."""
         return {name: getattr(self, name) for name in SETTINGS if getattr(self, name) != getattr(NEUTRAL, name)}

@@ -10,7 +10,7 @@ from tslt_wire.messages.evidence import CoupledEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.match_rule import follow
-from tslt_wire.verification.target_rows import kernel_row
+from tslt_wire.verification.row_access import kernel_row
 
 
 def verify_races(round: CheckedRound, evidence: CoupledEvidence) -> Verdict:

@@ -1,4 +1,4 @@
-"""The kernel's side of target rows: what ``target_rows`` and the rules do, given to ``tslt_wire._native`` and taken back.
+"""The kernel's side of target rows: what rows and rules do, given to ``tslt_wire._native`` and taken back.
 
 Spec sections 6.3 to 6.8 and 7.2.  Used only where ``tslt_wire.backend`` is ``native``.  No row is written out: a row
 holds the logits where they are, sums of its blocks, and the borders of what is kept; what is asked of it is computed.
@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire._native import kernel
-from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.kernel_lists import kernel_tables
-from tslt_wire.messages.sampling import Sampling
 from tslt_wire.verification.adjustments import Edits
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.coupling import Coupling
 
 Floats = npt.NDArray[np.float64]
+Cuts = tuple[float, int, float, float]
+"""Temperature, top-k (0: off), top-p, min-p."""
 
 BAD_ROW = "each row of logits needs a finite largest value and no NaN"
 
@@ -34,29 +34,26 @@ class KernelRow:
 
     __slots__ = ("_dense", "_row", "vocab_size")
 
-    def __init__(self, logits: Any, sampling: Sampling, edits: Edits, mask: npt.NDArray[np.bool_] | None) -> None:
-        """``logits``: real (V,), of the CPU's memory and in one piece: float16, bfloat16, float32 or float64.
+    def __init__(
+        self, logits: Any, at: int, cuts: Cuts, edits: Edits | None, mask: npt.NDArray[np.bool_] | None
+    ) -> None:
+        """``logits``: real (V,), or (N, V) of which it is row ``at``: of the CPU's memory and in one piece, float16,
+        bfloat16, float32 or float64.
 
         TypeError for other memory, ValueError for logits that are no distribution.
         """
-        some = len(edits.ids) > 0
-        found = kernel.make_row(
-            logits,
-            sampling.temperature,
-            min(sampling.top_k, MAX_VOCAB_SIZE),
-            sampling.top_p,
-            sampling.min_p,
-            edits.ids if some else None,
-            edits.scores if some else None,
-            None if mask is None else np.ascontiguousarray(mask).view(np.uint8),
-        )
+        ids = scores = None
+        if edits is not None and len(edits.ids):
+            ids, scores = edits
+        allowed = None if mask is None else np.ascontiguousarray(mask).view(np.uint8)
+        found = kernel.make_row(logits, at, *cuts, ids, scores, allowed)
         if found is None:
             raise TypeError("the kernel takes no logits of this type")
         if isinstance(found, int):
             raise _refused(found)
         self._row = found
         self._dense: Floats | None = None
-        self.vocab_size = int(logits.shape[0])
+        self.vocab_size = int(logits.shape[-1])
 
     def prob(self, token: int) -> float:
         """See TargetRow.prob."""

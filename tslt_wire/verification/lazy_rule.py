@@ -19,7 +19,7 @@ from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.float_errors import quiet
-from tslt_wire.verification.target_rows import as_row, dense_of, draw_from, kernel_row, size_of
+from tslt_wire.verification.row_access import as_row, dense_of, draw_from, kernel_row, size_of
 
 
 def verify_lazily(round: CheckedRound, evidence: LazyEvidence) -> Answer:

@@ -18,7 +18,7 @@ from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.kernel_rows import KernelResidual
-from tslt_wire.verification.target_rows import draw_from, kernel_row
+from tslt_wire.verification.row_access import draw_from, kernel_row
 
 Floats = npt.NDArray[np.float64]
 
