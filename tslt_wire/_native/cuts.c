@@ -4,7 +4,7 @@
 #include <math.h> /* sqrt, which IEEE 754 rounds exactly */
 #include <stdlib.h>
 
-enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4 };
+enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
 /* No weight is above 1, and none but 0 is below 2^-1022. */
 #define MOST_WEIGHT 2.0
 #define LEAST_WEIGHT 0x1p-1022
@@ -37,17 +37,35 @@ static double kth_largest(double *x, size_t count, size_t k) {
   }
 }
 
+/* The largest of each of count / SET sets of SET scores. */
+TSLT_CLONES
+static void set_maxima(const double *restrict scores, size_t count, double *restrict maxima) {
+  for (size_t i = 0; i < count / SET; i++) {
+    double most = scores[i];
+    for (size_t j = 1; j < SET; j++)
+      most = scores[i + j * (count / SET)] > most ? scores[i + j * (count / SET)] : most;
+    maxima[i] = most;
+  }
+}
+
 int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, double *score) {
-  double *found = tslt_reserve(&context->row_values, (size_t)row->blocks * (ROW_BLOCK + 1), sizeof *found);
+  double scores[ROW_BLOCK], border = row->border;
+  double *found = tslt_reserve(&context->row_values, (size_t)row->blocks * ROW_BLOCK + 1, sizeof *found);
   if (!found)
     return TSLT_NO_MEMORY;
-  double border = row->border;
-  if (k <= row->blocks) { /* k tokens are at least as large as the k-th of the blocks' largest */
+  /* k tokens are at least as large as the k-th of the largest of so many sets: of blocks, or of parts of them. */
+  size_t sets = (size_t)row->blocks * (ROW_BLOCK / SET);
+  if (k <= row->blocks) {
     memcpy(found, row->maxima, row->blocks * sizeof *found);
     border = kth_largest(found, row->blocks, k);
+  } else if (k <= sets / 2) {
+    for (uint32_t b = 0; b < row->blocks; b++) {
+      tslt_row_scores(row, b, scores);
+      set_maxima(scores, ROW_BLOCK, found + (size_t)b * (ROW_BLOCK / SET));
+    }
+    border = kth_largest(found, sets, k);
   }
   size_t count = 0;
-  double scores[ROW_BLOCK];
   for (uint32_t b = 0; b < row->blocks; b++) {
     if (row->maxima[b] < border)
       continue;
