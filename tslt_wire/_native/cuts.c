@@ -158,23 +158,28 @@ static borders spread(double high, double low) {
   return (borders){{high, sqrt(high) * sqrt(middle), sqrt(middle) * sqrt(low), low}};
 }
 
-/* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many. */
-static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found) {
-  double high = MOST_WEIGHT;
-  for (double low = 0x1p-3; low > LEAST_WEIGHT; high = low, low /= 64) {
+/* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many; the mass
+ * of all that is at least `high` is then `above`. */
+static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found,
+                   double *high, double *above) {
+  *high = MOST_WEIGHT;
+  *above = 0;
+  for (double low = 0x1p-3; low > LEAST_WEIGHT; low /= 16) {
     double sum = 0, sums[BORDERS];
     uint32_t touched = 0;
-    *found = spread(high, low);
+    *found = spread(*high, low);
     for (uint32_t b = 0; b < row->blocks; b++) {
       if (peaks[b] < low)
         continue;
-      if (++touched > row->blocks / 16 + 4)
+      if (++touched > row->blocks / 6 + 4)
         return false;
       sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, sums);
       sum += sums[BORDERS - 1];
     }
     if (sum >= target)
       return true;
+    *high = low;
+    *above = sum;
   }
   return false;
 }
@@ -197,44 +202,45 @@ static const double *sample_of(const double *weights, uint32_t b, uint32_t each)
   return weights + (size_t)b * ROW_BLOCK + b * ROW_LANES % (ROW_BLOCK - each + ROW_LANES);
 }
 
-/* Borders by a sample of the weights: where the mass is more and less than `target` by two margins. */
-static borders guess(const tslt_row *row, const double *weights, double total, double target) {
+/* Borders by a sample of the weights below `high`: where the mass is more and less than `target` by two margins.  `above`:
+ * what is not below it; `rest`: what is. */
+static borders guess(const tslt_row *row, const double *weights, double high, double above, double rest, double target) {
   static const double margins[BORDERS] = {-0.03, -0.008, 0.008, 0.03};
   double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = 1;
   uint32_t each = SAMPLES / row->blocks / ROW_LANES * ROW_LANES;
   each = each < ROW_LANES ? ROW_LANES : each > ROW_BLOCK ? ROW_BLOCK : each;
   /* What weighs less weighs less than a margin together. */
-  double light = 0.03 * total / (double)row->vocab_size;
+  double light = 0.03 * rest / (double)row->vocab_size;
   for (uint32_t b = 0; b < row->blocks; b++) {
     const double *w = sample_of(weights, b, each);
     for (uint32_t i = 0; i < each; i++) {
-      largest = w[i] > largest ? w[i] : largest;
-      least = w[i] >= light && w[i] < least ? w[i] : least;
+      double weight = w[i] < high ? w[i] : 0;
+      sampled += weight;
+      largest = weight > largest ? weight : largest;
+      least = weight >= light && weight < least ? weight : least;
     }
   }
   if (!(largest > least))
-    return spread(MOST_WEIGHT, LEAST_WEIGHT);
+    return spread(high, LEAST_WEIGHT);
   uint64_t first = key_of(largest), range = first - key_of(least);
   unsigned shift = 0;
   while (range >> shift >= SAMPLE_BINS)
     shift++;
   for (uint32_t b = 0; b < row->blocks; b++) {
     const double *w = sample_of(weights, b, each);
-    for (uint32_t i = 0; i < each; i++) {
-      sampled += w[i];
-      if (w[i] >= least)
+    for (uint32_t i = 0; i < each; i++)
+      if (w[i] >= least && w[i] < high)
         masses[(first - key_of(w[i])) >> shift] += w[i];
-    }
   }
-  borders found = {{MOST_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT, LEAST_WEIGHT}};
+  borders found = {{high, high, LEAST_WEIGHT, LEAST_WEIGHT}};
   unsigned next = 0;
-  double above = MOST_WEIGHT;
+  double before = high;
   for (uint64_t i = 0; i < SAMPLE_BINS && i << shift <= range && next < BORDERS; i++) {
     double below = weight_of_key(first - (i << shift) - (((uint64_t)1 << shift) - 1));
-    sum += masses[i] / sampled * total;
-    for (; next < BORDERS && sum >= target + margins[next] * total; next++)
-      found.at[next] = margins[next] < 0 ? above : below;
-    above = below;
+    sum += masses[i] / sampled * rest;
+    for (; next < BORDERS && above + sum >= target + margins[next] * rest; next++)
+      found.at[next] = margins[next] < 0 ? before : below;
+    before = below;
   }
   return found;
 }
@@ -344,8 +350,9 @@ int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
   }
   double target = top_p * total;
   borders found;
-  if (!peaked(row, weights, peaks, target, &found))
-    found = guess(row, weights, total, target);
+  double high, certain;
+  if (!peaked(row, weights, peaks, target, &found, &high, &certain))
+    found = guess(row, weights, high, certain, total - certain, target);
   unsigned part = confirm(row, weights, peaks, target, &found, &above, parts);
   for (uint32_t b = 0; b < row->blocks; b++) {
     row->sums[b] = parts[b][part - 1];
