@@ -1,7 +1,6 @@
 /* The cuts of a target row without sorting the vocabulary: the k-th largest score, and the border of a mass. */
 #include "target_row.h"
 
-#include <math.h> /* sqrt, which IEEE 754 rounds exactly */
 #include <stdlib.h>
 
 enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
@@ -152,10 +151,23 @@ static void sums_from(const double *restrict w, size_t count, const borders *fro
     sums[i] = tslt_lane_sum(lanes[i]);
 }
 
-/* Borders from `high` to `low`, evenly by logarithm. */
+/* A number that grows with the logarithm of a weight, and the weight. */
+static uint64_t key_of(double weight) {
+  uint64_t key;
+  memcpy(&key, &weight, sizeof key);
+  return key;
+}
+
+static double weight_of_key(uint64_t key) {
+  double weight;
+  memcpy(&weight, &key, sizeof weight);
+  return weight;
+}
+
+/* Borders from `high` to `low`, about evenly by logarithm. */
 static borders spread(double high, double low) {
-  double middle = sqrt(high) * sqrt(low);
-  return (borders){{high, sqrt(high) * sqrt(middle), sqrt(middle) * sqrt(low), low}};
+  uint64_t top = key_of(high), third = (top - key_of(low)) / 3;
+  return (borders){{high, weight_of_key(top - third), weight_of_key(top - 2 * third), low}};
 }
 
 /* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many; the mass
@@ -182,19 +194,6 @@ static bool peaked(const tslt_row *row, const double *weights, const double *pea
     *above = sum;
   }
   return false;
-}
-
-/* A number that grows with the logarithm of a weight, and the weight. */
-static uint64_t key_of(double weight) {
-  uint64_t key;
-  memcpy(&key, &weight, sizeof key);
-  return key;
-}
-
-static double weight_of_key(uint64_t key) {
-  double weight;
-  memcpy(&weight, &key, sizeof weight);
-  return weight;
 }
 
 /* The weights of block `b` that are a sample of it; all samples have `each`. */
