@@ -179,12 +179,14 @@ static bool peaked(const tslt_row *row, const double *weights, const double *pea
   for (double low = 0x1p-3; low > LEAST_WEIGHT; low /= 16) {
     double sum = 0, sums[BORDERS];
     uint32_t touched = 0;
+    for (uint32_t b = 0; b < row->blocks; b++)
+      touched += peaks[b] >= low;
+    if (touched > row->blocks / 3 + 4)
+      return false;
     *found = spread(*high, low);
     for (uint32_t b = 0; b < row->blocks; b++) {
       if (peaks[b] < low)
         continue;
-      if (++touched > row->blocks / 6 + 4)
-        return false;
       sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, sums);
       sum += sums[BORDERS - 1];
     }
@@ -277,6 +279,8 @@ static unsigned confirm(tslt_row *row, const double *weights, const double *peak
 /* Tokens of low <= weight < high, in the order of their ids; how many to `count`.  NULL: no memory. */
 static candidate *collect(tslt_context *context, const tslt_row *row, const double *weights, double low, double high,
                           const uint8_t *inside, size_t *count) {
+  /* Where scores are the logits, they are looked up; else a block of them is made. */
+  const float *plain = row->dtype == TSLT_FLOAT32 && !row->changes && !row->allowed ? row->logits : NULL;
   double scores[ROW_BLOCK];
   uint8_t places[ROW_BLOCK + ROW_LANES];
   *count = 0;
@@ -287,11 +291,11 @@ static candidate *collect(tslt_context *context, const tslt_row *row, const doub
     candidate *found = tslt_reserve(&context->row_values, *count + n + 1, sizeof *found);
     if (!found)
       return NULL;
-    if (n > 16)
+    if (!plain && n)
       tslt_row_scores(row, b, scores);
     for (size_t i = 0; i < n; i++) {
       uint32_t id = b * ROW_BLOCK + places[i];
-      found[(*count)++] = (candidate){n > 16 ? scores[places[i]] : tslt_row_score(row, id), id};
+      found[(*count)++] = (candidate){plain ? (double)plain[id] : scores[places[i]], id};
     }
   }
   return tslt_reserve(&context->row_values, 2 * *count + 1, sizeof(candidate));
