@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -143,6 +144,19 @@ def _coupling(group: Json, test: Json) -> Callable[[Decoder], bool]:
     return holds
 
 
+def _sampling(group: Json, test: Json) -> Callable[[Decoder], bool]:
+    def holds(decoder: Decoder) -> bool:
+        z = [-math.inf if logit is None else logit for logit in test["logits"]]
+        found = decoder["adjusted"](z, test["sampling"], test["prompt"], test["output"], group["eos_tokens"])
+        if [None if score == -math.inf else score for score in found] != test["scores"]:
+            return False
+        row = decoder["target_row"](found, test["sampling"])
+        near = [math.isclose(row.get(token, 0.0), prob, rel_tol=1e-11) for token, prob in enumerate(test["probs"])]
+        return all(near) and row.keys() <= set(range(len(near)))
+
+    return holds
+
+
 def _steps(group: Json, test: Json) -> Callable[[Decoder], bool]:
     """Of the procedures of 5.4 those that are functions of numbers."""
 
@@ -166,5 +180,6 @@ CHECKS = {
     "verify": _verify,
     "coded": _coded,
     "coupling": _coupling,
+    "sampling": _sampling,
     "steps": _steps,
 }
