@@ -6,7 +6,6 @@ import math
 import random
 import subprocess
 import sys
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
