@@ -293,7 +293,7 @@ class Result:
             "",
             "Written by `make mutants`, which makes one small change at a time to the",
             "[reference decoder](reference_decoder.py) and runs the [vectors](vectors/README.md) against it.",
-            f"This is one run over {len(self.tests)} vectors; their files, one after the other by name, have the SHA-256",
+            f"It is one run over {len(self.tests)} vectors, whose files, one after the other by name, have the SHA-256",
             f"`{digest_of_vectors()}`.",
             "",
             f"| {count} mutants | told by a vector | |",
