@@ -12,6 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
+from tslt_wire.messages.extensions import CHOICE, VERIFY_TIME
 from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
@@ -196,7 +197,7 @@ def some_proposals(rng: Random, vocab_size: int) -> tw.Proposals:
         up = 0 < code < 4095 and rng.random() < 0.5
         found.append(tw.Proposal(rng.choice((0, vocab_size - 1, rng.randrange(vocab_size))), code, up))
     place = {"round": number(rng), "node": number(rng) - 1, "batch": number(rng)}
-    return tw.Proposals(**place, proposals=tuple(found), extensions=some_extensions(rng))
+    return tw.Proposals(**place, proposals=tuple(found), extensions=some_answer_extensions(rng))
 
 
 def some_reply(rng: Random, profile: tw.Profile) -> tw.ListReply:
@@ -224,11 +225,20 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
 
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     """The same, at times with a choice."""
-    others = some_extensions(rng)
+    return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
+
+
+def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """The same, at times with a time, which has one form."""
+    time = rng.randrange(1 << rng.choice((1, 8, 40, 64)))
+    others = tuple(extension for extension in some_extensions(rng) if extension.type != VERIFY_TIME)
+    return _at_times(rng, others, VERIFY_TIME, time.to_bytes(max(1, -(-time.bit_length() // 8)), "little"))
+
+
+def _at_times(rng: Random, others: tuple[tw.Extension, ...], type_: int, data: bytes) -> tuple[tw.Extension, ...]:
     if rng.random() < 0.7:
         return others
-    choice = tw.Extension(1, rng.randbytes(1))
-    return tuple(sorted((*others[:15], choice), key=lambda extension: extension.type))
+    return tuple(sorted((*others[:15], tw.Extension(type_, data)), key=lambda extension: extension.type))
 
 
 def some_text(rng: Random) -> str:
@@ -319,7 +329,7 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return some_hello(rng, vocab_size)
     if kind == "welcome":
         return some_welcome(rng, vocab_size)
-    extensions = some_extensions(rng)
+    extensions = some_answer_extensions(rng) if kind in ("ask_list", "verdict") else some_extensions(rng)
     if kind == "more":
         return tw.More(round=number(rng), batch=min(1 + number(rng), (1 << 32) - 1), extensions=extensions)
     if kind == "ask_list":
