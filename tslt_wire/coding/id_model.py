@@ -7,7 +7,7 @@ tokenizer.  Everything is a table look-up or a number that needs no model; this 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -196,16 +196,18 @@ def _leaf(coder: Coder, free: FreeIds, low: int, size: int, n: int, ids: Sequenc
     ranks = free.ranks(low, ids)
     number = coder.uniform(sum(comb(rank, i) for i, rank in enumerate(ranks, 1)), comb(size, n))
     if coder.reads:
-        ranks = _indexed(number, n, size)
+        ranks = []
+        rank = size - 1
+        for i in range(n, 0, -1):
+            # With one id left its rank is the number itself; there can be many free ids then.
+            rank = number if i == 1 else rank
+            while comb(rank, i) > number:
+                rank -= 1
+            number -= comb(rank, i)
+            ranks.append(rank)
+            rank -= 1
+        ranks.reverse()
     return [free.nth(low, rank) for rank in ranks]
-
-
-def _indexed(number: int, n: int, size: int) -> list[int]:
-    """The ``n`` ranks below ``size``, ascending, of the set with this number; the binomials are searched by halves."""
-    if n == 0:
-        return []
-    last = bisect_right(range(size), number, key=lambda rank: comb(rank, n)) - 1
-    return [*_indexed(number - comb(last, n), n - 1, last), last]
 
 
 def code_gaps(plain: Plain, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()) -> list[int]:
