@@ -223,16 +223,16 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     return tuple(tw.Extension(type_, rng.randbytes(rng.choice((0, 1, 5, 130)))) for type_ in sorted(types))
 
 
-def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
-    """The same, at times with a choice."""
-    return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
-
-
 def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     """The same, at times with a time, which has one form."""
     time = rng.randrange(1 << rng.choice((1, 8, 40, 64)))
     others = tuple(extension for extension in some_extensions(rng) if extension.type != VERIFY_TIME)
     return _at_times(rng, others, VERIFY_TIME, time.to_bytes(max(1, -(-time.bit_length() // 8)), "little"))
+
+
+def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """The same, at times with a choice."""
+    return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
 
 
 def _at_times(rng: Random, others: tuple[tw.Extension, ...], type_: int, data: bytes) -> tuple[tw.Extension, ...]:
