@@ -164,7 +164,7 @@ class EdgeDriver:
         reply = await self._verifier.answer(self._text, request)
         seconds = self._clock() - started
         answer = with_verify_time(reply.answer, seconds) if self._timing else reply.answer
-        sent = session.send_answer(answer, row=reply.row)
+        sent = await asyncio.to_thread(session.send_answer, answer, row=reply.row)
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted
         draft = asked.draft

@@ -13,7 +13,7 @@ from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import ContextFull, Work
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.verifiers import local
+
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
 pytestmark = needs_llamacpp
@@ -216,7 +216,7 @@ def test_a_pass_that_fails_leaves_the_text_usable(tiny, monkeypatch):
         target.score(tree)
     monkeypatch.undo()
     assert_same(target.score(tree), first)
-    monkeypatch.setattr(local, "CHUNK", 8)
+    monkeypatch.setattr(TargetRounds, "chunk", 8)
     target.set_prefix([*range(40)])
     fresh = TargetRounds(engine)
     fresh.set_prefix([*range(40)])
