@@ -156,13 +156,13 @@ def test_masks_follow_the_definition() -> None:
 
 def test_mask_forms() -> None:
     visible = np.tri(3, dtype=np.bool_)
-    attend = attention_mask(visible, past=2, implementation="sdpa", dtype=torch.float32)
-    assert attend.shape == (1, 1, 3, 5)
-    assert attend.dtype == torch.bool
-    assert attend[0, 0, :, :2].all()
-    addend = attention_mask(visible, past=2, implementation="eager", dtype=torch.bfloat16)
-    assert addend.dtype == torch.bfloat16
-    assert torch.equal(addend == 0, attend)
+    for kind, dtype in (("sdpa", torch.float32), ("eager", torch.bfloat16)):
+        addend = attention_mask(visible, past=2, implementation=kind, dtype=dtype)
+        assert addend.shape == (1, 1, 3, 5)
+        assert addend.dtype == dtype
+        assert (addend[0, 0, :, :2] == 0).all()
+        assert torch.equal(addend[0, 0, :, 2:] == 0, torch.from_numpy(visible))
+        assert addend.min() == torch.finfo(dtype).min
     with pytest.raises(ValueError, match="flash"):
         attention_mask(visible, past=2, implementation="flash_attention_2", dtype=torch.float32)
 

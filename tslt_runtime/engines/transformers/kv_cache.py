@@ -57,8 +57,9 @@ class GrowingLayer(DynamicLayer):
             rows = -(-end // self._block) * self._block
             self._key_rows = _resized(self._key_rows[:, :, :start], rows)
             self._value_rows = _resized(self._value_rows[:, :, :start], rows)
-        self._key_rows[:, :, start:end] = key_states
-        self._value_rows[:, :, start:end] = value_states
+        # narrow: one operation each, where indexing takes three; there are layers x texts of these in a pass.
+        self._key_rows.narrow(2, start, end - start).copy_(key_states)
+        self._value_rows.narrow(2, start, end - start).copy_(value_states)
         return self._set_length(end)
 
     def get_seq_length(self) -> int:
@@ -122,7 +123,7 @@ class GrowingLayer(DynamicLayer):
 
     def _set_length(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         self._length = length
-        keys, values = self._key_rows[:, :, :length], self._value_rows[:, :, :length]
+        keys, values = self._key_rows.narrow(2, 0, length), self._value_rows.narrow(2, 0, length)
         self.keys, self.values = keys, values
         return keys, values
 

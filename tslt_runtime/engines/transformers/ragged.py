@@ -81,9 +81,9 @@ def _attend(
     inner = tslt_ragged.inner(module)
     found = []
     for text in tslt_ragged.texts:
-        rows = slice(text.start, text.stop)
-        keys, values = text.cache.update(key[:, :, rows], value[:, :, rows], module.layer_idx)
-        out, _ = inner(module, query[:, :, rows], keys, values, text.mask, **options)
+        own = (2, text.start, text.stop - text.start)
+        keys, values = text.cache.update(key.narrow(*own), value.narrow(*own), module.layer_idx)
+        out, _ = inner(module, query.narrow(*own), keys, values, text.mask, **options)
         found.append(out)
     return found[0] if len(found) == 1 else torch.cat(found, dim=1), None
 
