@@ -16,7 +16,8 @@ from tslt_runtime.scored_text import ScoredText
 ROUND_TOKENS = 16
 """Unread tokens that a round may bring along and is still no prompt: what a device took from proposals, say."""
 TURN_S = 0.25
-"""A text keeps its cache for so long after a pass until it was worth reading: until it had as many rows as tokens."""
+"""A text keeps its cache for so long after a pass, until it was worth reading: until it had as many rows with logits as
+it has tokens."""
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Place:
     start: float = 0.0
     """Virtual time from which its next rows count."""
     given: int = 0
-    """Rows since its cache was last empty."""
+    """Rows with logits since its cache was last empty."""
     used: float = 0.0
     """When it was last in a pass."""
     answered: float | None = None
@@ -105,7 +106,7 @@ class PassPlan:
                 return
         self.parts.append(part)
         self._rows -= part.rows
-        if part.read > ROUND_TOKENS:
+        if part.read > _free(job):
             self._chunk -= part.read
 
     def _part(self, place: Place, job: Job, kept: int, source: Place | None) -> Part | None:
@@ -113,9 +114,9 @@ class PassPlan:
         nodes = 0 if job.tree is None else 1 + len(job.tree)
         rows, chunk = unread + nodes, min(self._chunk, self._rows)
         # What is larger than any pass has one for itself.
-        if unread <= max(ROUND_TOKENS, chunk) and (rows <= self._rows or (not self.parts and rows > self._limits.rows)):
+        if unread <= max(_free(job), chunk) and (rows <= self._rows or (not self.parts and rows > self._limits.rows)):
             return Part(place, job, unread, rows, kept + rows, source)
-        if unread <= ROUND_TOKENS or chunk < 1:
+        if unread <= _free(job) or chunk < 1:
             return None
         read = min(unread, chunk)
         return Part(place, job, read, read, kept + read, source)
@@ -178,6 +179,11 @@ class PassPlan:
         if place.given >= place.text.length:
             return 0.0
         return max(0.0, place.used + TURN_S - self._now)
+
+
+def _free(job: Job) -> int:
+    """Tokens without logits that do not count as a prompt's."""
+    return 0 if job.tree is None else ROUND_TOKENS
 
 
 def _alike(some: tuple[int, ...], others: tuple[int, ...]) -> int:

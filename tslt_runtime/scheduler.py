@@ -28,7 +28,7 @@ from tslt_runtime.worker import Worker
 
 ROUNDS_GO_ON_S = 1.0
 """For so long after a round prompts are read in smaller chunks: the next one may come at any time."""
-WITH_PROMPTS = 2.0
+WITH_PROMPTS = 1.6
 """A pass with chunks of prompts takes no more than so many times what its rounds alone would."""
 LEAST_CHUNK = 16
 """Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
@@ -100,7 +100,7 @@ class Scheduler:
 
     def open(self) -> Place:
         """A new text, without tokens."""
-        place = Place(ScoredText(self._engine))
+        place = Place(ScoredText(self._engine), start=self._now)
         self._places.add(place)
         return place
 
@@ -137,7 +137,8 @@ class Scheduler:
             place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
             place.answered = None
         place.job = job = Job(prefix, tree, future)
-        place.start = max(place.start, self._now)
+        # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
+        place.start = max(place.start, self._now - self._limits.rows)
         self._queue.append(place)
         if self._serving is None or self._serving.done():
             self._changed = asyncio.Event()  # of this event loop
@@ -274,17 +275,19 @@ class Scheduler:
         """Hand out what a pass found, and count it."""
         parts = plan.parts
         now, counts, rows, rounds = self._clock(), self.counts, 0, 0
+        # Virtual time is where the least served of the pass was.
+        self._now = max(self._now, min(part.place.start for part in parts))
         for part in parts:
             place, job, work = part.place, part.job, part.work
             given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
             rows += given
             place.start += given
-            place.given += given
             place.used = now
             counts.shared += part.shared
             if work is not None and work.tree is None:
                 counts.prefilled += len(work.tokens)
             elif work is not None:
+                place.given += 1 + len(work.tree)
                 counts.rounds += 1
                 counts.prefilled += len(work.tokens) - 1
                 rounds += given if len(work.tokens) <= ROUND_TOKENS else 0
@@ -307,6 +310,3 @@ class Scheduler:
         counts.pass_s += now - started
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
         self._times.add(rows, now - started)
-        # Virtual time goes on to where the least served of those that wait is: who comes now starts there.
-        waiting = [place.start for place in self._queue] or [part.place.start for part in parts]
-        self._now = max(self._now, min(waiting))
