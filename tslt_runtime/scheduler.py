@@ -64,6 +64,8 @@ class Counts:
     """Seconds that passes took."""
     cache_bytes: int = 0
     """Bytes of all caches now."""
+    most_cache_bytes: int = 0
+    """The most that they were."""
 
 
 class Scheduler:
@@ -309,4 +311,5 @@ class Scheduler:
         counts.rows += rows
         counts.pass_s += now - started
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
+        counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
         self._times.add(rows, now - started)
