@@ -33,9 +33,9 @@ class EdgeLimits:
     """Bytes of all texts' caches.  Beyond it the caches of idle texts are dropped, and read again when needed."""
     share_least: int = 32
     """Tokens with which two texts must start alike for the second to copy the first one's cache; 0: never."""
-    wait: float = 0.25
-    """How long a pass that could start waits for devices that are expected at any moment, as a part of what a pass
-    takes; 0: never."""
+    wait: float = 1.0
+    """How long a pass that could start waits for devices that are expected at any moment, as a part of what sharing it
+    saves (1: nobody waits for longer than it can be worth); 0: never."""
     verify_threads: int = 1
     """Threads that compare drafts with the model's rows, beside the one that runs the model."""
 

@@ -1,7 +1,7 @@
 """One queue for all that an edge asks of its model: rounds and prompts of all sessions, several texts in a pass.
 
-A pass takes as many texts as fit its rows and the memory for caches, in the order of virtual time: what each session was
-given so far, in rows, so that a session that asks for much waits for those that ask for little, whoever came first.
+A pass takes as many texts as fit its rows and the memory for caches, in the order of virtual time: what each session
+was given so far, in rows, so that a session that asks for much waits for those that ask for little, whoever came first.
 Prompts are read in chunks between and beside rounds.  Caches of texts that nobody waits for are dropped when memory is
 short, and read again from the tokens; texts that start alike are read once.
 
@@ -233,23 +233,19 @@ class Scheduler:
             place.given = 0
         # Who copies from another text comes first: the other may go on elsewhere.
         for part in sorted(parts, key=lambda part: part.source is None):
-            try:
-                part.work = self._work_of(part)
-            except Exception as error:
-                part.error = error
-        going = [part for part in parts if part.work is not None]
-        try:
-            self._score(going)
-        except Exception as error:
-            if len(going) == 1:
-                going[0].error = error
-                return
+            part.error = _error_of(self._prepare, part)
+        going = [part for part in parts if part.error is None]
+        error = _error_of(self._score, going)
+        if error is not None and len(going) > 1:
+            # One of them may be to blame, and the engine may have done some: what is left is asked for anew.
             self.counts.failures += 1
             for part in going:
-                try:
-                    self._score([part])
-                except Exception as own:
-                    part.error = own
+                part.error = _error_of(self._prepare, part) or _error_of(self._score, [part])
+        elif error is not None:
+            going[0].error = error
+
+    def _prepare(self, part: Part) -> None:
+        part.work = self._work_of(part)
 
     def _work_of(self, part: Part) -> Work:
         text, job = part.place.text, part.job
@@ -263,6 +259,8 @@ class Scheduler:
         return text.reading(part.read)
 
     def _score(self, parts: Sequence[Part]) -> None:
+        if not parts:
+            return
         found = self._engine.score([part.work for part in parts if part.work is not None])
         for part, rows in zip(parts, found, strict=True):
             work = part.work
@@ -288,7 +286,7 @@ class Scheduler:
             counts.shared += part.shared
             if work is not None and work.tree is None:
                 counts.prefilled += len(work.tokens)
-            elif work is not None:
+            elif work is not None and work.tree is not None:
                 place.given += 1 + len(work.tree)
                 counts.rounds += 1
                 counts.prefilled += len(work.tokens) - 1
@@ -313,3 +311,12 @@ class Scheduler:
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
         counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
         self._times.add(rows, now - started)
+
+
+def _error_of(call: Callable[..., None], *arguments: Any) -> Exception | None:
+    """What a call raises."""
+    try:
+        call(*arguments)
+    except Exception as error:  # noqa: BLE001 - whoever waits for this text gets it
+        return error
+    return None

@@ -1,4 +1,4 @@
-"""A target whose logits depend on every token of its text, so that a cache that was mixed up shows; it counts passes."""
+"""A target whose logits depend on every token of its text, so that a cache that was mixed up shows; it keeps passes."""
 
 from __future__ import annotations
 

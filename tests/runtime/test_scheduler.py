@@ -93,8 +93,8 @@ def test_memory_for_a_quarter_of_the_texts_is_enough():
     assert texts == alone
     assert verifier.counts.evictions > 4
     assert engine.most_held * 10 <= budget
-    # A cache that was read again is worth it: it is kept for as many rows as it has tokens.
-    assert verifier.counts.prefilled < 3 * sum(map(len, alone))
+    # A cache that was read again is kept until it was worth it; who drops whatever was used last reads 13 times as much.
+    assert verifier.counts.prefilled < 8 * sum(map(len, alone))
 
 
 def test_a_context_is_no_longer_than_the_memory_for_caches():
@@ -210,9 +210,10 @@ def test_a_session_that_asks_for_much_waits_for_those_that_ask_for_little():
 def test_what_fails_for_one_text_fails_for_no_other():
     class Poisoned(HistoryTarget):
         def score(self, work):
-            if any(7 in item.tokens for item in work):
+            found = super().score([item for item in work if 7 not in item.tokens])  # some are done when it fails
+            if len(found) < len(work):
                 raise ContextFull(needed=2, limit=1)
-            return super().score(work)
+            return found
 
     async def run():
         engine = Poisoned(tables(V)[0], pass_s=0.005)

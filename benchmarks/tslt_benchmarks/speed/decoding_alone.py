@@ -1,4 +1,4 @@
-"""What the same engine does for the same users without devices: all texts in each pass, a token each, or a draft each."""
+"""What the same engine does for the same users without devices: all texts in each pass, a token or a draft each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Devices that cost nothing: sessions are recorded once, and their frames sent again to an edge with the same secret.
 
-An edge's random numbers are a function of that secret, the round and the step, so that it answers a recorded frame as it
-did.  Where another grouping of texts changes a sum by a rounding, and that a token, the rest of the recording is for
+An edge's random numbers are a function of that secret, the round and the step, so that it answers a recorded frame as
+it did.  Where another grouping of texts changes a sum by a rounding, and that a token, the rest of the recording is for
 another text: such a session ends there, and is counted.
 """
 
@@ -118,8 +118,8 @@ async def play(
 ) -> tuple[Played, float]:
     """Let ``count`` devices play recordings at once, all as fast as they are answered; returns also the seconds.
 
-    ``seconds``: for so long, starting over as often as there is time, and nothing counts before ``warm_s`` seconds; None:
-    one session each, to its end.
+    ``seconds``: for so long, starting over as often as there is time, and nothing counts before ``warm_s`` seconds;
+    None: one session each, to its end.
     """
     settings = edge_settings(verifier.facts, FINGERPRINT)
     played, began = Played(), time.perf_counter()

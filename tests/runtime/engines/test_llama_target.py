@@ -18,7 +18,6 @@ import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, EngineError, Work
 from tslt_runtime.engines.transformers.target import TargetModel
 
-
 VOCAB = 128
 TOLERANCE = 1e-4  # logits are around 5
 

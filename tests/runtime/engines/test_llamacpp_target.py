@@ -15,7 +15,6 @@ from tslt_runtime.engines.llamacpp.context import decode
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import ContextFull, Work
 from tslt_runtime.engines.transformers.target import TargetModel
-
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
 pytestmark = needs_llamacpp

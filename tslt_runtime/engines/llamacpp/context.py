@@ -53,8 +53,8 @@ def remove_cells(model: LlamaModel, memory: int, seq: int, start: int) -> None:
 def sequence_state(model: LlamaModel, handle: int, seq: int, *, streams: int = 1) -> bytes:
     """The cells of one sequence, as llama.cpp writes them for a context of one stream.
 
-    ``streams``: those of this context, its ids if they have cells of their own.  llama.cpp writes a magic number and the
-    id, the number of streams, and for each the number of its cells, followed by these; it reads no other number of
+    ``streams``: those of this context, its ids if they have cells of their own.  llama.cpp writes a magic number and
+    the id, the number of streams, and for each the number of its cells, followed by these; it reads no other number of
     streams than the context has.  That is the layout of the one build that is known (``library``).
     """
     size = model.lib.llama_state_seq_get_size(handle, seq)

@@ -1,8 +1,8 @@
 """Contexts of llama.cpp in which several texts lie side by side, each with cells of its own: one call goes on with all.
 
 A lane is a sequence id.  Since its cells are its own, attention of a text runs over no other's; but none can be shared
-either, so that a lane holds a chain and no tree (``tree_cache`` has those).  llama.cpp computes lanes together whose ids
-follow each other, so that the lowest that are free are taken first.
+either, so that a lane holds a chain and no tree (``tree_cache`` has those).  llama.cpp computes lanes together whose
+ids follow each other, so that the lowest that are free are taken first.
 """
 
 from __future__ import annotations

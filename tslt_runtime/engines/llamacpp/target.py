@@ -1,12 +1,13 @@
-"""A target model of llama.cpp: scores the chains of several texts in one call of ``llama_decode``, a tree in one of its own."""
+"""A target model of llama.cpp: scores chains of several texts in one call of ``llama_decode``, a tree in its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tslt_runtime.engines.llamacpp.context import Array
 from tslt_runtime.engines.llamacpp.lanes import LaneCache, Lanes, Piece, append
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
-from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves
+from tslt_runtime.engines.llamacpp.tree_cache import TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Work
 from tslt_runtime.engines.text_rules import require_path
 

@@ -1,8 +1,8 @@
 """One pass over rows of several texts of any length: a row attends to the cache of its own text, and to no other.
 
-All rows lie side by side in one sequence, so that embeddings, linear layers and norms see one large batch; only attention
-goes text by text, each over its own preallocated cache.  Nothing is padded, and no text waits for a longer one.  It is an
-attention function that ``transformers`` calls by its name, so that the model's own code runs unchanged.
+All rows lie side by side in one sequence, so that embeddings, linear layers and norms see one large batch; only
+attention goes text by text, each over its own preallocated cache.  Nothing is padded, and no text waits for a longer
+one.  It is an attention function that ``transformers`` calls by its name, so that the model's own code runs unchanged.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ def attention_mask(
 ) -> torch.Tensor:
     """Return the 4-D mask (1, 1, rows, past + columns) of a pass: the addend of the scores, in ``dtype``.
 
-    ``sdpa`` would take booleans as well, and make this of them in every layer; ``eager`` would add them as 0 and 1, raise
-    nothing, and be wrong.  Raises ValueError for any other implementation.
+    ``sdpa`` would take booleans as well, and make this of them in every layer; ``eager`` would add them as 0 and 1,
+    raise nothing, and be wrong.  Raises ValueError for any other implementation.
     """
     if implementation not in SUPPORTED_ATTENTION:
         raise ValueError(f"attention {implementation!r} takes no mask of ours; use one of {SUPPORTED_ATTENTION}")
