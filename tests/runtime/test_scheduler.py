@@ -93,7 +93,7 @@ def test_memory_for_a_quarter_of_the_texts_is_enough():
     assert texts == alone
     assert verifier.counts.evictions > 4
     assert engine.most_held * 10 <= budget
-    # A cache that was read again is kept until it was worth it; who drops whatever was used last reads 13 times as much.
+    # A cache that was read again is kept until it was worth it; without that 13 times as much is read.
     assert verifier.counts.prefilled < 8 * sum(map(len, alone))
 
 
