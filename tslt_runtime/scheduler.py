@@ -28,7 +28,7 @@ from tslt_runtime.worker import Worker
 
 ROUNDS_GO_ON_S = 1.0
 """For so long after a round prompts are read in smaller chunks: the next one may come at any time."""
-WITH_PROMPTS = 1.6
+WITH_PROMPTS = 1.5
 """A pass with chunks of prompts takes no more than so many times what its rounds alone would."""
 LEAST_CHUNK = 16
 """Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
@@ -94,6 +94,7 @@ class Scheduler:
         self._queue: list[Place] = []
         self._now = 0.0  # virtual
         self._times = PassTimes()
+        self._last_chunk = FIRST_CHUNK
         self._last_round: tuple[float, int] | None = None  # when, and rows of rounds in that pass
         self._changed = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -224,7 +225,10 @@ class Scheduler:
                 return most
             rounds = last[1]
         within = self._times.rows_within(WITH_PROMPTS, rounds)
-        return min(most, FIRST_CHUNK if within is None else max(LEAST_CHUNK, within))
+        # What was never tried may take longer than the line says: twice the last chunk at most.
+        chunk = FIRST_CHUNK if within is None else max(LEAST_CHUNK, min(within, 2 * self._last_chunk))
+        self._last_chunk = chunk = min(most, chunk)
+        return chunk
 
     def _run(self, parts: Sequence[Part], dropped: Sequence[Place]) -> None:
         """Make a pass, in the thread that runs the model."""
