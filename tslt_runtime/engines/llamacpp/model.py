@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +92,24 @@ class LlamaModel:
             dtype=dtype,
             sampling=own.sampling,
             not_applied=own.not_applied,
+            token_bytes=self._token_bytes(),
+            token_block=self.context_limit,
         )
+
+    def _token_bytes(self) -> int:
+        """Bytes of keys and values of one token."""
+        lib, handle = self.lib, self.weights.handle
+        size = int(lib.llama_model_n_embd(handle)) // int(lib.llama_model_n_head(handle))
+        kind = self._metadata("general.architecture")
+        sizes = [int(self._metadata(f"{kind}.attention.{what}_length") or size) for what in ("key", "value")]
+        width = {"float32": 4, "float16": 2}[self.kv]
+        return int(lib.llama_model_n_layer(handle)) * int(lib.llama_model_n_head_kv(handle)) * sum(sizes) * width
+
+    def _metadata(self, key: str) -> str:
+        """What the file says under ``key``; "" for nothing."""
+        buffer = ctypes.create_string_buffer(256)
+        found = self.lib.llama_model_meta_val_str(self.weights.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if found >= 0 else ""
 
     @property
     def facts(self) -> EngineFacts:
