@@ -138,9 +138,11 @@ class PassPlan:
         least = self._limits.share_least
         if not 0 < least < len(prefix) - kept:
             return None, 0
-        best, most = None, kept + least - 1
+        best, most, start = None, kept + least - 1, prefix[:least]
         for other in self._places:
             if other is place or other in self.dropped or other.text.length <= most:
+                continue
+            if other.text.prefix[:least] != start:  # nearly all of them: said without a look at the rest
                 continue
             if (shared := other.text.shared(prefix)) > most:
                 best, most = other, shared
