@@ -248,7 +248,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
     """Everything about one engine."""
     out = Table(title=f"{engine}: one edge, one thread for the model", title_justify="left")
     names = ("way", "users", "tokens/s", "of one", "p50 ms", "p99 ms", "CPU ms/token", "texts/pass", "cache MB/user")
-    for name in (*names, "evicted"):
+    for name in (*names, "evicted", "ended"):
         out.add_column(name, justify="right")
     for one in found:
         if one.engine != engine:
@@ -264,7 +264,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
             f"{one.cpu_ms:.2f}",
             f"{one.texts:.1f}",
             "" if np.isnan(one.cache_mb) else f"{one.cache_mb:.1f}",
-            str(one.evictions) if one.way == "split" else "",
+            *((str(one.evictions), str(one.sessions)) if one.way == "split" else ("", "")),
         )
     return out
 
