@@ -16,8 +16,8 @@ from tslt_runtime.scored_text import ScoredText
 ROUND_TOKENS = 16
 """Unread tokens that a round may bring along and is still no prompt: what a device took from proposals, say."""
 TURN_S = 0.25
-"""A text keeps its cache for so long after a pass, until it was worth reading: until it had as many rows with logits as
-it has tokens."""
+"""A text keeps its cache for so long after a pass, until it was worth reading: until it had half as many rows with
+logits as it has tokens (a token that is read costs less than half of a row with logits)."""
 
 
 @dataclass(slots=True)
@@ -55,6 +55,8 @@ class Part:
     job: Job
     read: int
     """Tokens that are read without logits, at most."""
+    score: bool
+    """Whether the job's tree is scored behind them."""
     rows: int
     """Rows of the pass."""
     tokens: int
@@ -115,11 +117,11 @@ class PassPlan:
         rows, chunk = unread + nodes, min(self._chunk, self._rows)
         # What is larger than any pass has one for itself.
         if unread <= max(_free(job), chunk) and (rows <= self._rows or (not self.parts and rows > self._limits.rows)):
-            return Part(place, job, unread, rows, kept + rows, source)
+            return Part(place, job, unread, job.tree is not None, rows, kept + rows, source)
         if unread <= _free(job) or chunk < 1:
             return None
         read = min(unread, chunk)
-        return Part(place, job, read, read, kept + read, source)
+        return Part(place, job, read, False, read, kept + read, source)
 
     def _read_by_another(self, prefix: tuple[int, ...], kept: int) -> bool:
         """Whether a text of this pass reads what comes next of ``prefix``: it is copied afterwards."""
@@ -138,9 +140,11 @@ class PassPlan:
         least = self._limits.share_least
         if not 0 < least < len(prefix) - kept:
             return None, 0
-        best, most = None, kept + least - 1
+        best, most, start = None, kept + least - 1, prefix[:least]
         for other in self._places:
             if other is place or other in self.dropped or other.text.length <= most:
+                continue
+            if other.text.prefix[:least] != start:  # nearly all of them: said without a look at the rest
                 continue
             if (shared := other.text.shared(prefix)) > most:
                 best, most = other, shared
@@ -176,7 +180,7 @@ class PassPlan:
 
     def _turn_left(self, place: Place) -> float:
         """Seconds for which a text keeps its cache, whoever wants the memory."""
-        if place.given >= place.text.length:
+        if 2 * place.given >= place.text.length:
             return 0.0
         return max(0.0, place.used + TURN_S - self._now)
 

@@ -256,10 +256,9 @@ class Scheduler:
         text.set_prefix(job.prefix)
         if part.source is not None:
             part.shared = text.share(part.source.text)
-        if job.tree is not None and text.unread - 1 <= part.read:
-            part.whole = True
+        part.whole = (part.score or job.tree is None) and text.unread - 1 <= part.read
+        if part.whole and job.tree is not None:
             return text.scoring(job.tree)
-        part.whole = job.tree is None and text.unread - 1 <= part.read
         return text.reading(part.read)
 
     def _score(self, parts: Sequence[Part]) -> None:

@@ -48,6 +48,10 @@ async def device_text(verifier, number, prompt, tokens):
         return device.session.prefix
 
 
+def rows_of(work):
+    return sum(len(item.tokens) + len(item.tree or ()) for item in work)
+
+
 def prompts(count, length, seed=0):
     rng = np.random.default_rng(seed)
     return [rng.integers(0, V, length).tolist() for _ in range(count)]
@@ -80,9 +84,9 @@ def test_many_devices_of_all_evidence_have_the_texts_of_an_edge_that_serves_one_
     counts = verifier.counts
     assert counts.texts > 2 * counts.passes
     assert counts.passes == len(engine.passes)
-    assert counts.rows == sum(len(item.tokens) + len(item.tree or ()) for work in engine.passes for item in work)
+    assert counts.rows == sum(map(rows_of, engine.passes))
     assert all(sum(len(i.tokens) for i in work if i.tree is None) <= 10 for work in engine.passes)
-    assert max(sum(len(i.tokens) + len(i.tree or ()) for i in work) for work in engine.passes) <= 40
+    assert max(map(rows_of, engine.passes)) <= 40
     assert counts.evictions == counts.failures == 0
 
 
@@ -124,7 +128,7 @@ class Simulated(HistoryTarget):
 
     def score(self, work):
         found = super().score(work)
-        self.now += self.fixed_s + self.row_s * sum(len(item.tokens) + len(item.tree or ()) for item in work)
+        self.now += self.fixed_s + self.row_s * rows_of(work)
         return found
 
 
@@ -330,3 +334,30 @@ def test_what_passes_take_is_learnt():
 def test_limits_that_nothing_could_be_served_with(wrong):
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         EdgeLimits(**wrong)
+
+
+def test_a_pass_holds_no_more_rows_and_memory_than_it_was_made_up_for():
+    """Long texts that are read again, on little memory and few rows: where reading ends right at the pass's end, too."""
+    engine = HistoryTarget(tables(V)[0], pass_s=0.001, token_bytes=1)
+    engine.facts = replace(engine.facts, token_block=16)
+
+    async def run():
+        scheduler = Scheduler(engine, EdgeLimits(rows=24, chunk=20, cache_bytes=3 * 64, share_least=0))
+        held = []
+
+        async def device(number):
+            place, prefix = scheduler.open(), tuple(prompts(1, 20 + number, seed=number)[0])
+            for nodes in range(12):
+                rows = await scheduler.score(place, prefix, tw.TokenTree.chain([1] * (nodes % 7)))
+                assert np.array_equal(rows[0], engine.row(prefix, EMPTY, -1))
+                held.append(scheduler.counts.cache_bytes)
+                prefix += (number, 2)
+
+        await asyncio.wait_for(asyncio.gather(*(device(number) for number in range(8))), 60)
+        scheduler.close()
+        return held, scheduler.counts
+
+    held, counts = asyncio.run(run())
+    assert max(held) <= 3 * 64
+    assert counts.evictions > 10
+    assert max(map(rows_of, engine.passes)) <= 24

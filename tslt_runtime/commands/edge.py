@@ -88,11 +88,13 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     from tslt_runtime.loading import load_target
     from tslt_runtime.verifiers.local import LocalVerifier
 
-    target, tokenizer = load_target(args.model, **load_options(args))
+    limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
+    options = load_options(args)
+    options["cache_bytes"] = limits.cache_bytes
+    target, tokenizer = load_target(args.model, **options)
     facts = target.facts
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
     verifier = LocalVerifier(target, limits=limits)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None

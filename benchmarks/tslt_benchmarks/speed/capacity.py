@@ -4,7 +4,7 @@ Drafts are recorded beforehand, so that the devices cost nothing and ask again a
 the same engine that decodes for the same users alone, all of them in each pass, without speculation and with its own.
 
     tslt bench capacity --json capacity.json --png capacity.png
-    tslt bench capacity --once --devices 32 --tokens 500 --cache-memory 64
+    tslt bench capacity --once --devices 32 --tokens 500 --cache-memory 64 --recordings 4 --alone
 
 One process, one thread for the model; ratios are within a run.
 """
@@ -48,8 +48,6 @@ ENGINES = ("transformers", "llama.cpp")
 DEVICES = (1, 2, 4, 8, 16, 32, 64)
 ENOUGH = 10.0
 """Tokens a second that a user wants: faster than most people read."""
-RECORDINGS = 16
-"""Sessions that are recorded; more devices play some of them twice, and share nothing all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +86,8 @@ class Engines:
     draft: DraftEngine
 
 
-def load(name: str, target: Path, draft: Path, folder: Path) -> Engines:
-    """The pair in engine ``name``, in float32; ``folder``: for converted files."""
+def load(name: str, target: Path, draft: Path, folder: Path, cache_bytes: int) -> Engines:
+    """The pair in engine ``name``, in float32; ``folder``: for converted files; ``cache_bytes``: of all texts."""
     if name == "transformers":
         import torch
 
@@ -104,7 +102,7 @@ def load(name: str, target: Path, draft: Path, folder: Path) -> Engines:
     files = {source: folder / f"{source.name}-{number}.gguf" for number, source in enumerate((target, draft))}
     for source, file in files.items():
         convert(source, file, dtype="float32")
-    return Engines(name, LlamaTarget(files[target]), LlamaDraft(files[draft]))
+    return Engines(name, LlamaTarget(files[target], cache_bytes=cache_bytes), LlamaDraft(files[draft]))
 
 
 async def split(engines: Engines, recordings: Sequence[Recording], users: int, args: argparse.Namespace) -> Capacity:
@@ -184,8 +182,8 @@ def measure(args: argparse.Namespace, say: Any) -> list[Capacity]:
     found = []
     for name in args.engine:
         with tempfile.TemporaryDirectory() as folder:
-            engines = load(name, args.target, args.draft, Path(folder))
-            prompts = tokenized(args.target)[: min(RECORDINGS, max(args.devices))]
+            engines = load(name, args.target, args.draft, Path(folder), args.cache_memory << 20)
+            prompts = tokenized(args.target)[: min(args.recordings, max(args.devices))]
             say(f"{name}: recording {len(prompts)} sessions of {args.tokens} tokens")
             recordings = asyncio.run(
                 record(
@@ -250,7 +248,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
     """Everything about one engine."""
     out = Table(title=f"{engine}: one edge, one thread for the model", title_justify="left")
     names = ("way", "users", "tokens/s", "of one", "p50 ms", "p99 ms", "CPU ms/token", "texts/pass", "cache MB/user")
-    for name in (*names, "evicted"):
+    for name in (*names, "evicted", "ended"):
         out.add_column(name, justify="right")
     for one in found:
         if one.engine != engine:
@@ -266,7 +264,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
             f"{one.cpu_ms:.2f}",
             f"{one.texts:.1f}",
             "" if np.isnan(one.cache_mb) else f"{one.cache_mb:.1f}",
-            str(one.evictions) if one.way == "split" else "",
+            *((str(one.evictions), str(one.sessions)) if one.way == "split" else ("", "")),
         )
     return out
 
@@ -314,6 +312,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=above, default=8.0, metavar="S", help="for each number (%(default)s)")
     parser.add_argument("--warm-up", type=zero_or_more, default=2.0, metavar="S", help="before (%(default)s)")
     parser.add_argument("--once", action="store_true", help="a session for each device to its end, whatever it takes")
+    several = "sessions; more devices play some of them twice, and share nothing all the same (%(default)s)"
+    parser.add_argument("--recordings", type=one, default=16, metavar="N", help=several)
     parser.add_argument("--tokens", type=one, default=64, metavar="N", help="of a session (%(default)s)")
     parser.add_argument("--chain", type=one, default=4, metavar="N", help="drafted tokens of a round (%(default)s)")
     parser.add_argument("--temperature", type=zero_or_more, default=1.0, help="of both models (%(default)s)")

@@ -148,6 +148,19 @@ def test_chains_of_many_texts_are_one_call_and_equal_those_of_each_alone(tiny, m
     assert len(calls) == 6 * 2
 
 
+def test_lanes_take_no_more_memory_than_there_is(tiny):
+    one = LlamaTarget(tiny[0]).facts.cache_bytes(1)
+    for given, count in ((None, lanes.MOST_LANES), (3 * one, 3), (one // 2, 1)):
+        assert LlamaTarget(tiny[0], cache_bytes=given).free_lanes().count == count
+
+
+def test_what_facts_say_of_memory_is_what_a_cache_takes(tiny):
+    for kv, width in (("float32", 4), ("float16", 2)):
+        facts = LlamaTarget(tiny[0], kv=kv).facts
+        assert facts.token_bytes == 3 * 2 * 2 * 8 * width  # layers, keys and values, heads, head size
+        assert facts.cache_bytes(1) == facts.cache_bytes(64) == 64 * facts.token_bytes
+
+
 def test_a_text_moves_from_its_lane_to_a_context_of_its_own_and_can_be_copied_back(tiny):
     engine = LlamaTarget(tiny[0], kv="float32")
     text, copy, fresh = engine.open(), engine.open(), engine.open()

@@ -33,8 +33,8 @@ class Lanes:
 
     def __init__(self, model: LlamaModel) -> None:
         """llama.cpp's memory is taken at once; EngineError where there is none."""
-        text_bytes = model.facts.cache_bytes(1)
-        self.count = max(1, min(MOST_LANES, LANES_BYTES // max(1, text_bytes)))
+        most = LANES_BYTES if model.cache_bytes is None else min(LANES_BYTES, model.cache_bytes)
+        self.count = max(1, min(MOST_LANES, most // model.facts.cache_bytes(1)))
         self.model = model
         self.handle = open_context(model, cells=model.context_limit, ids=self.count, unified=False)
         self.memory = int(model.lib.llama_get_memory(self.handle))
