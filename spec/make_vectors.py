@@ -28,6 +28,7 @@ from spec.vectorgen import (
     mistakes_rules,
     ranged,
     sessions,
+    settings,
     single_rules,
     steps,
     tails,
@@ -101,6 +102,12 @@ def contents() -> dict[str, dict[str, Any]]:
             **head,
             "notes": id_drafts.NOTES,
             "groups": id_drafts.build_numbers(),
+        },
+        "sampling.json": {
+            "schema": "tslt-wire-sampling-1",
+            **head,
+            "notes": settings.NOTES,
+            "groups": settings.build(),
         },
         "steps.json": {
             "schema": "tslt-wire-steps-1",

@@ -169,17 +169,19 @@ def coder_of(profile: Profile) -> str:
 
 
 def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
-    """[EXT-1], [EXT-2], [EXT-3]: the choice of a draft ([PROP-5]) and the time of an answer ([TIME-1])."""
+    """[EXT-1] to [EXT-3]: a draft's choice ([PROP-5]), an answer's time ([TIME-1]) and log probabilities ([LOGP-1])."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
     for _ in range(count):
         type_, length = bits.varint(), bits.varint()
         is_choice = type_ == 1 and kind.startswith("draft_")
-        is_time = type_ == 2 and kind in ("verdict", "verdict_proposals", "ask_list")
+        is_answer = kind in ("verdict", "verdict_proposals", "ask_list")
+        is_time, is_log_probs = type_ == 2 and is_answer, type_ == 4 and is_answer
         refuse_if(type_ % 2 == 1 and not is_choice, "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
         refuse_if((is_choice and length != 1) or (is_time and not 1 <= length <= 8), "out_of_range")
+        refuse_if(is_log_probs and (length % 2 == 1 or not 2 <= length <= 131070), "out_of_range")
         data = bits.octets(length)
         refuse_if(is_time and length > 1 and data[-1] == 0, "non_canonical")
         found.append({"type": type_, "data": data.hex()})
@@ -1540,8 +1542,10 @@ def fields(found: Json, types: Mapping[str, Any], *, others: bool) -> Json:
         value = found[name]
         if isinstance(wanted, list):
             refuse_if(type(value) is not list or any(type(item) is not wanted[0] for item in value), "bad_control")
-        elif wanted in (SAMPLING, LIMITS):
-            inner_map(value, wanted)
+        elif wanted == LIMITS:
+            inner_map(value, LIMITS)
+        elif wanted in (ASKED, IN_FORCE):
+            sampling(value, asked=wanted == ASKED)
         else:
             refuse_if(type(value) is not wanted, "bad_control")
     extra = {name: value for name, value in found.items() if name not in types}
@@ -1550,18 +1554,99 @@ def fields(found: Json, types: Mapping[str, Any], *, others: bool) -> Json:
     return {**named, "extra": tagged(extra)} if others else named
 
 
-SAMPLING: Mapping[str, type] = {"temperature": float, "top_k": int, "top_p": float}
+ASKED, IN_FORCE = "sampling of HELLO", "sampling of WELCOME"
 LIMITS: Mapping[str, type] = dict.fromkeys(DEFAULT_LIMITS, int)
+SETTINGS: Mapping[str, tuple[type, Any, float, float]] = {  # type, neutral value, least, largest
+    "temperature": (float, 1.0, 0, math.inf),
+    "top_k": (int, 0, 0, math.inf),
+    "top_p": (float, 1.0, 0, 1),
+    "min_p": (float, 0.0, 0, 1),
+    "repetition_penalty": (float, 1.0, 0.01, 100),
+    "presence_penalty": (float, 0.0, -2, 2),
+    "frequency_penalty": (float, 0.0, -2, 2),
+    "logit_bias": (list, [], 0, 0),
+    "suppress_tokens": (list, [], 0, 0),
+    "ignore_eos": (bool, False, 0, 1),
+}
+MOST_BIASES, MOST_SUPPRESSED = 300, 512
 
 
 def inner_map(value: Any, types: Mapping[str, type]) -> None:
-    """[HELLO-2]: ``sampling`` or ``limits``."""
+    """[HELLO-2]: ``limits``."""
     refuse_if(type(value) is not dict or value.keys() != types.keys(), "bad_control")
     refuse_if(any(type(value[name]) is not wanted for name, wanted in types.items()), "bad_control")
-    if types is SAMPLING:
-        refuse_if(value["temperature"] < 0 or value["top_k"] < 0 or not 0 < value["top_p"] <= 1, "out_of_range")
-    else:
-        refuse_if(min(value.values()) < 1, "out_of_range")
+    refuse_if(min(value.values()) < 1, "out_of_range")
+
+
+def sampling(value: Any, *, asked: bool) -> None:
+    """[HELLO-5], and for WELCOME, whose settings are not ``asked`` for, [WELCOME-1]."""
+    refuse_if(type(value) is not dict or (not asked and not value.keys() <= SETTINGS.keys()), "bad_control")
+    known = {name: value[name] for name in SETTINGS if name in value}
+    refuse_if(any(type(item) is not SETTINGS[name][0] for name, item in known.items()), "bad_control")
+    biases, suppressed = known.get("logit_bias", []), known.get("suppress_tokens", [])
+    pairs = [[type(item) for item in bias] if type(bias) is list else None for bias in biases]
+    refuse_if(any(pair != [int, float] for pair in pairs), "bad_control")
+    refuse_if(any(type(token) is not int for token in suppressed), "bad_control")
+    refuse_if(len(biases) > MOST_BIASES or len(suppressed) > MOST_SUPPRESSED, "limit_exceeded")
+    for tokens in ([token for token, _ in biases], suppressed):
+        refuse_if(any(a >= b for a, b in pairwise(tokens)), "non_canonical")
+    for tokens in ([token for token, _ in biases], suppressed):
+        refuse_if(bool(tokens) and not 0 <= tokens[0] <= tokens[-1] < MAX_VOCAB, "out_of_range")
+    refuse_if(any(not -100 <= bias <= 100 for _, bias in biases), "out_of_range")
+    for name, item in known.items():
+        kind, _, least, largest = SETTINGS[name]
+        refuse_if(kind in (int, float) and not least <= item <= largest, "out_of_range")
+    refuse_if(known.get("top_p") == 0, "out_of_range")
+    refuse_if(not asked and any(item == SETTINGS[name][1] for name, item in known.items()), "non_canonical")
+
+
+def adjusted(
+    z: Sequence[float], settings: Json, prompt: Sequence[int], output: Sequence[int], ends: Json
+) -> list[float]:
+    """[HELLO-7], step 1: raw logits to scores; ``ends``: WELCOME's ``eos_tokens``."""
+    found = list(z)
+    for token, bias in settings.get("logit_bias", []):
+        found[token] += bias
+    penalty = settings.get("repetition_penalty", 1.0)
+    for token in {*prompt, *output}:
+        found[token] = found[token] * penalty if found[token] < 0 else found[token] / penalty
+    for token, times in Counter(output).items():
+        found[token] = found[token] - settings.get("frequency_penalty", 0.0) * times
+        found[token] = found[token] - settings.get("presence_penalty", 0.0)
+    for token in [*settings.get("suppress_tokens", []), *(ends if settings.get("ignore_eos") else [])]:
+        found[token] = -math.inf
+    return found
+
+
+def target_row(z: Sequence[float], settings: Json) -> dict[int, float]:
+    """[HELLO-7], steps 2 to 7: scores to the probabilities of the tokens that are kept."""
+    order = sorted(range(len(z)), key=lambda token: (-z[token], token))
+    temperature, top_k = settings.get("temperature", 1.0), settings.get("top_k", 0)
+    if temperature == 0:
+        return {order[0]: 1.0}
+    w = [math.exp((score - z[order[0]]) / temperature) for score in z]
+    kept = order
+    if 0 < top_k < len(z):
+        kept = [token for token in kept if z[token] >= z[order[top_k - 1]]]
+    if settings.get("top_p", 1.0) < 1:
+        limit = settings["top_p"] * math.fsum(w[token] for token in kept)
+        enough = next(n for n in range(1, len(kept) + 1) if math.fsum(w[token] for token in kept[:n]) >= limit)
+        kept = kept[:enough]
+    kept = [token for token in kept if w[token] >= settings.get("min_p", 0.0)]
+    total = math.fsum(w[token] for token in kept)
+    return {token: w[token] / total for token in sorted(kept)}
+
+
+def within_vocabulary(found: Json) -> None:
+    """[CTRL-4]: the tokens of ``sampling`` are in the vocabulary."""
+    named = [token for token, _ in found["sampling"].get("logit_bias", [])]
+    largest = max(named + found["sampling"].get("suppress_tokens", []), default=0)
+    refuse_if(largest >= found["vocab_size"], "out_of_range")
+
+
+def sampling_value(settings: Json) -> Json:
+    """The JSON form of ``sampling``: what is not known is shown as in ``extra``."""
+    return {name: item if name in SETTINGS else tagged(item) for name, item in settings.items()}
 
 
 # ------------------------------------------------------------------------------------------- 7.2 to 7.6: control frames
@@ -1577,26 +1662,36 @@ def control_body(bits: Bits, versions: int) -> tuple[bytes, bytes]:
 def hello(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[HELLO-1], [HELLO-2]"""
     (low, high), data = control_body(bits, 2)
-    types = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": SAMPLING}
+    types: Json = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": ASKED}
     types |= {"evidence": [str], "precisions": [str], "entropy": [str], "priors": [str], "limits": LIMITS}
     types |= {"resume": bytes}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(not 1 <= low <= high, "out_of_range")
     refuse_if(not 1 <= found["vocab_size"] <= MAX_VOCAB or len(found["tokenizer"]) != 64, "out_of_range")
-    return {"min_version": low, "max_version": high, **found}
+    within_vocabulary(found)
+    return {"min_version": low, "max_version": high, **found, "sampling": sampling_value(found["sampling"])}
 
 
 def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """[WELCOME-1]"""
     (version,), data = control_body(bits, 1)
-    types = {"vocab_size": int, "tokenizer": bytes, "transcript": bytes, "model": str, "evidence": [str]}
-    types |= {"precisions": [str], "entropy": str, "prior": str, "limits": LIMITS, "context": int, "eos_tokens": [int]}
+    types: Json = {"vocab_size": int, "tokenizer": bytes, "transcript": bytes, "model": str, "sampling": IN_FORCE}
+    types |= {
+        "evidence": [str],
+        "precisions": [str],
+        "entropy": str,
+        "prior": str,
+        "limits": LIMITS,
+        "context": int,
+        "eos_tokens": [int],
+    }
     types |= {"coupling": bytes}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
     refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
     refuse_if(not 0 <= found["context"] <= U32 or len(found["coupling"]) not in (0, 16), "out_of_range")
     refuse_if(any(not 0 <= token < found["vocab_size"] for token in found["eos_tokens"]), "out_of_range")
+    within_vocabulary(found)
     return {"version": version, **found}
 
 

@@ -53,7 +53,7 @@ def planner_for(device: Device, **options: Any) -> Planner:
     """
     welcome = device.welcome
     evidence = (*welcome.evidence, *(name for name, wire in ON_THE_WIRE.items() if wire in welcome.evidence))
-    temperature = device.session.hello.sampling.temperature
+    temperature = device.session.sampling.temperature
     planner = Planner(
         default_modes(welcome.vocab_size, temperature=temperature, entropy=welcome.entropy),
         Agreed(

@@ -67,6 +67,9 @@ class Round:
     """Seconds the edge says it took."""
     trips: int = 1
     """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
+    log_probs: tuple[float, ...] = ()
+    """Log probability of each of ``tokens`` in the target's distribution, sampling settings applied, in nats, off by
+    1/2048 at most; none unless HELLO asks for them (``tslt_wire.messages.log_probs.WANTED``) and the edge says."""
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -111,6 +114,7 @@ class _Outcome:
     """None if the device took a proposal."""
     trips: int
     verify_s: float
+    log_probs: tuple[float, ...]
 
 
 class Device:
@@ -249,7 +253,7 @@ class Device:
     def tail_scale(self) -> float:
         """Part of the probability a list leaves out that its tail has, as the verdicts so far suggest."""
         # A greedy target has one token to offer, and hardly ever one that a prior would guess.
-        return self._tails.scale if self.prior and self.session.hello.sampling.temperature > 0 else 0.0
+        return self._tails.scale if self.prior and self.session.sampling.temperature > 0 else 0.0
 
     @property
     def room(self) -> int:
@@ -380,25 +384,36 @@ class Device:
             link_s=answered - open_.queued - verify_s,
             verify_s=verify_s,
             trips=done.trips,
+            log_probs=done.log_probs,
         )
 
     async def _settle(self) -> _Outcome:
         """Bring the round to its end: at once, or after proposals (``scalar``) or a list (``lazy``)."""
         trips, seconds = 0, 0.0
+        path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
         while True:
             event = await self._exchange()
             trips += 1
             if isinstance(event, tw.VerdictReceived):
                 verdict = event.verdict
                 seconds += verify_seconds(verdict.extensions)
-                return _Outcome(verdict.node, event.tokens, verdict, trips, seconds)
+                log_probs = (*path, *tw.log_probs_of(verdict.extensions))
+                return _Outcome(verdict.node, event.tokens, verdict, trips, seconds, log_probs)
             if isinstance(event, tw.ProposalsReceived):
-                seconds += verify_seconds(event.proposals.extensions)
+                proposed = event.proposals
+                seconds += verify_seconds(proposed.extensions)
+                told = tw.log_probs_of(proposed.extensions)
+                if proposed.batch == 0 and told:
+                    path, told = told[: len(event.tokens)], told[len(event.tokens) :]
                 token = self.session.choose(self._rng)
                 if token is not None:
-                    return _Outcome(event.proposals.node, (*event.tokens, token), None, trips, seconds)
+                    # Equal tokens have equal probabilities, so the first of them says it.
+                    index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)
+                    log_probs = (*path, *told[index : index + 1])
+                    return _Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, log_probs)
             elif isinstance(event, tw.ListAsked):
                 seconds += verify_seconds(event.extensions)
+                path = tw.log_probs_of(event.extensions)
                 self.session.send_list()
             else:
                 raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")

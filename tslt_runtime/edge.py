@@ -31,11 +31,14 @@ MOST_ENTRIES = 1 << 18
 def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.Prior] = ()) -> tw.EdgeSettings:
     """What an edge with this verifier, and these trained tables, offers: what the verifier serves, and no more.
 
-    ``fingerprint``: of the target's tokenizer, 32 bytes.
+    ``fingerprint``: of the target's tokenizer, 32 bytes.  What the target's files say of sampling and no edge applies
+    is logged as a warning.
     """
     if not isinstance(facts, VerifierFacts):
         raise TypeError(f"facts must be VerifierFacts, got {facts!r}")
     engine = facts.engine
+    for line in engine.not_applied:
+        log.warning("%s: %s", engine.model, line)
     affordable = max(LEAST_NODES, ROWS_BYTES // (8 * engine.vocab_size))
     return tw.EdgeSettings(
         vocab_size=engine.vocab_size,
@@ -44,6 +47,7 @@ def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.
         eos_tokens=engine.eos_tokens,
         context=engine.context,
         evidence=facts.evidence,
+        sampling=engine.sampling,
         refusal=facts.refusal,
         tables=tuple(tables),
         limits=tw.DecodeLimits(

@@ -17,6 +17,7 @@ import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.timing import wants_timing, with_verify_time
 from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
+from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
 
@@ -64,7 +65,7 @@ class EdgeDriver:
         self._peer = peer
         self._on_round = on_round
         self._clock = clock
-        self._timing = False
+        self._timing = self._log_probs = False
         self._running: asyncio.Task[list[bytes]] | None = None
         self._waited_for = False
 
@@ -141,8 +142,9 @@ class EdgeDriver:
     async def _handle(self, event: tw.Event, started: float) -> None:
         match event:
             case tw.SessionOpened(hello):
-                self._timing = wants_timing(hello)
-                log.info("%s: %s, %s", self._peer, printable(hello.model) or "unnamed draft model", hello.sampling)
+                self._timing, self._log_probs = wants_timing(hello), wants_log_probs(hello)
+                name = printable(hello.model) or "unnamed draft model"
+                log.info("%s: %s, %s", self._peer, name, self._session.sampling.in_force())
             case tw.PromptReceived():
                 await self._verifier.read(self._text, self._session.prefix)
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
@@ -160,6 +162,8 @@ class EdgeDriver:
             asked=asked,
             generator=session.generator(asked),
             coupling=session.coupling,
+            prompt_length=session.prompt_length,
+            log_probs=self._log_probs,
         )
         reply = await self._verifier.answer(self._text, request)
         seconds = self._clock() - started

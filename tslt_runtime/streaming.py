@@ -49,6 +49,7 @@ from tslt_runtime.incremental_decoding import IncrementalDecoder
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.timing import WANTED
 from tslt_runtime.tokenizer import tokenizer_of
+from tslt_wire.messages.log_probs import WANTED as LOG_PROBS_WANTED
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 
 EDGE = "tcp://127.0.0.1:5757"
@@ -72,14 +73,16 @@ def tokens_of(tokenizer: Any, text: str) -> list[int]:
 def hello_of(
     draft: DraftEngine,
     tokenizer: Any,
-    sampling: tw.Sampling,
+    sampling: tw.Sampling | tw.SamplingRequest,
     *,
     evidence: str = "list",
     entropy: str = "range",
     priors: Sequence[str] = (tw.DEFAULTS.prior,),
+    log_probs: bool = False,
 ) -> tw.Hello:
     """What a device with this draft model says first; what is named is preferred, all else offered as well.
 
+    ``log_probs``: whether it asks for the log probabilities of its tokens (``Round.log_probs``).
     Raises VocabularyMismatch for a tokenizer of another model.
     """
     facts = draft.facts
@@ -92,7 +95,7 @@ def hello_of(
         evidence=tuple(dict.fromkeys((evidence, *OUR_EVIDENCE))),
         entropy=tuple(dict.fromkeys((entropy, "none"))),
         priors=tuple(dict.fromkeys((*priors, "none"))),
-        extra=WANTED,
+        extra={**WANTED, **(LOG_PROBS_WANTED if log_probs else {})},
     )
 
 
@@ -113,6 +116,9 @@ class TextDevice:
         )
         self._decoder = IncrementalDecoder(self._tokenizer)
         self._texts = 0
+        self.log_probs: list[float] = []
+        """Log probability of each token of the text so far in the target's distribution, in nats, if ``connect`` was
+        told to ask for them; those of a piece that ``stream`` gave are among them."""
 
     @classmethod
     @asynccontextmanager
@@ -125,22 +131,29 @@ class TextDevice:
         transport: str = "zmq",
         tls: ClientTls | None = None,
         link: Link | None = None,
-        sampling: tw.Sampling | None = None,
+        sampling: tw.Sampling | tw.SamplingRequest | None = None,
         settings: DraftSettings | None = None,
         seed: int | None = None,
         timeout_s: float = 60.0,
+        log_probs: bool = False,
     ) -> AsyncIterator[Self]:
         """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
 
         ``link``: one that is open already, in the place of ``edge``, ``transport`` and ``tls`` (those of
-        ``tslt_transports.connect``).  ``sampling``: what the target's logits go through; None leaves them as they are.
+        ``tslt_transports.connect``).  ``sampling``: what the target's logits go through, of a ``SamplingRequest`` what
+        it names; the rest, or with None all, is the target's own: ``device.session.sampling`` is what is in force.
         ``settings``: see ``TextDevice``.  ``seed``: of this end's random numbers, None takes fresh ones.
-        ``timeout_s``: seconds that an edge may take to come up, and an answer to come.
+        ``timeout_s``: seconds that an edge may take to come up, and an answer to come.  ``log_probs``: asks for the log
+        probabilities of the tokens.
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
         hello = hello_of(
-            draft, tokenizer, sampling or tw.Sampling(), evidence=settings.evidence if settings else "list"
+            draft,
+            tokenizer,
+            sampling or tw.SamplingRequest(),
+            evidence=settings.evidence if settings else "list",
+            log_probs=log_probs,
         )
         link = link or await reach(transport, edge, tls=tls, timeout_s=timeout_s)
         device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s)
@@ -169,10 +182,12 @@ class TextDevice:
                 self._decoder = before
                 raise
             self._texts += 1
+            self.log_probs = []
         elif not self.device.session.prefix:
             raise ValueError("there is no text to go on with: the first call needs a prompt")
         mine = self._texts
         async for round_ in self._rounds(tokens):
+            self.log_probs += round_.log_probs
             if piece := self._decoder.add(round_.tokens):
                 yield piece
             if mine != self._texts:
@@ -213,6 +228,11 @@ class BlockingTextDevice:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+    @property
+    def log_probs(self) -> list[float]:
+        """See ``TextDevice.log_probs``."""
+        return self._inner.log_probs
 
     def stream(self, prompt: str | None, *, tokens: int = TOKENS) -> Iterator[str]:
         """See ``TextDevice.stream``; ctrl-C and ``break`` leave it."""

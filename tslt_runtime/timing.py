@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import tslt_wire as tw
 from tslt_wire.messages.extensions import VERIFY_TIME
+from tslt_wire.messages.log_probs import with_extension
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
@@ -25,7 +26,7 @@ def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     """``answer`` with the time it took attached."""
     micros = max(0, round(seconds * 1e6))
     data = micros.to_bytes(max(1, (micros.bit_length() + 7) // 8), "little")
-    return replace(answer, extensions=(tw.Extension(VERIFY_TIME, data),))
+    return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(VERIFY_TIME, data)))
 
 
 def verify_seconds(extensions: Sequence[tw.Extension]) -> float:

@@ -38,9 +38,10 @@ from tslt_wire.messages.evidence import (
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.log_probs import log_probs_of
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
-from tslt_wire.messages.sampling import Sampling
+from tslt_wire.messages.sampling import Sampling, SamplingRequest
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.messages.tree_sampler import TreeSampler
 from tslt_wire.session.device import DeviceSession
@@ -61,12 +62,15 @@ from tslt_wire.session.events import (
 )
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.states import State
+from tslt_wire.verification.adjustments import SampledText
+from tslt_wire.verification.answer_log_probs import with_log_probs
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.lazy_rule import verify_list
+from tslt_wire.verification.logits_rows import target_probs, target_rows
 from tslt_wire.verification.proposals import choose, propose
 from tslt_wire.verification.randomness import EdgeRandomness
 from tslt_wire.verification.tail_scale import TailScale
-from tslt_wire.verification.target_rows import DenseRow, TargetRow, target_probs, target_rows
+from tslt_wire.verification.target_rows import DenseRow, TargetRow
 from tslt_wire.verification.verdicts import verify
 
 __version__ = "0.1.0"
@@ -118,7 +122,9 @@ __all__ = [
     "ProposalsReceived",
     "ProtocolError",
     "RemoteProtocolError",
+    "SampledText",
     "Sampling",
+    "SamplingRequest",
     "ScalarEvidence",
     "SessionOpened",
     "SparseDistribution",
@@ -140,6 +146,7 @@ __all__ = [
     "decode_list",
     "encode",
     "encode_list",
+    "log_probs_of",
     "prefix_hash",
     "propose",
     "sparsify",
@@ -150,4 +157,5 @@ __all__ = [
     "train_table",
     "verify",
     "verify_list",
+    "with_log_probs",
 ]

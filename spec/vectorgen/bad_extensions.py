@@ -10,12 +10,15 @@ from collections.abc import Callable
 from spec.vectorgen.tools import Bits, sealed
 
 Refuse = Callable[..., None]
+_BODIES = {"verdict": (0x08, b"\1\0\3"), "proposals": (0x09, b"\1\0\0\0\3\x70\0"), "ask": (0x0A, b"\1\0")}
+"""Kind and body of each answer."""
 
 
 def add(refuse: Refuse) -> None:
     """Add all of them; ``refuse`` is that of ``bad_frames``."""
     _extensions(refuse)
     _times(refuse)
+    _log_probs(refuse)
 
 
 def _ext(*items: tuple[int, bytes], count: int | None = None) -> Bits:
@@ -55,8 +58,7 @@ def _extensions(refuse: Refuse) -> None:
 
 def _times(refuse: Refuse) -> None:
     """verify_time in the three answers; their bodies would be right."""
-    bodies = {"verdict": (0x08, b"\1\0\3"), "proposals": (0x09, b"\1\0\0\0\3\x70\0"), "ask": (0x0A, b"\1\0")}
-    for kind, (number, body) in bodies.items():
+    for kind, (number, body) in _BODIES.items():
         for name, error, data, note in (
             ("0-bytes", "out_of_range", b"", "no bytes"),
             ("9-bytes", "out_of_range", b"\1" * 9, "9 bytes of 8"),
@@ -75,3 +77,16 @@ def _times(refuse: Refuse) -> None:
         bits = Bits().put(number | 0x40, 8).varint(2).varint(2).varint(1).raw(b"\1").varint(2).varint(0)
         note = "verify_time twice, the second of a wrong size"
         refuse(10, sealed(bits.done()), "non_canonical", f"{kind}-time-twice", note, "extension", "order")
+
+
+def _log_probs(refuse: Refuse) -> None:
+    """log_probs in the three answers; their bodies would be right."""
+    for kind, (number, body) in _BODIES.items():
+        for size in (0, 1, 3, 131071, 131072):
+            bits = Bits().put(number | 0x40, 8).varint(1).varint(4).varint(size)
+            note = f"log_probs: {size} bytes"
+            if size < 4:
+                bits.raw(bytes(size)).raw(body)
+            refuse(10, sealed(bits.done()), "out_of_range", f"{kind}-log-probs-{size}", note, "extension")
+        bits = Bits().put(number | 0x40, 8).varint(1).varint(4).varint(4).raw(b"\0\0")
+        refuse(10, sealed(bits.done()), "truncated", f"{kind}-log-probs-short", "log_probs: 2 bytes of 4", "extension")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from spec.vectorgen import bad_extensions
+from spec.vectorgen import bad_extensions, bad_sampling
 from spec.vectorgen.tools import Bits, sealed
 
 Refuse = Callable[..., None]
@@ -383,6 +384,7 @@ _HELLO: dict[str, bytes] = {
 }
 _WELCOME: dict[str, bytes] = {
     **{name: _HELLO[name] for name in ("vocab_size", "tokenizer", "model", "evidence", "precisions", "limits")},
+    "sampling": b"\x80",
     "transcript": b"\xc4\x10" + bytes(16),
     "entropy": _text("none"),
     "prior": _text("none"),
@@ -419,24 +421,7 @@ def _hello(refuse: Refuse) -> None:
     bad("bad_control", "tokenizer-text", "a fingerprint that is a string", tokenizer=_text("x" * 31))
     bad("bad_control", "evidence-integer", "an evidence name that is an integer", evidence=b"\x91\x01")
     bad("bad_control", "priors-integer", "a prior that is an integer", priors=b"\x91\x01")
-    bad(
-        "bad_control",
-        "sampling-missing",
-        "no top_p",
-        sampling=_map({k: _SAMPLING[k] for k in ("temperature", "top_k")}),
-    )
-    bad("bad_control", "sampling-extra", "a setting that is not known", sampling=_map(_SAMPLING | {"min_p": b"\x01"}))
-    bad("bad_control", "temperature-integer", "temperature 1", sampling=_map(_SAMPLING | {"temperature": b"\x01"}))
-    bad("bad_control", "top-k-number", "top_k 0.0", sampling=_map(_SAMPLING | {"top_k": b"\xcb" + bytes(8)}))
-    bad(
-        "out_of_range",
-        "temperature",
-        "temperature -1",
-        sampling=_map(_SAMPLING | {"temperature": b"\xcb\xbf\xf0" + bytes(6)}),
-    )
-    bad("out_of_range", "top-k", "top_k -1", sampling=_map(_SAMPLING | {"top_k": b"\xff"}))
-    bad("out_of_range", "top-p-0", "top_p 0", sampling=_map(_SAMPLING | {"top_p": b"\xcb" + bytes(8)}))
-    bad("out_of_range", "top-p-2", "top_p 2", sampling=_map(_SAMPLING | {"top_p": b"\xcb\x40" + bytes(7)}))
+    bad_sampling.add(partial(_settings, bad, _SAMPLING), of_welcome=False)
     bad(
         "out_of_range",
         "sampling-first",
@@ -483,3 +468,11 @@ def _welcome(refuse: Refuse) -> None:
     welcome("out_of_range", "eos", "an end token of 10", eos_tokens=b"\x91\x0a")
     welcome("bad_control", "eos-string", "an end token that is a string", eos_tokens=b"\x91" + _text("x"))
     welcome("out_of_range", "context", "a context of 2^32", context=b"\xcf\0\0\0\x01\0\0\0\0")
+    bad_sampling.add(partial(_settings, welcome, {}), of_welcome=True)
+
+
+def _settings(
+    bad: Refuse, others: dict[str, bytes], error: str, name: str, note: str, *flags: str, **settings: bytes
+) -> None:
+    """Refuse a handshake with these sampling settings beside ``others``."""
+    bad(error, name, note, *flags, sampling=_map(others | settings))

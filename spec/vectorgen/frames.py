@@ -5,6 +5,8 @@ Spec sections 3, 6 and 7.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tslt_wire as tw
 from spec.vectorgen import bad_frames
 from spec.vectorgen.tools import Case, Group, Json, make_list, message_value
@@ -57,6 +59,7 @@ def build() -> list[Json]:
     _drafts(frames)
     _shapes(frames)
     _handshake(frames)
+    _sampling(frames)
     _extensions(frames)
     bad_frames.add(frames.refuse)
     return [group.to_json() for group in frames.groups.values()]
@@ -234,6 +237,64 @@ def _handshake(frames: Frames) -> None:
     )
 
 
+def _sampling(frames: Frames) -> None:
+    """[HELLO-5], [WELCOME-1]"""
+    neutral = tw.Sampling()
+
+    def hello(name: str, note: str, *flags: str, vocab_size: int = 32000, **settings: Any) -> None:
+        asked = tw.SamplingRequest(**settings)
+        message = tw.Hello(vocab_size=vocab_size, tokenizer=bytes(32), sampling=asked)
+        frames.accept(1, message, f"hello-asks-{name}", note, "control", *flags)
+
+    hello("neutral", "all settings, neutral: none is the target's own", **neutral.named())
+    for name, value in neutral.named().items():
+        hello(f"{name.replace('_', '-')}-neutral", f"{name} alone, neutral", **{name: value})
+    for name, edges in (
+        ("temperature", (0.0, 1e300)),
+        ("top_k", (1, (1 << 64) - 1)),
+        ("top_p", (5e-324, 0.5)),
+        ("min_p", (5e-324, 1.0)),
+        ("repetition_penalty", (0.01, 100.0)),
+        ("presence_penalty", (-2.0, 2.0)),
+        ("frequency_penalty", (-2.0, 2.0)),
+        ("logit_bias", (((0, -100.0), (31999, 100.0)), ((7, 0.0),))),
+        ("suppress_tokens", ((0, 31999), (7,))),
+        ("ignore_eos", (True,)),
+    ):
+        for i, edge in enumerate(edges):
+            setting: dict[str, Any] = {name: edge}
+            hello(f"{name.replace('_', '-')}-{i}", f"{name} alone, at its bounds", **setting)
+    biases = tuple((token, 1.0) for token in range(300))
+    hello(
+        "most", "300 biases and 512 tokens that are suppressed", "limit", logit_bias=biases, suppress_tokens=range(512)
+    )
+    hello(
+        "more",
+        "settings that are not known, of any type: edges refuse them, no decoder does",
+        extra={"typical_p": 0.9, "x": []},
+    )
+    all_of_it: dict[str, Any] = {
+        "temperature": 0.7,
+        "top_k": 50,
+        "top_p": 0.95,
+        "min_p": 0.05,
+        "repetition_penalty": 1.05,
+        "presence_penalty": 0.5,
+        "frequency_penalty": -0.25,
+        "logit_bias": ((3, -1.5), (9, 2.0)),
+        "suppress_tokens": (0, 4),
+        "ignore_eos": True,
+    }
+    for name, value in [
+        ("all", all_of_it),
+        *((key.replace("_", "-"), {key: value}) for key, value in all_of_it.items()),
+    ]:
+        welcome = tw.Welcome(
+            version=1, vocab_size=10, tokenizer=bytes(32), transcript=bytes(16), sampling=tw.Sampling(**value)
+        )
+        frames.accept(1, welcome, f"welcome-in-force-{name}", "settings in force", "control")
+
+
 def _extensions(frames: Frames) -> None:
     one = (tw.Extension(0, b""),)
     many = tuple(tw.Extension(2 * i, bytes([i]) * i) for i in range(16))
@@ -254,6 +315,20 @@ def _extensions(frames: Frames) -> None:
         )
         draft = _draft([7], [-1], {-1: make_list(10, "log2/1", [2, 7], [0, 3])}, extensions=other)
         frames.accept(10, draft, f"draft-time-{label}", "nor in a DRAFT_LIST", "extension")
+    for label, codes in (("one", "0000"), ("least", "ffff"), ("three", "000401020000")):
+        told = (tw.Extension(4, bytes.fromhex(codes)),)
+        note = "log_probs; how many there are is not the decoder's to check"
+        for kind, answer in (
+            ("verdict", tw.Verdict(round=1, node=0, token=3, extensions=told)),
+            ("ask", tw.AskList(round=1, node=0, extensions=told)),
+            ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=told)),
+        ):
+            frames.accept(10, answer, f"{kind}-log-probs-{label}", note, "extension")
+    both = (tw.Extension(2, b"\x07"), tw.Extension(4, b"\x00\x04"))
+    timed = tw.Verdict(round=1, node=-1, token=3, extensions=both)
+    frames.accept(10, timed, "verdict-time-log-probs", "verify_time and log_probs", "extension")
+    more = tw.More(round=1, batch=2, extensions=(tw.Extension(4, b"abc"),))
+    frames.accept(10, more, "more-log-probs", "type 4 is not known in a MORE: any data", "extension")
     verdict = tw.Verdict(round=1, node=0, token=3, extensions=one)
     frames.accept(10, verdict, "verdict-ext", "a VERDICT with an extension", "extension")
     prompt = tw.Prompt(tokens=(1,), extensions=long)
@@ -263,6 +338,8 @@ def _extensions(frames: Frames) -> None:
     for label, value in (("true", True), ("false", False), ("integer", 1), ("string", "true")):
         timing = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"timing": value})
         frames.accept(1, timing, f"hello-timing-{label}", "timing, which may have any type", "control")
+    told_of = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"logprobs": True, "timing": True})
+    frames.accept(1, told_of, "hello-logprobs", "logprobs and timing", "control")
     hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)

@@ -196,7 +196,7 @@ def some_proposals(rng: Random, vocab_size: int) -> tw.Proposals:
         up = 0 < code < 4095 and rng.random() < 0.5
         found.append(tw.Proposal(rng.choice((0, vocab_size - 1, rng.randrange(vocab_size))), code, up))
     place = {"round": number(rng), "node": number(rng) - 1, "batch": number(rng)}
-    return tw.Proposals(**place, proposals=tuple(found), extensions=some_extensions(rng))
+    return tw.Proposals(**place, proposals=tuple(found), extensions=some_answer_extensions(rng))
 
 
 def some_reply(rng: Random, profile: tw.Profile) -> tw.ListReply:
@@ -220,6 +220,16 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
         return ()
     types = {2 * (number(rng) // 2) for _ in range(rng.choice((1, 2, 16)))}
     return tuple(tw.Extension(type_, rng.randbytes(rng.choice((0, 1, 5, 130)))) for type_ in sorted(types))
+
+
+def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """The same, at times with verify_time and log_probs."""
+    others = [extension for extension in some_extensions(rng) if extension.type not in (2, 4)][:14]
+    if rng.random() < 0.3:
+        others.append(tw.Extension(2, bytes([rng.randrange(256)])))
+    if rng.random() < 0.3:
+        others.append(tw.Extension(4, rng.randbytes(2 * rng.choice((1, 5, 70)))))
+    return tuple(sorted(others, key=lambda extension: extension.type))
 
 
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
@@ -272,15 +282,31 @@ def _identity(rng: Random, vocab_size: int) -> dict[str, Any]:
     }
 
 
+def some_settings(rng: Random, vocab_size: int) -> dict[str, Any]:
+    """All sampling settings, by their names."""
+    tokens = [rng.sample(range(vocab_size), min(vocab_size, rng.choice((0, 0, 1, 5, 20)))) for _ in range(2)]
+    return {
+        "temperature": rng.choice((0.0, 0.7, 1.0, 1e300)),
+        "top_k": rng.choice((0, 1, 50, 1 << 31)),
+        "top_p": rng.choice((1.0, 0.95, 5e-324)),
+        "min_p": rng.choice((0.0, 0.05, 1.0)),
+        "repetition_penalty": rng.choice((1.0, 0.01, 1.05, 100.0)),
+        "presence_penalty": rng.choice((0.0, -2.0, 0.5)),
+        "frequency_penalty": rng.choice((0.0, 2.0, -0.5)),
+        "logit_bias": [(token, rng.choice((0.0, -100.0, 100.0, rng.uniform(-9, 9)))) for token in tokens[0]],
+        "suppress_tokens": tokens[1],
+        "ignore_eos": rng.random() < 0.5,
+    }
+
+
 def some_hello(rng: Random, vocab_size: int) -> tw.Hello:
     """A HELLO, also of versions and with names that version 1 does not have."""
     low = rng.choice((1, 2, 255))
+    asked = some_settings(rng, vocab_size)
+    if rng.random() < 0.1:
+        asked["extra"] = {f"x-{some_text(rng)}": some_control(rng, 2)}
     return tw.Hello(
-        sampling=tw.Sampling(
-            temperature=rng.choice((0.0, 0.7, 1.0, 1e300)),
-            top_k=rng.choice((0, 1, 50, 1 << 31)),
-            top_p=rng.choice((1.0, 0.95, 5e-324)),
-        ),
+        sampling=tw.SamplingRequest(**{name: value for name, value in asked.items() if rng.random() < 0.7}),
         entropy=tuple(rng.sample(NAMES, rng.randint(0, 3))),
         resume=rng.randbytes(rng.choice((0, 0, 1, 32))),
         min_version=low,
@@ -294,6 +320,7 @@ def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
     return tw.Welcome(
         version=rng.choice((1, 2, 255)),
         transcript=rng.randbytes(16),
+        sampling=tw.Sampling(**some_settings(rng, vocab_size)),
         entropy=rng.choice(NAMES),
         context=number(rng),
         eos_tokens=tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 3, 16)))),
@@ -323,11 +350,12 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
     if kind == "more":
         return tw.More(round=number(rng), batch=min(1 + number(rng), (1 << 32) - 1), extensions=extensions)
     if kind == "ask_list":
-        return tw.AskList(round=number(rng), node=number(rng) - 1, extensions=extensions)
+        return tw.AskList(round=number(rng), node=number(rng) - 1, extensions=some_answer_extensions(rng))
     if kind == "verdict":
         token = rng.choice((0, vocab_size - 1, rng.randrange(vocab_size)))
         end = rng.random() < 0.3
-        return tw.Verdict(round=number(rng), node=number(rng) - 1, token=token, end=end, extensions=extensions)
+        told = some_answer_extensions(rng)
+        return tw.Verdict(round=number(rng), node=number(rng) - 1, token=token, end=end, extensions=told)
     if kind == "prompt":
         tokens = tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 5, 127, 128, 1000))))
         return tw.Prompt(

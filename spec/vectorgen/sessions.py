@@ -24,12 +24,15 @@ from spec.vectorgen.recorded_sessions import (
     opened,
     proposals_of,
 )
-from spec.vectorgen.tools import Json, list_value, make_list
+from spec.vectorgen.session_settings import OWN, asked_settings, told
+from spec.vectorgen.tools import Json, list_value, make_list, sampling_value
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 
 NOTES = {
     "conversation": "all goes well",
     "handshake": "HELLO or WELCOME is refused",
+    "log-probs": "answers that say how probable their tokens were",
+    "sampling": "which sampling settings are in force",
     "prompt": "what an edge checks of a PROMPT, and what a device may send in place of a draft",
     "state": "a frame that the state or the side does not allow",
     "resend": "frames that are lost, sent again or come twice",
@@ -43,14 +46,16 @@ def build() -> list[Json]:
     """All groups; one for each way in which an edge is set up."""
     few = replace(EDGE, evidence=("list", "scalar"))
     group = [*conversations(), *refused_hellos(), *refused_welcomes(), *prompts(), *wrong_states(), *resends()]
-    group += [*checked_by_edges(), *checked_by_devices(), *recoveries()]
-    return [_group(EDGE, group), _group(few, checked_evidence(few))]
+    group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *told()]
+    return [_group(EDGE, group), _group(few, checked_evidence(few)), _group(OWN, asked_settings())]
 
 
 def _group(edge: tw.EdgeSettings, recorded: list[Recorded]) -> Json:
     names = ("vocab_size", "model", "evidence", "precisions", "entropy", "priors", "eos_tokens", "context")
     settings: Json = {name: getattr(edge, name) for name in names}
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    if edge.sampling.in_force():
+        settings["sampling"] = sampling_value(edge.sampling)
     settings |= {"tokenizer": edge.tokenizer.hex(), "limits": asdict(edge.limits), "coupling": KEY.hex()}
     lists = [{"parent": parent, **list_value(q)} for parent, q in LISTS.items()]
     tests = [test.to_json() for test in recorded]

@@ -190,6 +190,18 @@ def control_value(value: Any) -> Any:
     return {key: control_value(item) for key, item in value.items()}
 
 
+def sampling_value(value: tw.Sampling | tw.SamplingRequest) -> Json:
+    """JSON form of sampling settings: those that are on the wire."""
+    if isinstance(value, tw.Sampling):
+        settings, extra = value.in_force(), {}
+    else:
+        settings, extra = value.named(), {key: control_value(item) for key, item in value.extra.items()}
+    shown = {name: list(item) if isinstance(item, tuple) else item for name, item in settings.items()}
+    if "logit_bias" in shown:
+        shown["logit_bias"] = [list(pair) for pair in shown["logit_bias"]]
+    return {**shown, **extra}
+
+
 def message_value(message: tw.Message) -> Json:
     """JSON form of a message: its kind, then its fields under their names in the specification."""
     out: Json = {"kind": kind_of(message).name.lower()}
@@ -219,7 +231,9 @@ def message_value(message: tw.Message) -> Json:
             value = getattr(message, name)
             if name == "extra":
                 out[name] = control_value(dict(value))
-            elif name in ("sampling", "limits"):
+            elif name == "sampling":
+                out[name] = sampling_value(value)
+            elif name == "limits":
                 out[name] = asdict(value)
             elif name != "extensions":
                 out[name] = (

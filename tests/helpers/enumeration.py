@@ -25,7 +25,7 @@ from tslt_wire import (
     target_probs,
 )
 from tslt_wire.lists.truncation import Truncation
-from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.choices import Choices, Masses
 from tslt_wire.verification.verdicts import verify_with
 
 Context = tuple[int, ...]
@@ -67,6 +67,10 @@ class Branches:
         assert total > 0
         index: int = self._choose([(i, float(w) / total) for i, w in enumerate(weights) if w > 0])
         return index
+
+    def pick(self, masses: Masses) -> int:
+        """Take every token of positive mass in turn."""
+        return self.draw(masses.dense())
 
     def uniform(self) -> float:
         """Refuse: it has no branches."""

@@ -29,6 +29,7 @@ from tslt_wire import (
     Proposal,
     Proposals,
     Sampling,
+    SamplingRequest,
     ScalarEvidence,
     SparseDistribution,
     TokenTree,
@@ -56,9 +57,9 @@ draft_extensions = st.builds(
     st.one_of(st.just(()), st.binary(min_size=1, max_size=1).map(lambda data: (Extension(1, data),))),
 )
 
-answer_extensions = st.builds(  # [TIME-1]: 1 to 8 bytes, as few as can be
-    lambda others, time: tuple(
-        sorted((*time, *(item for item in others if item.type != 2)), key=lambda item: item.type)
+answer_extensions = st.builds(  # [TIME-1]: 1 to 8 bytes, as few as can be; [LOGP-1]: 2 bytes for each token
+    lambda others, time, codes: tuple(
+        sorted((*time, *codes, *(item for item in others if item.type not in (2, 4))), key=lambda item: item.type)
     ),
     extensions,
     st.one_of(
@@ -67,6 +68,7 @@ answer_extensions = st.builds(  # [TIME-1]: 1 to 8 bytes, as few as can be
             lambda time: (Extension(2, time.to_bytes(max(1, -(-time.bit_length() // 8)), "little")),)
         ),
     ),
+    st.one_of(st.just(()), st.binary(min_size=1, max_size=9).map(lambda data: (Extension(4, data * 2),))),
 )
 
 
@@ -287,12 +289,35 @@ limits = st.builds(
     max_leaves=st.integers(1, 5000),
     max_depth=st.integers(1, 999),
 )
-samplings = st.builds(
-    Sampling,
-    temperature=st.one_of(st.sampled_from([0, 0.0, 1]), st.floats(0, 1e300)),
-    top_k=st.integers(0, 2**31),
-    top_p=st.floats(0, 1, exclude_min=True),
-)
+_biases = st.one_of(st.sampled_from([0, -0.0, 1]), st.floats(-100, 100))
+_penalties = st.one_of(st.sampled_from([0, -0.0, 2]), st.floats(-2, 2))
+_settings: dict[str, st.SearchStrategy[Any]] = {
+    "temperature": st.one_of(st.sampled_from([0, 0.0, 1]), st.floats(0, 1e300)),
+    "top_k": st.integers(0, 2**31),
+    "top_p": st.floats(0, 1, exclude_min=True),
+    "min_p": st.one_of(st.sampled_from([0, -0.0]), st.floats(0, 1)),
+    "repetition_penalty": st.one_of(st.just(1), st.floats(0.01, 100)),
+    "presence_penalty": _penalties,
+    "frequency_penalty": _penalties,
+    "ignore_eos": st.booleans(),
+}
+
+
+def samplings(kind: Any, vocab_size: int) -> st.SearchStrategy[Any]:
+    """Any settings, of ``Sampling`` or ``SamplingRequest``."""
+    tokens = st.integers(0, vocab_size - 1)
+    given = {
+        **_settings,
+        "logit_bias": st.dictionaries(tokens, _biases, max_size=5),
+        "suppress_tokens": st.lists(tokens, max_size=5),
+    }
+    if kind is Sampling:
+        return st.builds(Sampling, **given)
+    extra = st.dictionaries(st.text(max_size=6).map(lambda key: "x-" + key), control_scalars, max_size=2)
+    asked = {name: st.one_of(st.none(), values) for name, values in given.items()}
+    return st.builds(SamplingRequest, **asked, extra=extra)
+
+
 _identity: dict[str, st.SearchStrategy[Any]] = {
     "vocab_size": st.integers(1, 2**20),
     "tokenizer": st.binary(min_size=32, max_size=32),
@@ -311,7 +336,7 @@ def hellos(draw: st.DrawFn) -> Hello:
     low, high = sorted(draw(st.tuples(st.integers(1, 255), st.integers(1, 255))))
     fields: dict[str, Any] = {name: draw(values) for name, values in _identity.items()}
     return Hello(
-        sampling=draw(samplings),
+        sampling=draw(samplings(SamplingRequest, fields["vocab_size"])),
         entropy=draw(names),
         priors=draw(names),
         resume=draw(st.binary(max_size=20)),
@@ -328,6 +353,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
     return Welcome(
         version=draw(st.integers(1, 255)),
         transcript=draw(st.binary(min_size=16, max_size=16)),
+        sampling=draw(samplings(Sampling, fields["vocab_size"])),
         entropy=draw(st.text(max_size=6)),
         prior=draw(st.text(max_size=6)),
         context=draw(U32),

@@ -29,7 +29,7 @@ VERDICT = tw.Verdict(round=0, node=0, token=1)
         (HELLO, "entropy", "none", TypeError, "entropy must be a sequence of names"),
         (HELLO, "priors", (1,), TypeError, "priors must be a sequence of names"),
         (HELLO, "limits", 7, TypeError, "limits must be DecodeLimits"),
-        (HELLO, "sampling", 0.7, TypeError, "sampling must be Sampling"),
+        (HELLO, "sampling", 0.7, TypeError, "sampling must be a SamplingRequest or Sampling"),
         (HELLO, "resume", "token", TypeError, "resume must be bytes"),
         (HELLO, "min_version", 2, ValueError, "versions must satisfy"),
         (HELLO, "max_version", 256, ValueError, "max_version must be in 1..255"),

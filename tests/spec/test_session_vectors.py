@@ -20,6 +20,7 @@ TESTS = [pytest.param(group, test, id=test["id"]) for group in FILE["groups"] fo
 def edge_of(group: dict) -> tw.EdgeSession:
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in group["edge"].items()}
     key, given["limits"] = bytes.fromhex(given.pop("coupling")), tw.DecodeLimits(**given["limits"])
+    given["sampling"] = tw.Sampling(**given.get("sampling", {}))
     return tw.EdgeSession(tw.EdgeSettings(**given | {"tokenizer": bytes.fromhex(given["tokenizer"])}), coupling=key)
 
 

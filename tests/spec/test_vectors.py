@@ -1,5 +1,6 @@
 """The test vectors of spec/vectors against the codec: values, bytes, errors; and what damage does to valid frames."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from spec.vectorgen.tools import message_value, profile_from
 from tslt_wire.coding.philox import philox
 from tslt_wire.lists import precision as precision_module
 from tslt_wire.lists.probability_grid import code_above, code_below
+from tslt_wire.messages.sampling import SETTINGS
+from tslt_wire.verification.adjustments import adjusted
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.lazy_rule import verify_list_with
 from tslt_wire.verification.proposals import choose_with, propose_with
@@ -47,7 +50,7 @@ def load(name: str) -> list[Any]:
 
 LISTS, FRAMES = load("lists.json"), load("frames.json")
 WEIGHTS, VERIFY, COUPLING = load("weights.json"), load("verify.json"), load("coupling.json")
-CODED = load("coded.json")
+CODED, SAMPLING = load("coded.json"), load("sampling.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
@@ -98,7 +101,7 @@ def control_from(value: Any) -> Any:
 
 
 def message_from(value: dict, profile: tw.Profile) -> tw.Message:
-    value = dict(value)
+    value = copy.deepcopy(value)
     kind = value.pop("kind")
     value["extensions"] = tuple(tw.Extension(item["type"], bytes.fromhex(item["data"])) for item in value["extensions"])
     if kind == "draft_list":
@@ -123,7 +126,11 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
     if "limits" in value:
         value["limits"] = tw.DecodeLimits(**value["limits"])
     if "sampling" in value:
-        value["sampling"] = tw.Sampling(**value["sampling"])
+        settings = value["sampling"]
+        extra = {name: control_from(settings.pop(name)) for name in list(settings) if name not in SETTINGS}
+        value["sampling"] = (
+            tw.Sampling(**settings) if kind == "welcome" else tw.SamplingRequest(**settings, extra=extra)
+        )
     if "extra" in value:
         value["extra"] = control_from(value["extra"])
     for name, item in value.items():
@@ -324,3 +331,20 @@ def test_flipped_content_with_its_checksum_is_refused_or_canonical():
             except tw.DecodeError:
                 continue
             assert canonical(message, profile, other)
+
+
+# -------------------------------------------------------------------------------------------------- sampling settings
+
+
+@pytest.mark.parametrize(("group", "test"), SAMPLING)
+def test_sampling_settings(group, test):
+    """Scores bit for bit, probabilities but for the rounding of sums, and exactly the tokens that are kept."""
+    settings, prompt, output = tw.Sampling(**test["sampling"]), test["prompt"], test["output"]
+    logits, scores = (np.array([-np.inf if x is None else x for x in test[name]]) for name in ("logits", "scores"))
+    edits = adjusted(logits.__getitem__, settings, prompt, output, eos_tokens=group["eos_tokens"])
+    found = logits.copy()
+    found[edits.ids] = edits.scores
+    assert found.tobytes() == scores.tobytes()
+    text = tw.SampledText(prompt=prompt, output=output, eos_tokens=group["eos_tokens"])
+    probs = tw.target_rows(logits[None], settings, text=text)[0].dense()
+    np.testing.assert_allclose(probs, test["probs"], rtol=1e-11, atol=0)

@@ -12,7 +12,8 @@ import tslt_wire as tw
 from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.lazy_rule import verify_list_with
-from tslt_wire.verification.target_rows import LogitsRow, real_array
+from tslt_wire.verification.logits_rows import LogitsRow
+from tslt_wire.verification.target_rows import real_array
 
 V = 6
 CHAIN = tw.TokenTree.chain([1, 2, 3])

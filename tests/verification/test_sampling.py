@@ -9,25 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tslt_wire import Sampling, target_probs
+from tslt_wire import Sampling, SamplingRequest, target_probs
 
 usual = settings(deadline=None, derandomize=True, max_examples=400)
 
 
-def reference(logits: list[float], temperature: float, top_k: int, top_p: float) -> list[float]:
-    """What ``generate()`` does, written out in plain Python; of tied tokens those with the lowest ids stay."""
+def reference(logits: list[float], temperature: float, top_k: int, top_p: float, min_p: float) -> list[float]:
+    """What ``generate()`` does, written out in plain Python."""
     order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
     if temperature == 0:
         return [float(i == order[0]) for i in range(len(logits))]
-    kept = order[:top_k] if top_k else order
+    kept = [i for i in order if not 0 < top_k < len(logits) or logits[i] >= logits[order[top_k - 1]]]
     weights = [math.exp((logits[i] - logits[order[0]]) / temperature) for i in kept]
     count = len(kept)
     if top_p < 1:
         count = next(
             n for n in range(1, count + 1) if math.fsum(weights[:n]) >= top_p * math.fsum(weights) * (1 - 1e-15)
         )
-    total = math.fsum(weights[:count])
-    return [weights[kept.index(i)] / total if i in kept[:count] else 0.0 for i in range(len(logits))]
+    found = {i: weight for i, weight in zip(kept[:count], weights, strict=False) if weight >= min_p}
+    total = math.fsum(found.values())
+    return [found.get(i, 0.0) / total for i in range(len(logits))]
 
 
 @given(
@@ -35,11 +36,12 @@ def reference(logits: list[float], temperature: float, top_k: int, top_p: float)
     st.sampled_from([0, 0.5, 1.0, 1.7]),
     st.integers(0, 16),
     st.sampled_from([1.0, 0.999, 0.87, 0.5, 0.11]),
+    st.sampled_from([0, 0.01, 0.23, 1]),
 )
 @usual
-def test_settings_apply_in_the_order_of_generate(logits, temperature, top_k, top_p):
-    found = target_probs(logits, Sampling(temperature=temperature, top_k=top_k, top_p=top_p))
-    np.testing.assert_allclose(found, reference(logits, temperature, top_k, top_p), rtol=1e-12, atol=1e-15)
+def test_settings_apply_in_the_order_of_generate(logits, temperature, top_k, top_p, min_p):
+    found = target_probs(logits, Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p))
+    np.testing.assert_allclose(found, reference(logits, temperature, top_k, top_p, min_p), rtol=1e-12, atol=1e-15)
     assert found.sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -58,16 +60,27 @@ def test_greedy_takes_the_lowest_id_of_equals():
     assert target_probs([1.0, 3.0, 3.0], Sampling(temperature=0, top_k=1, top_p=0.1)).tolist() == [0, 1, 0]
 
 
-def test_ties_at_the_border_keep_the_lowest_ids():
-    assert target_probs(np.zeros(5), Sampling(top_k=2)).tolist() == [0.5, 0.5, 0, 0, 0]
+def test_ties_at_the_border_of_top_k_are_all_kept():
+    assert target_probs(np.zeros(5), Sampling(top_k=2)).tolist() == [0.2] * 5
+    assert target_probs([0.0, 1.0, 0.0, -1.0], Sampling(top_k=2)).astype(bool).tolist() == [True, True, True, False]
+    assert target_probs([2.0, 1.0, 0.0, 0.0], Sampling(top_k=2)).astype(bool).tolist() == [True, True, False, False]
+
+
+def test_scores_that_differ_by_less_than_their_weights_are_no_ties():
+    near = 1 + 2.0**-52
+    assert np.exp((1 - near) / 1e9) == 1
+    assert target_probs([1.0, near, 0.0], Sampling(temperature=1e9, top_k=1)).tolist() == [0, 1, 0]
+
+
+def test_of_ties_at_the_border_of_top_p_the_lowest_ids_are_kept():
     assert target_probs(np.zeros(4), Sampling(top_p=0.5)).tolist() == [0.5, 0.5, 0, 0]
-    assert target_probs([0.0, 1.0, 0.0, 0.0, -1.0], Sampling(top_k=3)).astype(bool).tolist() == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+
+
+def test_min_p_is_a_part_of_the_largest_probability():
+    logits = np.log([0.5, 0.25, 0.2, 0.05])
+    np.testing.assert_allclose(target_probs(logits, Sampling(min_p=0.45)), [2 / 3, 1 / 3, 0, 0])
+    np.testing.assert_allclose(target_probs(logits, Sampling(min_p=0.45, temperature=0.5))[1:], 0)
+    assert target_probs([0.0, 1.0, 1.0], Sampling(min_p=1)).tolist() == [0, 0.5, 0.5]
 
 
 def test_rows_are_independent_and_keep_their_shape():
@@ -111,11 +124,31 @@ def test_extreme_settings_do_not_overflow():
         ({"top_p": 1.5}, r"top_p must be .*, got 1\.5"),
         ({"top_p": math.nan}, "top_p must be .*, got nan"),
         ({"top_p": "0.9"}, "top_p must be a real number, got '0.9'"),
+        ({"min_p": -0.1}, "min_p must be in 0..1, got -0.1"),
+        ({"min_p": 1.5}, r"min_p must be in 0..1, got 1\.5"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be in 0.01"),
+        ({"repetition_penalty": math.inf}, "repetition_penalty must be in 0.01"),
+        ({"presence_penalty": 2.5}, "presence_penalty must be in -2"),
+        ({"frequency_penalty": math.nan}, "frequency_penalty must be in -2"),
+        ({"logit_bias": 3}, "logit_bias must be a sequence of pairs"),
+        ({"logit_bias": [3, 1.0]}, "logit_bias must be pairs of a token and a number"),
+        ({"logit_bias": {"3": 1.0}}, "a token of logit_bias must be an integer, got '3'"),
+        ({"logit_bias": {3: 101}}, "a number of logit_bias must be in -100"),
+        ({"logit_bias": {1 << 20: 1}}, "a token of logit_bias must be in 0"),
+        ({"logit_bias": [(3, 1), (3, 2)]}, "logit_bias must name each token once"),
+        ({"logit_bias": {t: 1 for t in range(301)}}, "logit_bias must have at most 300 tokens, got 301"),
+        ({"suppress_tokens": 3}, "suppress_tokens must be a sequence"),
+        ({"suppress_tokens": [-1]}, "a token of suppress_tokens must be in 0"),
+        ({"suppress_tokens": range(513)}, "suppress_tokens must have at most 512 tokens, got 513"),
+        ({"ignore_eos": 1}, "ignore_eos must be True or False"),
     ],
 )
 def test_bad_arguments_say_what_was_expected(options, match):
     with pytest.raises((TypeError, ValueError), match=match):
         Sampling(**options)
+    if None not in options.values():
+        with pytest.raises((TypeError, ValueError), match=match):
+            SamplingRequest(**options)
 
 
 def test_settings_of_numpy_become_pythons():
@@ -128,3 +161,24 @@ def test_settings_of_numpy_become_pythons():
 def test_logits_that_are_no_distribution_are_refused(logits):
     with pytest.raises(ValueError, match="finite largest value and no NaN"):
         target_probs(logits, Sampling())
+
+
+def test_lists_of_tokens_are_put_in_order():
+    found = Sampling(logit_bias={9: 1, np.int64(3): np.float32(-0.5)}, suppress_tokens=[5, 2, 5], presence_penalty=-0.0)
+    assert found.logit_bias == ((3, -0.5), (9, 1.0))
+    assert found.suppress_tokens == (2, 5)
+    assert math.copysign(1, found.presence_penalty) == 1
+    assert found.in_force() == {"logit_bias": ((3, -0.5), (9, 1.0)), "suppress_tokens": (2, 5)}
+
+
+def test_what_is_not_asked_for_is_the_targets_own():
+    own = Sampling(temperature=0.6, repetition_penalty=1.05, suppress_tokens=[1])
+    assert SamplingRequest().over(own) == own
+    assert SamplingRequest(temperature=0.9, suppress_tokens=()).over(own) == Sampling(
+        temperature=0.9, repetition_penalty=1.05
+    )
+    assert Sampling().over(own) == Sampling()
+    with pytest.raises(ValueError, match=r"extra must not repeat the settings \['top_k'\]"):
+        SamplingRequest(extra={"top_k": 1})
+    with pytest.raises(TypeError, match="extra must be a mapping"):
+        SamplingRequest(extra=[1])

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import tslt_wire as tw
 from tslt_wire.verification.choices import RandomChoices
-from tslt_wire.verification.target_rows import LogitsRow, sum_tolerance
+from tslt_wire.verification.logits_rows import LogitsRow
+from tslt_wire.verification.target_rows import sum_tolerance
 from tslt_wire.verification.verdicts import verify_with
 
 V = 6

@@ -25,6 +25,8 @@ from tslt_runtime.capture import Capture, capturing
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
+    add_sampling,
+    asked_sampling,
     at_least_one,
     expansion,
     load_options,
@@ -82,13 +84,12 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     one = shown.add_mutually_exclusive_group()
     one.add_argument("--quiet", action="store_true", help="the text alone, and errors")
     one.add_argument("--json", action="store_true", help="one JSON object on stdout: prompt, text and figures")
+    told = "with --json: log_probs, each token with its log probability in the target's distribution"
+    shown.add_argument("--log-probs", action="store_true", help=told)
     parser.add_argument(
         "--tokens", type=at_least_one, default=128, metavar="N", help="tokens to generate at most (%(default)s)"
     )
-    target = parser.add_argument_group("target", "what the output is: the edge applies these to the target's logits")
-    target.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (%(default)s)")
-    target.add_argument("--top-k", type=int, default=0, metavar="K", help="0: off")
-    target.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    add_sampling(parser, temperature=0.7)
     draft = parser.add_argument_group("draft", "how fast it comes: the output does not depend on these")
     draft.add_argument(
         "--expansion", type=expansion, default=(1,) * 4, metavar="L|K1,K2,..", help="chain length or tree (4)"
@@ -135,6 +136,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         parser.error(f"--evidence {args.evidence} is for chains: --expansion takes their length alone")
     if args.evidence == "auto" and named:
         parser.error(f"--evidence auto picks {', '.join(PLANNED)} itself")
+    if args.log_probs and not args.json:
+        parser.error("--log-probs is for --json")
     if args.transport == "zmq" and args.ca:
         parser.error("--ca is for --transport quic")
     return args
@@ -147,7 +150,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     from tslt_runtime.loading import load_draft
 
     prompt = read_prompt(args)
-    sampling = tw.Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p)
+    sampling = asked_sampling(args)
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
     facts = draft.facts
@@ -160,6 +163,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         evidence=EVIDENCE.get(args.evidence, "list"),
         entropy=args.entropy,
         priors=(*(table.name for table in tables), args.prior),
+        log_probs=args.log_probs,
     )
     tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
@@ -174,6 +178,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         say(f"draft model: {facts.model}, here; target model: {printable(welcome.model)}, at {link.peer}")
         if welcome.prior != hello.priors[0]:
             say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
+        say(f"sampling: {in_words(welcome.sampling)}")
         if output.coloured:
             say(legend())
         await device.prompt(ids)
@@ -190,7 +195,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     evidence = pilot.evidence_line() if pilot else settings.evidence
     figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
-        found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures}
+        found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures, **told_of(tally)}
         print(json.dumps(found, ensure_ascii=False), flush=True)
     if broken is not None:
         raise broken
@@ -198,6 +203,21 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
+
+
+def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:
+    """What ``--log-probs`` adds: pairs of a token and its log probability."""
+    rounds = [zip(round_.tokens, round_.log_probs, strict=True) for round_ in tally.rounds if round_.log_probs]
+    return {"log_probs": [pair for pairs in rounds for pair in pairs]} if rounds else {}
+
+
+def in_words(sampling: tw.Sampling) -> str:
+    """The settings in force, for people."""
+    found = []
+    for name, value in sampling.in_force().items():
+        shown = f"of {len(value)} tokens" if isinstance(value, tuple) else "on" if value is True else f"{value:g}"
+        found.append(f"{name} {shown}")
+    return ", ".join(found) or "as the target's logits are"
 
 
 def why_it_stopped(device: Device, tokens: int, wanted: int) -> str:

@@ -73,6 +73,70 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
     )
 
 
+def add_sampling(parser: argparse.ArgumentParser, *, temperature: float | None) -> None:
+    """Add the target's sampling settings; see ``asked_sampling``.  ``temperature``: the default."""
+    group = parser.add_argument_group(
+        "target",
+        "what the output is: the edge applies these to the target's logits.  What is not named is the target's own,\n"
+        "from its generation_config, and else off",
+    )
+    group.add_argument(
+        "--temperature", type=float, default=temperature, metavar="T", help="0 is greedy (%(default)s, always named)"
+    )
+    group.add_argument("--top-k", type=int, metavar="K", help="keep the K largest scores, and their equals; 0: off")
+    group.add_argument("--top-p", type=float, metavar="P", help="keep the likeliest tokens up to this share; 1: off")
+    group.add_argument("--min-p", type=float, metavar="P", help="keep what has this part of the largest probability")
+    repeated = "divides the scores of tokens in prompt or output; 1: off"
+    group.add_argument("--repetition-penalty", type=float, metavar="R", help=repeated)
+    group.add_argument("--presence-penalty", type=float, metavar="A", help="taken from those of tokens in the output")
+    group.add_argument("--frequency-penalty", type=float, metavar="A", help="and this for each time that it is there")
+    group.add_argument(
+        "--logit-bias",
+        type=bias,
+        nargs="+",
+        action="extend",
+        metavar="ID=VALUE",
+        help="added to the logit of a token, -100 to 100",
+    )
+    group.add_argument(
+        "--suppress", type=token_id, nargs="*", action="extend", metavar="ID", help="tokens that never come; none: off"
+    )
+    never = "whether tokens that end a text never come"
+    group.add_argument("--ignore-eos", action=argparse.BooleanOptionalAction, help=never)
+
+
+def asked_sampling(args: argparse.Namespace) -> tw.SamplingRequest:
+    """The settings that the arguments of ``add_sampling`` name; ValueError for one that is out of range."""
+    return tw.SamplingRequest(
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        min_p=args.min_p,
+        repetition_penalty=args.repetition_penalty,
+        presence_penalty=args.presence_penalty,
+        frequency_penalty=args.frequency_penalty,
+        logit_bias=args.logit_bias,
+        suppress_tokens=args.suppress,
+        ignore_eos=args.ignore_eos,
+    )
+
+
+def bias(text: str) -> tuple[int, float]:
+    """An argument type: a token's id, "=" and a number."""
+    token, _, value = text.partition("=")
+    try:
+        return token_id(token), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected ID=VALUE like 17=-2.5, got {text!r}") from None
+
+
+def token_id(text: str) -> int:
+    """An argument type: a token's id."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected the id of a token, got {text!r}")
+    return int(text)
+
+
 def at_least_one(text: str) -> int:
     """An argument type: whole numbers from 1 on."""
     value = int(text) if text.isdecimal() else 0

@@ -8,7 +8,7 @@ a token tree are numbered from 0 in the order in which they were appended; -1 is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import tslt_wire as tw
@@ -47,6 +47,10 @@ class EngineFacts:
     """Most leaves of such a tree."""
     dtype: str = "float32"
     """What the model computes in."""
+    sampling: tw.Sampling = field(default_factory=tw.Sampling)
+    """The model's own sampling settings: those of a target are in force where a device names none."""
+    not_applied: tuple[str, ...] = ()
+    """What the model's files say of sampling that is not in ``sampling``, a sentence each; an edge logs it."""
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for facts of no model."""
@@ -54,6 +58,8 @@ class EngineFacts:
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
         ends = tuple(checks.integer("a token of eos_tokens", t, 0, self.vocab_size - 1) for t in self.eos_tokens)
         object.__setattr__(self, "eos_tokens", ends)
+        if not isinstance(self.sampling, tw.Sampling):
+            raise TypeError(f"sampling must be Sampling, got {self.sampling!r}")
 
 
 class Node(NamedTuple):

@@ -6,6 +6,7 @@ Long prompts are read in chunks, and other devices' rounds come in between.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import tslt_wire as tw
@@ -15,6 +16,7 @@ from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 from tslt_runtime.worker import Worker
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
+from tslt_wire.verification.adjustments import Allowed
 from tslt_wire.verification.proposals import PROPOSALS
 
 CHUNK = 512
@@ -24,11 +26,20 @@ CHUNK = 512
 class LocalVerifier:
     """Answers drafts with an engine (see ``verifiers.protocol.Verifier``)."""
 
-    def __init__(self, engine: TargetEngine, *, chunk: int = CHUNK, proposals: int = PROPOSALS) -> None:
-        """``chunk``: most tokens that are read in one pass; ``proposals``: of one frame, 1 to 256.
+    def __init__(
+        self,
+        engine: TargetEngine,
+        *,
+        chunk: int = CHUNK,
+        proposals: int = PROPOSALS,
+        allowed: Allowed | None = None,
+    ) -> None:
+        """``chunk``: most tokens that are read in one pass; ``proposals``: of one frame, 1 to 256; ValueError for
+        others.  ``allowed``: which tokens may follow an output, in every text; see ``tw.SampledText``.
 
-        ValueError for others.  Both are settled here, since an answer may depend on nothing but its request.
+        All are settled here, since an answer may depend on nothing but its request.
         """
+        self._allowed = allowed
         self._engine = engine
         self._chunk = integer("chunk", chunk, 1, None)
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
@@ -60,23 +71,36 @@ class LocalVerifier:
         return await self._worker.run(self._go_on, text, request, asked)
 
     def _verify(self, text: ScoredText, request: Request, draft: tw.Draft) -> Reply:
-        rows = tw.target_rows(text.score(draft.tree), request.sampling)
+        rows = self._rows(text, request, draft.tree)
         answer = tw.verify(draft, rows, request.generator, coupling=request.coupling, proposals=self._proposals)
+        if request.log_probs:
+            answer = tw.with_log_probs(answer, draft, rows)
         return Reply(answer, None if isinstance(answer, tw.Verdict) else rows[1 + answer.node])
 
     def _go_on(self, text: ScoredText, request: Request, asked: tw.MoreAsked | tw.ListReceived) -> Reply:
         row, generator = asked.row, request.generator
         if isinstance(asked, tw.MoreAsked):
             if row is None:
-                row = _row_after(text, request, request.prefix)
+                row = self._row_after(text, request)
             last = asked.proposals
             more = tw.propose(last.round, last.node, row, generator, batch=last.batch + 1, count=self._proposals)
-            return Reply(more, row)
+            return Reply(tw.with_log_probs(more, asked.draft, None, row) if request.log_probs else more, row)
         draft, node = asked.draft, asked.node
         if row is None:
             tree = draft.tree
-            row = _row_after(text, request, (*request.prefix, *(tree.tokens[i] for i in tree.path(node))))
-        return Reply(tw.verify_list(draft, node, row, asked.q, generator))
+            path = tuple(tree.tokens[i] for i in tree.path(node))
+            row = self._row_after(text, replace(request, prefix=(*request.prefix, *path)))
+        verdict = tw.verify_list(draft, node, row, asked.q, generator)
+        return Reply(tw.with_log_probs(verdict, draft, None, row) if request.log_probs else verdict)
+
+    def _rows(self, text: ScoredText, request: Request, tree: tw.TokenTree) -> Any:
+        before = request.text(tree, self.facts.engine.eos_tokens, self._allowed)
+        return tw.target_rows(text.score(tree), request.sampling, text=before)
+
+    def _row_after(self, text: ScoredText, request: Request) -> Any:
+        """The target's row after the prefix, made anew: it was lost, or never here."""
+        text.set_prefix(request.prefix)
+        return self._rows(text, request, tw.TokenTree([], []))[0]
 
     def close(self) -> None:
         """See ``Verifier.close``."""
@@ -157,9 +181,3 @@ class ScoredText:
             path.append(child)
             at = child
         return path
-
-
-def _row_after(text: ScoredText, request: Request, tokens: Sequence[int]) -> Any:
-    """The target's row after ``tokens``, made anew: it was lost, or never here."""
-    text.set_prefix(tokens)
-    return tw.target_rows(text.score(tw.TokenTree([], [])), request.sampling)[0]

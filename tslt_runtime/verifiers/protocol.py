@@ -6,7 +6,7 @@ edge offers no more.  What it keeps for a text is a cache: it can be lost at any
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_wire import checks
 from tslt_wire.session.negotiation import OUR_EVIDENCE, takes_all
+from tslt_wire.verification.adjustments import Allowed
 
 Asked = tw.DraftReceived | tw.MoreAsked | tw.ListReceived
 """What an edge has to answer: a draft, or what a device sent after its proposals or its question."""
@@ -51,12 +52,23 @@ class Request:
     prefix: tuple[int, ...]
     """Tokens that both ends agree on, those before a rejected token included once proposals were sent."""
     sampling: tw.Sampling
-    """The target's settings."""
+    """The target's settings in force."""
     asked: Asked
     generator: np.random.Generator
     """The edge's random numbers for this step: they depend on nothing but the session's secret, round and step."""
     coupling: tw.Coupling | None = None
     """The shared numbers of evidence ``coupled``."""
+    prompt_length: int = 0
+    """Tokens of ``prefix`` that are the prompt's; those after them are the output, which penalties look at."""
+    log_probs: bool = False
+    """Whether the device wants to know the log probabilities of its tokens (``tw.with_log_probs``)."""
+
+    def text(
+        self, tree: tw.TokenTree | None, eos_tokens: Sequence[int], allowed: Allowed | None = None
+    ) -> tw.SampledText:
+        """The text before the rows of ``tree``, for ``tw.target_rows``; see ``tw.SampledText``."""
+        prompt, output = self.prefix[: self.prompt_length], self.prefix[self.prompt_length :]
+        return tw.SampledText(prompt=prompt, output=output, tree=tree, eos_tokens=eos_tokens, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True)

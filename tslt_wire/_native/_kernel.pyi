@@ -84,3 +84,38 @@ def decode_draft(
     max_extensions: int,
     /,
 ) -> tuple[int, int, int, bool, tuple[int, ...], tuple[int, ...], dict[int, Any], bytes] | int: ...
+
+class Row:
+    def prob(self, token: int, /) -> float: ...
+    def draw(self, u: float, /) -> int: ...
+    def probs(self) -> bytes: ...
+    def race(self, key: bytes, epoch: int, position: int, /) -> int: ...
+
+class Residual:
+    def share(self, token: int, /) -> float: ...
+    def reject(self, token: int, /) -> int: ...
+    def draw(self, u: float, /) -> int: ...
+    def probs(self) -> bytes: ...
+
+def make_row(
+    logits: Any,
+    at: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    ids: npt.NDArray[np.int32] | None,
+    scores: npt.NDArray[np.float64] | None,
+    allowed: npt.NDArray[np.uint8] | None,
+    /,
+) -> Row | int | None: ...
+def make_residual(
+    row: Row,
+    ids: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.int64],
+    tail: int,
+    tables: PriorTables | None,
+    without_replacement: bool,
+    lazy: bool,
+    /,
+) -> Residual | int: ...

@@ -1,66 +1,8 @@
 // Thin glue between the kernel and Python: buffers in, objects out.  All decisions are the kernel's.
 // It keeps to the stable ABI of Python 3.12 (CMakeLists.txt): no macro that looks into an object.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
-#include <memory>
-#include <vector>
-
-#include "tslt_wire.h"
-
-namespace nb = nanobind;
-using nb::handle;
-using nb::object;
+#include "binding.h"
 
 namespace {
-
-// One context a thread: they are cheap to keep, and nothing has to be locked.
-tslt_context *context() {
-  struct deleter {
-    void operator()(tslt_context *c) const { tslt_context_free(c); }
-  };
-  static thread_local std::unique_ptr<tslt_context, deleter> own(tslt_context_new());
-  if (!own)
-    throw std::bad_alloc();
-  return own.get();
-}
-
-// Memory of a Python object for as long as this lives.
-struct memory {
-  Py_buffer view;
-  explicit memory(handle h) {
-    if (PyObject_GetBuffer(h.ptr(), &view, PyBUF_SIMPLE) != 0)
-      throw nb::python_error();
-  }
-  memory(memory &&other) noexcept : view(other.view) { other.view.obj = nullptr; }
-  memory(const memory &) = delete;
-  ~memory() {
-    if (view.obj)
-      PyBuffer_Release(&view);
-  }
-  template <typename T> const T *as() const { return static_cast<const T *>(view.buf); }
-  size_t size() const { return static_cast<size_t>(view.len); }
-};
-
-// Running sums of a prior's weights, kept alive by their arrays.
-struct prior_tables {
-  std::vector<memory> arrays;
-  tslt_prior prior{};
-  prior_tables(const prior_tables &) = delete;
-  prior_tables(handle tail, nb::sequence rows) {
-    arrays.emplace_back(tail);
-    prior.tail = arrays.back().as<int64_t>();
-    size_t i = 0;
-    for (handle row : rows) {
-      arrays.emplace_back(row);
-      if (i == 4 || arrays.back().size() != arrays.front().size())
-        throw nb::value_error("a prior has one array of running sums for its tail, and none or four more as long");
-      prior.rows[i++] = arrays.back().as<int64_t>();
-    }
-    if (i != 0 && i != 4)
-      throw nb::value_error("a table has four rows besides the tail's");
-  }
-};
 
 // What Python objects are made of, set once by the module that owns them.
 struct shapes {
@@ -214,21 +156,6 @@ object decode_list(handle data, uint32_t vocab_size, int precision, int entropy,
 
 // -------------------------------------------------------------------------------------------------------- sparsify
 
-using logits_array = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
-
-int dtype_of(const logits_array &logits) {
-  nb::dlpack::dtype type = logits.dtype();
-  if (type == nb::dtype<float>())
-    return TSLT_FLOAT32;
-  if (type == nb::dtype<double>())
-    return TSLT_FLOAT64;
-  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Float) && type.bits == 16 && type.lanes == 1)
-    return TSLT_FLOAT16;
-  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat) && type.bits == 16 && type.lanes == 1)
-    return TSLT_BFLOAT16;
-  return -1;
-}
-
 // Lists of logits (V,) or (N, V); an error code; or None for an array that the kernel does not take.
 object sparsify(const logits_array &logits, size_t dimensions, double temperature, int truncate, uint32_t top_k,
                 double top_p, double min_prob, int precision, handle prior, double tail_scale, double least_tail) {
@@ -359,6 +286,19 @@ object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_t
 
 } // namespace
 
+int dtype_of(const logits_array &logits) {
+  nb::dlpack::dtype type = logits.dtype();
+  if (type == nb::dtype<float>())
+    return TSLT_FLOAT32;
+  if (type == nb::dtype<double>())
+    return TSLT_FLOAT64;
+  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Float) && type.bits == 16 && type.lanes == 1)
+    return TSLT_FLOAT16;
+  if (type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat) && type.bits == 16 && type.lanes == 1)
+    return TSLT_BFLOAT16;
+  return -1;
+}
+
 NB_MODULE(_kernel, m) {
   m.doc() = "The native kernel; the public functions of tslt_wire's layers call it.";
   nb::class_<prior_tables>(m, "PriorTables").def(nb::init<handle, nb::sequence>());
@@ -378,4 +318,5 @@ NB_MODULE(_kernel, m) {
         nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
   m.def("decode_draft", &decode_draft, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg(),
         nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
+  add_rows(m);
 }

@@ -38,7 +38,7 @@ void tslt_context_free(tslt_context *context) {
                    &context->degrees, &context->first,       &context->depths,  &context->lists,    &context->list_parents,
                    &context->list_of, &context->siblings,    &context->removed, &context->sums,     &context->keys,
                    &context->logits,  &context->picked,      &context->maxima,  &context->masses,   &context->keys32,
-                   &context->places,  &context->given_ids,   &context->given_codes};
+                   &context->places,  &context->given_ids,   &context->given_codes, &context->row_weights, &context->row_values,  &context->row_peaks};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     free(all[i]->at);
   free(context);

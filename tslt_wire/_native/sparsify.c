@@ -1,12 +1,5 @@
 /* Logits to lists: truncate, quantise (spec section 4).  Binary64 basic operations and integers alone. */
-#include <string.h> /* and __GLIBC__: other C libraries do not load functions that are chosen as they are loaded */
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define TSLT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#define TSLT_GATHERS
-#else
-#define TSLT_CLONES
-#endif
+#include "clones.h"
 
 #include "collect.h"
 #include "masses.h"

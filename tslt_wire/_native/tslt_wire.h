@@ -1,6 +1,7 @@
 /* tslt-wire: the codec of spec/tslt-wire.md as plain C11, without dependencies.
  *
- * What it does: truncate and quantise logits (sparsify), write and read lone lists, write and read DRAFT_LIST frames.
+ * What it does: truncate and quantise logits (sparsify), write and read lone lists, write and read DRAFT_LIST frames,
+ * and what an edge decides with: target rows, residuals, races.
  * The bytes, and the error that is reported for bytes that are no message, are those of the specification.
  *
  * All functions are reentrant.  A context holds tables and scratch memory; use each in one thread at a time.  Pointers
@@ -169,6 +170,68 @@ int tslt_encode_draft(tslt_context *context, const tslt_profile *profile, const 
 /* Read a frame of the kind DRAFT_LIST; another kind of the specification is TSLT_BAD_ARGUMENT. */
 int tslt_decode_draft(tslt_context *context, const tslt_profile *profile, const tslt_limits *limits,
                       const uint8_t *data, size_t size, tslt_draft *draft);
+
+/* --------------------------------------------------------------------------------------------------- target rows */
+
+/* How logits become the target's distribution (spec section 7.2). */
+typedef struct {
+  double temperature; /* finite, >= 0; 0: the largest alone, the lowest id of equals */
+  uint32_t top_k;     /* keep the k largest, and all equals of the k-th; 0: off */
+  double top_p;       /* of these the largest up to where their share reaches it, above 0; 1: off */
+  double min_p;       /* of these those with at least this part of the largest probability; 0: off */
+} tslt_sampling;
+
+/* What comes before the temperature: scores in the place of logits (penalties, biases, -inf for a token that is
+ * suppressed), and a byte for each token that is 0 where a grammar forbids it. */
+typedef struct {
+  size_t count;
+  const int32_t *ids; /* ascending */
+  const double *scores;
+  const uint8_t *allowed; /* vocab_size bytes, which must outlive the row; NULL: all */
+} tslt_changes;
+
+/* The target's distribution after one node. */
+typedef struct tslt_row tslt_row;
+
+/* Make the row of `vocab_size` logits, which must outlive it; `changes` may be NULL.  TSLT_BAD_LOGITS (also where nothing
+ * is left), TSLT_BAD_ARGUMENT, TSLT_NO_MEMORY. */
+int tslt_row_new(tslt_context *context, const void *logits, int dtype, uint32_t vocab_size,
+                 const tslt_sampling *sampling, const tslt_changes *changes, tslt_row **row);
+void tslt_row_free(tslt_row *row);
+/* The probability of a token; 0 for one that is none. */
+double tslt_row_prob(const tslt_row *row, uint32_t token);
+/* The smallest token at which the running sum of probabilities is above u, 0 <= u < 1: a sample, if u is uniform. */
+uint32_t tslt_row_draw(tslt_context *context, const tslt_row *row, double u);
+/* All probabilities, vocab_size of them. */
+void tslt_row_probs(tslt_context *context, const tslt_row *row, double *probs);
+/* The token that wins the race of spec [RACE-2]; `position` is of the token's place in the text. */
+uint32_t tslt_row_race(tslt_context *context, const tslt_row *row, const uint8_t key[8], uint32_t epoch,
+                       uint32_t position);
+
+/* What the target still owes after children of a node were rejected (spec section 6.3). */
+typedef struct tslt_residual tslt_residual;
+
+/* Start with the row itself.  `list` is the node's, `prior` that of the profile; neither they nor the row's logits may
+ * change, and the row must outlive the residual. */
+int tslt_residual_new(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+                      int without_replacement, tslt_residual **residual);
+/* The same for a DRAFT_LAZY, after its one rejection (spec [LAZY-4]); there is nothing more to reject. */
+int tslt_residual_lazy(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+                       tslt_residual **residual);
+void tslt_residual_free(tslt_residual *residual);
+/* Probability with which a child that has this token is accepted. */
+double tslt_residual_share(const tslt_residual *residual, uint32_t token);
+/* The child with this token was rejected: go on to the next. */
+int tslt_residual_reject(tslt_context *context, tslt_residual *residual, uint32_t token);
+/* A sample of the residual, as tslt_row_draw. */
+uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *residual, double u);
+/* All of it, vocab_size numbers, not normalised. */
+void tslt_residual_probs(tslt_context *context, const tslt_residual *residual, double *probs);
+
+/* The grid of DRAFT_SCALAR and DRAFT_LAZY (spec section 6.6): G, UP, DOWN. */
+double tslt_grid(uint32_t code);
+uint32_t tslt_grid_up(double q);
+uint32_t tslt_grid_down(double p);
 
 /* The numbers of `count` tokens for evidence `coupled` (spec [RACE-1]), in (0, 1]; `position` is of the token's place in
  * the text.  ids are 0 and up; ascending ones are quickest. */

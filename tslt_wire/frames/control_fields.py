@@ -12,13 +12,17 @@ from typing import Any, TypeVar
 from tslt_wire.coding.control_map import Control, unpack
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages.sampling import Sampling
 
 T = TypeVar("T")
+Inner = Callable[[Control], Any]
+"""Reads a field that is a map of its own; DecodeError."""
 
 
-def read_fields(data: bytes, names: Mapping[str, type], limits: DecodeLimits) -> tuple[Control, Control]:
-    """The named fields of the map in ``data``, and all others; DecodeError if one is missing or has another type."""
+def read_fields(data: bytes, names: Mapping[str, type | Inner], limits: DecodeLimits) -> tuple[Control, Control]:
+    """The named fields of the map in ``data``, and all others; DecodeError if one is missing or has another type.
+
+    ``names``: the type of each field; of one that is a map what reads it.
+    """
     if len(data) > limits.max_control_bytes:
         raise DecodeError(
             ErrorCode.LIMIT_EXCEEDED, f"a control map of {len(data)} bytes where {limits.max_control_bytes} are allowed"
@@ -28,24 +32,28 @@ def read_fields(data: bytes, names: Mapping[str, type], limits: DecodeLimits) ->
     for name, kind in names.items():
         if name not in values:
             raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} is missing")
-        value = values.pop(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must be of type {kind.__name__}")
-        found[name] = _field(name, value)
+        value: Any = values.pop(name)
+        wanted = kind if isinstance(kind, type) else dict
+        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        if not fits:
+            raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must be of type {wanted.__name__}")
+        if kind is list:
+            found[name] = _array(name, value)
+        else:
+            found[name] = value if isinstance(kind, type) else kind(value)
     return found, values
 
 
-def _field(name: str, value: Any) -> Any:
-    if name == "sampling":
-        return build(Sampling, **_typed(value, {"temperature": float, "top_k": int, "top_p": float}))
-    if name == "limits":
-        return build(DecodeLimits, **_typed(value, {field.name: int for field in fields(DecodeLimits)}))
-    if isinstance(value, list):
-        kind = int if name == "eos_tokens" else str
-        if not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
-            raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must hold {kind.__name__} alone")
-        return tuple(value)
-    return value
+def _array(name: str, items: list[Any]) -> tuple[Any, ...]:
+    kind = int if name == "eos_tokens" else str
+    if any(type(item) is not kind for item in items):
+        raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must hold {kind.__name__} alone")
+    return tuple(items)
+
+
+def read_limits(values: Control) -> DecodeLimits:
+    """Read the field ``limits``."""
+    return build(DecodeLimits, **_typed(values, {field.name: int for field in fields(DecodeLimits)}))
 
 
 def _typed(values: Control, kinds: Mapping[str, type]) -> Control:

@@ -10,12 +10,23 @@ from collections.abc import Mapping
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, VERIFY_TIME, VERIFY_TIME_BYTES, Extension
+from tslt_wire.messages.extensions import (
+    CHOICE,
+    CHOICE_BYTES,
+    LOG_PROB_BYTES,
+    LOG_PROBS,
+    VERIFY_TIME,
+    VERIFY_TIME_BYTES,
+    Extension,
+)
 
 Known = Mapping[int, range]
 """The types that a kind of frame knows, and how many bytes of data each may have."""
 OF_DRAFTS: Known = {CHOICE: range(CHOICE_BYTES, CHOICE_BYTES + 1)}
-OF_ANSWERS: Known = {VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1)}
+OF_ANSWERS: Known = {
+    VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1),
+    LOG_PROBS: range(LOG_PROB_BYTES, 1 << 17, LOG_PROB_BYTES),
+}
 
 
 def write_extensions(out: BitWriter, extensions: tuple[Extension, ...], known: Known) -> None:

@@ -8,40 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.coding.control_map import Control, pack
 from tslt_wire.errors import DecodeError, ErrorCode
-from tslt_wire.frames.control_fields import build, read_fields
+from tslt_wire.frames.control_fields import Inner, build, read_fields, read_limits
+from tslt_wire.frames.sampling_fields import read_request, read_sampling, write_request, write_sampling
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.sampling import Sampling, SamplingRequest
 
 MAGIC = b"TSLT"
 
-_HELLO_FIELDS = {
+_HELLO_FIELDS: Mapping[str, type | Inner] = {
     "vocab_size": int,
     "tokenizer": bytes,
     "model": str,
-    "sampling": dict,
+    "sampling": read_request,
     "evidence": list,
     "precisions": list,
     "entropy": list,
     "priors": list,
-    "limits": dict,
+    "limits": read_limits,
     "resume": bytes,
 }
-_WELCOME_FIELDS = {
+_WELCOME_FIELDS: Mapping[str, type | Inner] = {
     "vocab_size": int,
     "tokenizer": bytes,
     "transcript": bytes,
     "model": str,
+    "sampling": read_sampling,
     "evidence": list,
     "precisions": list,
     "entropy": str,
     "prior": str,
-    "limits": dict,
+    "limits": read_limits,
     "context": int,
     "eos_tokens": list,
     "coupling": bytes,
@@ -84,12 +88,18 @@ def _head(reader: BitReader, versions: int) -> tuple[bytes, bytes]:
     return found, reader.raw(reader.left // 8)
 
 
-def _to_map(message: Hello | Welcome, names: Mapping[str, type]) -> Control:
-    known: Control = {}
-    for name, kind in names.items():
-        value = getattr(message, name)
-        known[name] = list(value) if kind is list else asdict(value) if kind is dict else value
+def _to_map(message: Hello | Welcome, names: Mapping[str, type | Inner]) -> Control:
+    known = {name: _value(getattr(message, name)) for name in names}
     clash = set(message.extra) & set(known)
     if clash:
         raise ValueError(f"extra must not repeat the fields {sorted(clash)}")
     return {**message.extra, **known}
+
+
+def _value(value: Any) -> Any:
+    """What a field is in the control map."""
+    if isinstance(value, SamplingRequest):
+        return write_request(value)
+    if isinstance(value, Sampling):
+        return write_sampling(value)
+    return asdict(value) if isinstance(value, DecodeLimits) else value

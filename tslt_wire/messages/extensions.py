@@ -1,7 +1,7 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows two: the choice of a draft, which is critical, and
-the time that an answer took.
+Spec section 3.4.  This version carries any ignorable one, and knows three: the choice of a draft, which is critical,
+the time that an answer took, and the log probabilities of its tokens.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ VERIFY_TIME = 2
 """Type of the extension in which an answer says how long the edge took (spec section 6.2)."""
 VERIFY_TIME_BYTES = 8
 """Most bytes of its data: microseconds, little-endian, as short as can be."""
+LOG_PROBS = 4
+"""Type of the extension in which an answer says how probable its tokens were (spec section 6.2)."""
+LOG_PROB_BYTES = 2
+"""Bytes of a token's."""
 
 
 @dataclass(frozen=True, slots=True)

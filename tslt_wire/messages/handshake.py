@@ -14,7 +14,7 @@ from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.fields import U32, check_bytes, check_extra, set_integers, set_items, set_names, set_tokens
-from tslt_wire.messages.sampling import Sampling
+from tslt_wire.messages.sampling import Sampling, SamplingRequest, tokens_named
 
 SPEC_VERSION = 1
 """The version of spec/tslt-wire.md this package implements."""
@@ -32,7 +32,9 @@ class Hello:
     """Fingerprint of the tokenizer, 32 bytes."""
     model: str = ""
     """Name of the draft model, for people."""
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: SamplingRequest | Sampling = field(default_factory=SamplingRequest)
+    """What the device asks for; what it does not name is the target's own.  A ``Sampling`` becomes a request for all of
+    its settings."""
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = ("none",)
@@ -53,8 +55,11 @@ class Hello:
         set_names(self, "evidence", "precisions", "entropy", "priors")
         check_extra(self)
         set_items(self, "extensions", Extension)
-        if not isinstance(self.sampling, Sampling):
-            raise TypeError(f"sampling must be Sampling, got {self.sampling!r}")
+        if isinstance(self.sampling, Sampling):
+            object.__setattr__(self, "sampling", SamplingRequest(**self.sampling.named()))
+        if not isinstance(self.sampling, SamplingRequest):
+            raise TypeError(f"sampling must be a SamplingRequest or Sampling, got {self.sampling!r}")
+        check_named(self.sampling, self.vocab_size)
         if not isinstance(self.resume, bytes):
             raise TypeError(f"resume must be bytes, got {self.resume!r}")
         set_integers(self, min_version=(1, 255), max_version=(1, 255))
@@ -74,6 +79,8 @@ class Welcome:
     transcript: bytes
     """First 16 bytes of SHA-256 over the HELLO frame as the edge received it."""
     model: str = ""
+    sampling: Sampling = field(default_factory=Sampling)
+    """The settings in force: what the device asked for, and of the target's own what it did not name."""
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: str = "none"
@@ -95,6 +102,7 @@ class Welcome:
         check_extra(self)
         set_items(self, "extensions", Extension)
         set_tokens(self, "eos_tokens", self.vocab_size)
+        check_own(self.sampling, self.vocab_size)
         set_integers(self, version=(1, 255), context=(0, U32))
         for name in ("entropy", "prior"):
             if not isinstance(getattr(self, name), str):
@@ -114,3 +122,16 @@ def check_identity(ours: Any) -> None:
         raise TypeError(f"model must be a string, got {ours.model!r}")
     if not isinstance(ours.limits, DecodeLimits):
         raise TypeError(f"limits must be DecodeLimits, got {ours.limits!r}")
+
+
+def check_own(sampling: Any, vocab_size: int) -> None:
+    """Check settings that are in force, or a target's own; TypeError, or ValueError for tokens of no vocabulary."""
+    if not isinstance(sampling, Sampling):
+        raise TypeError(f"sampling must be Sampling, got {sampling!r}")
+    check_named(sampling, vocab_size)
+
+
+def check_named(sampling: Sampling | SamplingRequest, vocab_size: int) -> None:
+    """Raise ValueError for settings that name a token outside the vocabulary."""
+    if (largest := max(tokens_named(sampling), default=-1)) >= vocab_size:
+        raise ValueError(f"sampling names token {largest} of a vocabulary of {vocab_size}")

@@ -28,6 +28,7 @@ from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.messages.fields import several
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.log_probs import fits
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.token_tree import TokenTree
@@ -35,6 +36,7 @@ from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, Verdic
 from tslt_wire.session.negotiation import (
     agreed_profile,
     check_names,
+    check_sampling_kept,
     check_vocabulary,
     context_of,
     not_agreed,
@@ -256,6 +258,7 @@ class DeviceSession(Session):
             return self._handle_proposals(message, self.open_draft)
         if isinstance(message, AskList) and self.open_draft is not None:
             self._check_rejection(message, self.open_draft)
+            self._check_log_probs(message, self.open_draft)
             self._asked = message
             return [ListAsked(self.open_draft, message.node, message.extensions)]
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
@@ -285,7 +288,8 @@ class DeviceSession(Session):
                 ErrorCode.UNSUPPORTED,
                 f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
             )
-        self.welcome = welcome
+        check_sampling_kept(hello, welcome)
+        self.welcome, self.sampling = welcome, welcome.sampling
         self._key = welcome.coupling
         self._max_frame_bytes = welcome.limits.max_frame_bytes
         self.profile = agreed_profile(welcome, self._tables)
@@ -301,6 +305,7 @@ class DeviceSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, f"a verdict on node {verdict.node} of a tree with {len(draft.tree)} nodes"
             )
+        self._check_log_probs(verdict, draft)
         tokens = verdict.tokens(draft.tree)
         self._grow_prefix(tokens)
         self._end_round()
@@ -309,16 +314,23 @@ class DeviceSession(Session):
     def _handle_proposals(self, message: Proposals, draft: Draft) -> list[Event]:
         self._check_rejection(message, draft)
         tokens = tuple(draft.tree.tokens[node] for node in draft.tree.path(message.node))
+        if message.batch and draft.prefix_length + len(tokens) != len(self._prefix):
+            raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
+        self._check_log_probs(message, draft)
         if message.batch == 0:
             self._grow_prefix(tokens)
-        elif draft.prefix_length + len(tokens) != len(self._prefix):
-            raise RemoteProtocolError(ErrorCode.DESYNCHRONISED, "more proposals, but after another node than before")
         self.proposals, self._waiting = message, (message.round, message.batch + 1)
         return [ProposalsReceived(draft, message, tokens)]
 
     def _end_round(self) -> None:
         self.open_draft = self.proposals = None
         self._waiting = (self.round, 0)
+
+    def _check_log_probs(self, answer: Verdict | Proposals | AskList, draft: Draft) -> None:
+        if not fits(answer, draft.tree, after_list=self._asked is not None):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, "the answer has log probabilities of another number of tokens than it has"
+            )
 
     def _check_rejection(self, message: Proposals | AskList, draft: Draft) -> None:
         """Refuse an answer that rejects a token the open draft has not."""

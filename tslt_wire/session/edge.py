@@ -26,13 +26,14 @@ from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
-from tslt_wire.messages.sampling import Sampling
 from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
 from tslt_wire.session.negotiation import (
     EdgeSettings,
     agreed_profile,
+    agreed_sampling,
     check_vocabulary,
     common,
     context_of,
@@ -69,8 +70,6 @@ class EdgeSession(Session):
         self._randomness = EdgeRandomness(secret) if secret != b"" else None
         self._offered_key = coupling or (coupling_key(secret) if secret else b"")
         self.settings = settings
-        self.sampling = Sampling()
-        """The sampling settings the device asked for; set when SessionOpened is returned."""
         self._row: Any = None  # the target's, where a token of the open draft was rejected; whatever it was given as
         self._step = 0  # of the next frame of the round that is under way or over: see _step_of
         self._asked: AskList | None = None
@@ -178,8 +177,7 @@ class EdgeSession(Session):
                 f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
             )
         check_vocabulary(hello, settings)
-        if (refusal := settings.refusal(hello.sampling)) is not None:
-            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"{hello.sampling} is not served: {refusal}")
+        sampling = agreed_sampling(hello, settings)
         ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key)
         evidence = common("evidence", hello.evidence, ours)
         welcome = Welcome(
@@ -188,6 +186,7 @@ class EdgeSession(Session):
             tokenizer=settings.tokenizer,
             transcript=hashlib.sha256(data).digest()[:16],
             model=settings.model,
+            sampling=sampling,
             evidence=evidence,
             precisions=common("precision", hello.precisions, settings.precisions),
             entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
@@ -197,7 +196,7 @@ class EdgeSession(Session):
             eos_tokens=settings.eos_tokens,
             coupling=self._offered_key if "coupled" in evidence else b"",
         )
-        self.sampling = hello.sampling
+        self.sampling = sampling
         self._max_frame_bytes = hello.limits.max_frame_bytes
         try:
             frame = self._send(welcome)
@@ -321,6 +320,7 @@ def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> A
     for node in draft.tree.path(verdict.node):
         token = draft.tree.tokens[node]
         if token in eos_tokens:
-            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=verdict.extensions)
+            extensions = cut(verdict.extensions, draft.tree.depths[node])
+            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=extensions)
         at = node
     return replace(verdict, end=True) if isinstance(verdict, Verdict) and verdict.token in eos_tokens else verdict

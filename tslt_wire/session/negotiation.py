@@ -16,8 +16,8 @@ from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
-from tslt_wire.messages.handshake import Hello, Welcome, check_identity
-from tslt_wire.messages.sampling import Sampling
+from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
+from tslt_wire.messages.sampling import SETTINGS, Sampling
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
@@ -52,6 +52,21 @@ def takes_all(sampling: Sampling) -> None:
     """Take all sampling settings: the default of ``EdgeSettings.refusal``."""
 
 
+def takes_only(*names: str) -> Callable[[Sampling], str | None]:
+    """Make an ``EdgeSettings.refusal`` of an edge that has the named settings alone; it says which ones it lacks.
+
+    ValueError for a name that is none.
+    """
+    if unknown := sorted(set(names) - set(SETTINGS)):
+        raise ValueError(f"there is no setting {unknown[0]}, only {list(SETTINGS)}")
+
+    def refusal(sampling: Sampling) -> str | None:
+        lacking = [name for name in sampling.in_force() if name not in names]
+        return f"it lacks {', '.join(lacking)}" if lacking else None
+
+    return refusal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSettings:
     """What an edge offers to every device.
@@ -79,6 +94,8 @@ class EdgeSettings:
     tables: tuple[Prior, ...] = ()
     """Trained tables it has; a device that has one of them too can name it."""
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    sampling: Sampling = field(default_factory=Sampling)
+    """The target's own settings: those in force where a device names none."""
     refusal: Callable[[Sampling], str | None] = takes_all
     """Why the edge does not take these sampling settings; None if it does.  A device that wants them is refused."""
 
@@ -87,6 +104,7 @@ class EdgeSettings:
         set_names(self, "evidence", "precisions", "entropy", "priors")
         set_tokens(self, "eos_tokens", self.vocab_size)
         set_integers(self, context=(0, U32))
+        check_own(self.sampling, self.vocab_size)
         object.__setattr__(self, "tables", tables_of(self.tables))
         if not callable(self.refusal):
             raise TypeError(f"refusal must be a function of Sampling, got {self.refusal!r}")
@@ -156,6 +174,31 @@ def check_vocabulary(hello: Hello, edge: Welcome | EdgeSettings) -> None:
         raise RemoteProtocolError(ErrorCode.VOCABULARY_MISMATCH, both)
     if hello.tokenizer != edge.tokenizer:
         raise RemoteProtocolError(ErrorCode.TOKENIZER_MISMATCH, both)
+
+
+def agreed_sampling(hello: Hello, settings: EdgeSettings) -> Sampling:
+    """The settings of a session: what HELLO names, and the target's own; RemoteProtocolError if the edge lacks one."""
+    asked = hello.sampling
+    if unknown := sorted(getattr(asked, "extra", ())):
+        raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"this edge has no sampling setting {', '.join(unknown)}")
+    found = asked.over(settings.sampling)
+    if (refusal := settings.refusal(found)) is not None:
+        raise RemoteProtocolError(
+            ErrorCode.UNSUPPORTED, f"the sampling settings {found.in_force()} are not served: {refusal}"
+        )
+    never = {*found.suppress_tokens, *(settings.eos_tokens if found.ignore_eos else ())}
+    if len(never) >= settings.vocab_size:
+        raise RemoteProtocolError(ErrorCode.UNSUPPORTED, "the sampling settings suppress every token")
+    return found
+
+
+def check_sampling_kept(hello: Hello, welcome: Welcome) -> None:
+    """Refuse a WELCOME with another value for a setting that HELLO names; RemoteProtocolError."""
+    for name, asked in hello.sampling.named().items():
+        if (found := getattr(welcome.sampling, name)) != asked:
+            raise RemoteProtocolError(
+                ErrorCode.UNSUPPORTED, f"the edge chose {name} {found}, the device asked for {asked}"
+            )
 
 
 def common(name: str, offered: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from tslt_wire.messages.answers import Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.message import Message
+from tslt_wire.messages.sampling import Sampling
 from tslt_wire.session.events import Event, PeerClosed, PeerFailed
 from tslt_wire.session.states import ANSWERS, NEED_PROFILE, OVER, Act, State, may_send, state_after
 from tslt_wire.verification.coupling import Coupling
@@ -36,6 +37,10 @@ class Session:
         self.profile: Profile = HANDSHAKE_PROFILE
         """What lists are made and written with, ``prior=session.profile.prior`` say, once WELCOME is there; before that
         a vocabulary of one token, with which no list can be made."""
+        self.sampling = Sampling()
+        """The target's settings in force, those of WELCOME, once it is there."""
+        self.prompt_length = 0
+        """Tokens of the prefix that the last PROMPT made; those after them are the text's output (spec section 7.2)."""
         self.open_draft: Draft | None = None
         """The draft whose round is not over."""
         self.proposals: Proposals | None = None
@@ -186,6 +191,7 @@ class Session:
 
     def _set_prefix(self, keep: int, tokens: tuple[int, ...]) -> None:
         self._prefix[keep:] = tokens
+        self.prompt_length = len(self._prefix)
         self._prefix_read = None
         self._hash = prefix_crc(self._prefix)
         # A new text, even if it starts like the last one: the numbers of its positions must be new, too.  Each PROMPT

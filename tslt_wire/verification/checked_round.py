@@ -17,16 +17,8 @@ from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.messages.draft import Draft
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.coupling import Coupling
-from tslt_wire.verification.target_rows import (
-    DenseRow,
-    TargetRow,
-    as_row,
-    dense_of,
-    is_row,
-    real_array,
-    size_of,
-    with_shape,
-)
+from tslt_wire.verification.row_access import as_row, dense_of, is_row, size_of
+from tslt_wire.verification.target_rows import DenseRow, TargetRow, real_array, with_shape
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,6 +15,18 @@ from tslt_wire.checks import generator
 Floats = npt.NDArray[np.float64]
 
 
+class Masses(Protocol):
+    """Something to draw from that is not written out: a target row or a residual in the kernel."""
+
+    def at(self, u: float) -> int:
+        """Return the token at which the running sum passes the part ``u`` (0 <= u < 1) of the whole."""
+        ...
+
+    def dense(self) -> Floats:
+        """What each token has, float64 (V,), >= 0, not all 0 and not normalised."""
+        ...
+
+
 class Choices(Protocol):
     """Where verification takes its randomness from; a test can take every branch instead (spec section 6.3)."""
 
@@ -27,6 +39,10 @@ class Choices(Protocol):
 
         ``cumulative``: ``np.cumsum(weights)``, from who draws more than once.
         """
+        ...
+
+    def pick(self, masses: Masses) -> int:
+        """A token with probability proportional to its mass: ``draw`` for what is not written out."""
         ...
 
     def uniform(self) -> float:
@@ -56,6 +72,10 @@ class RandomChoices:
         i = int(cumulative.searchsorted(at, side="right"))
         # u * total can round up to total itself: then the last index that has weight.
         return i if i < len(weights) else int(np.flatnonzero(weights)[-1])
+
+    def pick(self, masses: Masses) -> int:
+        """See Choices.pick."""
+        return masses.at(float(self._rng.random()))
 
     def uniform(self) -> float:
         """See Choices.uniform."""

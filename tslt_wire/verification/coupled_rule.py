@@ -10,6 +10,7 @@ from tslt_wire.messages.evidence import CoupledEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.match_rule import follow
+from tslt_wire.verification.row_access import kernel_row
 
 
 def verify_races(round: CheckedRound, evidence: CoupledEvidence) -> Verdict:
@@ -20,6 +21,7 @@ def verify_races(round: CheckedRound, evidence: CoupledEvidence) -> Verdict:
 
     def first(at: int) -> int:
         depth = 0 if at == PREFIX else draft.tree.depths[at]
-        return coupling.first(draft.prefix_length + depth, round.dense(at))
+        position, known = draft.prefix_length + depth, kernel_row(round.row(at))
+        return coupling.first(position, round.dense(at)) if known is None else known.first(coupling, position)
 
     return follow(draft, first)

@@ -19,15 +19,16 @@ from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.float_errors import quiet
-from tslt_wire.verification.target_rows import as_row, dense_of, draw_from
+from tslt_wire.verification.row_access import as_row, dense_of, draw_from, kernel_row, size_of
 
 
 def verify_lazily(round: CheckedRound, evidence: LazyEvidence) -> Answer:
     """Verdict on a chain with a probability for each token, or AskList after the token that is rejected."""
     draft, choices = round.draft, round.choices
     for child, (token, code) in enumerate(zip(draft.tree.tokens, evidence.codes, strict=True)):
+        known = kernel_row(round.row(child - 1))
         # All probabilities, though one decides: ``verify_list`` will need them, and a row without them is refused here.
-        prob = float(round.dense(child - 1)[token])
+        prob = float(round.dense(child - 1)[token]) if known is None else known.prob(token)
         if not choices.accept(min(1.0, prob / float(GRID[code]))):
             return AskList(round=draft.round, node=child - 1)
     last = len(draft.tree) - 1
@@ -56,9 +57,12 @@ def verify_list_with(draft: Draft, node: int, row: Any, q: SparseDistribution, c
         raise ValueError(f"a lazy draft with a token after node {node} is needed")
     if not gives_code(q, draft.tree.tokens[child], evidence.codes[child]):
         raise ValueError(f"the list does not give token {draft.tree.tokens[child]} the probability that was sent")
-    p, dense = dense_of(as_row(row), "LazyEvidence"), q.dense()
-    if len(p) != len(dense):
-        raise ValueError(f"target_probs are for V = {len(p)}, the list for V = {len(dense)}")
+    row = as_row(row)
+    if (size := size_of(row)) != q.vocab_size:
+        raise ValueError(f"target_probs are for V = {size}, the list for V = {q.vocab_size}")
+    if (known := kernel_row(row)) is not None:
+        return Verdict(round=draft.round, node=node, token=choices.pick(known.lazy_residual(q)))
+    p, dense = dense_of(row, "LazyEvidence"), q.dense()
     bounds = GRID[codes_above(dense)]
     residual = np.maximum(0.0, p - dense * np.minimum(1.0, p / bounds))
     # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.

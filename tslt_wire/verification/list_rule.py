@@ -17,7 +17,8 @@ from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.choices import Choices
-from tslt_wire.verification.target_rows import draw_from
+from tslt_wire.verification.kernel_rows import KernelResidual
+from tslt_wire.verification.row_access import draw_from, kernel_row
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,11 +29,26 @@ def verify_lists(round: CheckedRound, evidence: ListEvidence) -> Verdict:
     while children := draft.tree.children(at):
         tokens = [draft.tree.tokens[child] for child in children]
         q, replacement = evidence.lists[at], evidence.with_replacement
-        accepted, residual = verify_children(tokens, q, round.dense(at), choices, replacement=replacement)
-        if accepted is None:
-            return Verdict(round=draft.round, node=at, token=choices.draw(residual))
+        if (known := kernel_row(round.row(at))) is not None:
+            left = known.residual(q, replacement=replacement)
+            accepted = try_children(tokens, left, choices)
+            if accepted is None:
+                return Verdict(round=draft.round, node=at, token=choices.pick(left))
+        else:
+            accepted, residual = verify_children(tokens, q, round.dense(at), choices, replacement=replacement)
+            if accepted is None:
+                return Verdict(round=draft.round, node=at, token=choices.draw(residual))
         at = children[accepted]
     return Verdict(round=draft.round, node=at, token=draw_from(round.row(at), choices))
+
+
+def try_children(tokens: list[int], residual: KernelResidual, choices: Choices) -> int | None:
+    """``verify_children`` by the kernel: the index of the accepted child, or None, and ``residual`` is what is left."""
+    for i, token in enumerate(tokens):
+        if choices.accept(residual.share(token)):
+            return i
+        residual.reject(token)
+    return None
 
 
 def verify_children(

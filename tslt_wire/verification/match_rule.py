@@ -12,7 +12,7 @@ from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.evidence import MatchEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
-from tslt_wire.verification.target_rows import draw_from
+from tslt_wire.verification.row_access import draw_from
 
 
 def verify_matches(round: CheckedRound, evidence: MatchEvidence) -> Verdict:

@@ -21,7 +21,8 @@ from tslt_wire.messages.evidence import ScalarEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.float_errors import quiet
-from tslt_wire.verification.target_rows import TargetRow, as_row, draw_from, prob_of
+from tslt_wire.verification.row_access import as_row, draw_from, prob_of
+from tslt_wire.verification.target_rows import TargetRow
 
 PROPOSALS = 20
 """Proposals of a frame unless the caller says otherwise: 79 bytes at V = 32,000, and 1 rejection in 50 without one that

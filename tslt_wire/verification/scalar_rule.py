@@ -10,7 +10,7 @@ from tslt_wire.messages.answers import Answer, Verdict
 from tslt_wire.messages.evidence import ScalarEvidence
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.proposals import accepted_share, propose_with
-from tslt_wire.verification.target_rows import draw_from, prob_of
+from tslt_wire.verification.row_access import draw_from, prob_of
 
 
 def verify_scalars(round: CheckedRound, evidence: ScalarEvidence) -> Answer:

@@ -7,14 +7,11 @@ is rejected at its second token nobody looks at the third row.  ``target_rows`` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire.checks import integer
-from tslt_wire.messages.sampling import Sampling
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
 
@@ -63,7 +60,7 @@ class DenseRow:
 
         TypeError for what is not real, ValueError for what is no distribution (``sum_tolerance``); both say ``name``.
         """
-        found = _distribution(real_array(name, probs), name)
+        found = distribution(real_array(name, probs), name)
         found.flags.writeable = False
         self._probs: Floats = found
         self._cumulative: Floats | None = None
@@ -88,144 +85,6 @@ class DenseRow:
         return self._probs
 
 
-class LogitsRow:
-    """A row of raw logits: its probabilities are computed when the first of them is asked for, and kept.
-
-    Spec section 7.2.
-    """
-
-    __slots__ = ("_found", "_logits", "_sampling", "vocab_size")
-
-    def __init__(self, logits: Any, sampling: Sampling) -> None:
-        """``logits``: real (V,), an array or tensor, left alone until it is asked for.  Errors as ``target_rows``."""
-        logits = with_shape("logits", logits)
-        if len(logits.shape) != 1 or logits.shape[0] < 1:
-            raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")
-        self.vocab_size = int(logits.shape[0])
-        self._logits = logits
-        self._sampling = check_sampling(sampling)
-        self._found: DenseRow | None = None
-
-    def _row(self) -> DenseRow:
-        if self._found is None:
-            self._found = DenseRow(target_probs(self._logits, self._sampling))
-            self._logits = None
-        return self._found
-
-    def prob(self, token: int) -> float:
-        """See TargetRow.prob; ValueError for logits that are no distribution (``target_probs``)."""
-        return self._row().prob(token)
-
-    def draw(self, choices: Choices) -> int:
-        """See TargetRow.draw; ValueError as in ``prob``."""
-        return self._row().draw(choices)
-
-    def dense(self) -> Floats:
-        """All probabilities, float64 (V,), with sum 1; read-only.  ValueError as in ``prob``."""
-        return self._row().dense()
-
-
-_CHECKED = (DenseRow, LogitsRow)
-"""Rows whose probabilities have been checked."""
-
-
-class LogitsRows(Sequence[LogitsRow]):
-    """What ``target_rows`` returns: rows of logits, each of which stays as it is until it is looked at."""
-
-    def __init__(self, logits: Any, sampling: Sampling) -> None:
-        """See ``target_rows``."""
-        check_sampling(sampling)
-        array = with_shape("logits", logits)
-        if len(array.shape) != 2 or array.shape[1] < 1:
-            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
-        self._logits = array
-        self._sampling = sampling
-        self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, at: int) -> LogitsRow: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[LogitsRow]: ...
-    def __getitem__(self, at: int | slice) -> LogitsRow | list[LogitsRow]:
-        """Row ``at``, the same object each time, so that nothing is computed twice."""
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        row = self._rows[at]
-        if row is None:
-            row = self._rows[at] = LogitsRow(self._logits[at], self._sampling)
-        return row
-
-
-def target_rows(logits: Any, sampling: Sampling) -> LogitsRows:
-    """Make rows for ``verify`` of a target's raw logits; each is computed when it is first looked at.
-
-    Spec section 7.2.  ``logits``: real (1 + nodes, V), row 0 after the prefix and row 1 + i after node i: a numpy
-    array, a torch tensor (bfloat16 and float16 too, of any device), or any DLPack CPU tensor.  It must not change
-    before the rows are done with.  ``sampling``: the session's settings (``EdgeSession.sampling``).  TypeError for what
-    is not real or no Sampling, ValueError for another shape; a row that is no distribution (NaN, no finite largest
-    value) is a ValueError when it is looked at.
-    """
-    return LogitsRows(logits, sampling)
-
-
-@quiet
-def target_probs(logits: Any, sampling: Sampling) -> Floats:
-    """Target distributions of raw logits, all at once: float64 of the same shape, rows sum to 1 (spec section 7.2).
-
-    ``logits``: real (..., V), as in ``target_rows``, with -inf for impossible tokens.  TypeError for what is not real,
-    ValueError for a row without a finite largest value or with NaN.
-    """
-    check_sampling(sampling)
-    values = real_array("logits", logits)
-    if values.ndim < 1 or values.shape[-1] < 1:
-        raise ValueError(f"logits must have shape (..., V), got {values.shape}")
-    out = np.zeros_like(values, order="C")
-    found = out.reshape(-1, values.shape[-1])
-    for row, kept in zip(found, values.reshape(found.shape), strict=True):
-        _fill(row, kept, sampling)
-    return out
-
-
-def check_sampling(value: Any) -> Sampling:
-    """Return ``value``, a Sampling; TypeError for anything else."""
-    if not isinstance(value, Sampling):
-        raise TypeError(f"sampling must be a Sampling, got {value!r}")
-    return value
-
-
-def _fill(row: Floats, logits: Floats, sampling: Sampling) -> None:
-    top = logits.max()
-    if not np.isfinite(top):
-        raise ValueError("each row of logits needs a finite largest value and no NaN")
-    if sampling.temperature == 0:
-        row[logits.argmax()] = 1.0
-        return
-    weights = np.exp((logits - top) / sampling.temperature)
-    ids = _kept(weights, sampling)
-    row[ids] = weights[ids] / weights[ids].sum()
-
-
-def _kept(weights: Floats, sampling: Sampling) -> Any:
-    """Index of the tokens that top-k and top-p keep."""
-    if not 0 < sampling.top_k < len(weights):
-        if sampling.top_p == 1:
-            return slice(None)
-        order = np.argsort(-weights, kind="stable")
-    else:
-        # argpartition cannot order ties at the border; a stable sort of the candidates can.
-        border = np.partition(weights, len(weights) - sampling.top_k)[len(weights) - sampling.top_k]
-        candidates = np.flatnonzero(weights >= border)
-        order = candidates[np.argsort(-weights[candidates], kind="stable")][: sampling.top_k]
-    if sampling.top_p < 1:
-        mass = np.cumsum(weights[order])
-        order = order[: int(np.searchsorted(mass, sampling.top_p * mass[-1], side="left")) + 1]
-    return order
-
-
 def sum_tolerance(vocab_size: int) -> float:
     """By how much the sum of a row of V probabilities may differ from 1: what rounding to 16 bits explains.
 
@@ -237,7 +96,7 @@ def sum_tolerance(vocab_size: int) -> float:
 
 
 @quiet
-def _distribution(found: Floats, name: str) -> Floats:
+def distribution(found: Floats, name: str) -> Floats:
     """``found``, of any shape, as a new array (V,) with sum 1.
 
     One row at a time, so that the same row gives the same numbers wherever it comes from.
@@ -252,56 +111,6 @@ def _distribution(found: Floats, name: str) -> Floats:
             f"its sum is {total:.6g}, its least number {least:.6g}"
         )
     return found / total
-
-
-def is_row(value: Any) -> bool:
-    """Whether ``value`` is a TargetRow, and not probabilities."""
-    return hasattr(value, "prob") and hasattr(value, "draw")
-
-
-def as_row(value: Any, name: str = "target_probs") -> TargetRow:
-    """``value``, a TargetRow or the probabilities of one, real (V,), as a TargetRow; errors as ``DenseRow``."""
-    row: TargetRow = value if is_row(value) else DenseRow(value, name=name)
-    return row
-
-
-def dense_of(row: TargetRow, what: str) -> Floats:
-    """All probabilities of ``row``, float64 (V,); TypeError, which says ``what`` needs them, if it has none.
-
-    What a row of one's own gives is checked as an array of probabilities is, and divided by its sum.
-    """
-    dense, kind = getattr(row, "dense", None), type(row)
-    if dense is None:
-        raise TypeError(f"{what} needs rows with dense(), all probabilities; {kind.__name__} has none")
-    given: Any = dense()
-    if kind in _CHECKED:
-        return given  # type: ignore[no-any-return]
-    name = f"dense() of {kind.__name__}"
-    found, size = _distribution(real_array(name, given), name), size_of(row)
-    if len(found) != size:
-        raise ValueError(f"{name} is for V = {len(found)}, its vocab_size is {size}")
-    return found
-
-
-def size_of(row: TargetRow) -> int:
-    """Tokens V that ``row`` is for; TypeError or ValueError for a row of one's own that does not say a number."""
-    if type(row) in _CHECKED:
-        return row.vocab_size
-    return integer(f"vocab_size of {type(row).__name__}", getattr(row, "vocab_size", None), 1, None)
-
-
-def prob_of(row: TargetRow, token: int) -> float:
-    """Probability of ``token`` in ``row``; ValueError for a row that answers with no probability."""
-    found = float(row.prob(token))
-    # What sums of float32 logarithms make of 1 may be a little more.
-    if not 0 <= found <= 1 + BF16_ROUNDING:
-        raise ValueError(f"{type(row).__name__} gives token {token} the probability {found}")
-    return min(found, 1.0)
-
-
-def draw_from(row: TargetRow, choices: Choices) -> int:
-    """Return a token that ``row`` draws; ValueError for a row that draws what is none."""
-    return integer(f"a token of {type(row).__name__}", row.draw(choices), 0, size_of(row) - 1)
 
 
 def with_shape(name: str, values: Any) -> Any:

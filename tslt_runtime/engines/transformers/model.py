@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
 from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
 from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
+from tslt_runtime.engines.transformers.generation_config import own_settings
 from tslt_runtime.engines.transformers.kv_cache import TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
 from tslt_runtime.engines.transformers.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
@@ -53,6 +54,7 @@ class CausalModel:
         self.vocab_size = int(config.vocab_size)
         self.context_limit = context_of(model_id, context, trained=int(config.max_position_embeddings))
         self.eos_token_ids = _eos_token_ids(module)
+        self.own_settings = own_settings(getattr(module, "generation_config", None))
         self.packed_layers = pack_linear_layers(module) if packed else 0
         self._module = module.eval()
         # transformers types its modules loosely; Any at this seam keeps the rest strict.
@@ -112,6 +114,8 @@ class CausalModel:
             context=self.context_limit,
             eos_tokens=self.eos_token_ids,
             dtype=str(self._module.dtype).removeprefix("torch."),
+            sampling=self.own_settings.sampling,
+            not_applied=self.own_settings.not_applied,
         )
 
     @property

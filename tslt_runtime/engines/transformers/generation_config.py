@@ -1,0 +1,106 @@
+"""What a checkpoint's ``generation_config`` says of sampling: the target's own settings, and what is not applied.
+
+The settings become those of WELCOME (spec section 7.2).  What else changes the texts that ``generate`` writes, and no
+edge applies, is said in words: nothing is passed over in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tslt_wire as tw
+
+SERVED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "suppress_tokens")
+"""Names that both have, with the same meaning."""
+OF_NO_TEXT = frozenset(
+    [
+        "max_length",
+        "max_new_tokens",
+        "max_time",
+        "early_stopping",
+        "length_penalty",
+        "num_return_sequences",
+        "renormalize_logits",
+        "use_cache",
+        "use_mtp",
+        "cache_implementation",
+        "cache_config",
+        "max_cache_len",
+        "prefill_chunk_size",
+        "low_memory",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "output_logits",
+        "return_dict_in_generate",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "decoder_start_token_id",
+        "do_sample",
+        "is_assistant",
+        "num_assistant_tokens",
+        "num_assistant_tokens_schedule",
+        "assistant_confidence_threshold",
+        "prompt_lookup_num_tokens",
+        "max_matching_ngram_size",
+        "assistant_early_exit",
+        "assistant_lookbehind",
+        "target_lookbehind",
+        "assistant_ensemble_weight",
+        "speculation_type",
+        "compile_config",
+        "disable_compile",
+        "continuous_batching_config",
+        "transformers_version",
+        "_from_model_config",
+        "_commit_hash",
+        "generation_kwargs",
+    ]
+)
+"""Names that change no token: how long a text may be is the device's choice, and how it is computed nobody's."""
+NEUTRAL: dict[str, Any] = {
+    "guidance_scale": 1,
+    "encoder_repetition_penalty": 1,
+    "typical_p": 1,
+    "num_beams": 1,
+    "num_beam_groups": 1,
+}
+"""Values with which other names change nothing, beside 0, False and what is empty."""
+
+
+class OwnSettings(NamedTuple):
+    """What a checkpoint says."""
+
+    sampling: tw.Sampling
+    """The settings in force where a device names none."""
+    not_applied: tuple[str, ...]
+    """What is not applied, a sentence each."""
+
+
+def own_settings(config: Any) -> OwnSettings:
+    """Read a ``GenerationConfig``; None: a model without one.
+
+    ``"do_sample": false`` is temperature 0, as ``generate`` then is greedy.  A file that does not name ``do_sample``
+    is taken by what it names: that ``generate`` is greedy then, too, is the library's choice, not the model's.
+    """
+    named = (
+        {} if config is None else {name: value for name, value in config.to_diff_dict().items() if value is not None}
+    )
+    found: dict[str, Any] = {}
+    left: list[str] = []
+    for name in SERVED:
+        if name not in named:
+            continue
+        try:
+            tw.Sampling(**{name: named[name]})
+            found[name] = named[name]
+        except (TypeError, ValueError) as error:
+            left.append(f"generation_config: {name} is not applied: {error}")
+    if named.get("do_sample") is False:
+        found["temperature"] = 0.0
+    for name, value in named.items():
+        if name in SERVED or name in OF_NO_TEXT or not value or value == NEUTRAL.get(name):
+            continue
+        left.append(f"generation_config: {name} = {value!r} is not applied: no edge has such a setting")
+    return OwnSettings(tw.Sampling(**found), tuple(left))

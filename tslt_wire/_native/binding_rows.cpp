@@ -1,0 +1,152 @@
+// Target rows and residuals for Python: thin, all decisions are the kernel's.
+#include "binding.h"
+
+namespace {
+
+// Doubles, as the bytes of an array; `fill` writes them.
+template <typename F> object doubles(size_t count, F fill) {
+  object made = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(count * sizeof(double))));
+  if (!made.is_valid())
+    throw nb::python_error();
+  double *numbers = reinterpret_cast<double *>(PyBytes_AsString(made.ptr()));
+  nb::gil_scoped_release unlocked;
+  fill(numbers);
+  return made;
+}
+
+struct row_object {
+  logits_array logits;
+  std::vector<memory> changes; // ids, scores, allowed: those that there are
+  tslt_row *row = nullptr;
+  uint32_t vocab_size = 0;
+  row_object() = default;
+  row_object(const row_object &) = delete;
+  ~row_object() { tslt_row_free(row); }
+  double prob(uint32_t token) const { return tslt_row_prob(row, token); }
+  uint32_t draw(double u) const { return tslt_row_draw(context(), row, u); }
+  object probs() const {
+    return doubles(vocab_size, [&](double *numbers) { tslt_row_probs(context(), row, numbers); });
+  }
+  uint32_t race(nb::bytes key, uint32_t epoch, uint32_t position) const {
+    if (key.size() != 8)
+      throw nb::value_error("a coupling key has 8 bytes");
+    nb::gil_scoped_release unlocked;
+    return tslt_row_race(context(), row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+  }
+};
+
+const memory *keep(row_object &made, handle value, size_t bytes) {
+  if (value.is_none())
+    return nullptr;
+  made.changes.emplace_back(value);
+  if (made.changes.back().size() != bytes)
+    throw nb::value_error("an array that belongs to the logits has another size");
+  return &made.changes.back();
+}
+
+// The row of logits (V,), or row `at` of logits (N, V); an error code; or None for an array that the kernel does not take.  `ids` int32 ascending with
+// their `scores` float64, and `allowed`, a byte a token, may be None.
+object make_row(const logits_array &logits, size_t at, double temperature, uint32_t top_k, double top_p, double min_p, handle ids,
+                handle scores, handle allowed) {
+  int dtype = dtype_of(logits);
+  size_t dimensions = logits.ndim();
+  if (dimensions < 1 || dimensions > 2 || dtype < 0 || (dimensions == 2 && at >= logits.shape(0)))
+    return nb::none();
+  size_t size = logits.shape(dimensions - 1);
+  if (size < 1 || size > TSLT_MAX_VOCAB_SIZE)
+    return nb::none();
+  const char *first = static_cast<const char *>(logits.data()) + (dimensions == 2 ? at * size * logits.itemsize() : 0);
+  auto made = std::make_unique<row_object>();
+  made->logits = logits;
+  made->vocab_size = static_cast<uint32_t>(size);
+  made->changes.reserve(3);
+  tslt_sampling sampling = {temperature, top_k, top_p, min_p};
+  tslt_changes changes{};
+  if (!ids.is_none()) {
+    made->changes.emplace_back(ids);
+    changes.count = made->changes.back().size() / sizeof(int32_t);
+    changes.ids = made->changes.back().as<int32_t>();
+    const memory *given = keep(*made, scores, changes.count * sizeof(double));
+    changes.scores = given ? given->as<double>() : nullptr;
+    changes.count = given ? changes.count : 0;
+  }
+  if (const memory *given = keep(*made, allowed, made->vocab_size))
+    changes.allowed = given->as<uint8_t>();
+  tslt_context *own = context();
+  int error;
+  {
+    nb::gil_scoped_release unlocked;
+    error = tslt_row_new(own, first, dtype, made->vocab_size, &sampling, &changes, &made->row);
+  }
+  if (error)
+    return nb::int_(error);
+  return nb::cast(made.release(), nb::rv_policy::take_ownership);
+}
+
+struct residual_object {
+  object row;
+  object tables;
+  tslt_residual *residual = nullptr;
+  uint32_t vocab_size = 0;
+  residual_object() = default;
+  residual_object(const residual_object &) = delete;
+  ~residual_object() { tslt_residual_free(residual); }
+  double share(uint32_t token) const { return tslt_residual_share(residual, token); }
+  int reject(uint32_t token) {
+    nb::gil_scoped_release unlocked;
+    return tslt_residual_reject(context(), residual, token);
+  }
+  uint32_t draw(double u) const { return tslt_residual_draw(context(), residual, u); }
+  object probs() const {
+    return doubles(vocab_size, [&](double *numbers) { tslt_residual_probs(context(), residual, numbers); });
+  }
+};
+
+// What is left of `row` as children of a list are rejected, or after the rejection of a lazy draft.  `ids` int32 and
+// `weights` int64 are the list's; an error code in place of it.
+object make_residual(handle row, handle ids, handle weights, uint32_t tail, handle tables, bool without_replacement,
+                     bool lazy) {
+  const row_object &of = nb::cast<const row_object &>(row);
+  const prior_tables *prior = tables.is_none() ? nullptr : nb::cast<const prior_tables *>(tables);
+  if (prior && prior->arrays.front().size() != 8 * (static_cast<size_t>(of.vocab_size) + 1))
+    throw nb::value_error("the prior is for another vocabulary size");
+  memory tokens(ids), numbers(weights);
+  size_t count = tokens.size() / sizeof(int32_t);
+  if (numbers.size() != count * sizeof(int64_t) || count > of.vocab_size)
+    throw nb::value_error("a list needs as many weights as ids");
+  tslt_list list = {static_cast<uint32_t>(count), tail, tokens.as<int32_t>(), nullptr, numbers.as<int64_t>(), 0};
+  auto made = std::make_unique<residual_object>();
+  made->row = nb::borrow(row);
+  made->tables = nb::borrow(tables);
+  made->vocab_size = of.vocab_size;
+  tslt_context *own = context();
+  int error;
+  {
+    nb::gil_scoped_release unlocked;
+    const tslt_prior *known = prior ? &prior->prior : nullptr;
+    error = lazy ? tslt_residual_lazy(own, of.row, &list, known, &made->residual)
+                 : tslt_residual_new(own, of.row, &list, known, without_replacement, &made->residual);
+  }
+  if (error)
+    return nb::int_(error);
+  return nb::cast(made.release(), nb::rv_policy::take_ownership);
+}
+
+} // namespace
+
+void add_rows(nb::module_ &m) {
+  nb::class_<row_object>(m, "Row")
+      .def("prob", &row_object::prob)
+      .def("draw", &row_object::draw)
+      .def("probs", &row_object::probs)
+      .def("race", &row_object::race);
+  nb::class_<residual_object>(m, "Residual")
+      .def("share", &residual_object::share)
+      .def("reject", &residual_object::reject)
+      .def("draw", &residual_object::draw)
+      .def("probs", &residual_object::probs);
+  m.def("make_row", &make_row, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
+        nb::arg().none(), nb::arg().none());
+  m.def("make_residual", &make_residual, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
+        nb::arg());
+}

@@ -1,0 +1,354 @@
+/* What the target still owes after children of a node were rejected: spec sections 6.3 and 6.8.
+ *
+ * Off the list p and q are both known by a formula: r = s * max(0, p - c * a), where a is the prior's weight of a token and
+ * two numbers, s and c, follow from all that was rejected.  So only the list's tokens, and those that were drawn from
+ * its tail, have a number of their own. */
+#include <stdlib.h>
+
+#include "grid.h"
+#include "target_row.h"
+
+enum { TAIL_PARTS = 32 };
+
+typedef struct {
+  uint32_t id;
+  int listed;     /* 0: drawn from the tail and gone */
+  int64_t weight; /* of the list, 0 once gone */
+  double rest;    /* of the residual */
+} special;
+
+struct tslt_residual {
+  const tslt_row *row;
+  const int64_t *prior; /* running sums; NULL: no tail */
+  special *own;         /* ascending */
+  double *off;          /* by blocks: max(0, p - c * a) of all other tokens */
+  double s, c;
+  int64_t listed, gone; /* weight of the list that is left; the prior's weight of tokens of `own` */
+  uint32_t count, room, tail;
+  int replacement, lazy;
+};
+
+static int64_t prior_weight(const tslt_residual *r, uint32_t id) { return r->prior[id + 1] - r->prior[id]; }
+
+/* The tail's probability now, in 32nds. */
+static uint32_t tail_now(const tslt_residual *r) {
+  if (!r->prior || r->count == r->row->vocab_size)
+    return 0;
+  return r->listed ? r->tail : TAIL_PARTS;
+}
+
+/* Probability that the next child is a token of the tail, over the prior's weight of that token. */
+static double tail_rate(const tslt_residual *r) {
+  uint32_t tail = tail_now(r);
+  return tail ? (double)tail / TAIL_PARTS / (double)(r->prior[r->row->vocab_size] - r->gone) : 0;
+}
+
+/* Probability that the next child is this one of the list. */
+static double listed_prob(const tslt_residual *r, const special *own) {
+  return own->weight ? (double)own->weight * ((1 - (double)tail_now(r) / TAIL_PARTS) / (double)r->listed) : 0;
+}
+
+/* The first of `own` that is not below `id`. */
+static uint32_t place_of(const tslt_residual *r, uint32_t id) {
+  uint32_t low = 0, high = r->count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (r->own[middle].id < id)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static special *find_own(const tslt_residual *r, uint32_t id) {
+  uint32_t at = place_of(r, id);
+  return at < r->count && r->own[at].id == id ? &r->own[at] : NULL;
+}
+
+/* Spec [LAZY-4]: what is left of p where q was proposed and the code of q told. */
+static double lazy_rest(double p, double q) {
+  double bound = tslt_grid(tslt_grid_up(q)), rest = p - q * (p < bound ? p / bound : 1);
+  return rest > 0 ? rest : 0;
+}
+
+TSLT_CLONES
+static void subtract_tail(const double *weights, double total, const int64_t *starts, double c, uint32_t count,
+                          double *out) {
+  double part = 1 / total;
+  for (uint32_t i = 0; i < count; i++) {
+    /* To a double by way of its bits: few machines have vectors of int64 to double.  A weight is below 2^52. */
+    uint64_t bits = (uint64_t)(starts[i + 1] - starts[i]) | 0x4330000000000000;
+    double weight;
+    memcpy(&weight, &bits, sizeof weight);
+    double rest = weights[i] * part - c * (weight - 0x1p52);
+    out[i] = rest > 0 ? rest : 0;
+  }
+}
+
+/* max(0, p - c * a) of a block; 0 behind the last token, and for tokens of `own`. */
+static void off_list(tslt_context *context, const tslt_residual *r, uint32_t block, double c, double *out) {
+  const tslt_row *row = r->row;
+  uint32_t first = block * ROW_BLOCK, left = row->vocab_size - first, count = left < ROW_BLOCK ? left : ROW_BLOCK;
+  double buffer[ROW_BLOCK];
+  const double *weights = tslt_row_weights(context, row, block, buffer);
+  if (r->lazy && c > 0)
+    for (uint32_t i = 0; i < count; i++)
+      out[i] = weights[i] > 0 ? lazy_rest(weights[i] / row->total, c * (double)prior_weight(r, first + i)) : 0;
+  else if (c > 0)
+    subtract_tail(weights, row->total, r->prior + first, c, count, out);
+  else
+    for (uint32_t i = 0; i < count; i++)
+      out[i] = weights[i] / row->total;
+  for (uint32_t i = count; i < ROW_BLOCK; i++)
+    out[i] = 0;
+  for (uint32_t i = place_of(r, first); i < r->count && r->own[i].id < first + ROW_BLOCK; i++)
+    out[r->own[i].id - first] = 0;
+}
+
+static double off_sum(tslt_context *context, const tslt_residual *r, uint32_t block, double c) {
+  double out[ROW_BLOCK];
+  if (r->row->sums[block] <= 0)
+    return 0;
+  off_list(context, r, block, c, out);
+  return tslt_block_sum(out);
+}
+
+/* p of all tokens that are not of `own`, by blocks. */
+static void start_off(tslt_context *context, tslt_residual *r) {
+  const tslt_row *row = r->row;
+  uint32_t at = 0;
+  for (uint32_t b = 0; b < row->blocks; b++) {
+    double all = row->sums[b] / row->total, own = 0;
+    for (; at < r->count && r->own[at].id < (b + 1) * ROW_BLOCK; at++)
+      own += r->own[at].rest;
+    r->off[b] = all - own;
+    /* What little is left of a difference is mostly rounding. */
+    if (own > 0 && r->off[b] < all * 0x1p-20)
+      r->off[b] = off_sum(context, r, b, 0);
+  }
+}
+
+static int new_residual(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+                        tslt_residual **residual) {
+  *residual = NULL;
+  for (uint32_t i = 0; i < list->count; i++)
+    if (list->ids[i] < 0 || (uint32_t)list->ids[i] >= row->vocab_size || (i && list->ids[i] <= list->ids[i - 1]) ||
+        list->weights[i] < 0)
+      return TSLT_BAD_ARGUMENT;
+  if (list->tail && (!prior || list->tail >= TAIL_PARTS))
+    return TSLT_BAD_ARGUMENT;
+  tslt_residual *r = calloc(1, sizeof *r);
+  if (!r)
+    return TSLT_NO_MEMORY;
+  r->row = row;
+  r->room = list->count + 8;
+  r->own = malloc(r->room * sizeof *r->own);
+  r->off = malloc(row->blocks * sizeof *r->off);
+  if (!r->own || !r->off) {
+    tslt_residual_free(r);
+    return TSLT_NO_MEMORY;
+  }
+  r->prior = list->tail ? prior->tail : NULL;
+  r->tail = list->tail;
+  r->s = 1;
+  r->count = list->count;
+  for (uint32_t i = 0; i < list->count; i++) {
+    uint32_t id = (uint32_t)list->ids[i];
+    r->own[i] = (special){id, 1, list->weights[i], tslt_row_prob(row, id)};
+    r->listed += list->weights[i];
+    r->gone += r->prior ? prior_weight(r, id) : 0;
+  }
+  start_off(context, r);
+  *residual = r;
+  return TSLT_OK;
+}
+
+int tslt_residual_new(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+                      int without_replacement, tslt_residual **residual) {
+  int error = new_residual(context, row, list, prior, residual);
+  if (!error)
+    (*residual)->replacement = !without_replacement;
+  return error;
+}
+
+static double off_total(const tslt_residual *r, const double *off) {
+  double sum = 0;
+  for (uint32_t b = 0; b < r->row->blocks; b++)
+    sum += off[b];
+  return sum;
+}
+
+int tslt_residual_lazy(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+                       tslt_residual **residual) {
+  int error = new_residual(context, row, list, prior, residual);
+  if (error)
+    return error;
+  tslt_residual *r = *residual;
+  r->lazy = 1;
+  r->c = tail_rate(r);
+  double total = 0;
+  for (uint32_t i = 0; i < r->count; i++)
+    total += lazy_rest(r->own[i].rest, listed_prob(r, &r->own[i]));
+  if (r->c > 0)
+    for (uint32_t b = 0; b < row->blocks; b++)
+      r->off[b] = off_sum(context, r, b, r->c);
+  if (total + off_total(r, r->off) > 0) {
+    for (uint32_t i = 0; i < r->count; i++)
+      r->own[i].rest = lazy_rest(r->own[i].rest, listed_prob(r, &r->own[i]));
+  } else { /* rounding alone: p takes its place */
+    r->c = 0;
+    start_off(context, r);
+  }
+  return TSLT_OK;
+}
+
+void tslt_residual_free(tslt_residual *residual) {
+  if (!residual)
+    return;
+  free(residual->own);
+  free(residual->off);
+  free(residual);
+}
+
+static double rest_of(const tslt_residual *r, uint32_t token) {
+  const special *own = find_own(r, token);
+  if (own)
+    return own->rest;
+  double p = tslt_row_prob(r->row, token), q = r->prior ? r->c * (double)prior_weight(r, token) : 0;
+  double rest = r->lazy && q > 0 ? lazy_rest(p, q) : p - q;
+  return rest > 0 ? rest * r->s : 0;
+}
+
+double tslt_residual_share(const tslt_residual *residual, uint32_t token) {
+  if (token >= residual->row->vocab_size)
+    return 0;
+  const special *own = find_own(residual, token);
+  double q = own ? listed_prob(residual, own)
+                 : residual->prior ? tail_rate(residual) * (double)prior_weight(residual, token) : 0;
+  double rest = rest_of(residual, token);
+  return rest < q ? rest / q : 1;
+}
+
+/* Without replacement a token of the tail is one of `own` from now on. */
+static int take_from_tail(tslt_context *context, tslt_residual *r, uint32_t token) {
+  if (r->count == r->room) {
+    special *grown = realloc(r->own, (r->room + 64) * sizeof *grown);
+    if (!grown)
+      return TSLT_NO_MEMORY;
+    r->own = grown;
+    r->room += 64;
+  }
+  double rest = rest_of(r, token);
+  uint32_t at = place_of(r, token);
+  memmove(r->own + at + 1, r->own + at, (r->count - at) * sizeof *r->own);
+  r->own[at] = (special){token, 0, 0, rest};
+  r->count++;
+  r->gone += prior_weight(r, token);
+  r->off[token / ROW_BLOCK] = off_sum(context, r, token / ROW_BLOCK, r->c);
+  return TSLT_OK;
+}
+
+int tslt_residual_reject(tslt_context *context, tslt_residual *r, uint32_t token) {
+  if (r->lazy || token >= r->row->vocab_size)
+    return TSLT_BAD_ARGUMENT;
+  const tslt_row *row = r->row;
+  double rate = tail_rate(r), c = r->c + rate / r->s, listed = 0, *off = r->off;
+  if (rate > 0) {
+    off = malloc(row->blocks * sizeof *off);
+    if (!off)
+      return TSLT_NO_MEMORY;
+    for (uint32_t b = 0; b < row->blocks; b++)
+      off[b] = off_sum(context, r, b, c);
+  }
+  for (uint32_t i = 0; i < r->count; i++) {
+    double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
+    listed += rest > 0 ? rest : 0;
+  }
+  double total = listed + r->s * off_total(r, off);
+  if (total > 0) {
+    for (uint32_t i = 0; i < r->count; i++) {
+      double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
+      r->own[i].rest = rest > 0 ? rest / total : 0;
+    }
+    if (off != r->off)
+      memcpy(r->off, off, row->blocks * sizeof *off);
+    r->s /= total;
+    r->c = c;
+  } /* else [VERIFY-5]: rounding alone, and the residual stays as it was */
+  if (off != r->off)
+    free(off);
+  if (r->replacement)
+    return TSLT_OK;
+  special *own = find_own(r, token);
+  if (!own)
+    return r->prior ? take_from_tail(context, r, token) : TSLT_OK;
+  r->listed -= own->weight;
+  own->weight = 0;
+  return TSLT_OK;
+}
+
+/* The residual of a block's tokens. */
+static void block_rest(tslt_context *context, const tslt_residual *r, uint32_t block, double *out) {
+  uint32_t first = block * ROW_BLOCK;
+  if (r->row->sums[block] > 0)
+    off_list(context, r, block, r->c, out);
+  else
+    memset(out, 0, ROW_BLOCK * sizeof *out);
+  for (uint32_t i = 0; i < ROW_BLOCK; i++)
+    out[i] *= r->s;
+  for (uint32_t i = place_of(r, first); i < r->count && r->own[i].id < first + ROW_BLOCK; i++)
+    out[r->own[i].id - first] = r->own[i].rest;
+}
+
+/* The first token of a block at which the running sum, `before` it, is above the target; else its last with something
+ * left, or UINT32_MAX.  The sum behind it to `after`. */
+static uint32_t draw_inside(tslt_context *context, const tslt_residual *r, uint32_t block, double before, double target,
+                            double *after) {
+  double out[ROW_BLOCK];
+  uint32_t token = UINT32_MAX;
+  block_rest(context, r, block, out);
+  for (uint32_t i = 0; i < ROW_BLOCK && before <= target; i++) {
+    token = out[i] > 0 ? block * ROW_BLOCK + i : token;
+    before += out[i];
+  }
+  *after = before;
+  return token;
+}
+
+uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *r, double u) {
+  uint32_t at = 0;
+  double total = r->s * off_total(r, r->off), sum = 0, after;
+  for (uint32_t i = 0; i < r->count; i++)
+    total += r->own[i].rest;
+  double target = u * total;
+  for (uint32_t b = 0; b < r->row->blocks; b++) {
+    double mass = r->s * r->off[b];
+    for (; at < r->count && r->own[at].id < (b + 1) * ROW_BLOCK; at++)
+      mass += r->own[at].rest;
+    if (sum + mass > target) {
+      uint32_t token = draw_inside(context, r, b, sum, target, &after);
+      if (after > target)
+        return token;
+      sum = after;
+    } else {
+      sum += mass;
+    }
+  }
+  /* Sums by blocks and sums by tokens differ in their rounding: the last token with something left. */
+  for (uint32_t b = r->row->blocks; b-- > 0;) {
+    uint32_t token = draw_inside(context, r, b, 0, total + 1, &after);
+    if (token != UINT32_MAX)
+      return token;
+  }
+  return tslt_row_draw(context, r->row, u);
+}
+
+void tslt_residual_probs(tslt_context *context, const tslt_residual *r, double *probs) {
+  double out[ROW_BLOCK];
+  for (uint32_t b = 0; b < r->row->blocks; b++) {
+    uint32_t first = b * ROW_BLOCK, left = r->row->vocab_size - first;
+    block_rest(context, r, b, out);
+    memcpy(probs + first, out, (left < ROW_BLOCK ? left : ROW_BLOCK) * sizeof *out);
+  }
+}

@@ -1,0 +1,77 @@
+"""Log probabilities of tokens in an answer, two bytes each.
+
+Spec section 6.2.  A device asks for them with ``"logprobs": true`` in its HELLO (field ``extra``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tslt_wire.messages.answers import Answer, AskList, Proposals
+from tslt_wire.messages.extensions import LOG_PROBS, Extension
+from tslt_wire.messages.handshake import Hello
+from tslt_wire.messages.token_tree import TokenTree
+
+WANTED = {"logprobs": True}
+"""What a device adds to its HELLO to be told."""
+UNIT = 1 / 1024
+"""Nats of a step: a log probability is off by half of it at most."""
+LEAST = 65535
+"""The code of all that are not above -LEAST * UNIT."""
+
+
+def wants_log_probs(hello: Hello) -> bool:
+    """Whether a device asked to be told."""
+    return hello.extra.get("logprobs") is True
+
+
+def log_probs_extension(probs: Iterable[float]) -> Extension:
+    """The extension for tokens of these probabilities, 0 to 1; ValueError for none."""
+    codes = [min(LEAST, round(-math.log(p) / UNIT)) if p > 0 else LEAST for p in probs]
+    if not codes:
+        raise ValueError("log probabilities of no token are not sent")
+    return Extension(LOG_PROBS, np.array(codes, "<u2").tobytes())
+
+
+def log_probs_of(extensions: Sequence[Extension]) -> tuple[float, ...]:
+    """The log probabilities, in nats, that an answer with these extensions has; none if it does not say."""
+    data = next((extension.data for extension in extensions if extension.type == LOG_PROBS), b"")
+    return tuple((np.frombuffer(data, "<u2") * -UNIT).tolist())
+
+
+def with_extension(extensions: Sequence[Extension], one: Extension) -> tuple[Extension, ...]:
+    """``extensions`` and ``one``, which takes the place of another of its type, in ascending order."""
+    kept = [extension for extension in extensions if extension.type != one.type]
+    return tuple(sorted((*kept, one), key=lambda extension: extension.type))
+
+
+def cut(extensions: Sequence[Extension], tokens: int) -> tuple[Extension, ...]:
+    """``extensions`` of an answer that is cut to its first ``tokens`` tokens."""
+    return tuple(
+        Extension(LOG_PROBS, extension.data[: 2 * tokens]) if extension.type == LOG_PROBS else extension
+        for extension in extensions
+    )
+
+
+def tokens_told(answer: Answer, tree: TokenTree, *, after_list: bool) -> int:
+    """How many tokens' log probabilities ``answer`` has, if it has any (spec section 6.2).
+
+    ``after_list``: whether it is the answer to LIST.
+    """
+    path = 0 if after_list else len(tree.path(answer.node))
+    if isinstance(answer, Proposals):
+        return len(answer.proposals) + (path if answer.batch == 0 else 0)
+    return path if isinstance(answer, AskList) else path + 1
+
+
+def fits(answer: Answer, tree: TokenTree, *, after_list: bool) -> bool:
+    """Whether ``answer`` has log probabilities of as many tokens as it should, or of none."""
+    told = _count(answer.extensions)
+    return told is None or told == tokens_told(answer, tree, after_list=after_list)
+
+
+def _count(extensions: Sequence[Extension]) -> int | None:
+    return next((len(extension.data) // 2 for extension in extensions if extension.type == LOG_PROBS), None)
