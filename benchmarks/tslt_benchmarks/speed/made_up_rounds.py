@@ -179,18 +179,25 @@ def make_round(rows: Rows, evidence: str, shape: str) -> Round:
         tree=tree,
         evidence=kind.make(tree, lists, True),
     )
-    return Round(draft, replace(rows, target=rows.target[: 1 + len(tree)]), lists)
+    profile = _profile(rows.vocab_size, with_tail=evidence == TAIL)
+    received = tw.decode(tw.encode(draft, profile), profile)
+    if not isinstance(received, tw.Draft):
+        raise TypeError(f"a draft is a draft, got {received!r}")
+    return Round(received, replace(rows, target=rows.target[: 1 + len(tree)]), lists)
 
 
 def _list_of(row: Logits, *, with_tail: bool) -> tw.SparseDistribution:
     """What is drawn from; with a tail always, though most lists of sharp rows leave out too little to have one."""
+    profile = _profile(len(row), with_tail=with_tail)
     if not with_tail:
-        return tw.sparsify(row, temperature=TEMPERATURE, truncation=tw.TopK(LISTED), precision="log2/1")
-    profile = _profile(len(row))
+        return tw.sparsify(row, temperature=TEMPERATURE, truncation=tw.TopK(LISTED), precision=profile.precision)
     q = tw.DEFAULTS.sparsify(row, profile, temperature=TEMPERATURE)
     return q if q.tail else tw.SparseDistribution(q.vocab_size, q.precision, q.ids, q.codes, LEAST_TAIL, profile.prior)
 
 
 @cache
-def _profile(vocab_size: int) -> tw.Profile:
-    return tw.DEFAULTS.profile(vocab_size)
+def _profile(vocab_size: int, *, with_tail: bool) -> tw.Profile:
+    """What the two ends agree on."""
+    if with_tail:
+        return tw.DEFAULTS.profile(vocab_size)
+    return tw.Profile(vocab_size=vocab_size, precision="log2/1", entropy="range")

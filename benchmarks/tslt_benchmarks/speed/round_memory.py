@@ -1,10 +1,9 @@
 """The most memory that an edge's answer takes beside its model's logits.
 
-The kernel allocates for itself, so that only the system can say: a forked process answers some rounds over a vocabulary
-of few tokens, so that all code is loaded, gives memory that is free back to the system (``malloc_trim``), so that nothing
-hides in it, sets the peak of its resident memory back (``/proc/self/clear_refs``), answers the round, and reads how far
-the peak has risen above what was resident before.  The system counts to some 0.25 MB.  Linux with glibc only: elsewhere
-there is no figure.
+The kernel allocates for itself, so that only the system can say: a forked process answers rounds of few tokens, so that
+all code is loaded, gives free memory back to the system (``malloc_trim``), so that nothing hides in it, sets the peak
+of its resident memory back (``/proc/self/clear_refs``), answers the round, and reads how far the peak is above what was
+resident before.  The system counts to some 0.25 MB.  Linux with glibc only: elsewhere there is no figure.
 
     python -m tslt_benchmarks.speed.round_memory 128256 0 "chain of 4"
 """
