@@ -20,6 +20,7 @@ BENCHMARKS = {
         "links.best_evidence",
         "planner.simulated_links",
         "speed.codec_speed",
+        "speed.edge_round",
         "speed.engines",
     )
 }

@@ -140,7 +140,7 @@ def own_rows(logits: Logits, nodes: int, seed: int) -> Rows:
 def _frequent(vocab_size: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Token ids, small ones more often: uniform by the logarithm of id + 20, as the means of rows are."""
     found = 20 * np.exp(rng.random(count) * np.log(vocab_size / 20 + 1)) - 20
-    return np.minimum(found.astype(np.int64), vocab_size - 1)
+    return np.asarray(np.minimum(found.astype(np.int64), vocab_size - 1))
 
 
 def _text(vocab_size: int, rng: np.random.Generator) -> tuple[int, ...]:
