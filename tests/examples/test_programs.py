@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def output_of(program: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", f"examples.{program}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 @pytest.mark.parametrize(
@@ -20,11 +29,17 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_program(program, says):
-    run = subprocess.run(
-        [sys.executable, "-m", f"examples.{program}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert run.returncode == 0, run.stderr
-    assert says in run.stdout
+    assert says in output_of(program)
+
+
+def test_the_grammar_holds():
+    """By Python's own expressions: whole sentences, and nothing else before the last one."""
+    text = output_of("grammar").splitlines()[0]
+    who, does = "the (old )?man|the sea|the boat", " (sat down|was quiet|lay on the sand)"
+    sentence = f"({who}){does}( and ({who}){does})? \\. "
+    whole = text[: text.rindex(" . ") + 3]
+    assert len(text.split()) >= 40
+    assert re.fullmatch(f"({sentence})+", whole)
 
 
 def test_the_entry_points_are_one_screen():

@@ -146,6 +146,53 @@ def test_auto_explains_itself(pair, address):
         assert words in text
 
 
+def test_sampling_settings_of_the_command_line(pair, address):
+    arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "12", "--seed", "1")
+    settings = "--min-p 0.01 --repetition-penalty 1.3 --presence-penalty 0.5 --frequency-penalty -0.25 --top-k 40 "
+    settings += "--logit-bias 7=2 8=-1.5 --suppress 5 6 --ignore-eos"
+    run = device(*arguments, *settings.split())
+    assert run.returncode == 0, run.stderr
+    assert (
+        "sampling: temperature 0.7, top_k 40, min_p 0.01, repetition_penalty 1.3, presence_penalty 0.5, "
+        "frequency_penalty -0.25, logit_bias of 2 tokens, suppress_tokens of 2 tokens, ignore_eos on" in run.stderr
+    )
+    certain = device(*arguments, "--logit-bias", "9=100", "--json", "--log-probs")
+    found = json.loads(certain.stdout)
+    assert found["text"] == " w7" * 12
+    assert found["log_probs"] == [[9, 0.0]] * 12
+    assert "log_probs" not in json.loads(device(*arguments, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--logit-bias", "w7"), "expected ID=VALUE like 17=-2.5, got 'w7'"),
+        (("--suppress", "-1"), "--suppress"),
+        (("--suppress", "x"), "expected the id of a token, got 'x'"),
+        (("--log-probs",), "--log-probs is for --json"),
+    ],
+)
+def test_wrong_sampling_options(option, said, capsys):
+    with pytest.raises(SystemExit):
+        device_command.parse(option, model=ROOT)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--min-p", "2"), "min_p must be in 0..1"),
+        (("--repetition-penalty", "0"), "repetition_penalty must be in 0.01"),
+        (("--logit-bias", "100=1"), "sampling names token 100 of a vocabulary of 100"),
+    ],
+)
+def test_settings_out_of_range_are_one_line(option, said, pair):
+    run = device("--model", pair["draft"], "--edge", "tcp://127.0.0.1:9", "--prompt", "w1", *option)
+    assert run.returncode == 1
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
 def test_zmq_device_and_edge(pair):
     with edge("--model", pair["target"], "--listen", "tcp://127.0.0.1:0") as (server, address):
         arguments = ("--model", pair["draft"], "--edge", address, "--prompt", "w1 w2", "--tokens", "30")

@@ -284,6 +284,26 @@ def test_a_tokenizer_of_another_model_is_refused_before_anything_is_sent():
         asyncio.run(run())
 
 
+def test_a_stream_says_how_probable_its_tokens_were():
+    sampling = tw.SamplingRequest(temperature=0.5, suppress_tokens=[END])
+
+    async def run():
+        async with text_device(log_probs=True, sampling=sampling) as device:
+            for prompt in ("The old", "Ü"):
+                await all_of(device.stream(prompt, tokens=30))
+                ids = TOKENIZER.encode(prompt).ids
+                text = device.device.session.prefix
+                assert len(device.log_probs) == len(text) - len(ids) == 30
+                for before, token, said in zip(text[len(ids) - 1 :], text[len(ids) :], device.log_probs, strict=False):
+                    wanted = tw.target_probs(TARGET[before], sampling.over(tw.Sampling()))[token]
+                    assert said == pytest.approx(np.log(wanted), abs=1 / 2048 + 1e-9)
+        async with text_device() as device:
+            await all_of(device.stream("The old", tokens=5))
+            assert device.log_probs == []
+
+    asyncio.run(run())
+
+
 def test_the_blocking_twin_gives_the_same_text():
     async def plain():
         async with text_device() as device:

@@ -39,7 +39,7 @@ def load(name: str) -> list[tuple[dict, dict]]:
 
 
 LISTS, FRAMES, WEIGHTS, VERIFY = map(load, ("lists.json", "frames.json", "weights.json", "verify.json"))
-COUPLING, CODED, SAMPLING = map(load, ("coupling.json", "coded.json", "sampling.json"))
+COUPLING, CODED = load("coupling.json"), load("coded.json")
 
 
 def cases(tests: list[tuple[dict, dict]]) -> Any:
@@ -157,17 +157,6 @@ def test_drafts_with_a_number_for_each_token(group, test):
         with pytest.raises(ValueError, match="protocol_violation"):
             ref.verify_list(message, test["node"], found, rows, uniforms, profile)
     assert uniforms == []
-
-
-@pytest.mark.parametrize(("group", "test"), SAMPLING)
-def test_sampling_settings(group, test):
-    z = [-math.inf if value is None else value for value in test["logits"]]
-    found = ref.adjusted(z, test["sampling"], test["prompt"], test["output"], group["eos_tokens"])
-    assert [None if value == -math.inf else value for value in found] == test["scores"]
-    probs = {token: prob for token, prob in ref.target_row(found, test["sampling"]).items() if prob > 0}
-    assert sorted(probs) == [token for token, prob in enumerate(test["probs"]) if prob > 0]
-    for token, prob in probs.items():
-        assert prob == pytest.approx(test["probs"][token], rel=1e-11)
 
 
 @cases(COUPLING)

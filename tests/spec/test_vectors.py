@@ -17,7 +17,6 @@ from tslt_wire.coding.philox import philox
 from tslt_wire.lists import precision as precision_module
 from tslt_wire.lists.probability_grid import code_above, code_below
 from tslt_wire.messages.sampling import SETTINGS
-from tslt_wire.verification.adjustments import adjusted
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.lazy_rule import verify_list_with
 from tslt_wire.verification.proposals import choose_with, propose_with
@@ -50,7 +49,7 @@ def load(name: str) -> list[Any]:
 
 LISTS, FRAMES = load("lists.json"), load("frames.json")
 WEIGHTS, VERIFY, COUPLING = load("weights.json"), load("verify.json"), load("coupling.json")
-CODED, SAMPLING = load("coded.json"), load("sampling.json")
+CODED = load("coded.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
@@ -331,20 +330,3 @@ def test_flipped_content_with_its_checksum_is_refused_or_canonical():
             except tw.DecodeError:
                 continue
             assert canonical(message, profile, other)
-
-
-# -------------------------------------------------------------------------------------------------- sampling settings
-
-
-@pytest.mark.parametrize(("group", "test"), SAMPLING)
-def test_sampling_settings(group, test):
-    """Scores bit for bit, probabilities but for the rounding of sums, and exactly the tokens that are kept."""
-    settings, prompt, output = tw.Sampling(**test["sampling"]), test["prompt"], test["output"]
-    logits, scores = (np.array([-np.inf if x is None else x for x in test[name]]) for name in ("logits", "scores"))
-    edits = adjusted(logits.__getitem__, settings, prompt, output, eos_tokens=group["eos_tokens"])
-    found = logits.copy()
-    found[edits.ids] = edits.scores
-    assert found.tobytes() == scores.tobytes()
-    text = tw.SampledText(prompt=prompt, output=output, eos_tokens=group["eos_tokens"])
-    probs = tw.target_rows(logits[None], settings, text=text)[0].dense()
-    np.testing.assert_allclose(probs, test["probs"], rtol=1e-11, atol=0)

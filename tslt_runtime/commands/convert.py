@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tslt_runtime.commands.running import run_command
+from tslt_runtime.engines.llamacpp.sampling_keys import KEYS
 from tslt_runtime.engines.protocol import EngineError
+from tslt_runtime.engines.transformers.generation_config import read_settings
 
 Tensor = NDArray[Any]
 
@@ -49,9 +51,10 @@ GPT2_SPLIT = "gpt-2"
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
 
-def convert(folder: Path, out: Path, *, dtype: str = "float16") -> None:
+def convert(folder: Path, out: Path, *, dtype: str = "float16") -> tuple[str, ...]:
     """Write the model in ``folder`` to ``out``; ``dtype`` of the matrices: "float16" or "float32".
 
+    Returns what its ``generation_config.json`` says of sampling and the file does not, a sentence each.
     Raises EngineError for a model or a tokenizer that it does not know, OSError for files that are missing.
     """
     import gguf
@@ -62,6 +65,7 @@ def convert(folder: Path, out: Path, *, dtype: str = "float16") -> None:
     _require_byte_level(tokenizer)
     writer: Any = gguf.GGUFWriter(None, "llama")  # its methods are typed loosely
     _add_config(writer, config, folder)
+    left = _add_sampling(writer, folder)
     _add_tokenizer(writer, tokenizer, config, bos=_starts_with_bos(tokenizer, config.get("bos_token_id")))
     kind = gguf.LlamaFileType.MOSTLY_F16 if dtype == "float16" else gguf.LlamaFileType.ALL_F32
     writer.add_file_type(kind)
@@ -82,6 +86,7 @@ def convert(folder: Path, out: Path, *, dtype: str = "float16") -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return left
 
 
 def _require_shape(name: str, tensor: Tensor, config: dict[str, Any]) -> None:
@@ -151,6 +156,21 @@ def _add_config(writer: Any, config: dict[str, Any], folder: Path) -> None:
     writer.add_rope_freq_base(float(rope.get("rope_theta", 10000.0)))
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
+
+
+def _add_sampling(writer: Any, folder: Path) -> tuple[str, ...]:
+    """Write the sampling settings; returns what is left behind."""
+    path = folder / "generation_config.json"
+    own = read_settings(_read_json(path) if path.is_file() else {})
+    left = list(own.not_applied)
+    for name, value in own.sampling.in_force().items():
+        if name in KEYS:
+            getattr(writer, f"add_sampling_{KEYS[name]}")(value)
+        else:
+            left.append(f"generation_config: {name} is left behind: GGUF has no key for it")
+    if own.sampling.repetition_penalty != 1:
+        writer.add_sampling_penalty_last_n(-1)
+    return tuple(left)
 
 
 def _add_tokenizer(writer: Any, tokenizer: dict[str, Any], config: dict[str, Any], *, bos: bool) -> None:
@@ -243,7 +263,8 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt convert") -> int:
 
     def work() -> None:
         try:
-            convert(args.model, args.out, dtype=args.dtype)
+            for line in convert(args.model, args.out, dtype=args.dtype):
+                print(f"convert: {line}", file=sys.stderr)
         except KeyError as error:
             raise EngineError(f"{args.model} lacks {error} in its config.json or tokenizer.json") from error
         print(f"{args.out}: {args.out.stat().st_size} bytes")

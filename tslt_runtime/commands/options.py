@@ -126,7 +126,7 @@ def bias(text: str) -> tuple[int, float]:
     token, _, value = text.partition("=")
     try:
         return token_id(token), float(value)
-    except ValueError:
+    except (ValueError, argparse.ArgumentTypeError):
         raise argparse.ArgumentTypeError(f"expected ID=VALUE like 17=-2.5, got {text!r}") from None
 
 

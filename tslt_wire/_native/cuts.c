@@ -1,10 +1,9 @@
 /* The cuts of a target row without sorting the vocabulary: the k-th largest score, and the border of a mass. */
 #include "target_row.h"
 
-#include <math.h> /* sqrt, which IEEE 754 rounds exactly */
 #include <stdlib.h>
 
-enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4 };
+enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
 /* No weight is above 1, and none but 0 is below 2^-1022. */
 #define MOST_WEIGHT 2.0
 #define LEAST_WEIGHT 0x1p-1022
@@ -37,17 +36,35 @@ static double kth_largest(double *x, size_t count, size_t k) {
   }
 }
 
+/* The largest of each of count / SET sets of SET scores. */
+TSLT_CLONES
+static void set_maxima(const double *restrict scores, size_t count, double *restrict maxima) {
+  for (size_t i = 0; i < count / SET; i++) {
+    double most = scores[i];
+    for (size_t j = 1; j < SET; j++)
+      most = scores[i + j * (count / SET)] > most ? scores[i + j * (count / SET)] : most;
+    maxima[i] = most;
+  }
+}
+
 int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, double *score) {
-  double *found = tslt_reserve(&context->row_values, (size_t)row->blocks * (ROW_BLOCK + 1), sizeof *found);
+  double scores[ROW_BLOCK], border = row->border;
+  double *found = tslt_reserve(&context->row_values, (size_t)row->blocks * ROW_BLOCK + 1, sizeof *found);
   if (!found)
     return TSLT_NO_MEMORY;
-  double border = row->border;
-  if (k <= row->blocks) { /* k tokens are at least as large as the k-th of the blocks' largest */
+  /* k tokens are at least as large as the k-th of the largest of so many sets: of blocks, or of parts of them. */
+  size_t sets = (size_t)row->blocks * (ROW_BLOCK / SET);
+  if (k <= row->blocks) {
     memcpy(found, row->maxima, row->blocks * sizeof *found);
     border = kth_largest(found, row->blocks, k);
+  } else if (k <= sets / 2) {
+    for (uint32_t b = 0; b < row->blocks; b++) {
+      tslt_row_scores(row, b, scores);
+      set_maxima(scores, ROW_BLOCK, found + (size_t)b * (ROW_BLOCK / SET));
+    }
+    border = kth_largest(found, sets, k);
   }
   size_t count = 0;
-  double scores[ROW_BLOCK];
   for (uint32_t b = 0; b < row->blocks; b++) {
     if (row->maxima[b] < border)
       continue;
@@ -134,33 +151,6 @@ static void sums_from(const double *restrict w, size_t count, const borders *fro
     sums[i] = tslt_lane_sum(lanes[i]);
 }
 
-/* Borders from `high` to `low`, evenly by logarithm. */
-static borders spread(double high, double low) {
-  double middle = sqrt(high) * sqrt(low);
-  return (borders){{high, sqrt(high) * sqrt(middle), sqrt(middle) * sqrt(low), low}};
-}
-
-/* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many. */
-static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found) {
-  double high = MOST_WEIGHT;
-  for (double low = 0x1p-3; low > LEAST_WEIGHT; high = low, low /= 64) {
-    double sum = 0, sums[BORDERS];
-    uint32_t touched = 0;
-    *found = spread(high, low);
-    for (uint32_t b = 0; b < row->blocks; b++) {
-      if (peaks[b] < low)
-        continue;
-      if (++touched > row->blocks / 16 + 4)
-        return false;
-      sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, sums);
-      sum += sums[BORDERS - 1];
-    }
-    if (sum >= target)
-      return true;
-  }
-  return false;
-}
-
 /* A number that grows with the logarithm of a weight, and the weight. */
 static uint64_t key_of(double weight) {
   uint64_t key;
@@ -174,49 +164,84 @@ static double weight_of_key(uint64_t key) {
   return weight;
 }
 
+/* Borders from `high` to `low`, about evenly by logarithm. */
+static borders spread(double high, double low) {
+  uint64_t top = key_of(high), third = (top - key_of(low)) / 3;
+  return (borders){{high, weight_of_key(top - third), weight_of_key(top - 2 * third), low}};
+}
+
+/* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many; the mass
+ * of all that is at least `high` is then `above`. */
+static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found,
+                   double *high, double *above) {
+  *high = MOST_WEIGHT;
+  *above = 0;
+  for (double low = 0x1p-3; low > LEAST_WEIGHT; low /= 16) {
+    double sum = 0, sums[BORDERS];
+    uint32_t touched = 0;
+    for (uint32_t b = 0; b < row->blocks; b++)
+      touched += peaks[b] >= low;
+    if (touched > row->blocks / 3 + 4)
+      return false;
+    *found = spread(*high, low);
+    for (uint32_t b = 0; b < row->blocks; b++) {
+      if (peaks[b] < low)
+        continue;
+      sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, sums);
+      sum += sums[BORDERS - 1];
+    }
+    if (sum >= target)
+      return true;
+    *high = low;
+    *above = sum;
+  }
+  return false;
+}
+
 /* The weights of block `b` that are a sample of it; all samples have `each`. */
 static const double *sample_of(const double *weights, uint32_t b, uint32_t each) {
   return weights + (size_t)b * ROW_BLOCK + b * ROW_LANES % (ROW_BLOCK - each + ROW_LANES);
 }
 
-/* Borders by a sample of the weights: where the mass is more and less than `target` by two margins. */
-static borders guess(const tslt_row *row, const double *weights, double total, double target) {
+/* Borders by a sample of the weights below `high`: where the mass is more and less than `target` by two margins.  `above`:
+ * what is not below it; `rest`: what is. */
+static borders guess(const tslt_row *row, const double *weights, double high, double above, double rest, double target) {
   static const double margins[BORDERS] = {-0.03, -0.008, 0.008, 0.03};
   double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = 1;
   uint32_t each = SAMPLES / row->blocks / ROW_LANES * ROW_LANES;
   each = each < ROW_LANES ? ROW_LANES : each > ROW_BLOCK ? ROW_BLOCK : each;
   /* What weighs less weighs less than a margin together. */
-  double light = 0.03 * total / (double)row->vocab_size;
+  double light = 0.03 * rest / (double)row->vocab_size;
   for (uint32_t b = 0; b < row->blocks; b++) {
     const double *w = sample_of(weights, b, each);
     for (uint32_t i = 0; i < each; i++) {
-      largest = w[i] > largest ? w[i] : largest;
-      least = w[i] >= light && w[i] < least ? w[i] : least;
+      double weight = w[i] < high ? w[i] : 0;
+      sampled += weight;
+      largest = weight > largest ? weight : largest;
+      least = weight >= light && weight < least ? weight : least;
     }
   }
   if (!(largest > least))
-    return spread(MOST_WEIGHT, LEAST_WEIGHT);
+    return spread(high, LEAST_WEIGHT);
   uint64_t first = key_of(largest), range = first - key_of(least);
   unsigned shift = 0;
   while (range >> shift >= SAMPLE_BINS)
     shift++;
   for (uint32_t b = 0; b < row->blocks; b++) {
     const double *w = sample_of(weights, b, each);
-    for (uint32_t i = 0; i < each; i++) {
-      sampled += w[i];
-      if (w[i] >= least)
+    for (uint32_t i = 0; i < each; i++)
+      if (w[i] >= least && w[i] < high)
         masses[(first - key_of(w[i])) >> shift] += w[i];
-    }
   }
-  borders found = {{MOST_WEIGHT, MOST_WEIGHT, LEAST_WEIGHT, LEAST_WEIGHT}};
+  borders found = {{high, high, LEAST_WEIGHT, LEAST_WEIGHT}};
   unsigned next = 0;
-  double above = MOST_WEIGHT;
+  double before = high;
   for (uint64_t i = 0; i < SAMPLE_BINS && i << shift <= range && next < BORDERS; i++) {
     double below = weight_of_key(first - (i << shift) - (((uint64_t)1 << shift) - 1));
-    sum += masses[i] / sampled * total;
-    for (; next < BORDERS && sum >= target + margins[next] * total; next++)
-      found.at[next] = margins[next] < 0 ? above : below;
-    above = below;
+    sum += masses[i] / sampled * rest;
+    for (; next < BORDERS && above + sum >= target + margins[next] * rest; next++)
+      found.at[next] = margins[next] < 0 ? before : below;
+    before = below;
   }
   return found;
 }
@@ -254,6 +279,8 @@ static unsigned confirm(tslt_row *row, const double *weights, const double *peak
 /* Tokens of low <= weight < high, in the order of their ids; how many to `count`.  NULL: no memory. */
 static candidate *collect(tslt_context *context, const tslt_row *row, const double *weights, double low, double high,
                           const uint8_t *inside, size_t *count) {
+  /* Where scores are the logits, they are looked up; else a block of them is made. */
+  const float *plain = row->dtype == TSLT_FLOAT32 && !row->changes && !row->allowed ? row->logits : NULL;
   double scores[ROW_BLOCK];
   uint8_t places[ROW_BLOCK + ROW_LANES];
   *count = 0;
@@ -264,11 +291,11 @@ static candidate *collect(tslt_context *context, const tslt_row *row, const doub
     candidate *found = tslt_reserve(&context->row_values, *count + n + 1, sizeof *found);
     if (!found)
       return NULL;
-    if (n > 16)
+    if (!plain && n)
       tslt_row_scores(row, b, scores);
     for (size_t i = 0; i < n; i++) {
       uint32_t id = b * ROW_BLOCK + places[i];
-      found[(*count)++] = (candidate){n > 16 ? scores[places[i]] : tslt_row_score(row, id), id};
+      found[(*count)++] = (candidate){plain ? (double)plain[id] : scores[places[i]], id};
     }
   }
   return tslt_reserve(&context->row_values, 2 * *count + 1, sizeof(candidate));
@@ -326,8 +353,9 @@ int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
   }
   double target = top_p * total;
   borders found;
-  if (!peaked(row, weights, peaks, target, &found))
-    found = guess(row, weights, total, target);
+  double high, certain;
+  if (!peaked(row, weights, peaks, target, &found, &high, &certain))
+    found = guess(row, weights, high, certain, total - certain, target);
   unsigned part = confirm(row, weights, peaks, target, &found, &above, parts);
   for (uint32_t b = 0; b < row->blocks; b++) {
     row->sums[b] = parts[b][part - 1];

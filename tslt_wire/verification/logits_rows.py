@@ -37,7 +37,7 @@ class LogitsRow:
     __slots__ = ("_at", "_found", "_logits", "_sampling", "_text", "vocab_size")
 
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None, at: int = 0) -> None:
-        """``logits``: real (V,), an array or tensor; ``at``: which row of ``text`` it is.  Errors as ``target_rows``."""
+        """``logits``: real (V,), an array or tensor; ``at``: its row of ``text``.  Errors as ``target_rows``."""
         logits = with_shape("logits", logits)
         if len(logits.shape) != 1 or logits.shape[0] < 1:
             raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")

@@ -63,6 +63,51 @@ def test_fillers_behind_the_tokenizer_do_not_count(folder):
     assert len(texts) < model.vocab_size == 300
 
 
+# ----------------------------------------------------------------------------------------------- its sampling settings
+
+
+def test_the_sampling_settings_of_a_folder_go_into_its_file(folder):
+    said = {"temperature": 0.6, "top_k": 20, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.05, "do_sample": True}
+    edit(folder / "generation_config.json", **said, suppress_tokens=[5], no_repeat_ngram_size=3)
+    left = convert(folder, folder / "m.gguf")
+    assert len(left) == 2
+    assert "no_repeat_ngram_size = 3 is not applied" in left[0]
+    assert "suppress_tokens is left behind" in left[1]
+    facts = LlamaTarget(folder / "m.gguf").facts
+    del said["do_sample"]
+    assert facts.sampling == tw.Sampling(**said)
+    assert facts.not_applied == ()
+
+
+def test_a_greedy_folder_makes_a_greedy_file(folder):
+    edit(folder / "generation_config.json", do_sample=False)
+    assert convert(folder, folder / "m.gguf") == ()
+    assert LlamaTarget(folder / "m.gguf").facts.sampling == tw.Sampling(temperature=0)
+
+
+def test_a_file_without_settings_has_none(pair_file):
+    assert LlamaTarget(pair_file).facts.sampling == tw.Sampling()
+
+
+def test_what_a_file_says_and_no_edge_applies_is_said(folder, monkeypatch):
+    import gguf
+
+    def others(self, value):
+        gguf.GGUFWriter.add_sampling_xtc_probability(self, 0.5)
+        gguf.GGUFWriter.add_sampling_penalty_last_n(self, 256)
+
+    edit(folder / "generation_config.json", repetition_penalty=1.05)
+    monkeypatch.setattr(gguf.GGUFWriter, "add_name", others)
+    write = gguf.GGUFWriter.add_sampling_penalty_last_n
+    monkeypatch.setattr(gguf.GGUFWriter, "add_sampling_penalty_last_n", lambda self, n: n == 256 and write(self, n))
+    convert(folder, folder / "m.gguf")
+    facts = LlamaTarget(folder / "m.gguf").facts
+    assert facts.sampling == tw.Sampling()
+    assert len(facts.not_applied) == 2
+    assert "general.sampling.xtc_probability" in facts.not_applied[0]
+    assert "1.05 of the last 256 tokens" in facts.not_applied[1]
+
+
 def test_text_is_cut_as_transformers_does_it(pair_file):
     tokenizer = AutoTokenizer.from_pretrained(pair_folder("draft"))
     vocabulary = LlamaTarget(pair_file).vocabulary

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tslt_runtime.engines.llamacpp import library as c
+from tslt_runtime.engines.llamacpp.sampling_keys import own_settings
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
 from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
@@ -79,6 +80,7 @@ class LlamaModel:
         dtype = _DTYPES.get(kind, kind)
         self.leaves, self.threads = leaves, threads
         self.kv = kv or ("float32" if dtype == "float32" else "float16")
+        own = own_settings(self.lib, self.weights.handle)
         self._facts = EngineFacts(
             model=self.model_id,
             vocab_size=self.vocab_size,
@@ -87,6 +89,8 @@ class LlamaModel:
             most_nodes=BATCH - 1,
             most_leaves=leaves,
             dtype=dtype,
+            sampling=own.sampling,
+            not_applied=own.not_applied,
         )
 
     @property

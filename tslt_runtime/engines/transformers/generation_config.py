@@ -1,14 +1,14 @@
 """What a checkpoint's ``generation_config`` says of sampling: the target's own settings, and what is not applied.
 
-The settings become those of WELCOME (spec section 7.2).  What else changes the texts that ``generate`` writes, and no
-edge applies, is said in words: nothing is passed over in silence.
+Spec section 7.2.  Imports nothing of transformers: ``tslt convert`` reads the file without it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import tslt_wire as tw
+from tslt_runtime.engines.own_settings import OwnSettings, settings_of
 
 SERVED = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "suppress_tokens")
 """Names that both have, with the same meaning."""
@@ -69,38 +69,23 @@ NEUTRAL: dict[str, Any] = {
 """Values with which other names change nothing, beside 0, False and what is empty."""
 
 
-class OwnSettings(NamedTuple):
-    """What a checkpoint says."""
-
-    sampling: tw.Sampling
-    """The settings in force where a device names none."""
-    not_applied: tuple[str, ...]
-    """What is not applied, a sentence each."""
-
-
 def own_settings(config: Any) -> OwnSettings:
     """Read a ``GenerationConfig``; None: a model without one.
 
     ``"do_sample": false`` is temperature 0, as ``generate`` then is greedy.  A file that does not name ``do_sample``
     is taken by what it names: that ``generate`` is greedy then, too, is the library's choice, not the model's.
     """
-    named = (
-        {} if config is None else {name: value for name, value in config.to_diff_dict().items() if value is not None}
-    )
-    found: dict[str, Any] = {}
-    left: list[str] = []
-    for name in SERVED:
-        if name not in named:
-            continue
-        try:
-            tw.Sampling(**{name: named[name]})
-            found[name] = named[name]
-        except (TypeError, ValueError) as error:
-            left.append(f"generation_config: {name} is not applied: {error}")
-    if named.get("do_sample") is False:
-        found["temperature"] = 0.0
-    for name, value in named.items():
-        if name in SERVED or name in OF_NO_TEXT or not value or value == NEUTRAL.get(name):
-            continue
-        left.append(f"generation_config: {name} = {value!r} is not applied: no edge has such a setting")
-    return OwnSettings(tw.Sampling(**found), tuple(left))
+    return read_settings({} if config is None else config.to_diff_dict())
+
+
+def read_settings(said: Mapping[str, Any]) -> OwnSettings:
+    """``own_settings`` of what ``generation_config.json`` holds."""
+    named = {name: said[name] for name in SERVED if said.get(name) is not None}
+    if said.get("do_sample") is False:
+        named["temperature"] = 0.0
+    others = {
+        name: value
+        for name, value in said.items()
+        if value and name not in SERVED and name not in OF_NO_TEXT and value != NEUTRAL.get(name)
+    }
+    return settings_of(named, others, source="generation_config")
