@@ -169,7 +169,7 @@ static const char *check(edge *e) {
 }
 
 int main(void) {
-  unsigned rounds = 0, wrong = 0;
+  unsigned rounds = 0, wrong = 0, ends[BY_LAZY + 1][2] = {{0}};
   edge e = {.frames = tslt_context_new(), .rows = tslt_context_new()};
   for (char *line; e.frames && e.rows && (line = read_line()) != NULL; free(line)) {
     edge_round round;
@@ -181,10 +181,13 @@ int main(void) {
       wrong++;
     }
     rounds++;
+    ends[round.evidence][child_behind(&e, round.expected.node, round.expected.node) >= 0]++;
     free_round(&round);
   }
   tslt_context_free(e.frames);
   tslt_context_free(e.rows);
+  for (int i = 0; i <= BY_LAZY; i++)
+    printf("%s: %u at a leaf, %u before\n", KINDS[i], ends[i][0], ends[i][1]);
   printf("embed_c: %u rounds of an edge, %u wrong\n", rounds, wrong);
   return wrong || !rounds;
 }

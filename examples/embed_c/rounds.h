@@ -7,6 +7,7 @@
 enum { MOST_PROPOSALS = 256 };
 
 typedef enum { BY_LIST, BY_MATCH, BY_COUPLED, BY_SCALAR, BY_LAZY } evidence;
+static const char *const KINDS[] = {"list", "match", "coupled", "scalar", "lazy"};
 
 /* Raw logits after one node, and what replaces or forbids some of them. */
 typedef struct {
@@ -105,12 +106,11 @@ static inline void read_answer(answer *a) {
 }
 
 static inline void read_round(edge_round *r, char *line) {
-  static const char *const kinds[] = {"list", "match", "coupled", "scalar", "lazy"};
   memset(r, 0, sizeof *r);
   strtok(line, " \n");
   snprintf(r->id, sizeof r->id, "%s", word());
   const char *kind = word();
-  while (strcmp(kind, kinds[r->evidence]))
+  while (strcmp(kind, KINDS[r->evidence]))
     if (++r->evidence > BY_LAZY)
       exit(3);
   r->own.limits = tslt_default_limits();

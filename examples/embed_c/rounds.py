@@ -37,7 +37,7 @@ SIZES = (6, 40, 300, 700)
 """Vocabularies: of less than a block of the kernel's, and of more than one."""
 CHAINS = ((1,), (1, 1, 1), (1,) * 5)
 TREES = (*CHAINS, (2,), (3, 2), (2, 2, 1))
-DTYPES = {"float32": 0, "float64": 1, "float16": 2}
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 PRECISIONS = ("f32", "f16", "bf16", "log2/0", "log2/1", "log2/2", "log2/3", "log2/4")
 PROPOSALS = 5
 Logits = npt.NDArray[np.floating[Any]]
@@ -116,13 +116,15 @@ def _draft(
     )
 
 
-def _rows(logits: Logits, sampling: tw.Sampling, text: tw.SampledText) -> list[Any]:
+def _rows(logits: Logits, dtype: str, sampling: tw.Sampling, text: tw.SampledText) -> list[Any]:
     """The ROWS of a line."""
     fields: list[Any] = []
     for at, row in enumerate(logits):
         edits = text.edits(at, lambda ids: row[ids].astype(np.float64), sampling)  # noqa: B023
         mask = text.mask(at, len(row))
-        fields += [DTYPES[row.dtype.name], row.tobytes().hex(), len(edits.ids), *edits.ids.tolist()]
+        # numpy has no bfloat16: it is the upper half of a float32.
+        written = (row.view(np.uint32) >> 16).astype(np.uint16) if dtype == "bfloat16" else row
+        fields += [DTYPES.index(dtype), written.tobytes().hex(), len(edits.ids), *edits.ids.tolist()]
         fields += [*(score.hex() for score in edits.scores.tolist()), "-" if mask is None else mask.tobytes().hex()]
     return fields
 
@@ -134,8 +136,11 @@ def _line(number: int) -> str:
     entropy, precision = ("none", "range")[rng.integers(2)], str(rng.choice(PRECISIONS))
     known = _prior(prior, vocab_size, rng)
     profile = tw.Profile(vocab_size=vocab_size, precision=precision, entropy=entropy, prior=known)
-    dtype = str(rng.choice(list(DTYPES)))
-    logits: Logits = (rng.normal(size=(32, vocab_size)) * rng.choice([0.5, 2, 4])).astype(dtype)
+    dtype = str(rng.choice(DTYPES))
+    logits: Logits = rng.normal(size=(32, vocab_size)) * rng.choice([0.5, 2, 4])
+    logits = logits.astype("float32" if dtype == "bfloat16" else dtype)
+    if dtype == "bfloat16":
+        logits.view(np.uint32)[:] &= 0xFFFF0000
     prefix = rng.integers(0, vocab_size, 12).tolist()
     coupling = tw.Coupling(rng.bytes(8), int(rng.integers(5)))
     draft = _draft(evidence, logits, profile, prefix, coupling, rng)
@@ -190,7 +195,7 @@ def _line(number: int) -> str:
         float(sampling.top_p).hex(),
         float(sampling.min_p).hex(),
     ]
-    fields += [len(tree), *_rows(logits, sampling, text), *given]
+    fields += [len(tree), *_rows(logits, dtype, sampling, text), *given]
     return " ".join(map(str, [*fields, len(numbers.numbers), *numbers.numbers, "valid", *said]))
 
 
