@@ -52,10 +52,13 @@ no-sanitizers:
 	@echo "sanitize: left out; there is no C compiler with sanitizers here"
 
 sanitized: $(READY)
-	$(CC) $(SANITIZE) examples/embed_c/main.c tslt_wire/_native/*.c -o build/sanitize/embed
-	$(CC) $(SANITIZE) examples/embed_c/edge.c tslt_wire/_native/*.c -o build/sanitize/edge
-	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
-	$(CC) $(SANITIZE) tests/native/fuzz_rows.c tslt_wire/_native/*.c -o build/sanitize/fuzz_rows
+	@rm -f build/sanitize/*.o
+	for file in tslt_wire/_native/*.c; do \
+		$(CC) $(SANITIZE) -c $$file -o build/sanitize/$$(basename $$file .c).o || exit 1; done
+	$(CC) $(SANITIZE) examples/embed_c/main.c build/sanitize/*.o -o build/sanitize/embed
+	$(CC) $(SANITIZE) examples/embed_c/edge.c build/sanitize/*.o -o build/sanitize/edge
+	$(CC) $(SANITIZE) tests/native/fuzz.c build/sanitize/*.o -o build/sanitize/fuzz
+	$(CC) $(SANITIZE) tests/native/fuzz_rows.c build/sanitize/*.o -o build/sanitize/fuzz_rows -lm
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
 	TSLT_WIRE_BACKEND=reference $(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
 	build/sanitize/embed < build/sanitize/vectors.txt

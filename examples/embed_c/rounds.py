@@ -90,7 +90,9 @@ def _draft(
         first = len(tokens)
         for node in level:
             row = rows[1 + node].astype(np.float64) + rng.normal(size=rows.shape[1])
-            q = tw.sparsify(row, truncation=tw.TopK(4), precision=profile.precision, prior=profile.prior)
+            q = tw.sparsify(
+                row, truncation=tw.TopK(int(rng.integers(1, 6))), precision=profile.precision, prior=profile.prior
+            )
             if evidence == "coupled":
                 children = coupling.children(q, count, len(prefix) + depth)
             else:
