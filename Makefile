@@ -70,7 +70,7 @@ vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
 	$(BIN)/python spec/make_examples.py
 
-# The reference decoder and both backends of the library, through the harness that others test theirs with: hours.
+# The reference decoder and both backends of the library, through the harness that others test theirs with: an hour or two.
 CONFORMANCE := --random 100000 --mutated 1000000
 conformance: $(READY)
 	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python spec/reference_decoder.py --harness

@@ -4,8 +4,8 @@
 
 The decoder is started once and gets a line of JSON for each frame or lone list, and answers each with one (see
 conformance.md).  What it should say is written in the vectors; of random frames it is what was encoded; of damaged ones
-it is what the library says, because it is many times as fast as the reference decoder, which is tested in this way as
-well (`make conformance`) and is asked about each disagreement.  Exit status: 0 all agreed, 1 not, 2 nothing was tested.
+it is what the library says, because it is several times as fast as the reference decoder, which is tested in this way,
+too (`make conformance`), and is asked about each disagreement.  Exit status: 0 all agreed, 1 not, 2 nothing was tested.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from spec.vectorgen import (
     mistakes,
     mistakes_ranged,
     mistakes_rules,
+    priors,
     ranged,
     sessions,
     settings,
@@ -83,6 +84,12 @@ def contents() -> dict[str, dict[str, Any]]:
             "notes": weights.NOTES | mistakes.NOTES,
             "tables_sha256": weights.tables(),
             "groups": weights.build(),
+        },
+        "priors.json": {
+            "schema": "tslt-wire-priors-1",
+            **head,
+            "notes": priors.NOTES | mistakes.NOTES,
+            "groups": priors.build(),
         },
         "verify.json": {
             "schema": "tslt-wire-verify-1",

@@ -12,6 +12,7 @@ import argparse
 import ast
 import copy
 import gc
+import hashlib
 import json
 import mmap
 import os
@@ -28,7 +29,7 @@ from types import CodeType
 from typing import Any
 
 from spec.mutations import CHANGED, Mutation, changed, mutations
-from spec.vector_checks import Vector, vectors
+from spec.vector_checks import CHECKS, VECTORS, Vector, vectors
 
 SPEC = Path(__file__).resolve().parent
 SOURCE = SPEC / "reference_decoder.py"
@@ -292,6 +293,8 @@ class Result:
             "",
             "Written by `make mutants`, which makes one small change at a time to the",
             "[reference decoder](reference_decoder.py) and runs the [vectors](vectors/README.md) against it.",
+            f"It is one run over {len(self.tests)} vectors, whose files, one after the other by name, have the SHA-256",
+            f"`{digest_of_vectors()}`.",
             "",
             f"| {count} mutants | told by a vector | |",
             "|---|---|---|",
@@ -305,6 +308,11 @@ class Result:
             "|---|---|---|",
         ]
         return "\n".join(lines + [f"| {n} | {r.kind} | {r.why} |" for r, n in reasons.most_common()]) + "\n"
+
+
+def digest_of_vectors() -> str:
+    """The SHA-256 of the files of vectors that mutants run."""
+    return hashlib.sha256(b"".join((VECTORS / f"{name}.json").read_bytes() for name in sorted(CHECKS))).hexdigest()
 
 
 def share(part: int, whole: int) -> str:

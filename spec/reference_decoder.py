@@ -1029,15 +1029,10 @@ def huffman(codes: list[int]) -> list[int]:
 
 def indexed(index: int, n: int, free: int) -> list[int]:
     """[RLIST-3], INDEX: the n positions below ``free``, ascending, that have the index."""
-    found: list[int] = []
-    position = free
-    for i in range(n, 0, -1):
-        position -= 1
-        while math.comb(position, i) > index:
-            position -= 1
-        index -= math.comb(position, i)
-        found.append(position)
-    return found[::-1]
+    if n == 0:
+        return []
+    last = bisect_right(range(free), index, key=lambda position: math.comb(position, n)) - 1
+    return [*indexed(index - math.comb(last, n), n - 1, last), last]
 
 
 def share(lower: int, upper: int) -> int:

@@ -295,6 +295,10 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, tw.SamplingRequest):
+        return _plain({**value.named(), **value.extra})
+    if isinstance(value, tw.Sampling):
+        return _plain(value.in_force())
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     return value

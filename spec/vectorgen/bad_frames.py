@@ -472,7 +472,15 @@ def _welcome(refuse: Refuse) -> None:
 
 
 def _settings(
-    bad: Refuse, others: dict[str, bytes], error: str, name: str, note: str, *flags: str, **settings: bytes
+    bad: Refuse,
+    others: dict[str, bytes],
+    error: str,
+    name: str,
+    note: str,
+    *flags: str,
+    without: str | None = None,
+    **settings: bytes,
 ) -> None:
-    """Refuse a handshake with these sampling settings beside ``others``."""
-    bad(error, name, note, *flags, sampling=_map(others | settings))
+    """Refuse a handshake with these sampling settings beside ``others``, and without one of its other fields."""
+    absent: dict[str, Any] = {without: None} if without else {}
+    bad(error, name, note, *flags, sampling=_map(others | settings), **absent)

@@ -77,6 +77,14 @@ def add(bad: Bad, *, of_welcome: bool) -> None:
             suppress_tokens=_ids(2, 1), presence_penalty=_number(0.0))  # fmt: skip
         bad("out_of_range", "sampling-range", "a penalty of 3, and one that changes nothing", "order",
             presence_penalty=_number(3.0), frequency_penalty=_number(0.0))  # fmt: skip
+        bad(
+            "out_of_range",
+            "sampling-top-p",
+            "top_p 0, and a penalty that changes nothing",
+            "order",
+            top_p=_number(0.0),
+            presence_penalty=_number(0.0),
+        )
         return
     bad("bad_control", "top-k-number", "top_k 0.0", top_k=_number(0.0))
     bad("bad_control", "ignore-eos-1", "ignore_eos is 1", ignore_eos=b"\x01")
@@ -121,3 +129,11 @@ def add(bad: Bad, *, of_welcome: bool) -> None:
         logit_bias=_bias((2, 1.0), (1, 1.0)), suppress_tokens=_ids(*range(513)))  # fmt: skip
     bad("non_canonical", "suppress-and-range", "tokens out of order, and top_k -1", "order",
         suppress_tokens=_ids(2, 1), top_k=b"\xff")  # fmt: skip
+    bad(
+        "out_of_range",
+        "suppress-large-first",
+        "tokens 1 and 2^20, and no resume",
+        "order",
+        suppress_tokens=_ids(1, 1 << 20),
+        without="resume",
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
+from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, VERIFY_TIME
 from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
@@ -223,22 +224,22 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
 
 
 def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:
-    """The same, at times with verify_time and log_probs."""
-    others = [extension for extension in some_extensions(rng) if extension.type not in (2, 4)][:14]
-    if rng.random() < 0.3:
-        others.append(tw.Extension(2, bytes([rng.randrange(256)])))
-    if rng.random() < 0.3:
-        others.append(tw.Extension(4, rng.randbytes(2 * rng.choice((1, 5, 70)))))
-    return tuple(sorted(others, key=lambda extension: extension.type))
+    """The same, at times with a time, which has one form, and with log probabilities."""
+    time = rng.randrange(1 << rng.choice((1, 8, 40, 64)))
+    others = tuple(extension for extension in some_extensions(rng) if extension.type not in (VERIFY_TIME, LOG_PROBS))
+    timed = _at_times(rng, others[:14], VERIFY_TIME, time.to_bytes(max(1, -(-time.bit_length() // 8)), "little"))
+    return _at_times(rng, timed, LOG_PROBS, rng.randbytes(2 * rng.choice((1, 5, 70))))
 
 
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     """The same, at times with a choice."""
-    others = some_extensions(rng)
+    return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
+
+
+def _at_times(rng: Random, others: tuple[tw.Extension, ...], type_: int, data: bytes) -> tuple[tw.Extension, ...]:
     if rng.random() < 0.7:
         return others
-    choice = tw.Extension(1, rng.randbytes(1))
-    return tuple(sorted((*others[:15], choice), key=lambda extension: extension.type))
+    return tuple(sorted((*others[:15], tw.Extension(type_, data)), key=lambda extension: extension.type))
 
 
 def some_text(rng: Random) -> str:
@@ -346,7 +347,7 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         return some_hello(rng, vocab_size)
     if kind == "welcome":
         return some_welcome(rng, vocab_size)
-    extensions = some_extensions(rng)
+    extensions = some_answer_extensions(rng) if kind in ("ask_list", "verdict") else some_extensions(rng)
     if kind == "more":
         return tw.More(round=number(rng), batch=min(1 + number(rng), (1 << 32) - 1), extensions=extensions)
     if kind == "ask_list":

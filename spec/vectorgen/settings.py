@@ -108,6 +108,8 @@ def _cuts() -> list[Json]:
         _case("temperature", "0.7", temperature=0.7),
         _case("top-k", "3 of 10: the third and the fourth are equal, so 3 are kept", "cut", "tie", top_k=2),
         _case("top-k-flat", "all equal: all are kept", "cut", "tie", logits=flat, top_k=3),
+        _case("top-k-1", "the largest alone", "cut", top_k=1),
+        _case("top-k-11", "more than there are", "cut", top_k=11),
         _case("top-k-all", "as many as there are", "cut", top_k=10),
         _case("top-k-bias", "a bias decides who is among them", "cut", top_k=2, logit_bias={9: 10.0}),
         _case(

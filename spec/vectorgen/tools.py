@@ -125,10 +125,12 @@ def profile_value(profile: tw.Profile) -> Json:
 
 
 def profile_from(value: Json, tables: dict[str, str] | None = None) -> tw.Profile:
-    """The profile of a JSON form; ``tables``: those of the vector file."""
+    """The profile of a JSON form; ``tables``: those of the vector file.  ValueError for a prior that it cannot have."""
     name, vocab_size = value["prior"], value["vocab_size"]
     table = (tables or {}).get(name)
-    prior = tw.table_from_bytes(bytes.fromhex(table)) if table else plain_prior(name, vocab_size)
+    prior = plain_prior(name, vocab_size) if table is None else tw.table_from_bytes(bytes.fromhex(table))
+    if table is not None and prior is not None and prior.name != name:
+        raise ValueError(f"this is the table {prior.name}, not {name}")
     return tw.Profile(vocab_size=vocab_size, precision=value["precision"], entropy=value["entropy"], prior=prior)
 
 
@@ -140,14 +142,15 @@ def make_list(
     return tw.SparseDistribution(vocab_size, tw.Precision(precision), *arrays, tail, prior if tail else None)
 
 
-def _runs(values: list[int]) -> list[list[int]]:
-    runs: list[list[int]] = []
+def runs(values: list[int]) -> list[list[int]]:
+    """Pairs of a value and how often it is repeated."""
+    found: list[list[int]] = []
     for value in values:
-        if runs and runs[-1][0] == value:
-            runs[-1][1] += 1
+        if found and found[-1][0] == value:
+            found[-1][1] += 1
         else:
-            runs.append([value, 1])
-    return runs
+            found.append([value, 1])
+    return found
 
 
 def _id_runs(ids: list[int]) -> list[list[int]]:
@@ -169,7 +172,7 @@ def list_value(q: tw.SparseDistribution) -> Json:
         out["tail"] = q.tail
     for name, values in (("code", q.codes.tolist()), ("weight", q.weights.tolist())):
         if len(q) > RUNS_FROM:
-            out[f"{name}_runs"] = _runs(values)
+            out[f"{name}_runs"] = runs(values)
         else:
             out[f"{name}s"] = values
     return out

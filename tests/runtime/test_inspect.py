@@ -390,3 +390,12 @@ def test_it_is_a_module_that_needs_no_torch_and_head_may_leave(capture, tmp_path
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == 1
+
+
+def test_sampling_settings_are_shown_as_they_are_on_the_wire():
+    asked = tw.SamplingRequest(temperature=0.5, logit_bias={3: -1}, extra={"x-mine": b"\1"})
+    hello = tw.Hello(vocab_size=8, tokenizer=bytes(32), sampling=asked)
+    assert fields_of(hello)["sampling"] == {"temperature": 0.5, "logit_bias": [[3, -1.0]], "x-mine": "01"}
+    force = tw.Sampling(top_k=3)
+    welcome = tw.Welcome(version=1, vocab_size=8, tokenizer=bytes(32), transcript=bytes(16), sampling=force)
+    assert fields_of(welcome)["sampling"] == {"top_k": 3}

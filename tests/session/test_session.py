@@ -409,11 +409,6 @@ def test_garbage_fails_the_session_and_tells_the_peer():
     assert edge.data_to_send() == b""
 
 
-def test_empty_data_means_nothing():
-    device, edge = connected()
-    assert device.receive_data(b"") == edge.receive_data(b"") == []
-
-
 def test_fail_tells_the_peer():
     device, edge = connected()
     edge.fail(tw.ErrorCode.OVERLOADED, "too many devices")

@@ -54,10 +54,14 @@ def test_every_frame_may_come_in_any_buffer_and_is_copied(kind):
 
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b"")])
-def test_empty_bytes_mean_nothing(empty):
+def test_a_frame_of_no_bytes_is_refused(empty):
     for session in prompted():
-        assert session.receive_data(empty) == []
-        assert session.state is tw.State.IDLE
+        with pytest.raises(tw.DecodeError) as caught:
+            session.receive_data(empty)
+        assert caught.value.code is tw.ErrorCode.TRUNCATED
+        assert session.state is tw.State.FAILED
+        assert tw.decode(session.data_to_send(), HANDSHAKE_PROFILE).code == tw.ErrorCode.TRUNCATED
+        assert session.receive_data(empty) == []  # after the end all is ignored
 
 
 @pytest.mark.parametrize("wrong", ["", "abc", None, 0, 5, [], [1, 2], ()])

@@ -94,7 +94,7 @@ def outcome(source: str, holds: "mutants.Vector") -> tuple[int, int]:
 
 
 def vector(holds) -> mutants.Vector:
-    return mutants.Vector("one", frozenset(), False, holds)
+    return mutants.Vector("one", frozenset(), False, True, holds)
 
 
 SUM = "def total(count):\n    found = 0\n    while found < count:\n        found += 1\n    return found\n"

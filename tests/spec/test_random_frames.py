@@ -58,7 +58,7 @@ def test_invalid_cases_give_their_error_in_both_decoders(entropy):
 
 
 def test_all_kinds_and_edge_cases_come():
-    found = list(random_frames.cases(3, 400))
+    found = list(random_frames.cases(4, 400))
     drafts = [case["value"] for case in found if case["value"].get("kind") == "draft_list"]
     values = [case["value"] for case in found if case["form"] == "list"] + [q for d in drafts for q in d["lists"]]
     kinds = {case["value"]["kind"] for case in found if case["form"] == "frame"}
@@ -75,6 +75,11 @@ def test_all_kinds_and_edge_cases_come():
     assert any(len(q.get("codes", [])) > 1 and set(q["codes"]) == {0} for q in values)
     assert any(case["value"].get("extensions") for case in found)
     assert any(case["limits"] for case in found)
+    answers = [
+        case["value"] for case in found if case["value"].get("kind") in ("verdict", "verdict_proposals", "ask_list")
+    ]
+    times = [item["data"] for value in answers for item in value["extensions"] if item["type"] == 2]
+    assert {len(data) // 2 for data in times} > {1, 8}
 
 
 def run(*arguments: str) -> list[str]:

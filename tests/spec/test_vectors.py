@@ -12,6 +12,7 @@ import pytest
 from damage import every, flipped, sealed
 
 import tslt_wire as tw
+from spec.vectorgen.priors import prior_of
 from spec.vectorgen.tools import message_value, profile_from
 from tslt_wire.coding.philox import philox
 from tslt_wire.lists import precision as precision_module
@@ -49,7 +50,7 @@ def load(name: str) -> list[Any]:
 
 LISTS, FRAMES = load("lists.json"), load("frames.json")
 WEIGHTS, VERIFY, COUPLING = load("weights.json"), load("verify.json"), load("coupling.json")
-CODED = load("coded.json")
+CODED, PRIORS = load("coded.json"), load("priors.json")
 
 
 def profile_of(group: dict) -> tw.Profile:
@@ -189,6 +190,21 @@ def test_frame(group, test):
 def test_weights(group, test):
     weights = precision_module.weights_of(tw.Precision(group["precision"]), np.array(test["codes"], np.uint32))
     assert weights.tolist() == test["weights"]
+
+
+@pytest.mark.parametrize(("group", "test"), PRIORS)
+def test_priors(group, test):
+    if test["result"] == "invalid":
+        with pytest.raises(ValueError, match=r"table|prior|vocab_size"):
+            prior_of(test)
+        return
+    prior = prior_of(test)
+    rows = [[weight for weight, count in row for _ in range(count)] for row in test["rows"]]
+    assert prior.name == test["prior"]
+    assert prior.weights.tolist() == rows[-1]
+    tail, others = prior.running_sums()
+    assert [np.diff(sums).tolist() for sums in (*others, tail)] == rows
+    assert prior.codes is None or prior.to_bytes().hex() == test["hex"] + "00" * test.get("zeros", 0)
 
 
 class Scripted(np.random.Generator):

@@ -81,16 +81,16 @@ class Session:
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take one frame from the peer, of which no more than a copy is kept, and return what it means.
 
-        Empty ``data`` means nothing.  Raises DecodeError for bytes that are no message and RemoteProtocolError for a
-        message that is not allowed now; both have a ``code``, the session is FAILED, and ``data_to_send`` holds the
-        ERROR frame that tells the peer.  Frames that arrive after the end are ignored.  TypeError, and nothing has
-        changed, for what is not bytes.
+        Raises DecodeError for bytes that are no message, also for none at all, and RemoteProtocolError for a message
+        that is not allowed now; both have a ``code``, the session is FAILED, and ``data_to_send`` holds the ERROR frame
+        that tells the peer.  Frames that arrive after the end are ignored.  TypeError, and nothing has changed, for
+        what is not bytes.
         """
         data = bytes(checks.octets("a frame", data))
-        if not data or self._state in OVER:
+        if self._state in OVER:
             return []
         try:
-            if self._state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
+            if data and self._state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
                 self._refuse_unread(Kind(data[0] & KIND_MASK))
             message = decode(data, self.profile, limits=self._limits)
             self.received[kind_of(message)] += len(data)
