@@ -279,10 +279,36 @@ def worst_table(cases: Sequence[Case]) -> Table:
     return out
 
 
+def markdown(cases: Sequence[Case]) -> str:
+    """What a page shows: ``worst_table``, and every kind of evidence of one size and one shape."""
+    settings = list(dict.fromkeys(case.setting for case in cases))
+    lines = ["| V | draft | " + " | ".join(settings) + " |", "|---|---|" + "---|" * len(settings)]
+    for vocab_size, shape in dict.fromkeys((case.vocab_size, case.shape) for case in cases):
+        most, races = worst(cases, vocab_size, shape), worst(cases, vocab_size, shape, coupled=True)
+        cells = [f"{most[name]:.1f} ({races[name]:.1f})" for name in settings]
+        lines.append(f"| {vocab_size:,} | `{shape}` | " + " | ".join(cells) + " |")
+    place = headline_place(cases)
+    lines += ["", "| evidence | " + " | ".join(settings) + " |", "|---|" + "---|" * len(settings)]
+    here = {(case.evidence, case.setting): case for case in cases if (case.vocab_size, case.shape) == place}
+    for evidence in dict.fromkeys(evidence for evidence, _ in here):
+        of = [here[evidence, setting] for setting in settings]
+        cells = [
+            f"{case.milliseconds[OURS]:.2f} ms, {case.ratios['softmax']:.1f}, {case.ratios['transformers']:.2f}"
+            for case in of
+        ]
+        lines.append(f"| `{evidence}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def headline_place(cases: Sequence[Case]) -> tuple[int, str]:
+    """Size and shape that are spoken of."""
+    places = [(case.vocab_size, case.shape) for case in cases]
+    return HEADLINE if HEADLINE in places else places[0]
+
+
 def headline(cases: Sequence[Case]) -> str:
     """The last line printed, for machines: the largest ratios of one size and shape."""
-    place = HEADLINE if any((case.vocab_size, case.shape) == HEADLINE for case in cases) else None
-    vocab_size, shape = place or (cases[0].vocab_size, cases[0].shape)
+    vocab_size, shape = headline_place(cases)
     found = " ".join(f"{name}={value:.2f}" for name, value in worst(cases, vocab_size, shape).items())
     return f"edge_round: V={vocab_size} {shape.replace(' ', '-')}, over softmax at worst: {found}"
 
@@ -298,6 +324,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=whole_number(1), default=3, help="of each round (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="V = 32,000, two shapes, two settings, three rounds")
     parser.add_argument("--json", type=output_file, help="write all cases")
+    parser.add_argument("--markdown", type=output_file, help="write the tables of benchmarks/speed.md")
     args = parser.parse_args(argv)
     args.rounds = args.rounds or (QUICK_ROUNDS if args.quick else 16)
     args.shapes, args.settings = (QUICK_SHAPES, QUICK_SETTINGS) if args.quick else (tuple(SHAPES), tuple(SETTINGS))
@@ -345,6 +372,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "cases": [asdict(case) for case in cases],
         }
         write_json(result, args.json)
+    if args.markdown:
+        args.markdown.write_text(markdown(cases), encoding="utf-8")
     print(headline(cases))
     if tw.backend != "native":
         raise SystemExit("this is the reference backend: there is no native kernel here to make claims about")

@@ -26,7 +26,8 @@ def run(argv, capsys) -> str:
 
 
 def test_program(tmp_path, capsys):
-    last = run([*QUICK, "--vocab-size", "400", "--json", str(tmp_path / "e.json")], capsys)
+    files = ["--json", str(tmp_path / "e.json"), "--markdown", str(tmp_path / "e.md")]
+    last = run([*QUICK, "--vocab-size", "400", *files], capsys)
     assert last.startswith("edge_round: V=400 chain-of-4, over softmax at worst: plain=")
     result = json.loads((tmp_path / "e.json").read_text())
     assert (result["benchmark"], result["schema"]) == ("edge_round", edge_round.SCHEMA_VERSION)
@@ -34,6 +35,9 @@ def test_program(tmp_path, capsys):
     found = {(case["shape"], case["setting"], case["evidence"]): case for case in result["cases"]}
     shapes = {"chain of 4": 6, "<2,2,2>": 4}
     assert len(found) == len(result["cases"]) == 2 * sum(shapes.values())
+    lines = (tmp_path / "e.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[:4]] == ["| V", "|---|---|---|---|", "| 400", "| 400"]
+    assert [line.split("`")[1] for line in lines[7:]] == list(made_up_rounds.EVIDENCE)
     for (shape, _, evidence), case in found.items():
         names = {"tslt", *edge_round.YARDSTICKS} | ({"race"} if evidence == "coupled" else set())
         assert set(case["milliseconds"]) == names
