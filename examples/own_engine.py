@@ -72,6 +72,10 @@ class Cache:
         """A model would keep the cache of ``path``."""
         self.length += len(path)
 
+    def share(self, other: Cache, length: int) -> None:
+        """A model would copy the cache of ``other``, up to ``length`` tokens."""
+        self.length = length
+
     def close(self) -> None:
         """A model would free its cache here."""
 

@@ -11,24 +11,20 @@ from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
+from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import session_secret
 from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 
 log = logging.getLogger("tslt.edge")
 
-HELLO_TIMEOUT_S = 10.0
-"""Seconds a new link has to say HELLO: several round trips over a bad link."""
-IDLE_TIMEOUT_S = 300.0
-"""Seconds a session may be silent: a user who reads before typing on, not one who left."""
-ROWS_BYTES = 1 << 26
-"""Bytes of the float64 rows of one tree, (1 + nodes, V): bounds the largest tree that an edge offers to verify."""
-LEAST_NODES = 16
-"""Nodes that an edge offers to verify whatever the vocabulary: a chain that long is worth drafting."""
-MOST_ENTRIES = 1 << 18
-"""Listed tokens of a draft: two whole distributions over the largest vocabulary that is in use."""
 
-
-def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.Prior] = ()) -> tw.EdgeSettings:
+def edge_settings(
+    facts: VerifierFacts,
+    fingerprint: bytes,
+    tables: Sequence[tw.Prior] = (),
+    *,
+    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
+) -> tw.EdgeSettings:
     """What an edge with this verifier, and these trained tables, offers: what the verifier serves, and no more.
 
     ``fingerprint``: of the target's tokenizer, 32 bytes.  What the target's files say of sampling and no edge applies
@@ -39,7 +35,7 @@ def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.
     engine = facts.engine
     for line in engine.not_applied:
         log.warning("%s: %s", engine.model, line)
-    affordable = max(LEAST_NODES, ROWS_BYTES // (8 * engine.vocab_size))
+    affordable = max(limits.least_nodes, limits.rows_bytes // (8 * engine.vocab_size))
     return tw.EdgeSettings(
         vocab_size=engine.vocab_size,
         tokenizer=fingerprint,
@@ -51,7 +47,9 @@ def edge_settings(facts: VerifierFacts, fingerprint: bytes, tables: Sequence[tw.
         refusal=facts.refusal,
         tables=tuple(tables),
         limits=tw.DecodeLimits(
-            max_nodes=min(affordable, engine.most_nodes), max_leaves=engine.most_leaves, max_entries=MOST_ENTRIES
+            max_nodes=min(affordable, engine.most_nodes),
+            max_leaves=engine.most_leaves,
+            max_entries=limits.most_entries,
         ),
     )
 
@@ -62,13 +60,14 @@ async def serve(
     settings: tw.EdgeSettings,
     *,
     seed: int | None,
-    idle_timeout_s: float = IDLE_TIMEOUT_S,
+    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
     on_round: Callable[[EdgeRound], None] = lambda _: None,
 ) -> None:
     """Serve devices until the listener is closed or the task is cancelled.
 
     ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers; None draws them
-    from the operating system.  A device that says nothing for ``idle_timeout_s`` seconds loses its place.
+    from the operating system.  A device that is silent for longer than ``limits`` say loses its place; how many there
+    may be is the listener's to say.
     """
     tasks: set[asyncio.Task[None]] = set()
     number = 0
@@ -82,7 +81,7 @@ async def serve(
                 verifier, settings, secret=session_secret(seed, number), peer=link.peer, on_round=on_round
             )
             number += 1
-            task = asyncio.create_task(serve_link(link, driver, idle_timeout_s=idle_timeout_s))
+            task = asyncio.create_task(serve_link(link, driver, limits=limits))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
     finally:
@@ -91,12 +90,17 @@ async def serve(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def serve_link(link: Link, driver: EdgeDriver, *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+async def serve_link(
+    link: Link,
+    driver: EdgeDriver,
+    *,
+    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
+) -> None:
     """Carry frames between a device's link and its driver, until the device leaves, is lost or breaks the protocol."""
     log.info("%s: connected", link.peer)
     try:
         while not driver.over:
-            await _send(link, await driver.step(await _next_frame(link, driver, idle_timeout_s)))
+            await _send(link, await driver.step(await _next_frame(link, driver, limits)))
     except TimeoutError:
         log.info("%s: said nothing for too long", link.peer)
         await _send(link, driver.fail(tw.ErrorCode.OVERLOADED, "idle for too long; connect again to go on"))
@@ -111,9 +115,9 @@ async def serve_link(link: Link, driver: EdgeDriver, *, idle_timeout_s: float = 
         await link.close()
 
 
-async def _next_frame(link: Link, driver: EdgeDriver, idle_timeout_s: float) -> bytes:
+async def _next_frame(link: Link, driver: EdgeDriver, limits: EdgeLimits) -> bytes:
     # An open link costs its place: who has not said HELLO yet gets seconds, everybody else minutes.
-    patience = idle_timeout_s if driver.greeted else min(idle_timeout_s, HELLO_TIMEOUT_S)
+    patience = limits.idle_timeout_s if driver.greeted else min(limits.idle_timeout_s, limits.hello_timeout_s)
     async with asyncio.timeout(patience):
         return await link.receive()
 

@@ -22,6 +22,10 @@ from tslt_wire.messages.log_probs import wants_log_probs
 log = logging.getLogger("tslt.edge")
 
 
+SMALL_FRAME = 1024
+"""Bytes of a frame that is decoded at once: a draft's usual size, and less work than handing it to a thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeRound:
     """What one round cost an edge, for logs and meters."""
@@ -110,8 +114,7 @@ class EdgeDriver:
     async def _step(self, frame: bytes) -> list[bytes]:
         started = self._clock()
         try:
-            # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
-            for event in await asyncio.to_thread(self._session.receive_data, frame):
+            for event in await self._decoded(frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             log.warning("%s: refused: %s", self._peer, printable(str(error)))
@@ -121,6 +124,12 @@ class EdgeDriver:
             log.exception("%s: the edge failed", self._peer)
             self._session.fail(tw.ErrorCode.INTERNAL, "the edge failed; its log says why")
         return self._queued()
+
+    async def _decoded(self, frame: bytes) -> list[tw.Event]:
+        if len(frame) <= SMALL_FRAME:
+            return self._session.receive_data(frame)
+        # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
+        return await asyncio.to_thread(self._session.receive_data, frame)
 
     def fail(self, code: tw.ErrorCode, message: str) -> list[bytes]:
         """End the session and return the frames that tell the device why."""
@@ -168,7 +177,7 @@ class EdgeDriver:
         reply = await self._verifier.answer(self._text, request)
         seconds = self._clock() - started
         answer = with_verify_time(reply.answer, seconds) if self._timing else reply.answer
-        sent = session.send_answer(answer, row=reply.row)
+        sent = session.send_answer(answer, row=reply.row)  # some bytes, at once
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted
         draft = asked.draft

@@ -33,6 +33,9 @@ class LoadOptions(TypedDict, total=False):
     context: int | None
     """Most tokens of a text.  By default, None, what the model was trained for; llama.cpp, which takes memory for all
     of them at once, no more than ``llamacpp.model.DEFAULT_CONTEXT``."""
+    cache_bytes: int | None
+    """Bytes that an edge has for all texts' keys and values, for an engine that takes those of several texts at once:
+    llama.cpp.  None: as many as are useful."""
     torch_device: str
     """"cpu", the default, or another that torch knows.  Transformers alone."""
     library: Path | None
@@ -91,12 +94,13 @@ def _load_gguf(
     dtype: str = "auto",
     threads: int = 1,
     context: int | None = None,
+    cache_bytes: int | None = None,
     torch_device: str = "cpu",
     library: Path | None = None,
 ) -> tuple[_Gguf, Tokenizer]:
     if torch_device != "cpu":
         raise ValueError(f"{source} is run by llama.cpp, on the CPU: {torch_device!r} is for folders of safetensors")
-    model = kind(source, context=context, threads=threads, library=library)
+    model = kind(source, context=context, cache_bytes=cache_bytes, threads=threads, library=library)
     stored = model.facts.dtype
     if dtype not in ("auto", stored):
         raise ValueError(f"{source} is in {stored}: convert the model anew for {dtype!r}, or leave it at 'auto'")
@@ -110,6 +114,7 @@ def _load_checkpoint(
     dtype: str = "auto",
     threads: int | None = None,
     context: int | None = None,
+    cache_bytes: int | None = None,  # what grows as it is needed is the scheduler's to bound
     torch_device: str = "cpu",
     library: Path | None = None,
 ) -> tuple[_Checkpoint, Tokenizer]:

@@ -1,4 +1,4 @@
-"""The thread that runs a model: one call at a time, in the order in which they were asked for.
+"""Threads beside the event loop: one that runs a model, a call at a time, and those that compare drafts with its rows.
 
 Two passes at once would fight over the same cores and finish no sooner; and while one runs, heartbeats and other
 devices go on.
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One thread; first come, first served."""
+    """One thread, or a few; first come, first served."""
 
-    def __init__(self, name: str) -> None:
-        """``name``: of the thread, for who looks at a running process."""
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+    def __init__(self, name: str, *, threads: int = 1) -> None:
+        """``name``: of the threads, for who looks at a running process."""
+        self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call ``function`` in the thread and return what it returns; its exceptions are raised here.

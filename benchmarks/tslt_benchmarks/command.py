@@ -19,6 +19,7 @@ BENCHMARKS = {
         "bytes.published_bound",
         "links.best_evidence",
         "planner.simulated_links",
+        "speed.capacity",
         "speed.codec_speed",
         "speed.edge_round",
         "speed.engines",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 import tslt_wire as tw
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
-from tslt_runtime.engines.protocol import DraftEngine, DraftText, Node, TargetEngine
-from tslt_runtime.verifiers import local
+from tslt_runtime.engines.protocol import DraftEngine, DraftText, Node, TargetEngine, Work
+from tslt_runtime.scored_text import ScoredText
 
 
 class DraftRounds:
@@ -65,8 +65,10 @@ def text_with_a_tree(engine: DraftEngine) -> DraftText:
 class TargetRounds:
     """A text at an edge: ``score``, then ``commit``."""
 
+    chunk = 512
+
     def __init__(self, engine: TargetEngine) -> None:
-        self.text = local.ScoredText(engine)
+        self.engine, self.text = engine, ScoredText(engine)
         self._tree = tw.TokenTree([], [])
 
     @property
@@ -78,8 +80,8 @@ class TargetRounds:
         self._read()
 
     def score(self, tree: tw.TokenTree) -> NDArray[Any]:
-        self._read(but=local.CHUNK)
-        rows = self.text.score(tree)
+        self._read(but=self.chunk)
+        rows = self._do(self.text.scoring(tree))
         self._tree = tree
         return np.asarray(rows if isinstance(rows, np.ndarray) else rows.float())
 
@@ -89,4 +91,9 @@ class TargetRounds:
 
     def _read(self, but: int = 1) -> None:
         while self.text.unread > but:
-            self.text.read(local.CHUNK)
+            self._do(self.text.reading(self.chunk))
+
+    def _do(self, work: Work) -> Any:
+        (rows,) = self.engine.score([work])
+        self.text.done(work)
+        return rows

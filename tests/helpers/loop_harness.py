@@ -18,6 +18,7 @@ from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import VerifierFacts
@@ -49,6 +50,7 @@ async def edge_on(
     seed: int | None = 0,
     settings: tw.EdgeSettings | None = None,
     proposals: int = PROPOSALS,
+    limits: EdgeLimits | None = None,
 ) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
     """Serve ``target`` over transport ``kind``; yields an async function that opens a device's link."""
     listener: Listener
@@ -68,9 +70,10 @@ async def edge_on(
         async def dial() -> Link:
             return await connect(kind, listener.address, tls=client)
 
-    verifier = LocalVerifier(target, proposals=proposals)
+    limits = limits or EdgeLimits()
+    verifier = LocalVerifier(target, proposals=proposals, limits=limits)
     offered = settings or edge_settings(verifier.facts, FINGERPRINT)
-    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed))
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed, limits=limits))
     try:
         yield dial
     finally:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
 
 
@@ -16,8 +15,7 @@ class TableDraft:
 
     def __init__(self, table: NDArray[np.float64]) -> None:
         self.table, self.vocab_size, self.room = table, len(table), 1 << 20
-        self.prefix: list[int] = []
-        self.nodes: list[Node] = []
+        self.prefix, self.nodes = list[int](), list[Node]()
 
     def set_prefix(self, tokens: Sequence[int]) -> None:
         self.prefix, self.nodes = list(tokens), []
@@ -42,6 +40,9 @@ class TableTarget:
         def truncate(self, length: int) -> None:
             self.length = length
 
+        def share(self, other: object, length: int) -> None:
+            self.length = length
+
         def commit(self, path: Sequence[int]) -> None:
             self.length += len(path)
 
@@ -54,6 +55,5 @@ class TableTarget:
     def score(self, work: Sequence[Work]) -> list[NDArray[np.float64] | None]:
         for item in work:
             item.text.length += len(item.tokens)
-        trees = [item.tree or tw.TokenTree([], []) for item in work]
-        ids = [[item.tokens[-1], *tree.tokens] for item, tree in zip(work, trees, strict=True)]
-        return [None if item.tree is None else self.table[rows] for item, rows in zip(work, ids, strict=True)]
+        trees = [(item.tokens, item.tree) for item in work]
+        return [None if tree is None else self.table[[tokens[-1], *tree.tokens]] for tokens, tree in trees]

@@ -28,13 +28,19 @@ SHOWN = Counter(
 )
 """What the reference pages show, and how often."""
 INSIDE = {
+    "engines.llamacpp.context",
+    "engines.llamacpp.lanes",
     "engines.llamacpp.library",
     "engines.llamacpp.tree_cache",
     "engines.llamacpp.vocabulary",
     "engines.text_rules",
     "engines.transformers.kv_cache",
     "engines.transformers.packed",
+    "engines.transformers.ragged",
     "engines.transformers.tree_attention",
+    "pass_plan",
+    "pass_times",
+    "scored_text",
     "worker",
 }
 """Modules of the runtime that are nobody else's business; commands are for the command line."""

@@ -10,9 +10,9 @@ import pytest
 from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 
 import tslt_wire as tw
-from tslt_runtime import edge as edge_loop
 from tslt_runtime.device import EdgeError
 from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.timing import WANTED, verify_seconds, with_verify_time
 
@@ -307,11 +307,9 @@ def test_seeds_of_the_two_ends_never_meet():
     assert session_secret(None, 0) != session_secret(None, 0)
 
 
-def test_a_link_that_says_nothing_loses_its_place(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(edge_loop, "HELLO_TIMEOUT_S", 0.2)
-
+def test_a_link_that_says_nothing_loses_its_place(pair, tmp_path):
     async def run():
-        async with edge_on("zmq", pair[0], tmp_path) as dial:
+        async with edge_on("zmq", pair[0], tmp_path, limits=EdgeLimits(hello_timeout_s=0.2)) as dial:
             link = await dial()
             answer = tw.decode(await link.receive(), tw.Profile(vocab_size=1))
             assert answer.code == tw.ErrorCode.OVERLOADED

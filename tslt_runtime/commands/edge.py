@@ -25,7 +25,10 @@ from tslt_runtime.commands.options import (
     shipped,
 )
 from tslt_runtime.commands.running import run_command
+from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.streaming import EDGE
+
+DEFAULT_LIMITS = EdgeLimits()
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:
@@ -36,7 +39,26 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     add_common(parser, "target", model)
     parser.add_argument("--listen", metavar="ADDRESS", help=f"port 0 takes a free one ({EDGE}; quic: {QUIC_ADDRESS})")
     parser.add_argument(
-        "--max-devices", type=at_least_one, default=256, metavar="N", help="devices served at once (%(default)s)"
+        "--max-devices",
+        type=at_least_one,
+        default=DEFAULT_LIMITS.devices,
+        metavar="N",
+        help="devices served at once (%(default)s)",
+    )
+    limits = parser.add_argument_group("model passes")
+    limits.add_argument(
+        "--cache-memory",
+        type=at_least_one,
+        default=DEFAULT_LIMITS.cache_bytes >> 20,
+        metavar="MB",
+        help="of all texts' keys and values; beyond it idle texts are read again when needed (%(default)s)",
+    )
+    limits.add_argument(
+        "--max-rows",
+        type=at_least_one,
+        default=DEFAULT_LIMITS.rows,
+        metavar="N",
+        help="tokens and nodes of all devices that one pass of the model takes at most (%(default)s)",
     )
     parser.add_argument(
         "--table",
@@ -66,19 +88,22 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     from tslt_runtime.loading import load_target
     from tslt_runtime.verifiers.local import LocalVerifier
 
-    target, tokenizer = load_target(args.model, **load_options(args))
+    limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
+    options = load_options(args)
+    options["cache_bytes"] = limits.cache_bytes
+    target, tokenizer = load_target(args.model, **options)
     facts = target.facts
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    verifier = LocalVerifier(target)
-    settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables)
+    verifier = LocalVerifier(target, limits=limits)
+    settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
     address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
-    listener = await listen(args.transport, address, options=LinkOptions(max_links=args.max_devices), tls=tls)
+    listener = await listen(args.transport, address, options=LinkOptions(max_links=limits.devices), tls=tls)
     # One line for people and for scripts that wait until devices may connect.
     print(f"edge: {facts.model} listens on {listener.address}", flush=True)
     door = capture.listener(listener) if capture else listener
-    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed))
+    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed, limits=limits))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)

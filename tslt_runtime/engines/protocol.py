@@ -51,15 +51,27 @@ class EngineFacts:
     """The model's own sampling settings: those of a target are in force where a device names none."""
     not_applied: tuple[str, ...] = ()
     """What the model's files say of sampling that is not in ``sampling``, a sentence each; an edge logs it."""
+    token_bytes: int = 0
+    """Bytes that a token takes in the cache of a target's text; 0: nothing worth counting."""
+    token_block: int = 1
+    """Tokens by which such a cache grows: what it holds is a multiple of them."""
+    most_texts: int = 1 << 16
+    """Most texts of a target that have tokens in their caches at a time."""
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for facts of no model."""
-        for name, low in (("vocab_size", 1), ("context", 1), ("most_nodes", 0), ("most_leaves", 0)):
+        least = {"vocab_size": 1, "context": 1, "most_nodes": 0, "most_leaves": 0}
+        least |= {"token_bytes": 0, "token_block": 1, "most_texts": 1}
+        for name, low in least.items():
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
         ends = tuple(checks.integer("a token of eos_tokens", t, 0, self.vocab_size - 1) for t in self.eos_tokens)
         object.__setattr__(self, "eos_tokens", ends)
         if not isinstance(self.sampling, tw.Sampling):
             raise TypeError(f"sampling must be Sampling, got {self.sampling!r}")
+
+    def cache_bytes(self, tokens: int) -> int:
+        """Bytes that a target's text takes once its cache has held so many tokens, nodes of a tree included."""
+        return -(-tokens // self.token_block) * self.token_block * self.token_bytes
 
 
 class Node(NamedTuple):
@@ -139,6 +151,14 @@ class TargetText(Protocol):
 
     def commit(self, path: Sequence[int]) -> None:
         """The text grows by ``path``: nodes of the tree that was scored last, top down.  All others are dropped."""
+        ...
+
+    def share(self, other: Any, length: int) -> None:
+        """Go on to ``length`` tokens with what ``other``, a text of the same engine, has cached of its first ones.
+
+        No more than ``other`` has and no fewer than there are here, of which all are the same there.  Nothing is
+        computed; nodes are dropped; neither text sees later changes of the other.
+        """
         ...
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ def states(rows: int, *, batch: int = 1, seed: int = 0) -> tuple[torch.Tensor, t
 
 
 def test_updates_append_and_grow() -> None:
-    layer = GrowingLayer(capacity=4)
+    layer = GrowingLayer(block=4)
     keys, values = states(37)
     for start, end in ((0, 3), (3, 4), (4, 5), (5, 30), (30, 37)):
         seen_keys, seen_values = layer.update(keys[:, :, start:end], values[:, :, start:end])
@@ -38,7 +38,7 @@ def test_updates_append_and_grow() -> None:
 
 
 def test_rows_are_written_in_place_while_there_is_room() -> None:
-    layer = GrowingLayer(capacity=16)
+    layer = GrowingLayer(block=16)
     keys, values = states(10)
     before, _ = layer.update(keys[:, :, :5], values[:, :, :5])
     after, _ = layer.update(keys[:, :, 5:], values[:, :, 5:])
@@ -46,7 +46,7 @@ def test_rows_are_written_in_place_while_there_is_room() -> None:
 
 
 def test_crop_takes_minus_the_rows_to_drop() -> None:
-    layer = GrowingLayer(capacity=16)
+    layer = GrowingLayer(block=16)
     keys, values = states(10)
     layer.update(keys, values)
     layer.crop(0)
@@ -63,7 +63,7 @@ def test_crop_takes_minus_the_rows_to_drop() -> None:
 
 @pytest.mark.parametrize("offsets", [[0, 1, 2], [0, 2, 5, 12], [14], [], [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]])
 def test_gather_keeps_exactly_the_rows_named(offsets: list[int]) -> None:
-    cache = TreeCache(2, capacity=8)
+    cache = TreeCache(2, block=8)
     layers = [states(25, seed=seed) for seed in range(2)]
     for index, (keys, values) in enumerate(layers):
         cache.update(keys, values, index)
@@ -88,7 +88,7 @@ def test_gather_refuses_rows_that_are_not_there(start: int, offsets: list[int]) 
 
 
 def test_batch_operations_follow_the_dynamic_cache() -> None:
-    ours, theirs = GrowingLayer(capacity=8), DynamicCache()
+    ours, theirs = GrowingLayer(block=8), DynamicCache()
     keys, values = states(5, batch=3)
     ours.update(keys, values)
     theirs.update(keys, values, 0)
@@ -110,11 +110,11 @@ def test_drops_into_generate_bit_for_bit(attention: str) -> None:
     prompt = torch.tensor([[1, 5, 9, 33]])
     options = {"max_new_tokens": 30, "do_sample": False, "attention_mask": torch.ones_like(prompt)}
     expected = model.generate(prompt, **options)
-    cache = TreeCache(model.config.num_hidden_layers, capacity=4)
+    cache = TreeCache(model.config.num_hidden_layers, block=4)
     assert torch.equal(model.generate(prompt, past_key_values=cache, **options), expected)
     assert cache.length == 33
     with torch.no_grad():
-        dynamic, growing = DynamicCache(config=model.config), TreeCache(model.config.num_hidden_layers, capacity=4)
+        dynamic, growing = DynamicCache(config=model.config), TreeCache(model.config.num_hidden_layers, block=4)
         for token in expected[0].tolist():
             one = torch.tensor([[token]])
             assert torch.equal(
@@ -132,7 +132,7 @@ def test_a_cache_filled_under_inference_mode_can_be_gathered_outside() -> None:
 
 
 def test_nbytes_counts_the_buffers() -> None:
-    cache = TreeCache(2, capacity=8)
+    cache = TreeCache(2, block=8)
     assert cache.nbytes == 0
     cache.update(*states(3), 0)
     assert cache.nbytes == 2 * 2 * 8 * 4 * 4  # keys and values, heads, rows, head_dim, bytes
@@ -156,13 +156,13 @@ def test_masks_follow_the_definition() -> None:
 
 def test_mask_forms() -> None:
     visible = np.tri(3, dtype=np.bool_)
-    attend = attention_mask(visible, past=2, implementation="sdpa", dtype=torch.float32)
-    assert attend.shape == (1, 1, 3, 5)
-    assert attend.dtype == torch.bool
-    assert attend[0, 0, :, :2].all()
-    addend = attention_mask(visible, past=2, implementation="eager", dtype=torch.bfloat16)
-    assert addend.dtype == torch.bfloat16
-    assert torch.equal(addend == 0, attend)
+    for kind, dtype in (("sdpa", torch.float32), ("eager", torch.bfloat16)):
+        addend = attention_mask(visible, past=2, implementation=kind, dtype=dtype)
+        assert addend.shape == (1, 1, 3, 5)
+        assert addend.dtype == dtype
+        assert (addend[0, 0, :, :2] == 0).all()
+        assert torch.equal(addend[0, 0, :, 2:] == 0, torch.from_numpy(visible))
+        assert addend.min() == torch.finfo(dtype).min
     with pytest.raises(ValueError, match="flash"):
         attention_mask(visible, past=2, implementation="flash_attention_2", dtype=torch.float32)
 

@@ -17,7 +17,6 @@ from transformers import LlamaForCausalLM
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, EngineError, Work
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.verifiers import local
 
 VOCAB = 128
 TOLERANCE = 1e-4  # logits are around 5
@@ -130,13 +129,12 @@ def test_committing_computes_nothing_and_scoring_never_the_prefix(monkeypatch: p
     rng = np.random.default_rng(3)
     target = session()
     target.set_prefix(rng.integers(0, VOCAB, 50).tolist())
-    passes = record(monkeypatch, "forward_tensor", len)
-    monkeypatch.setattr(TargetModel, "prefill", lambda *a, **k: pytest.fail("the prefix was read again"))
+    passes = record(monkeypatch, "forward_texts", lambda texts: [len(text.tokens) for text in texts])
     for _ in range(10):
         tree = expanded(rng, (2, 2))
         target.score(tree)
         target.commit(random_path(rng, tree), 5)
-    assert passes == [7] * 10
+    assert passes == [[7]] * 10
 
 
 def test_scoring_twice_replaces_the_tree() -> None:
@@ -173,7 +171,9 @@ def test_plain_decoding_by_empty_trees_and_by_bare_commits() -> None:
 def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     model = module()
     target = TargetRounds(TargetModel(model, model_id="tiny"))
-    reads = record(monkeypatch, "prefill", list)
+    reads = record(
+        monkeypatch, "forward_texts", lambda texts: [t for text in texts if not text.keep for t in text.tokens]
+    )
     tree = tw.TokenTree([4, 5], [-1, 0])
 
     def check(tokens: list[int], new: list[int]) -> None:
@@ -196,7 +196,7 @@ def test_set_prefix_reads_only_what_is_new(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_long_prompts_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "CHUNK", 16)
+    monkeypatch.setattr(TargetRounds, "chunk", 16)
     rng = np.random.default_rng(5)
     for attention in ("sdpa", "eager"):
         model = module(attention)
@@ -210,7 +210,7 @@ def test_long_prompts_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_interrupted_pass_leaves_the_session_usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "CHUNK", 8)
+    monkeypatch.setattr(TargetRounds, "chunk", 8)
     model = module()
     target = TargetRounds(TargetModel(model, model_id="tiny"))
     tokens = list(range(1, 31))

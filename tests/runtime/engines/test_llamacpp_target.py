@@ -10,10 +10,11 @@ from gguf_models import assert_same, needs_llamacpp, tiny_gguf
 
 import tslt_wire as tw
 from tslt_runtime.edge import edge_settings
+from tslt_runtime.engines.llamacpp import lanes, tree_cache
+from tslt_runtime.engines.llamacpp.context import decode
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
 from tslt_runtime.engines.protocol import ContextFull, Work
 from tslt_runtime.engines.transformers.target import TargetModel
-from tslt_runtime.verifiers import local
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
 pytestmark = needs_llamacpp
@@ -86,9 +87,12 @@ def test_a_pass_reads_new_tokens_and_the_tree_and_nothing_else(tiny, monkeypatch
     target = TargetRounds(LlamaTarget(tiny[0]))
     target.set_prefix([*range(20)])
     rows: list[int] = []
-    cache = target.text._text._cache
-    decode = cache._decode
-    monkeypatch.setattr(cache, "_decode", lambda tokens, *rest: rows.append(len(tokens)) or decode(tokens, *rest))
+    for module in (lanes, tree_cache):
+        monkeypatch.setattr(
+            module,
+            "decode",
+            lambda model, handle, tokens, *rest: rows.append(len(tokens)) or decode(model, handle, tokens, *rest),
+        )
     tree = tw.TokenTree([3, 4, 5, 6], [-1, -1, 0, 0])
     for path in ((0, 3), (1,), ()):
         target.score(tree)
@@ -112,6 +116,71 @@ def test_texts_do_not_see_each_other(tiny):
     together = engine.score([Work(text, (1, n, n + 1), tree) for n, text in enumerate(texts)])
     for got, expected in zip(together, alone, strict=True):
         assert np.array_equal(got, expected)
+
+
+def test_chains_of_many_texts_are_one_call_and_equal_those_of_each_alone(tiny, monkeypatch):
+    rng = np.random.default_rng(7)
+    together, alone = LlamaTarget(tiny[0], kv="float32"), LlamaTarget(tiny[0], kv="float32")
+    texts = [(together.open(), alone.open()) for _ in range(lanes.MOST_LANES + 3)]  # two contexts
+    calls: list[int] = []
+    for round_ in range(6):
+        kinds = rng.integers(0, 3, len(texts)) if round_ else np.zeros(len(texts))
+        work = []
+        for (ours, theirs), kind in zip(texts, kinds, strict=True):
+            tokens = rng.integers(0, VOCAB, int(rng.integers(1, 6))).tolist()
+            tree = None if kind == 2 else tw.TokenTree.chain(rng.integers(0, VOCAB, int(rng.integers(0, 5))).tolist())
+            work.append((Work(ours, tokens, tree), Work(theirs, tokens, tree)))
+        expected = [alone.score([theirs])[0] for _, theirs in work]
+        with monkeypatch.context() as patch:
+            patch.setattr(lanes, "decode", lambda *rest: calls.append(1) or decode(*rest))
+            found = together.score([ours for ours, _ in work])
+        for (ours, theirs), got, want in zip(work, found, expected, strict=True):
+            assert (got is None) == (want is None) == (ours.tree is None)
+            path = range(int(rng.integers(0, len(ours.tree) + 1))) if ours.tree is not None else ()
+            if got is not None:
+                assert_same(got, want)
+            for item in (ours, theirs):
+                item.text.commit(path)
+            assert ours.text.length == theirs.text.length
+        closed, _ = texts[round_]
+        closed.close()  # its lane goes to the next one
+        texts[round_] = (together.open(), alone.open())
+    assert len(calls) == 6 * 2
+
+
+def test_lanes_take_no_more_memory_than_there_is(tiny):
+    one = LlamaTarget(tiny[0]).facts.cache_bytes(1)
+    for given, count in ((None, lanes.MOST_LANES), (3 * one, 3), (one // 2, 1)):
+        assert LlamaTarget(tiny[0], cache_bytes=given).free_lanes().count == count
+
+
+def test_what_facts_say_of_memory_is_what_a_cache_takes(tiny):
+    for kv, width in (("float32", 4), ("float16", 2)):
+        facts = LlamaTarget(tiny[0], kv=kv).facts
+        assert facts.token_bytes == 3 * 2 * 2 * 8 * width  # layers, keys and values, heads, head size
+        assert facts.cache_bytes(1) == facts.cache_bytes(64) == 64 * facts.token_bytes
+
+
+def test_a_text_moves_from_its_lane_to_a_context_of_its_own_and_can_be_copied_back(tiny):
+    engine = LlamaTarget(tiny[0], kv="float32")
+    text, copy, fresh = engine.open(), engine.open(), engine.open()
+    other = engine.open()
+    engine.score([Work(other, (9, 9), None), Work(text, (1, 2, 3, 4, 5), None)])  # the second lane
+    copy.share(text, 3)
+    tree = tw.TokenTree([4, 5, 6], [-1, 0, -1])
+    (rows,) = engine.score([Work(text, (6,), tree)])
+    (again,) = engine.score([Work(fresh, (1, 2, 3, 4, 5, 6), tree)])
+    assert_same(rows, again)
+    text.commit((0, 1))
+    back = engine.open()
+    back.share(text, 8)
+    (after,) = engine.score([Work(back, (7,), tw.TokenTree.chain([3]))])
+    assert_same(after, engine.score([Work(text, (7,), tw.TokenTree.chain([3]))])[0])
+    (shared,) = engine.score([Work(copy, (4,), tw.TokenTree([], []))])
+    engine.score([Work(fresh, (), None)])
+    fresh.truncate(0)
+    assert_same(shared, engine.score([Work(fresh, (1, 2, 3, 4), tw.TokenTree([], []))])[0])
+    assert (text.length, back.length, copy.length) == (9, 9, 4)
 
 
 def test_long_prompts_are_read_in_pieces(pair_file):
@@ -216,7 +285,7 @@ def test_a_pass_that_fails_leaves_the_text_usable(tiny, monkeypatch):
         target.score(tree)
     monkeypatch.undo()
     assert_same(target.score(tree), first)
-    monkeypatch.setattr(local, "CHUNK", 8)
+    monkeypatch.setattr(TargetRounds, "chunk", 8)
     target.set_prefix([*range(40)])
     fresh = TargetRounds(engine)
     fresh.set_prefix([*range(40)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tslt_runtime.engines.llamacpp.context import Array
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
-from tslt_runtime.engines.llamacpp.tree_cache import Array, TreeCache, count_leaves
+from tslt_runtime.engines.llamacpp.tree_cache import TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Node
 from tslt_runtime.engines.text_rules import checked_prefix, kept_nodes, shared_length
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ class LlamaModel:
         leaves: int | None = None,
         threads: int = 1,
         kv: str | None = None,
+        cache_bytes: int | None = None,
         model_id: str | None = None,
         library: Path | None = None,
     ) -> None:
@@ -48,8 +50,9 @@ class LlamaModel:
         ``context``: most tokens of a text, by default what the model was trained for or ``DEFAULT_CONTEXT``, whichever
         is less.  ``leaves``: most leaves of a tree, by default ``default_leaves``.  ``threads``: of the CPU.
         ``kv``: a key of ``KV_TYPES``, what keys and values are kept in, by default float32 for weights in float32,
-        else float16.  ``model_id`` names the model in the handshake, by default the file's name.
-        ``library``: see ``load_library``.
+        else float16.  ``cache_bytes``: most that a context of several texts takes for them (see ``lanes``), if it is
+        more than one takes; by default as much as is useful.  ``model_id`` names the model in the handshake, by default
+        the file's name.  ``library``: see ``load_library``.
 
         Raises EngineError for a file that is none, a model that cannot be rolled back, or a missing library;
         ValueError for arguments that fit no model.
@@ -61,6 +64,7 @@ class LlamaModel:
         if not 1 <= leaves <= c.MOST_SEQUENCES:
             raise ValueError(f"llama.cpp scores trees of 1 to {c.MOST_SEQUENCES} leaves, not {leaves}")
         threads = checks.integer("threads", threads, 1, None)
+        self.cache_bytes = None if cache_bytes is None else checks.integer("cache_bytes", cache_bytes, 1, None)
         path = Path(path)
         if not path.is_file():
             raise EngineError(f"no file {path}: a model for llama.cpp is one .gguf file")
@@ -91,7 +95,24 @@ class LlamaModel:
             dtype=dtype,
             sampling=own.sampling,
             not_applied=own.not_applied,
+            token_bytes=self._token_bytes(),
+            token_block=self.context_limit,
         )
+
+    def _token_bytes(self) -> int:
+        """Bytes of keys and values of one token."""
+        lib, handle = self.lib, self.weights.handle
+        size = int(lib.llama_model_n_embd(handle)) // int(lib.llama_model_n_head(handle))
+        kind = self._metadata("general.architecture")
+        sizes = [int(self._metadata(f"{kind}.attention.{what}_length") or size) for what in ("key", "value")]
+        width = {"float32": 4, "float16": 2}[self.kv]
+        return int(lib.llama_model_n_layer(handle)) * int(lib.llama_model_n_head_kv(handle)) * sum(sizes) * width
+
+    def _metadata(self, key: str) -> str:
+        """What the file says under ``key``; "" for nothing."""
+        buffer = ctypes.create_string_buffer(256)
+        found = self.lib.llama_model_meta_val_str(self.weights.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if found >= 0 else ""
 
     @property
     def facts(self) -> EngineFacts:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tslt_runtime.engines.llamacpp.library import NO_FLASH_ATTENTION, Batch
-from tslt_runtime.engines.llamacpp.model import BATCH, KV_TYPES, MICRO_BATCH, LlamaModel
-from tslt_runtime.engines.llamacpp.vocabulary import Weights
-from tslt_runtime.engines.protocol import EngineError
-
-Array = NDArray[np.float32]
+from tslt_runtime.engines.llamacpp.context import (
+    Array,
+    decode,
+    free_context,
+    load_sequence,
+    open_context,
+    remove_cells,
+    sequence_state,
+)
+from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
 
 
 def count_leaves(parents: Sequence[int]) -> int:
@@ -167,57 +168,32 @@ class TreeCache:
 
     def _remove(self, seq: int, start: int) -> None:
         """Take ``seq`` (-1: all) off the cells from position ``start`` on."""
-        if not self._lib.llama_memory_seq_rm(self._memory, seq, start, -1):
-            raise EngineError("llama.cpp cannot roll this model's cache back")
+        remove_cells(self._model, self._memory, seq, start)
+
+    def state(self, length: int) -> bytes:
+        """The cells of the first ``length`` tokens, for ``restore``."""
+        self.truncate(self.length)
+        return sequence_state(self._model, self._handle, 0) if length else b""
+
+    def restore(self, state: bytes, length: int) -> None:
+        """Start with ``length`` tokens of a text whose ``state`` this is; the cache is empty before."""
+        self._open()
+        if length:
+            load_sequence(self._model, self._handle, 0, state)
+            self._remove(-1, length)
+        self.length = length
 
     def _open(self) -> None:
         if self._free is not None:
             return
-        model, parameters = self._model, self._lib.llama_context_default_params()
         # Cells are for rows, not for positions: at the context's end a tree still needs one a node.
-        parameters.n_ctx = model.context_limit + BATCH
-        parameters.n_batch, parameters.n_ubatch = BATCH, MICRO_BATCH
-        parameters.n_seq_max = model.leaves
-        parameters.n_threads = parameters.n_threads_batch = model.threads
-        parameters.type_k = parameters.type_v = KV_TYPES[model.kv]
-        if model.kv == "float32":  # flash attention computes in halves: 4e-3 off in logits, instead of 2e-5
-            parameters.flash_attn_type = NO_FLASH_ATTENTION
-        parameters.kv_unified = True  # otherwise each id has cells of its own, and none can be shared
-        handle = self._lib.llama_init_from_model(model.weights.handle, parameters)
-        if not handle:
-            raise EngineError(
-                f"llama.cpp has no memory for a text of {model.context_limit} tokens: name a smaller context"
-            )
-        self._handle, self._memory = handle, self._lib.llama_get_memory(handle)
-        self._free = weakref.finalize(self, _free_context, model.weights, handle)
+        cells, ids = self._model.context_limit + BATCH, self._model.leaves
+        # Unified: otherwise each id has cells of its own, and none can be shared.
+        self._handle = open_context(self._model, cells=cells, ids=ids, unified=True)
+        self._memory = self._lib.llama_get_memory(self._handle)
+        self._free = weakref.finalize(self, free_context, self._model.weights, self._handle)
 
     def _decode(
         self, tokens: Sequence[int], positions: Sequence[int], ids: Sequence[Sequence[int]], keep: int
     ) -> Array:
-        rows = len(tokens)
-        wanted = np.zeros(rows, np.int8)
-        wanted[rows - keep :] = 1
-        counts = np.array([len(own) for own in ids], np.int32)
-        flat = np.array([seq for own in ids for seq in own], np.int32)
-        starts = flat.ctypes.data + flat.itemsize * (np.cumsum(counts, dtype=np.int64) - counts)
-        token, position = np.array(tokens, np.int32), np.array(positions, np.int32)
-        pointers = starts.astype(np.uintp)
-        batch = Batch(
-            n_tokens=rows,
-            token=token.ctypes.data,
-            pos=position.ctypes.data,
-            n_seq_id=counts.ctypes.data,
-            seq_id=pointers.ctypes.data,
-            logits=wanted.ctypes.data,
-        )
-        if status := self._lib.llama_decode(self._handle, batch):
-            raise EngineError(f"llama.cpp cannot go on with the text: llama_decode returned {status}")
-        if not keep:
-            return np.empty((0, self._model.vocab_size), np.float32)
-        logits = self._lib.llama_get_logits(self._handle)
-        return np.ctypeslib.as_array(logits, (keep, self._model.vocab_size)).copy()
-
-
-def _free_context(weights: Weights, handle: int) -> None:
-    """Free a context; whoever can still be asked to do so keeps its weights."""
-    weights.lib.llama_free(handle)
+        return decode(self._model, self._handle, tokens, positions, ids, range(len(tokens) - keep, len(tokens)))

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-DEFAULT_CAPACITY = 256
-"""Rows a layer allocates first; it doubles whenever it runs out."""
+BLOCK = 256
+"""Rows that a layer grows by: few enough that hardly anything is held in vain, so that memory can be planned."""
 
 
 class GrowingLayer(DynamicLayer):
@@ -23,12 +23,12 @@ class GrowingLayer(DynamicLayer):
     Shapes: ``(batch, kv_heads, rows, head_dim)``, in the dtype and on the device of the first update.
     """
 
-    def __init__(self, *, capacity: int = DEFAULT_CAPACITY) -> None:
-        """Allocate nothing yet; ``capacity`` (rows) is what the first update allocates, if that is enough for it."""
+    def __init__(self, *, block: int = BLOCK) -> None:
+        """Allocate nothing yet; the buffers hold a multiple of ``block`` rows, the least that is enough."""
         super().__init__()
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least one row, not {capacity}")
-        self._capacity = capacity
+        if block < 1:
+            raise ValueError(f"block must be at least one row, not {block}")
+        self._block = block
         self._length = 0
         self._key_rows = torch.empty(0)
         self._value_rows = torch.empty(0)
@@ -39,10 +39,10 @@ class GrowingLayer(DynamicLayer):
         return int(self._key_rows.shape[-2]) if self.is_initialized else 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Allocate buffers like the given states, with room for ``capacity`` rows."""
+        """Allocate buffers like the given states, of one block."""
         self.dtype, self.device = key_states.dtype, key_states.device
-        self._key_rows = _resized(key_states[:, :, :0], self._capacity)
-        self._value_rows = _resized(value_states[:, :, :0], self._capacity)
+        self._key_rows = _resized(key_states[:, :, :0], self._block)
+        self._value_rows = _resized(value_states[:, :, :0], self._block)
         self.is_initialized = True
         self._set_length(0)
 
@@ -54,11 +54,12 @@ class GrowingLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         start, end = self._length, self._length + int(key_states.shape[-2])
         if end > self.capacity:
-            rows = max(end, 2 * self.capacity)
+            rows = -(-end // self._block) * self._block
             self._key_rows = _resized(self._key_rows[:, :, :start], rows)
             self._value_rows = _resized(self._value_rows[:, :, :start], rows)
-        self._key_rows[:, :, start:end] = key_states
-        self._value_rows[:, :, start:end] = value_states
+        # narrow: one operation each, where indexing takes three; there are layers x texts of these in a pass.
+        self._key_rows.narrow(2, start, end - start).copy_(key_states)
+        self._value_rows.narrow(2, start, end - start).copy_(value_states)
         return self._set_length(end)
 
     def get_seq_length(self) -> int:
@@ -122,7 +123,7 @@ class GrowingLayer(DynamicLayer):
 
     def _set_length(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         self._length = length
-        keys, values = self._key_rows[:, :, :length], self._value_rows[:, :, :length]
+        keys, values = self._key_rows.narrow(2, 0, length), self._value_rows.narrow(2, 0, length)
         self.keys, self.values = keys, values
         return keys, values
 
@@ -130,9 +131,9 @@ class GrowingLayer(DynamicLayer):
 class TreeCache(Cache):
     """The layers of one sequence of one model; every layer has the same length between two passes."""
 
-    def __init__(self, layers: int, *, capacity: int = DEFAULT_CAPACITY) -> None:
-        """Make a cache of ``layers`` empty layers of ``capacity`` rows."""
-        self._growing = [GrowingLayer(capacity=capacity) for _ in range(layers)]
+    def __init__(self, layers: int, *, block: int = BLOCK) -> None:
+        """Make a cache of ``layers`` empty layers that grow by ``block`` rows."""
+        self._growing = [GrowingLayer(block=block) for _ in range(layers)]
         super().__init__(layers=list(self._growing))
 
     @property
@@ -154,6 +155,17 @@ class TreeCache(Cache):
         """
         for layer in self._growing:
             layer.truncate(length)
+
+    def copy_from(self, other: TreeCache, start: int, end: int) -> None:
+        """Append copies of rows ``start`` to ``end`` of another cache; ``start``: the rows that are here.
+
+        ValueError if another number of rows is here, or ``other`` has fewer than ``end``.
+        """
+        if self.length != start or not start <= end <= other.length:
+            raise ValueError(f"rows {start} to {end} of {other.length} behind {self.length}")
+        with torch.inference_mode():
+            for layer, source in zip(self._growing, other._growing, strict=True):
+                layer.update(source._key_rows[:, :, start:end], source._value_rows[:, :, start:end])
 
     def gather(self, start: int, offsets: Sequence[int]) -> None:
         """Keep the rows before ``start`` and then rows ``start + offsets``, in that order.

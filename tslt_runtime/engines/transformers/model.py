@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from tslt_runtime.engines.protocol import EngineError, EngineFacts
 from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
 from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
 from tslt_runtime.engines.transformers.generation_config import own_settings
-from tslt_runtime.engines.transformers.kv_cache import TreeCache
+from tslt_runtime.engines.transformers.kv_cache import BLOCK, TreeCache
 from tslt_runtime.engines.transformers.packed import pack_linear_layers
+from tslt_runtime.engines.transformers.ragged import Ragged, TextRows, ragged_attention, supports_ragged
 from tslt_runtime.engines.transformers.tree_attention import SUPPORTED_ATTENTION, TreeRows, attention_mask
 
 DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,6 +31,19 @@ argmax)."""
 
 PREFILL_CHUNK = 512
 """Tokens per pass while a long prompt is read: bounds the scores of eager attention (chunk x past per head)."""
+
+
+class PassRows(NamedTuple):
+    """What one pass does for one text."""
+
+    tokens: Sequence[int]
+    """A token a row."""
+    rows: TreeRows
+    """Positions and mask of the rows."""
+    cache: TreeCache
+    """Gets the rows."""
+    keep: int
+    """Rows of logits that are wanted, the last ones."""
 
 
 class CausalModel:
@@ -62,6 +76,8 @@ class CausalModel:
         self._body: Any = module.base_model
         self._attention = str(config._attn_implementation)
         self._layers = int(config.num_hidden_layers)
+        self._token_bytes = 2 * self._layers * _key_width(config) * module.dtype.itemsize
+        self._ragged = supports_ragged(module)
         self._lock = threading.Lock()
 
     @classmethod
@@ -116,6 +132,8 @@ class CausalModel:
             dtype=str(self._module.dtype).removeprefix("torch."),
             sampling=self.own_settings.sampling,
             not_applied=self.own_settings.not_applied,
+            token_bytes=self._token_bytes,
+            token_block=BLOCK,
         )
 
     @property
@@ -143,27 +161,67 @@ class CausalModel:
     def forward_tensor(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> torch.Tensor:
         """``forward``, but the logits stay where they are and in the model's dtype."""
         with self._lock, torch.inference_mode():
-            columns = rows.visible.shape[1]
-            mask = None
-            # One row that sees everything (a plain decoding step) needs no mask, and the kernels are faster without.
-            if len(tokens) > 1 or not rows.visible.all():
-                mask = attention_mask(
-                    rows.visible,
-                    past=cache.length + len(tokens) - columns,
-                    implementation=self._attention,
-                    dtype=self._module.dtype,
-                    device=self.device,
-                )
             output = self._call(
                 input_ids=self._tensor(tokens),
                 position_ids=torch.from_numpy(rows.positions).to(self.device)[None],
-                attention_mask=mask,
+                attention_mask=self._mask(rows, cache),
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=keep,
             )
             logits: torch.Tensor = output.logits[0]
         return logits
+
+    def forward_texts(self, texts: Sequence[PassRows]) -> list[torch.Tensor]:
+        """Append the rows of several texts to their caches, in one pass; the logits that each wants, (keep, V).
+
+        Logits are in the model's dtype and on its device; those of a pass share memory.  A model whose layers take no
+        attention function (none of those that are made today) has a pass a text.
+        """
+        if not self._ragged:
+            return [self._forward_text(text) for text in texts]
+        ends = np.cumsum([len(text.tokens) for text in texts]).tolist()
+        kept = [row for text, end in zip(texts, ends, strict=True) for row in range(end - text.keep, end)]
+        with self._lock, torch.inference_mode(), ragged_attention(self._module.config):
+            rows = [
+                TextRows(text.cache, end - len(text.tokens), end, self._mask(text.rows, text.cache))
+                for text, end in zip(texts, ends, strict=True)
+            ]
+            positions = np.concatenate([text.rows.positions for text in texts])
+            options = {
+                "input_ids": self._tensor([token for text in texts for token in text.tokens]),
+                "position_ids": torch.from_numpy(positions).to(self.device)[None],
+                "use_cache": False,
+                "tslt_ragged": Ragged(rows, self._attention),
+            }
+            if not kept:
+                self._body(**options)
+                return [self._no_logits() for _ in texts]
+            output = self._call(**options, logits_to_keep=torch.tensor(kept, device=self.device))
+            return list(output.logits[0].split([text.keep for text in texts]))
+
+    def _forward_text(self, text: PassRows) -> torch.Tensor:
+        if text.keep:
+            return self.forward_tensor(text.tokens, text.rows, text.cache, keep=text.keep)
+        self.prefill(text.tokens, text.cache)
+        return self._no_logits()
+
+    def _no_logits(self) -> torch.Tensor:
+        return torch.empty((0, self.vocab_size), dtype=self._module.dtype, device=self.device)
+
+    def _mask(self, rows: TreeRows, cache: TreeCache) -> torch.Tensor | None:
+        """The mask of a pass over ``rows`` of one text, behind what ``cache`` holds."""
+        count, columns = rows.visible.shape
+        # One row that sees everything (a plain decoding step) needs no mask, and the kernels are faster without.
+        if count == 1 and rows.visible.all():
+            return None
+        return attention_mask(
+            rows.visible,
+            past=cache.length + count - columns,
+            implementation=self._attention,
+            dtype=self._module.dtype,
+            device=self.device,
+        )
 
     def require_tokens(self, tokens: Sequence[int]) -> None:
         """See ``text_rules.require_tokens``."""
@@ -175,6 +233,13 @@ class CausalModel:
 
     def _tensor(self, tokens: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(tokens)], dtype=torch.int64, device=self.device)
+
+
+def _key_width(config: Any) -> int:
+    """Numbers of a layer's keys for one token."""
+    heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    size = getattr(config, "head_dim", None) or int(config.hidden_size) // int(config.num_attention_heads)
+    return heads * int(size)
 
 
 def _eos_token_ids(module: PreTrainedModel) -> tuple[int, ...]:

@@ -88,18 +88,16 @@ def attention_mask(
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Return the 4-D mask (1, 1, rows, past + columns) of a pass, in the form that ``implementation`` understands.
+    """Return the 4-D mask (1, 1, rows, past + columns) of a pass: the addend of the scores, in ``dtype``.
 
-    ``sdpa`` gets booleans (True: attend), ``eager`` gets the addend of the scores in ``dtype``: it would add a
-    boolean mask as 0 and 1, raise nothing, and be wrong.  Raises ValueError for any other implementation.
+    ``sdpa`` would take booleans as well, and make this of them in every layer; ``eager`` would add them as 0 and 1,
+    raise nothing, and be wrong.  Raises ValueError for any other implementation.
     """
     if implementation not in SUPPORTED_ATTENTION:
         raise ValueError(f"attention {implementation!r} takes no mask of ours; use one of {SUPPORTED_ATTENTION}")
     rows, columns = visible.shape
-    attend = torch.ones((1, 1, rows, past + columns), dtype=torch.bool)
-    attend[0, 0, :, past:] = torch.from_numpy(visible)
-    if implementation == "sdpa":
-        return attend.to(device)
     # The lowest finite number, not -inf: a row always sees itself, and no softmax can then meet inf - inf.
-    addend = torch.zeros(attend.shape, dtype=dtype).masked_fill_(~attend, torch.finfo(dtype).min)
+    hidden = torch.from_numpy(~visible)
+    addend = torch.zeros((1, 1, rows, past + columns), dtype=dtype)
+    addend[0, 0, :, past:].masked_fill_(hidden, torch.finfo(dtype).min)
     return addend.to(device)

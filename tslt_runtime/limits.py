@@ -1,0 +1,51 @@
+"""What an edge takes on, in one place: devices, times, sizes, and how its passes are made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tslt_wire import checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeLimits:
+    """Limits of one edge; each bounds memory or the time of others."""
+
+    devices: int = 256
+    """Devices that are served at once; one more is refused by the link, with the reason."""
+    hello_timeout_s: float = 10.0
+    """Seconds a new link has to say HELLO: several round trips over a bad link."""
+    idle_timeout_s: float = 300.0
+    """Seconds a session may be silent: a user who reads before typing on, not one who left."""
+    rows_bytes: int = 1 << 26
+    """Bytes of the float64 rows of one tree, (1 + nodes, V): bounds the largest tree that an edge offers to verify."""
+    least_nodes: int = 16
+    """Nodes that an edge offers to verify whatever the vocabulary: a chain that long is worth drafting."""
+    most_entries: int = 1 << 18
+    """Listed tokens of a draft: two whole distributions over the largest vocabulary that is in use."""
+    rows: int = 512
+    """Rows of one pass of the model, of all texts together: bounds its logits, rows x V numbers.  A larger tree has a
+    pass for itself."""
+    chunk: int = 512
+    """Tokens of prompts in one pass: half a second or less on the models that run on a CPU.  Fewer while rounds go on,
+    so that a pass takes no more than twice what it takes without."""
+    cache_bytes: int = 4 << 30
+    """Bytes of all texts' caches.  Beyond it the caches of idle texts are dropped, and read again when needed."""
+    share_least: int = 32
+    """Tokens with which two texts must start alike for the second to copy the first one's cache; 0: never."""
+    wait: float = 1.0
+    """How long a pass that could start waits for devices that are expected at any moment, as a part of what sharing it
+    saves (1: nobody waits for longer than it can be worth); 0: never."""
+    verify_threads: int = 1
+    """Threads that compare drafts with the model's rows, beside the one that runs the model."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for limits that nothing could be served with."""
+        least = dict.fromkeys(("devices", "rows_bytes", "rows", "chunk", "cache_bytes", "verify_threads"), 1)
+        for name, low in {**least, "least_nodes": 0, "most_entries": 1, "share_least": 0}.items():
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
+        for name in ("hello_timeout_s", "idle_timeout_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a number of seconds above 0, got {getattr(self, name)!r}")
+        if not 0 <= self.wait <= 1:
+            raise ValueError(f"wait must be a part of a pass, 0 to 1, got {self.wait!r}")

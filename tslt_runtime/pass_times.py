@@ -1,0 +1,49 @@
+"""What a pass of a model takes for its rows, learnt from the passes that were made."""
+
+from __future__ import annotations
+
+import math
+
+FORGET = 0.95
+"""What each pass leaves of the weight of those before: some tens of passes count."""
+
+
+class PassTimes:
+    """A straight line through seconds against rows: ``fixed + each * rows``, least squares with forgetting."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._weight = self._rows = self._seconds = self._squares = self._products = 0.0
+
+    def add(self, rows: int, seconds: float) -> None:
+        """A pass of so many rows took so long."""
+        self._weight = FORGET * self._weight + 1
+        self._rows = FORGET * self._rows + rows
+        self._seconds = FORGET * self._seconds + seconds
+        self._squares = FORGET * self._squares + rows * rows
+        self._products = FORGET * self._products + rows * seconds
+
+    @property
+    def line(self) -> tuple[float, float] | None:
+        """(seconds of a pass, seconds more for each row), neither negative; None until two sizes were seen."""
+        if self._weight < 1:
+            return None
+        mean, mean_s = self._rows / self._weight, self._seconds / self._weight
+        spread = self._squares / self._weight - mean * mean
+        if spread < 1:
+            return None
+        each = max(0.0, (self._products / self._weight - mean * mean_s) / spread)
+        return max(0.0, mean_s - each * mean), each
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that two passes take more than one with the rows of both; 0 if that is not known."""
+        return 0.0 if self.line is None else self.line[0]
+
+    def rows_within(self, factor: float, rows: int) -> int | None:
+        """How many rows more make a pass of ``rows`` take ``factor`` times as long; None if that is not known."""
+        line = self.line
+        if line is None:
+            return None
+        fixed, each = line
+        return None if each == 0 else math.floor((factor - 1) * (fixed + each * rows) / each)

@@ -1,0 +1,325 @@
+"""One queue for all that an edge asks of its model: rounds and prompts of all sessions, several texts in a pass.
+
+A pass takes as many texts as fit its rows and the memory for caches, in the order of virtual time: what each session
+was given so far, in rows, so that a session that asks for much waits for those that ask for little, whoever came first.
+Prompts are read in chunks between and beside rounds.  Caches of texts that nobody waits for are dropped when memory is
+short, and read again from the tokens; texts that start alike are read once.
+
+The queue belongs to the event loop and the caches to the thread that runs the model: they take turns, since passes are
+made up while none is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import EngineError, EngineFacts, TargetEngine, Work
+from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.pass_plan import ROUND_TOKENS, Job, Part, PassPlan, Place
+from tslt_runtime.pass_times import PassTimes
+from tslt_runtime.scored_text import ScoredText
+from tslt_runtime.worker import Worker
+
+ROUNDS_GO_ON_S = 1.0
+"""For so long after a round prompts are read in smaller chunks: the next one may come at any time."""
+WITH_PROMPTS = 1.5
+"""A pass with chunks of prompts takes no more than so many times what its rounds alone would."""
+LEAST_CHUNK = 16
+"""Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
+FIRST_CHUNK = 64
+"""The same before it is known what passes take."""
+LATE, LATE_S = 1.5, 0.002
+"""A device is not waited for any longer once it takes so many times what it took before, and so many seconds more."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a scheduler has done so far."""
+
+    passes: int = 0
+    """Passes of the model."""
+    rows: int = 0
+    """Rows of these passes: tokens and nodes."""
+    texts: int = 0
+    """Texts in these passes, so that texts / passes is how many shared one."""
+    rounds: int = 0
+    """Trees that were scored."""
+    prefilled: int = 0
+    """Tokens that were read without logits: prompts, and caches that had been dropped."""
+    shared: int = 0
+    """Tokens that were not read, since another text had them."""
+    evictions: int = 0
+    """Caches that were dropped for want of memory."""
+    waits: int = 0
+    """Passes that waited for a device that was expected."""
+    failures: int = 0
+    """Passes that failed and were made again, text by text."""
+    pass_s: float = 0.0
+    """Seconds that passes took."""
+    cache_bytes: int = 0
+    """Bytes of all caches now."""
+    most_cache_bytes: int = 0
+    """The most that they were."""
+
+
+class Scheduler:
+    """Runs an engine for all texts of an edge."""
+
+    def __init__(
+        self, engine: TargetEngine, limits: EdgeLimits, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``clock``: seconds."""
+        facts = engine.facts
+        if facts.token_bytes:
+            # A text that did not fit in the memory for all of them could never be served.
+            fits = limits.cache_bytes // (facts.token_bytes * facts.token_block) * facts.token_block
+            if fits < 1:
+                least = facts.token_bytes * facts.token_block
+                raise ValueError(f"cache_bytes must be at least {least} for {facts.model}, got {limits.cache_bytes}")
+            facts = replace(facts, context=min(facts.context, fits))
+        self.facts: EngineFacts = facts
+        """The engine's, with a context that fits the memory for caches."""
+        self.counts = Counts()
+        self._engine = engine
+        self._limits = limits
+        self._clock = clock
+        self._worker = Worker("target")
+        self._places: weakref.WeakSet[Place] = weakref.WeakSet()
+        self._queue: list[Place] = []
+        self._now = 0.0  # virtual
+        self._times = PassTimes()
+        self._last_chunk = FIRST_CHUNK
+        self._last_round: tuple[float, int] | None = None  # when, and rows of rounds in that pass
+        self._changed = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    # --------------------------------------------------------------------------------------------------------- texts
+
+    def open(self) -> Place:
+        """A new text, without tokens."""
+        place = Place(ScoredText(self._engine), start=self._now)
+        self._places.add(place)
+        return place
+
+    def release(self, place: Place) -> None:
+        """Free a text; who waits for it is told that it is over."""
+        self._places.discard(place)
+        if place.job is not None:
+            place.job.future.cancel()
+            self._leave(place)
+        self._worker.later(place.text.close)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._worker.close()
+
+    async def read(self, place: Place, prefix: tuple[int, ...]) -> None:
+        """Read ``prefix`` into the text's cache, but for its last token; errors as ``score``."""
+        if place.text.kept(prefix) < len(prefix) - 1:
+            await self._ask(place, prefix, None)
+
+    async def score(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree) -> Any:
+        """Raw logits after ``prefix`` and after every node of ``tree``, as ``TargetEngine.score`` gives them.
+
+        Raises ContextFull, and what else the engine raises for this text.
+        """
+        return await self._ask(place, prefix, tree)
+
+    async def _ask(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree | None) -> Any:
+        if place.job is not None:
+            raise RuntimeError("one request at a time for a text")
+        now, future = self._clock(), asyncio.get_running_loop().create_future()
+        if place.answered is not None:
+            took = now - place.answered
+            place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
+            place.answered = None
+        place.job = job = Job(prefix, tree, future)
+        # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
+        place.start = max(place.start, self._now - self._limits.rows)
+        self._queue.append(place)
+        if self._serving is None or self._serving.done():
+            self._changed = asyncio.Event()  # of this event loop
+            self._serving = asyncio.create_task(self._serve())
+        self._changed.set()
+        try:
+            return await future
+        finally:
+            if place.job is job:
+                self._leave(place)
+
+    def _leave(self, place: Place) -> None:
+        place.job = None
+        self._queue.remove(place)
+        self._changed.set()
+
+    # -------------------------------------------------------------------------------------------------------- passes
+
+    async def _serve(self) -> None:
+        """Make passes for as long as somebody waits for one."""
+        try:
+            while self._queue:
+                await self._wait_for_others()
+                self._changed.clear()
+                plan = self._plan()
+                if not plan.parts:
+                    await self._change_within(plan.again_s)
+                    continue
+                started = self._clock()
+                await self._worker.run(self._run, plan.parts, plan.dropped)
+                self._settle(plan, started)
+        except BaseException as error:
+            said = error if isinstance(error, Exception) else RuntimeError("the edge is closed")
+            for place in list(self._queue):
+                if place.job is not None and not place.job.future.done():
+                    place.job.future.set_exception(said)
+            raise
+
+    async def _wait_for_others(self) -> None:
+        """Wait for devices that are about to ask, if together they cost less than apart."""
+        started = self._clock()
+        until = started + self._limits.wait * self._times.saved_s
+        waited = False
+        while self._queue and (now := self._clock()) < until:
+            if not any(self._expected(place, now, until) for place in self._places):
+                break
+            waited = True
+            self._changed.clear()
+            await self._change_within(until - now)
+        self.counts.waits += waited
+
+    def _expected(self, place: Place, now: float, until: float) -> bool:
+        at, took = place.answered, place.thinks_s
+        return at is not None and took is not None and at + took < until and now < at + LATE * took + LATE_S
+
+    async def _change_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _plan(self) -> PassPlan:
+        """What the next pass does: in the order of virtual time, whoever came first."""
+        asked = [(place, job, place.text.kept(job.prefix)) for place in self._queue if (job := place.job) is not None]
+        rounds = sum(
+            len(job.prefix) - kept + len(job.tree)
+            for _, job, kept in asked
+            if job.tree is not None and len(job.prefix) - kept <= ROUND_TOKENS
+        )
+        plan = PassPlan(self.facts, self._limits, self._places, chunk=self._chunk(rounds), now=self._clock())
+        for place, job, kept in sorted(asked, key=lambda each: each[0].start):
+            plan.take(place, job, kept)
+        return plan
+
+    def _chunk(self, rounds: int) -> int:
+        """Tokens of prompts for the next pass; ``rounds``: rows that rounds want of it."""
+        most, last = self._limits.chunk, self._last_round
+        if not rounds:
+            if last is None or self._clock() > last[0] + ROUNDS_GO_ON_S:
+                return most
+            rounds = last[1]
+        within = self._times.rows_within(WITH_PROMPTS, rounds)
+        # What was never tried may take longer than the line says: twice the last chunk at most.
+        chunk = FIRST_CHUNK if within is None else max(LEAST_CHUNK, min(within, 2 * self._last_chunk))
+        self._last_chunk = chunk = min(most, chunk)
+        return chunk
+
+    def _run(self, parts: Sequence[Part], dropped: Sequence[Place]) -> None:
+        """Make a pass, in the thread that runs the model."""
+        for place in dropped:
+            place.text.drop()
+            place.given = 0
+        # Who copies from another text comes first: the other may go on elsewhere.
+        for part in sorted(parts, key=lambda part: part.source is None):
+            part.error = _error_of(self._prepare, part)
+        going = [part for part in parts if part.error is None]
+        error = _error_of(self._score, going)
+        if error is not None and len(going) > 1:
+            # One of them may be to blame, and the engine may have done some: what is left is asked for anew.
+            self.counts.failures += 1
+            for part in going:
+                part.error = _error_of(self._prepare, part) or _error_of(self._score, [part])
+        elif error is not None:
+            going[0].error = error
+
+    def _prepare(self, part: Part) -> None:
+        part.work = self._work_of(part)
+
+    def _work_of(self, part: Part) -> Work:
+        text, job = part.place.text, part.job
+        text.set_prefix(job.prefix)
+        if part.source is not None:
+            part.shared = text.share(part.source.text)
+        part.whole = (part.score or job.tree is None) and text.unread - 1 <= part.read
+        if part.whole and job.tree is not None:
+            return text.scoring(job.tree)
+        return text.reading(part.read)
+
+    def _score(self, parts: Sequence[Part]) -> None:
+        if not parts:
+            return
+        found = self._engine.score([part.work for part in parts if part.work is not None])
+        for part, rows in zip(parts, found, strict=True):
+            work = part.work
+            if work is None:
+                continue
+            if rows is None and work.tree is not None:
+                raise EngineError("the engine gave no rows for a tree")
+            part.place.text.done(work)
+            part.found = rows
+
+    def _settle(self, plan: PassPlan, started: float) -> None:
+        """Hand out what a pass found, and count it."""
+        parts = plan.parts
+        now, counts, rows, rounds = self._clock(), self.counts, 0, 0
+        # Virtual time is where the least served of the pass was.
+        self._now = max(self._now, min(part.place.start for part in parts))
+        for part in parts:
+            place, job, work = part.place, part.job, part.work
+            given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
+            rows += given
+            place.start += given
+            place.used = now
+            counts.shared += part.shared
+            if work is not None and work.tree is None:
+                counts.prefilled += len(work.tokens)
+            elif work is not None and work.tree is not None:
+                place.given += 1 + len(work.tree)
+                counts.rounds += 1
+                counts.prefilled += len(work.tokens) - 1
+                rounds += given if len(work.tokens) <= ROUND_TOKENS else 0
+            if place.job is not job or job.future.done():
+                continue  # it has left meanwhile
+            if part.error is not None:
+                job.future.set_exception(part.error)
+            elif part.whole:
+                place.answered = now if job.tree is not None else None
+                job.future.set_result(part.found)
+            else:
+                continue
+            self._leave(place)
+        if rounds:
+            self._last_round = now, rounds
+        counts.evictions += len(plan.dropped)
+        counts.passes += 1
+        counts.texts += len(parts)
+        counts.rows += rows
+        counts.pass_s += now - started
+        counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
+        counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
+        self._times.add(rows, now - started)
+
+
+def _error_of(call: Callable[..., None], *arguments: Any) -> Exception | None:
+    """What a call raises."""
+    try:
+        call(*arguments)
+    except Exception as error:  # noqa: BLE001 - whoever waits for this text gets it
+        return error
+    return None
