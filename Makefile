@@ -40,7 +40,8 @@ pytest-%: $(READY)
 	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
 		$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 $(TESTS)
 
-# The vectors and a seeded corpus of changed ones through the kernel alone, with every step it takes watched.
+# The vectors and a seeded corpus of changed ones, rounds of an edge and rows of any bytes through the kernel alone, with
+# every step it takes watched.
 SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-Wall -Wextra -Wpedantic -Wcast-qual -Werror -Itslt_wire/_native
 SANITIZERS := $(shell mkdir -p build/sanitize && echo 'int main(void) { return 0; }' > build/sanitize/none.c && \
@@ -50,12 +51,20 @@ sanitize: $(if $(SANITIZERS),sanitized,no-sanitizers)
 no-sanitizers:
 	@echo "sanitize: left out; there is no C compiler with sanitizers here"
 
-sanitized:
-	$(CC) $(SANITIZE) examples/embed_c/main.c tslt_wire/_native/*.c -o build/sanitize/embed
-	$(CC) $(SANITIZE) tests/native/fuzz.c tslt_wire/_native/*.c -o build/sanitize/fuzz
+sanitized: $(READY)
+	@rm -f build/sanitize/*.o
+	for file in tslt_wire/_native/*.c; do \
+		$(CC) $(SANITIZE) -c $$file -o build/sanitize/$$(basename $$file .c).o || exit 1; done
+	$(CC) $(SANITIZE) examples/embed_c/main.c build/sanitize/*.o -o build/sanitize/embed
+	$(CC) $(SANITIZE) examples/embed_c/edge.c build/sanitize/*.o -o build/sanitize/edge
+	$(CC) $(SANITIZE) tests/native/fuzz.c build/sanitize/*.o -o build/sanitize/fuzz
+	$(CC) $(SANITIZE) tests/native/fuzz_rows.c build/sanitize/*.o -o build/sanitize/fuzz_rows -lm
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
+	TSLT_WIRE_BACKEND=reference $(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
 	build/sanitize/embed < build/sanitize/vectors.txt
+	build/sanitize/edge < build/sanitize/rounds.txt
 	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt
+	build/sanitize/fuzz_rows 1 4000
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py

@@ -21,6 +21,7 @@ BENCHMARKS = {
         "planner.simulated_links",
         "speed.capacity",
         "speed.codec_speed",
+        "speed.edge_round",
         "speed.engines",
     )
 }

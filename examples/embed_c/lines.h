@@ -31,14 +31,14 @@ typedef struct {
   uint8_t *extensions;
 } vector;
 
-static void *room(size_t count, size_t size) {
+static inline void *room(size_t count, size_t size) {
   void *at = malloc(count > 0 ? count * size : 1);
   if (!at)
     exit(3);
   return at;
 }
 
-static char *word(void) {
+static inline char *word(void) {
   char *found = strtok(NULL, " \n");
   if (!found) {
     fprintf(stderr, "a line ends too early\n");
@@ -47,9 +47,9 @@ static char *word(void) {
   return found;
 }
 
-static int64_t number(void) { return strtoll(word(), NULL, 10); }
+static inline int64_t number(void) { return strtoll(word(), NULL, 10); }
 
-static uint8_t *hex(const char *text, size_t *size) {
+static inline uint8_t *hex(const char *text, size_t *size) {
   *size = strcmp(text, "-") ? strlen(text) / 2 : 0;
   uint8_t *bytes = room(*size, 1);
   for (size_t i = 0; i < *size; i++) {
@@ -60,7 +60,7 @@ static uint8_t *hex(const char *text, size_t *size) {
   return bytes;
 }
 
-static void read_prior(vector *v) {
+static inline void read_prior(vector *v) {
   enum { HEAD = 12, ROWS = 5 };
   uint32_t size = v->profile.vocab_size;
   const char *name = word();
@@ -92,7 +92,7 @@ static void read_prior(vector *v) {
   }
 }
 
-static void read_list(tslt_list *list, columns *own) {
+static inline void read_list(tslt_list *list, columns *own) {
   *list = (tslt_list){.count = (uint32_t)number()};
   list->tail = (uint32_t)number();
   list->ids = own->ids = room(list->count, sizeof *own->ids);
@@ -106,21 +106,21 @@ static void read_list(tslt_list *list, columns *own) {
     own->weights[i] = number();
 }
 
-static void read_lists(vector *v, uint32_t count) {
+static inline void read_lists(vector *v, uint32_t count) {
   v->lists = room(count, sizeof *v->lists);
   v->columns = room(count, sizeof *v->columns);
   for (uint32_t i = 0; i < count; i++)
     read_list(&v->lists[i], &v->columns[i]);
 }
 
-static int32_t *read_numbers(uint32_t count) {
+static inline int32_t *read_numbers(uint32_t count) {
   int32_t *found = room(count, sizeof *found);
   for (uint32_t i = 0; i < count; i++)
     found[i] = (int32_t)number();
   return found;
 }
 
-static void read_draft(vector *v) {
+static inline void read_draft(vector *v) {
   tslt_draft *d = &v->draft;
   d->round = (uint32_t)number();
   d->prefix_length = (uint32_t)number();
@@ -136,7 +136,7 @@ static void read_draft(vector *v) {
   d->lists = v->lists;
 }
 
-static void read_vector(vector *v, char *line) {
+static inline void read_vector(vector *v, char *line) {
   memset(v, 0, sizeof *v);
   snprintf(v->kind, sizeof v->kind, "%s", strtok(line, " \n"));
   snprintf(v->id, sizeof v->id, "%s", word());
@@ -171,7 +171,7 @@ typedef struct {
   double *numbers;
 } shared_numbers;
 
-static int is_shared(const char *line) { return !strncmp(line, "uniforms ", 9); }
+static inline int is_shared(const char *line) { return !strncmp(line, "uniforms ", 9); }
 
 static inline void read_shared(shared_numbers *s, char *line) {
   size_t size;
@@ -195,7 +195,7 @@ static inline void free_shared(shared_numbers *s) {
   free(s->numbers);
 }
 
-static void free_vector(vector *v) {
+static inline void free_vector(vector *v) {
   for (uint32_t i = 0; i < v->draft.list_count; i++) {
     free(v->columns[i].ids);
     free(v->columns[i].codes);
@@ -211,7 +211,7 @@ static void free_vector(vector *v) {
 }
 
 /* A line of any length; NULL at the end.  The caller frees it. */
-static char *read_line(void) {
+static inline char *read_line(void) {
   size_t size = 0, capacity = 1 << 16;
   char *line = room(capacity, 1);
   while (fgets(line + size, (int)(capacity - size), stdin)) {

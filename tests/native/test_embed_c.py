@@ -1,4 +1,5 @@
-"""The kernel without Python: the embedding example with the golden vectors (``make sanitize`` changes them)."""
+"""The kernel without Python: the embedding examples with the golden vectors (``make sanitize`` changes them), and with
+rounds that the reference in Python answered."""
 
 import os
 import re
@@ -21,21 +22,42 @@ COMPILERS = (CC, "clang", "musl-gcc")
 
 
 @pytest.fixture(scope="module", params=COMPILERS)
-def program(request, tmp_path_factory) -> Path:
+def programs(request, tmp_path_factory) -> Path:
     compiler = shutil.which(request.param)
     if compiler is None:
         pytest.skip(f"there is no {request.param}")
-    to = tmp_path_factory.mktemp("embed") / "embed"
-    sources = [str(EXAMPLE / "main.c"), *map(str, sorted(NATIVE.glob("*.c")))]
-    done = subprocess.run([compiler, *STRICT, *sources, "-o", str(to)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return to
+    folder = tmp_path_factory.mktemp("embed")
+    kernel = [str(source) for source in sorted(NATIVE.glob("*.c"))]
+    # The kernel once, for both of them.
+    subprocess.run([compiler, *STRICT, "-c", *kernel], cwd=folder, check=True, capture_output=True)
+    for name in ("main", "edge"):
+        command = [compiler, *STRICT, str(EXAMPLE / f"{name}.c"), *map(str, sorted(folder.glob("*.o"))), "-o", name]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def program(programs) -> Path:
+    return programs / "main"
+
+
+@pytest.fixture
+def edge(programs) -> Path:
+    return programs / "edge"
 
 
 @pytest.fixture(scope="module")
 def lines() -> str:
     command = [sys.executable, str(EXAMPLE / "vectors.py")]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def rounds() -> str:
+    environment = os.environ | {"TSLT_WIRE_BACKEND": "reference"}
+    command = [sys.executable, str(EXAMPLE / "rounds.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def test_example_agrees_with_the_vectors(program, lines):
@@ -50,6 +72,24 @@ def test_example_notices_a_wrong_vector(program, lines):
     done = subprocess.run([program], input=wrong, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "another list" in done.stdout
+
+
+def test_edge_answers_as_the_reference(edge, rounds):
+    done = subprocess.run([edge], input=rounds, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *kinds, last = done.stdout.splitlines()
+    assert last == f"embed_c: {len(rounds.splitlines())} rounds of an edge, 0 wrong"
+    ends = [list(map(int, re.findall(r"\d+", kind))) for kind in kinds]
+    assert [sum(of_kind) for of_kind in ends] == [48] * 5
+    # Drafts that are accepted to a leaf, and others.
+    assert min(map(min, ends)) >= 5, done.stdout
+
+
+def test_edge_notices_a_wrong_answer(edge, rounds):
+    first = {line.split()[2]: line for line in rounds.splitlines()}.values()
+    wrong = [f"{line} {int(last) ^ 1}\n" for line, _, last in (line.rpartition(" ") for line in first)]
+    done = subprocess.run([edge], input="".join(wrong), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "embed_c: 5 rounds of an edge, 5 wrong")
 
 
 @pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
