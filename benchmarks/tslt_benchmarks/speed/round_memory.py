@@ -34,6 +34,8 @@ from tslt_benchmarks.speed.made_up_rounds import (
 
 _FEW, _SMALL = 300, 8
 """Tokens and number of the rounds that are only there to load code, on all its branches."""
+_NO_HUGE_PAGES = 41
+"""Linux's PR_SET_THP_DISABLE: with a page of 2 MB a few bytes would look like many."""
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 Bytes = dict[tuple[str, str], int]
@@ -101,6 +103,7 @@ def _peak(round_: Round, small: Sequence[Round], setting: str) -> int:
     gc.collect()
     gc.disable()
     ctypes.CDLL(None).malloc_trim(0)
+    ctypes.CDLL(None).prctl(_NO_HUGE_PAGES, 1, 0, 0, 0)
     _CLEAR.write_text("5")
     before = _resident("VmRSS")
     _answer(round_, setting)
