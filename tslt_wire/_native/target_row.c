@@ -151,13 +151,22 @@ void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores) {
 
 /* Weights of a block's scores, no cut applied; their sum. */
 static double weigh(const tslt_row *row, uint32_t block, double *weights) {
+  uint32_t first = block * ROW_BLOCK;
   float buffer[ROW_BLOCK];
-  const float *x = plain_block(row, block) ? singles(row, block, buffer) : NULL;
-  if (x)
-    return weigh_single(x, ROW_BLOCK, row->top, row->scale, weights);
-  double scores[ROW_BLOCK];
-  tslt_row_scores(row, block, scores);
-  return weigh_double(scores, ROW_BLOCK, row->top, row->scale, weights);
+  const float *x = row->allowed || block_size(row, block) < ROW_BLOCK ? NULL : singles(row, block, buffer);
+  if (!x) {
+    double scores[ROW_BLOCK];
+    tslt_row_scores(row, block, scores);
+    return weigh_double(scores, ROW_BLOCK, row->top, row->scale, weights);
+  }
+  double sum = weigh_single(x, ROW_BLOCK, row->top, row->scale, weights);
+  size_t at = row->changes ? changes_below(row, first) : 0;
+  if (at == row->changes || (uint32_t)row->changed[at] >= first + ROW_BLOCK)
+    return sum;
+  /* The weights of changed tokens, whose logits may be above the largest score, are made again. */
+  for (; at < row->changes && (uint32_t)row->changed[at] < first + ROW_BLOCK; at++)
+    weights[(uint32_t)row->changed[at] - first] = weight_of(row, row->scores[at]);
+  return tslt_block_sum(weights);
 }
 
 /* Leave out what weighs less than `least`; the sum of the others. */

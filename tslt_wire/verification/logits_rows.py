@@ -7,6 +7,7 @@ defines what a row is.  Both keep the same tokens wherever a cut's mass is not w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, overload
 
 import numpy as np
@@ -181,11 +182,16 @@ def cuts_of(sampling: Sampling) -> Cuts:
 # ------------------------------------------------------------------------------------------------------------- memory
 
 
+@cache
+def _type_of(dtype: Any) -> str:
+    """The name of a tensor's type; torch takes as long to say it as a draw takes."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _as_array(logits: Any) -> Any:
     """``logits`` as a numpy array where that copies nothing; tensors of other memory stay what they are."""
     if hasattr(logits, "detach") and getattr(logits.device, "type", "") == "cpu" and logits.is_contiguous():
-        name = str(logits.dtype).removeprefix("torch.")
-        return logits.detach().numpy() if name in _KERNEL_TYPES[:3] else logits
+        return logits.detach().numpy() if _type_of(logits.dtype) in _KERNEL_TYPES[:3] else logits
     if type(logits) is np.ndarray and not (logits.flags.c_contiguous and logits.dtype.isnative):
         return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
     return logits
@@ -195,7 +201,7 @@ def _in_memory(logits: Any) -> Any:
     """One row as the kernel reads it: in the CPU's memory, in one piece, where it is if it is so already."""
     if hasattr(logits, "detach"):
         logits = logits.detach()
-        if str(logits.dtype).removeprefix("torch.") in _KERNEL_TYPES:
+        if _type_of(logits.dtype) in _KERNEL_TYPES:
             return logits.cpu().contiguous()
     if isinstance(logits, np.ndarray) and logits.dtype.isnative and logits.dtype.char in _KERNEL_CHARS:
         return np.ascontiguousarray(logits)
