@@ -337,7 +337,7 @@ def test_limits_that_nothing_could_be_served_with(wrong):
 
 
 def test_a_pass_holds_no_more_rows_and_memory_than_it_was_made_up_for():
-    """Long texts that are read again, on little memory and few rows: where reading ends right at the pass's end, too."""
+    """Long texts, read again on little memory and few rows: also where reading ends right at the end of a pass."""
     engine = HistoryTarget(tables(V)[0], pass_s=0.001, token_bytes=1)
     engine.facts = replace(engine.facts, token_block=16)
 
