@@ -68,7 +68,7 @@ def peaks(
     return {(evidence, setting): value for evidence, setting, value in map(json.loads, done.stdout.splitlines())}
 
 
-def main() -> None:
+def measure() -> None:
     """Print evidence, setting and bytes, a line of JSON each; see ``peaks``."""
     vocab_size, seed, shape, own, *settings = [*sys.argv[1:], *[""] * (4 - len(sys.argv[1:]))]
     rows = rows_for(int(vocab_size), shape, int(seed), Path(own) if own else None)
@@ -121,4 +121,4 @@ def _resident(name: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    measure()
