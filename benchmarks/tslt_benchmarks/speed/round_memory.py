@@ -62,7 +62,7 @@ def peaks(
     if not (hasattr(ctypes.CDLL(None), "malloc_trim") and os.access(_CLEAR, os.W_OK)):
         return {}
     # The folders of this process, which need not be installed.
-    code = f"import sys\nsys.path[:] = {sys.path!r}\nfrom tslt_benchmarks.speed.round_memory import main\nmain()"
+    code = f"import sys\nsys.path[:] = {sys.path!r}\nfrom tslt_benchmarks.speed.round_memory import measure\nmeasure()"
     arguments = [str(vocab_size), str(seed), shape, str(own or ""), *settings]
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
     return {(evidence, setting): value for evidence, setting, value in map(json.loads, done.stdout.splitlines())}
