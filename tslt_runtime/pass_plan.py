@@ -88,7 +88,7 @@ class PassPlan:
         """Seconds after which a plan may come out otherwise, though nothing else has changed."""
         self._facts, self._limits, self._places = facts, limits, places
         self._rows, self._chunk, self._now = limits.rows, chunk, now
-        self._held = sum(facts.cache_bytes(place.text.held) for place in places)
+        self._held = sum(facts.cache_bytes(_reserved(place)) for place in places)
         self._texts = sum(place.text.held > 0 for place in places)
         self._needed: set[Place] = set()  # texts that are in the pass or copied from
 
@@ -151,15 +151,22 @@ class PassPlan:
         return (None, 0) if best is None else (best, most - kept)
 
     def _make_room(self, part: Part) -> bool:
-        """Find the memory for a text; False if it has to wait for it."""
-        place, facts, held = part.place, self._facts, part.place.text.held
-        more, texts = facts.cache_bytes(max(held, part.tokens)) - facts.cache_bytes(held), int(held == 0)
-        over, above = self._held + more - self._limits.cache_bytes, self._texts + texts - facts.most_texts
+        """Find the memory for a text; False if it has to wait for it.
+
+        It is found for all of the job at once: texts that are read in part, each of them short of memory for the rest,
+        would drop each other's caches for ever.
+        """
+        place, facts, held = part.place, self._facts, _reserved(part.place)
+        more, texts = facts.cache_bytes(max(held, _needs(part.job))) - facts.cache_bytes(held), int(held == 0)
         needed = self._needed | {place} | ({part.source} if part.source is not None else set())
+        if not more and not texts:
+            self._needed = needed
+            return True
+        over, above = self._held + more - self._limits.cache_bytes, self._texts + texts - facts.most_texts
         dropped: list[Place] = []
         if over > 0 or above > 0:
             others = [other for other in self._places if other.text.held and other not in needed]
-            idle = [other for other in others if other not in self.dropped]
+            idle = [other for other in others if other not in self.dropped and not _is_read(other)]
             for other in sorted(idle, key=lambda other: (other.job is not None, other.used)):
                 if over <= 0 and above <= 0:
                     break
@@ -167,13 +174,14 @@ class PassPlan:
                     self.again_s = min(self.again_s, left)
                     continue
                 dropped.append(other)
-                over -= facts.cache_bytes(other.text.held)
+                over -= facts.cache_bytes(_reserved(other))
                 above -= 1
             # Where nothing else can go, one that is alone is served all the same.
-            if (over > 0 or above > 0) and (self.parts or part.source is not None or len(dropped) < len(idle)):
+            others_go = bool(self.parts) or any(map(_is_read, others)) or len(dropped) < len(idle)
+            if (over > 0 or above > 0) and (others_go or part.source is not None):
                 return False
         self.dropped += dropped
-        self._held += more - sum(facts.cache_bytes(other.text.held) for other in dropped)
+        self._held += more - sum(facts.cache_bytes(_reserved(other)) for other in dropped)
         self._texts += texts - len(dropped)
         self._needed = needed
         return True
@@ -183,6 +191,22 @@ class PassPlan:
         if 2 * place.given >= place.text.length:
             return 0.0
         return max(0.0, place.used + TURN_S - self._now)
+
+
+def _needs(job: Job) -> int:
+    """Rows that a cache holds once the job is done."""
+    return len(job.prefix) + (0 if job.tree is None else len(job.tree))
+
+
+def _is_read(place: Place) -> bool:
+    """Whether a text is being read and has given no rows yet: its cache is not dropped before it has."""
+    return place.job is not None and place.text.held > 0 and place.given == 0
+
+
+def _reserved(place: Place) -> int:
+    """Rows that a text's cache counts for: all that it is being read for."""
+    held = place.text.held
+    return max(held, _needs(place.job)) if place.job is not None and _is_read(place) else held
 
 
 def _free(job: Job) -> int:
