@@ -39,6 +39,8 @@ class Place:
     """Virtual time from which its next rows count."""
     given: int = 0
     """Rows with logits since its cache was last empty."""
+    reserved: int = 0
+    """Rows of its cache that memory was found for since it was last empty."""
     used: float = 0.0
     """When it was last in a pass."""
     answered: float | None = None
@@ -116,7 +118,8 @@ class PassPlan:
         nodes = 0 if job.tree is None else 1 + len(job.tree)
         rows, chunk = unread + nodes, min(self._chunk, self._rows)
         # What is larger than any pass has one for itself.
-        if unread <= max(_free(job), chunk) and (rows <= self._rows or (not self.parts and rows > self._limits.rows)):
+        large = not self.parts and unread <= _free(job) and rows > self._limits.rows
+        if unread <= max(_free(job), chunk) and (rows <= self._rows or large):
             return Part(place, job, unread, job.tree is not None, rows, kept + rows, source)
         if unread <= _free(job) or chunk < 1:
             return None
@@ -184,6 +187,7 @@ class PassPlan:
         self._held += more - sum(facts.cache_bytes(_reserved(other)) for other in dropped)
         self._texts += texts - len(dropped)
         self._needed = needed
+        place.reserved = max(held, _needs(part.job))
         return True
 
     def _turn_left(self, place: Place) -> float:
@@ -198,15 +202,15 @@ def _needs(job: Job) -> int:
     return len(job.prefix) + (0 if job.tree is None else len(job.tree))
 
 
-def _is_read(place: Place) -> bool:
-    """Whether a text is being read and has given no rows yet: its cache is not dropped before it has."""
-    return place.job is not None and place.text.held > 0 and place.given == 0
-
-
 def _reserved(place: Place) -> int:
-    """Rows that a text's cache counts for: all that it is being read for."""
-    held = place.text.held
-    return max(held, _needs(place.job)) if place.job is not None and _is_read(place) else held
+    """Rows that a text's cache counts for: what it holds, or will hold once it has what it asks for."""
+    return max(place.text.held, place.reserved)
+
+
+def _is_read(place: Place) -> bool:
+    """Whether a text has memory for what it asks for and has given no rows yet: its cache is not dropped before."""
+    job = place.job
+    return job is not None and place.text.held > 0 and place.given == 0 and _needs(job) <= _reserved(place)
 
 
 def _free(job: Job) -> int:

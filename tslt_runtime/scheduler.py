@@ -234,7 +234,7 @@ class Scheduler:
         """Make a pass, in the thread that runs the model."""
         for place in dropped:
             place.text.drop()
-            place.given = 0
+            place.given = place.reserved = 0
         # Who copies from another text comes first: the other may go on elsewhere.
         for part in sorted(parts, key=lambda part: part.source is None):
             part.error = _error_of(self._prepare, part)
