@@ -69,7 +69,7 @@ int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, doubl
     if (row->maxima[b] < border)
       continue;
     tslt_row_scores(row, b, scores);
-    uint32_t left = row->vocab_size - b * ROW_BLOCK, size = left < ROW_BLOCK ? left : ROW_BLOCK;
+    uint32_t size = tslt_block_size(row, b);
     for (uint32_t i = 0; i < size; i++) {
       found[count] = scores[i];
       count += scores[i] >= border;
@@ -119,15 +119,6 @@ static size_t places_between(const double *w, double low, double high, uint8_t *
     count += (w[i] >= low) & (w[i] < high);
   }
   return count;
-}
-
-/* The sum of what is kept of a block. */
-static double kept_sum(const tslt_row *row, uint32_t block, const double *w) {
-  double scores[ROW_BLOCK], kept[ROW_BLOCK];
-  tslt_row_scores(row, block, scores);
-  for (uint32_t i = 0; i < ROW_BLOCK; i++)
-    kept[i] = tslt_row_keeps(row, scores[i], block * ROW_BLOCK + i) && w[i] >= row->least ? w[i] : 0;
-  return tslt_block_sum(kept);
 }
 
 /* Weights between which the cut is looked for, descending.  Above and below are by weight, which follows the score;
@@ -339,7 +330,7 @@ static candidate reaching(candidate *some, size_t count, const double *weights, 
 }
 
 int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
-  const double *weights = context->row_weights.at;
+  double *weights = context->row_weights.at;
   /* For each block: its largest weight, sums above the borders, and whether it has a token where the cut is. */
   double *peaks = tslt_reserve(&context->row_peaks, row->blocks, (1 + BORDERS) * sizeof *peaks + 1);
   if (!peaks)
@@ -349,7 +340,7 @@ int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
   for (uint32_t b = 0; b < row->blocks; b++) {
     total += row->sums[b];
     /* A little more, so that no token of the block is missed. */
-    peaks[b] = row->sums[b] > 0 ? tslt_exp2((row->maxima[b] - row->top) * row->scale) * 1.000001 : 0;
+    peaks[b] = row->sums[b] > 0 ? tslt_row_weight(row, row->maxima[b]) * 1.000001 : 0;
   }
   double target = top_p * total;
   borders found;
@@ -372,8 +363,8 @@ int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
   for (size_t i = 0; i < count; i++)
     if (tslt_row_keeps(row, some[i].score, some[i].id))
       row->sums[some[i].id / ROW_BLOCK] += weights[some[i].id];
-  if (row->least > 0)
+  if (row->least > 0) /* the weights are not needed any more */
     for (uint32_t b = 0; b < row->blocks; b++)
-      row->sums[b] = peaks[b] >= row->least ? kept_sum(row, b, weights + (size_t)b * ROW_BLOCK) : 0;
+      row->sums[b] = peaks[b] >= row->least ? tslt_row_cut(row, b, weights + (size_t)b * ROW_BLOCK) : 0;
   return TSLT_OK;
 }

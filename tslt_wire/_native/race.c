@@ -38,7 +38,7 @@ uint32_t tslt_row_race(tslt_context *context, const tslt_row *row, const uint8_t
       continue;
     block_numbers(b * ROW_BLOCK, position, epoch, k0, k1, high, low);
     /* u is at most (high + 1) / 2^32. */
-    double most = tslt_exp2((row->maxima[b] - row->top) * row->scale), reach = best * most * 1.000001 * 0x1p32;
+    double most = tslt_row_weight(row, row->maxima[b]), reach = best * most * 1.000001 * 0x1p32;
     uint32_t enough = winner == UINT32_MAX || !(reach < 0x1p32 - 2) ? 0 : UINT32_MAX - (uint32_t)reach - 1;
     const double *weights = NULL;
     for (uint32_t i = 0; i < ROW_BLOCK; i++) {

@@ -89,7 +89,7 @@ static void subtract_tail(const double *weights, double total, const int64_t *st
 /* max(0, p - c * a) of a block; 0 behind the last token, and for tokens of `own`. */
 static void off_list(tslt_context *context, const tslt_residual *r, uint32_t block, double c, double *out) {
   const tslt_row *row = r->row;
-  uint32_t first = block * ROW_BLOCK, left = row->vocab_size - first, count = left < ROW_BLOCK ? left : ROW_BLOCK;
+  uint32_t first = block * ROW_BLOCK, count = tslt_block_size(row, block);
   double buffer[ROW_BLOCK];
   const double *weights = tslt_row_weights(context, row, block, buffer);
   if (r->lazy && c > 0)
@@ -347,8 +347,7 @@ uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *r, doubl
 void tslt_residual_probs(tslt_context *context, const tslt_residual *r, double *probs) {
   double out[ROW_BLOCK];
   for (uint32_t b = 0; b < r->row->blocks; b++) {
-    uint32_t first = b * ROW_BLOCK, left = r->row->vocab_size - first;
     block_rest(context, r, b, out);
-    memcpy(probs + first, out, (left < ROW_BLOCK ? left : ROW_BLOCK) * sizeof *out);
+    memcpy(probs + (size_t)b * ROW_BLOCK, out, tslt_block_size(r->row, b) * sizeof *out);
   }
 }

@@ -3,6 +3,7 @@
 
 #include "collect.h"
 #include "masses.h"
+#include "narrow.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -191,9 +192,7 @@ static int one_row(tslt_context *context, const uint8_t *row, int dtype, uint32_
   float *wide = tslt_reserve(&context->logits, vocab_size, sizeof *wide);
   if (!wide)
     return TSLT_NO_MEMORY;
-  const uint16_t *narrow = (const uint16_t *)(const void *)row;
-  for (uint32_t i = 0; i < vocab_size; i++)
-    wide[i] = (float)(dtype == TSLT_FLOAT16 ? tslt_half_value(narrow[i]) : tslt_single_value((uint32_t)narrow[i] << 16));
+  tslt_widen((const uint16_t *)(const void *)row, dtype, vocab_size, wide);
   return sparsify_single(context, wide, vocab_size, options, list);
 }
 

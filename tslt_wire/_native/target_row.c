@@ -9,12 +9,12 @@
 #include <stdatomic.h>
 #endif
 
+#include "narrow.h"
 #include "weights.h"
 
 /* 1 / temperature is kept in this range: what is beyond it is greedy, or uniform, all the same. */
 #define MOST_SCALE 0x1p1000
 #define LEAST_SCALE 0x1p-1000
-#define LOG2_E 1.4426950408889634
 
 /* A number that no other row has had; 0 where there is no way to be sure. */
 static uint64_t new_serial(void) {
@@ -26,61 +26,7 @@ static uint64_t new_serial(void) {
 #endif
 }
 
-/* Binary16 to binary32 without a branch. */
-static inline float half_to_single(uint16_t half) {
-  uint32_t magnitude = half & 0x7FFFu, sign = (uint32_t)(half & 0x8000u) << 16;
-  /* Exponents differ by 112; that of infinities and NaN is all ones in both.  A subnormal number is a whole number of
-   * 2^-24: what is added to its bits is that number's exponent, and is taken off again. */
-  uint32_t bits = (magnitude << 13) + (magnitude >= 0x7C00u ? 0x70000000u : 0x38000000u), small = magnitude << 13;
-  float value, whole;
-  memcpy(&value, &bits, sizeof value);
-  small += 0x38800000u;
-  memcpy(&whole, &small, sizeof whole);
-  value = magnitude < 0x400u ? whole - 0x1p-14f : value;
-  memcpy(&bits, &value, sizeof bits);
-  bits |= sign;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-static inline float bfloat_to_single(uint16_t upper) {
-  uint32_t bits = (uint32_t)upper << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-#if defined(TSLT_GATHERS)
-#include <immintrin.h>
-
-/* The same conversion in one step, of a multiple of 16 numbers. */
-__attribute__((target("avx512f"))) static void halves_512(const uint16_t *x, size_t count, float *out) {
-  for (size_t i = 0; i < count; i += 16)
-    _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(x + i))));
-}
-#endif
-
-static void halves_to_singles(const uint16_t *x, size_t count, float *out) {
-  size_t i = 0;
-#if defined(TSLT_GATHERS)
-  if (__builtin_cpu_supports("avx512f")) {
-    i = count & ~(size_t)15;
-    halves_512(x, i, out);
-  }
-#endif
-  for (; i < count; i++)
-    out[i] = half_to_single(x[i]);
-}
-
-TSLT_CLONES
-static void bfloats_to_singles(const uint16_t *restrict x, size_t count, float *restrict out) {
-  for (size_t i = 0; i < count; i++)
-    out[i] = bfloat_to_single(x[i]);
-}
-
 static double negative_infinity(void) { return -1e308 * 10; }
-
-static double weight_of(const tslt_row *row, double score) { return tslt_exp2((score - row->top) * row->scale); }
 
 /* How many of the changed tokens are below `id`. */
 static size_t changes_below(const tslt_row *row, uint32_t id) {
@@ -95,9 +41,13 @@ static size_t changes_below(const tslt_row *row, uint32_t id) {
   return low;
 }
 
-static uint32_t block_size(const tslt_row *row, uint32_t block) {
-  uint32_t left = row->vocab_size - block * ROW_BLOCK;
-  return left < ROW_BLOCK ? left : ROW_BLOCK;
+/* Which changes are of a block's tokens: the first to `from`, and what is behind the last. */
+static size_t changes_in(const tslt_row *row, uint32_t block, size_t *from) {
+  *from = row->changes ? changes_below(row, block * ROW_BLOCK) : 0;
+  size_t to = *from;
+  while (to < row->changes && (uint32_t)row->changed[to] / ROW_BLOCK == block)
+    to++;
+  return to;
 }
 
 /* Logits of a block as binary32, where they are or in `buffer`; NULL for binary64. */
@@ -107,23 +57,18 @@ static const float *singles(const tslt_row *row, uint32_t block, float *buffer) 
     return (const float *)row->logits + first;
   if (row->dtype == TSLT_FLOAT64)
     return NULL;
-  if (row->dtype == TSLT_FLOAT16)
-    halves_to_singles((const uint16_t *)row->logits + first, block_size(row, block), buffer);
-  else
-    bfloats_to_singles((const uint16_t *)row->logits + first, block_size(row, block), buffer);
+  tslt_widen((const uint16_t *)row->logits + first, row->dtype, tslt_block_size(row, block), buffer);
   return buffer;
 }
 
 /* Whether the scores of a block are its logits, all ROW_BLOCK of them. */
 static bool plain_block(const tslt_row *row, uint32_t block) {
-  if (row->allowed || block_size(row, block) < ROW_BLOCK)
-    return false;
-  size_t at = row->changes ? changes_below(row, block * ROW_BLOCK) : 0;
-  return at == row->changes || (uint32_t)row->changed[at] >= (block + 1) * ROW_BLOCK;
+  size_t from;
+  return !row->allowed && tslt_block_size(row, block) == ROW_BLOCK && changes_in(row, block, &from) == from;
 }
 
 void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores) {
-  uint32_t first = block * ROW_BLOCK, count = block_size(row, block);
+  uint32_t first = block * ROW_BLOCK, count = tslt_block_size(row, block);
   float buffer[ROW_BLOCK];
   const float *x = singles(row, block, buffer);
   if (x)
@@ -133,9 +78,9 @@ void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores) {
     memcpy(scores, (const double *)row->logits + first, count * sizeof *scores);
   for (size_t i = count; i < ROW_BLOCK; i++)
     scores[i] = negative_infinity();
-  if (row->changes)
-    for (size_t i = changes_below(row, first); i < row->changes && (uint32_t)row->changed[i] < first + count; i++)
-      scores[(uint32_t)row->changed[i] - first] = row->scores[i];
+  size_t from, to = changes_in(row, block, &from);
+  for (size_t i = from; i < to; i++)
+    scores[(uint32_t)row->changed[i] - first] = row->scores[i];
   if (row->allowed)
     for (size_t i = 0; i < count; i++)
       scores[i] = row->allowed[first + i] ? scores[i] : negative_infinity();
@@ -153,20 +98,18 @@ void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores) {
 static double weigh(const tslt_row *row, uint32_t block, double *weights) {
   uint32_t first = block * ROW_BLOCK;
   float buffer[ROW_BLOCK];
-  const float *x = row->allowed || block_size(row, block) < ROW_BLOCK ? NULL : singles(row, block, buffer);
+  const float *x = row->allowed || tslt_block_size(row, block) < ROW_BLOCK ? NULL : singles(row, block, buffer);
   if (!x) {
     double scores[ROW_BLOCK];
     tslt_row_scores(row, block, scores);
     return weigh_double(scores, ROW_BLOCK, row->top, row->scale, weights);
   }
   double sum = weigh_single(x, ROW_BLOCK, row->top, row->scale, weights);
-  size_t at = row->changes ? changes_below(row, first) : 0;
-  if (at == row->changes || (uint32_t)row->changed[at] >= first + ROW_BLOCK)
-    return sum;
   /* The weights of changed tokens, whose logits may be above the largest score, are made again. */
-  for (; at < row->changes && (uint32_t)row->changed[at] < first + ROW_BLOCK; at++)
-    weights[(uint32_t)row->changed[at] - first] = weight_of(row, row->scores[at]);
-  return tslt_block_sum(weights);
+  size_t from, to = changes_in(row, block, &from);
+  for (size_t i = from; i < to; i++)
+    weights[(uint32_t)row->changed[i] - first] = tslt_row_weight(row, row->scores[i]);
+  return from < to ? tslt_block_sum(weights) : sum;
 }
 
 /* Leave out what weighs less than `least`; the sum of the others. */
@@ -177,8 +120,7 @@ static double cut_light(double *weights, size_t count, double least) {
   return tslt_block_sum(weights);
 }
 
-/* Leave out what is not kept; the sum of what is. */
-static double cut(const tslt_row *row, uint32_t block, double *weights) {
+double tslt_row_cut(const tslt_row *row, uint32_t block, double *weights) {
   uint32_t first = block * ROW_BLOCK;
   double scores[ROW_BLOCK];
   if (row->border > negative_infinity()) {
@@ -194,7 +136,7 @@ const double *tslt_row_weights(tslt_context *context, const tslt_row *row, uint3
     return (const double *)context->row_weights.at + (size_t)block * ROW_BLOCK;
   weigh(row, block, buffer);
   if (row->is_cut)
-    cut(row, block, buffer);
+    tslt_row_cut(row, block, buffer);
   return buffer;
 }
 
@@ -236,7 +178,7 @@ static void be_greedy(tslt_row *row) {
 
 static int weigh_all(tslt_context *context, tslt_row *row, const tslt_sampling *sampling) {
   double scale = 1 / sampling->temperature;
-  row->scale = (scale < LEAST_SCALE ? LEAST_SCALE : scale < MOST_SCALE ? scale : MOST_SCALE) * LOG2_E;
+  row->scale = (scale < LEAST_SCALE ? LEAST_SCALE : scale < MOST_SCALE ? scale : MOST_SCALE) * TSLT_LOG2_E;
   bool by_mass = sampling->top_p < 1, by_score = false;
   if (sampling->top_k && sampling->top_k < row->vocab_size) {
     int error = tslt_kth_score(context, row, sampling->top_k, &row->border);
@@ -253,14 +195,14 @@ static int weigh_all(tslt_context *context, tslt_row *row, const tslt_sampling *
   row->is_cut = by_score || row->least > 0;
   for (uint32_t b = 0; b < row->blocks; b++) {
     double *to = weights + (size_t)b * ROW_BLOCK;
-    if (row->is_cut && (row->maxima[b] < row->border || weight_of(row, row->maxima[b]) < row->least * 0.999)) {
+    if (row->is_cut && (row->maxima[b] < row->border || tslt_row_weight(row, row->maxima[b]) < row->least * 0.999)) {
       memset(to, 0, ROW_BLOCK * sizeof *to);
       row->sums[b] = 0;
       continue;
     }
     row->sums[b] = weigh(row, b, to);
     if (row->is_cut)
-      row->sums[b] = cut(row, b, to);
+      row->sums[b] = tslt_row_cut(row, b, to);
   }
   row->least = sampling->min_p;
   if (by_mass) {
@@ -333,9 +275,9 @@ double tslt_row_score(const tslt_row *row, uint32_t token) {
   else if (row->dtype == TSLT_FLOAT64)
     score = ((const double *)row->logits)[token];
   else if (row->dtype == TSLT_FLOAT16)
-    score = (double)half_to_single(((const uint16_t *)row->logits)[token]);
+    score = (double)tslt_half_value(((const uint16_t *)row->logits)[token]);
   else
-    score = (double)bfloat_to_single(((const uint16_t *)row->logits)[token]);
+    score = (double)tslt_bfloat_value(((const uint16_t *)row->logits)[token]);
   size_t at = changes_below(row, token);
   if (at < row->changes && (uint32_t)row->changed[at] == token)
     score = row->scores[at];
@@ -345,7 +287,7 @@ double tslt_row_score(const tslt_row *row, uint32_t token) {
 double tslt_row_prob(const tslt_row *row, uint32_t token) {
   if (token >= row->vocab_size)
     return 0;
-  double score = tslt_row_score(row, token), weight = weight_of(row, score);
+  double score = tslt_row_score(row, token), weight = tslt_row_weight(row, score);
   return tslt_row_keeps(row, score, token) && weight >= row->least ? weight / row->total : 0;
 }
 
@@ -377,7 +319,7 @@ uint32_t tslt_row_draw(tslt_context *context, const tslt_row *row, double u) {
 void tslt_row_probs(tslt_context *context, const tslt_row *row, double *probs) {
   double buffer[ROW_BLOCK];
   for (uint32_t b = 0; b < row->blocks; b++) {
-    uint32_t first = b * ROW_BLOCK, left = row->vocab_size - first, count = left < ROW_BLOCK ? left : ROW_BLOCK;
+    uint32_t first = b * ROW_BLOCK, count = tslt_block_size(row, b);
     if (row->sums[b] <= 0) {
       memset(probs + first, 0, count * sizeof *probs);
       continue;

@@ -27,12 +27,26 @@ struct tslt_row {
   uint32_t vocab_size, blocks;
 };
 
+/* Tokens of a block: ROW_BLOCK but in the last one. */
+static inline uint32_t tslt_block_size(const tslt_row *row, uint32_t block) {
+  uint32_t left = row->vocab_size - block * ROW_BLOCK;
+  return left < ROW_BLOCK ? left : ROW_BLOCK;
+}
+
+/* The weight of a score: 1 for the largest. */
+static inline double tslt_row_weight(const tslt_row *row, double score) {
+  return tslt_exp2((score - row->top) * row->scale);
+}
+
 /* The score of one token. */
 double tslt_row_score(const tslt_row *row, uint32_t token);
 /* Scores of block `block`; -inf behind the last token. */
 void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores);
 /* Weights of a block's tokens, 0 for those that are not kept; `buffer` has room for them, and is used if it must be. */
 const double *tslt_row_weights(tslt_context *context, const tslt_row *row, uint32_t block, double *buffer);
+
+/* Leave out of a block's weights what is not kept; the sum of what is. */
+double tslt_row_cut(const tslt_row *row, uint32_t block, double *weights);
 
 static inline int tslt_row_keeps(const tslt_row *row, double score, uint32_t token) {
   return score > row->border || (score == row->border && token <= row->last);

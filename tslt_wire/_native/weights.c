@@ -1,19 +1,9 @@
 /* Codes and weights: spec sections 4.1 to 4.3. */
 #include "weights.h"
 
-double tslt_half_value(uint32_t code) {
-  uint32_t sign = (code & 0x8000u) << 16, exponent = code >> 10 & 31, fraction = code & 1023;
-  float value;
-  if (exponent == 0) {
-    value = (float)fraction * (1.0f / 16777216.0f);
-    return sign ? -value : value;
-  }
-  uint32_t bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
+#include "narrow.h"
 
-double tslt_single_value(uint32_t bits) {
+static double single_value(uint32_t bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
@@ -50,8 +40,9 @@ bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *wei
     uint32_t code = codes[i];
     zero |= code == 0;
     good &= code == 0 || (code > sign && code < infinity);
-    double x = precision == TSLT_F16 ? tslt_half_value(code)
-                                     : tslt_single_value(precision == TSLT_F32 ? code : (code & 0xFFFFu) << 16);
+    double x = precision == TSLT_F16   ? (double)tslt_half_value((uint16_t)code)
+               : precision == TSLT_F32 ? single_value(code)
+                                       : (double)tslt_bfloat_value((uint16_t)code);
     weights[i] = good ? tslt_mass(x) : 1;
     good &= weights[i] > 0;
   }

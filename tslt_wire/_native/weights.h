@@ -27,7 +27,4 @@ static inline unsigned code_bits(int precision) { return bit_length(max_code(pre
 bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *weights);
 bool tslt_list_ok(uint32_t vocab_size, int precision, const tslt_list *list, bool has_prior);
 
-double tslt_half_value(uint32_t code);
-double tslt_single_value(uint32_t bits);
-
 #endif
