@@ -11,7 +11,7 @@ from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
-from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.seeds import session_secret
 from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 
@@ -23,7 +23,7 @@ def edge_settings(
     fingerprint: bytes,
     tables: Sequence[tw.Prior] = (),
     *,
-    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
+    limits: EdgeLimits = DEFAULT_LIMITS,
 ) -> tw.EdgeSettings:
     """What an edge with this verifier, and these trained tables, offers: what the verifier serves, and no more.
 
@@ -60,7 +60,7 @@ async def serve(
     settings: tw.EdgeSettings,
     *,
     seed: int | None,
-    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
+    limits: EdgeLimits = DEFAULT_LIMITS,
     on_round: Callable[[EdgeRound], None] = lambda _: None,
 ) -> None:
     """Serve devices until the listener is closed or the task is cancelled.
@@ -94,7 +94,7 @@ async def serve_link(
     link: Link,
     driver: EdgeDriver,
     *,
-    limits: EdgeLimits = EdgeLimits(),  # noqa: B008 - it is frozen
+    limits: EdgeLimits = DEFAULT_LIMITS,
 ) -> None:
     """Carry frames between a device's link and its driver, until the device leaves, is lost or breaks the protocol."""
     log.info("%s: connected", link.peer)

@@ -18,7 +18,8 @@ class EdgeLimits:
     idle_timeout_s: float = 300.0
     """Seconds a session may be silent: a user who reads before typing on, not one who left."""
     rows_bytes: int = 1 << 26
-    """Bytes of the float64 rows of one tree, (1 + nodes, V): bounds the largest tree that an edge offers to verify."""
+    """Bytes that the rows of one tree, (1 + nodes, V), would take in float64: bounds the largest tree that an edge
+    offers to verify."""
     least_nodes: int = 16
     """Nodes that an edge offers to verify whatever the vocabulary: a chain that long is worth drafting."""
     most_entries: int = 1 << 18
@@ -28,7 +29,7 @@ class EdgeLimits:
     pass for itself."""
     chunk: int = 512
     """Tokens of prompts in one pass: half a second or less on the models that run on a CPU.  Fewer while rounds go on,
-    so that a pass takes no more than twice what it takes without."""
+    so that a pass takes about half as long again as without, at most."""
     cache_bytes: int = 4 << 30
     """Bytes of all texts' caches.  Beyond it the caches of idle texts are dropped, and read again when needed."""
     share_least: int = 32
@@ -49,3 +50,7 @@ class EdgeLimits:
                 raise ValueError(f"{name} must be a number of seconds above 0, got {getattr(self, name)!r}")
         if not 0 <= self.wait <= 1:
             raise ValueError(f"wait must be a part of a pass, 0 to 1, got {self.wait!r}")
+
+
+DEFAULT_LIMITS = EdgeLimits()
+"""The limits of an edge that is told none."""

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import tslt_wire as tw
-from tslt_wire.messages.extensions import VERIFY_TIME
-from tslt_wire.messages.log_probs import with_extension
+from tslt_wire.messages.extensions import VERIFY_TIME, data_of, with_extension
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
@@ -31,7 +30,4 @@ def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
 
 def verify_seconds(extensions: Sequence[tw.Extension]) -> float:
     """Seconds the edge took for an answer with these extensions; 0.0 if it did not say."""
-    for extension in extensions:
-        if extension.type == VERIFY_TIME:
-            return int.from_bytes(extension.data, "little") / 1e6
-    return 0.0
+    return int.from_bytes(data_of(extensions, VERIFY_TIME) or b"", "little") / 1e6

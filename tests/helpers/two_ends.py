@@ -14,6 +14,7 @@ from tslt_transports import Link, LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
+from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.seeds import device_rng, session_secret
@@ -22,6 +23,17 @@ from tslt_runtime.verifiers.protocol import Verifier
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 
 FINGERPRINT = bytes(32)
+CHAIN, TREE = (1, 1, 1), (2, 2)
+KINDS = {
+    "list": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4)),
+    "full": DraftSettings(expansion=CHAIN, truncation=None, precision="f32"),
+    "list tree": DraftSettings(expansion=TREE, truncation=tw.TopK(4), replacement=False),
+    "match": DraftSettings(expansion=TREE, evidence="match"),
+    "coupled": DraftSettings(expansion=TREE, truncation=None, evidence="coupled"),
+    "scalar": DraftSettings(expansion=CHAIN, truncation=None, evidence="scalar"),
+    "lazy": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4), evidence="lazy"),
+}
+"""How a device drafts, for each kind of evidence."""
 
 
 def tables(vocab_size: int = 8, seed: int = 0, apart: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

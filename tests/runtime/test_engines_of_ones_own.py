@@ -11,7 +11,7 @@ import pytest
 import table_engine
 from chi_square import chi_square_p
 from table_engine import TableTarget
-from two_ends import FINGERPRINT, hello, tables, two_ends
+from two_ends import FINGERPRINT, KINDS, TREE, hello, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot, planner_for
@@ -25,16 +25,6 @@ from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
 
 V = 8
-CHAIN, TREE = (1, 1, 1), (2, 2)
-KINDS = {
-    "list": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4)),
-    "full": DraftSettings(expansion=CHAIN, truncation=None, precision="f32"),
-    "list tree": DraftSettings(expansion=TREE, truncation=tw.TopK(4), replacement=False),
-    "match": DraftSettings(expansion=TREE, evidence="match"),
-    "coupled": DraftSettings(expansion=TREE, truncation=None, evidence="coupled"),
-    "scalar": DraftSettings(expansion=CHAIN, truncation=None, evidence="scalar"),
-    "lazy": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4), evidence="lazy"),
-}
 TOKENS = 4000
 NOT_BY_CHANCE = 1e-4
 

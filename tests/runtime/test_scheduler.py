@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from history_engine import HistoryTarget
-from two_ends import tables, two_ends
+from two_ends import KINDS, tables, two_ends
 
 import tslt_wire as tw
-from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.pass_times import PassTimes
@@ -19,16 +18,6 @@ from tslt_runtime.scheduler import Scheduler
 from tslt_runtime.verifiers.local import LocalVerifier
 
 V = 8
-CHAIN, TREE = (1, 1, 1), (2, 2)
-KINDS = {
-    "list": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4)),
-    "full": DraftSettings(expansion=CHAIN, truncation=None, precision="f32"),
-    "list tree": DraftSettings(expansion=TREE, truncation=tw.TopK(4), replacement=False),
-    "match": DraftSettings(expansion=TREE, evidence="match"),
-    "coupled": DraftSettings(expansion=TREE, truncation=None, evidence="coupled"),
-    "scalar": DraftSettings(expansion=CHAIN, truncation=None, evidence="scalar"),
-    "lazy": DraftSettings(expansion=CHAIN, truncation=tw.TopK(4), evidence="lazy"),
-}
 EMPTY = tw.TokenTree([], [])
 
 

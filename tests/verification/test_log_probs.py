@@ -16,7 +16,8 @@ from two_ends import tables, two_ends
 import tslt_wire as tw
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_wire.messages.log_probs import LEAST, UNIT, WANTED, log_probs_extension, with_extension
+from tslt_wire.messages.extensions import with_extension
+from tslt_wire.messages.log_probs import LEAST, UNIT, WANTED, log_probs_extension
 
 V = 8
 SETTINGS = {

@@ -25,10 +25,8 @@ from tslt_runtime.commands.options import (
     shipped,
 )
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.streaming import EDGE
-
-DEFAULT_LIMITS = EdgeLimits()
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:

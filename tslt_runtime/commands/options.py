@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import tslt_wire as tw
 from tslt_runtime.loading import LoadOptions
+from tslt_wire.messages.sampling import SETTINGS
 
 QUIC_ADDRESS = "127.0.0.1:5757"
 MODEL_NAMES = "a folder of safetensors, a .gguf file (run by llama.cpp), or a hub id"
@@ -99,7 +100,13 @@ def add_sampling(parser: argparse.ArgumentParser, *, temperature: float | None) 
         help="added to the logit of a token, -100 to 100",
     )
     group.add_argument(
-        "--suppress", type=token_id, nargs="*", action="extend", metavar="ID", help="tokens that never come; none: off"
+        "--suppress",
+        dest="suppress_tokens",
+        type=token_id,
+        nargs="*",
+        action="extend",
+        metavar="ID",
+        help="tokens that never come; none: off",
     )
     never = "whether tokens that end a text never come"
     group.add_argument("--ignore-eos", action=argparse.BooleanOptionalAction, help=never)
@@ -107,18 +114,7 @@ def add_sampling(parser: argparse.ArgumentParser, *, temperature: float | None) 
 
 def asked_sampling(args: argparse.Namespace) -> tw.SamplingRequest:
     """The settings that the arguments of ``add_sampling`` name; ValueError for one that is out of range."""
-    return tw.SamplingRequest(
-        temperature=args.temperature,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        min_p=args.min_p,
-        repetition_penalty=args.repetition_penalty,
-        presence_penalty=args.presence_penalty,
-        frequency_penalty=args.frequency_penalty,
-        logit_bias=args.logit_bias,
-        suppress_tokens=args.suppress,
-        ignore_eos=args.ignore_eos,
-    )
+    return tw.SamplingRequest(**{name: getattr(args, name) for name in SETTINGS})
 
 
 def bias(text: str) -> tuple[int, float]:

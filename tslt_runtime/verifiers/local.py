@@ -10,7 +10,7 @@ from typing import Any
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import TargetEngine
-from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
 from tslt_runtime.scheduler import Counts, Scheduler
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
@@ -28,7 +28,7 @@ class LocalVerifier:
         self,
         engine: TargetEngine,
         *,
-        limits: EdgeLimits | None = None,
+        limits: EdgeLimits = DEFAULT_LIMITS,
         proposals: int = PROPOSALS,
         allowed: Allowed | None = None,
     ) -> None:
@@ -39,7 +39,6 @@ class LocalVerifier:
         on nothing but its request.
         """
         self._allowed = allowed
-        limits = EdgeLimits() if limits is None else limits
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
         self._scheduler = Scheduler(engine, limits)
         self._verifying = Worker("verify", threads=limits.verify_threads)

@@ -6,6 +6,7 @@ the time that an answer took, and the log probabilities of its tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tslt_wire import checks
@@ -45,9 +46,21 @@ class Extension:
             )
 
 
+def data_of(extensions: Iterable[Extension], type_: int) -> bytes | None:
+    """The data of the extension of a type; None if there is none."""
+    return next((extension.data for extension in extensions if extension.type == type_), None)
+
+
+def with_extension(extensions: Iterable[Extension], one: Extension) -> tuple[Extension, ...]:
+    """``extensions`` and ``one``, which takes the place of another of its type, in ascending order."""
+    kept = [extension for extension in extensions if extension.type != one.type]
+    return tuple(sorted((*kept, one), key=lambda extension: extension.type))
+
+
 def choice_of(extensions: tuple[Extension, ...]) -> int | None:
     """The index that a draft with these extensions names; None if it names none."""
-    return next((extension.data[0] for extension in extensions if extension.type == CHOICE), None)
+    data = data_of(extensions, CHOICE)
+    return None if data is None else data[0]
 
 
 def choice_extension(index: int) -> Extension:

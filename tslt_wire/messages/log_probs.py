@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tslt_wire.messages.answers import Answer, AskList, Proposals
-from tslt_wire.messages.extensions import LOG_PROBS, Extension
+from tslt_wire.messages.extensions import LOG_PROB_BYTES, LOG_PROBS, Extension, data_of
 from tslt_wire.messages.handshake import Hello
 from tslt_wire.messages.token_tree import TokenTree
 
@@ -38,20 +38,13 @@ def log_probs_extension(probs: Iterable[float]) -> Extension:
 
 def log_probs_of(extensions: Sequence[Extension]) -> tuple[float, ...]:
     """The log probabilities, in nats, that an answer with these extensions has; none if it does not say."""
-    data = next((extension.data for extension in extensions if extension.type == LOG_PROBS), b"")
-    return tuple((np.frombuffer(data, "<u2") * -UNIT).tolist())
-
-
-def with_extension(extensions: Sequence[Extension], one: Extension) -> tuple[Extension, ...]:
-    """``extensions`` and ``one``, which takes the place of another of its type, in ascending order."""
-    kept = [extension for extension in extensions if extension.type != one.type]
-    return tuple(sorted((*kept, one), key=lambda extension: extension.type))
+    return tuple((np.frombuffer(data_of(extensions, LOG_PROBS) or b"", "<u2") * -UNIT).tolist())
 
 
 def cut(extensions: Sequence[Extension], tokens: int) -> tuple[Extension, ...]:
     """``extensions`` of an answer that is cut to its first ``tokens`` tokens."""
     return tuple(
-        Extension(LOG_PROBS, extension.data[: 2 * tokens]) if extension.type == LOG_PROBS else extension
+        Extension(LOG_PROBS, extension.data[: LOG_PROB_BYTES * tokens]) if extension.type == LOG_PROBS else extension
         for extension in extensions
     )
 
@@ -69,9 +62,5 @@ def tokens_told(answer: Answer, tree: TokenTree, *, after_list: bool) -> int:
 
 def fits(answer: Answer, tree: TokenTree, *, after_list: bool) -> bool:
     """Whether ``answer`` has log probabilities of as many tokens as it should, or of none."""
-    told = _count(answer.extensions)
-    return told is None or told == tokens_told(answer, tree, after_list=after_list)
-
-
-def _count(extensions: Sequence[Extension]) -> int | None:
-    return next((len(extension.data) // 2 for extension in extensions if extension.type == LOG_PROBS), None)
+    data = data_of(answer.extensions, LOG_PROBS)
+    return data is None or len(data) // LOG_PROB_BYTES == tokens_told(answer, tree, after_list=after_list)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from tslt_wire.messages.answers import Answer, AskList, Verdict
 from tslt_wire.messages.draft import Draft
-from tslt_wire.messages.log_probs import log_probs_extension, with_extension
+from tslt_wire.messages.extensions import with_extension
+from tslt_wire.messages.log_probs import log_probs_extension
 from tslt_wire.verification.float_errors import quiet
 from tslt_wire.verification.row_access import as_row, prob_of
 

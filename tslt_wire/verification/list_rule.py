@@ -7,6 +7,8 @@ first equal one.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +19,6 @@ from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
 from tslt_wire.verification.choices import Choices
-from tslt_wire.verification.kernel_rows import KernelResidual
 from tslt_wire.verification.row_access import draw_from, kernel_row
 
 Floats = npt.NDArray[np.float64]
@@ -42,8 +43,45 @@ def verify_lists(round: CheckedRound, evidence: ListEvidence) -> Verdict:
     return Verdict(round=draft.round, node=at, token=draw_from(round.row(at), choices))
 
 
-def try_children(tokens: list[int], residual: KernelResidual, choices: Choices) -> int | None:
-    """``verify_children`` by the kernel: the index of the accepted child, or None, and ``residual`` is what is left."""
+class Residual(Protocol):
+    """What the target still owes after siblings were rejected (spec section 6.3)."""
+
+    def share(self, token: int) -> float:
+        """Probability with which the next sibling is accepted if it is ``token``."""
+        ...
+
+    def reject(self, token: int) -> None:
+        """The sibling ``token`` was rejected: go on to the next."""
+        ...
+
+
+class DenseResidual:
+    """A residual that is written out."""
+
+    def __init__(self, target: Floats, siblings: Siblings) -> None:
+        """``target``: the row, float64 (V,), sum 1; ``siblings``: the list's children, none of them drawn."""
+        self.rest = target
+        """What is left, float64 (V,), sum 1 but for rounding."""
+        self._siblings = siblings
+
+    def share(self, token: int) -> float:
+        """See Residual.share."""
+        return min(1.0, float(self.rest[token]) / self._siblings.prob_of(token))
+
+    def reject(self, token: int) -> None:
+        """See Residual.reject.  Without replacement the token is removed from q and the rest renormalised."""
+        rest = np.maximum(0.0, self.rest - self._siblings.dense())
+        total = rest.sum()
+        # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.
+        self.rest = rest / total if total > 0 else self.rest
+        self._siblings.take(token)
+
+
+def try_children(tokens: list[int], residual: Residual, choices: Choices) -> int | None:
+    """Try the children of one node in sibling order (paper Algorithm 5).
+
+    Returns the index of the accepted child; or None, and ``residual`` is what the next token must be drawn from.
+    """
     for i, token in enumerate(tokens):
         if choices.accept(residual.share(token)):
             return i
@@ -54,19 +92,10 @@ def try_children(tokens: list[int], residual: KernelResidual, choices: Choices) 
 def verify_children(
     tokens: list[int], q: SparseDistribution, target: Floats, choices: Choices, *, replacement: bool
 ) -> tuple[int | None, Floats]:
-    """Try the children of one node in sibling order (paper Algorithm 5).
+    """``try_children`` for a row that is written out, float64 (V,).
 
-    Returns (index of the accepted child, unused) or (None, the residual the next token must be drawn from; float64
-    (V,), not normalised).  Without replacement each rejected token is removed from q and the rest renormalised.
+    Returns (index of the accepted child, unused) or (None, the residual; float64 (V,)).
     """
-    siblings = Siblings(q, replacement=replacement)
-    residual = target
-    for i, token in enumerate(tokens):
-        if choices.accept(min(1.0, float(residual[token]) / siblings.prob_of(token))):
-            return i, residual
-        rest = np.maximum(0.0, residual - siblings.dense())
-        total = rest.sum()
-        # p == q up to rounding: a rejection is then itself a rounding error, and any choice is exact to 1e-16.
-        residual = rest / total if total > 0 else residual
-        siblings.take(token)
-    return None, residual
+    residual = DenseResidual(target, Siblings(q, replacement=replacement))
+    accepted = try_children(tokens, residual, choices)
+    return accepted, residual.rest

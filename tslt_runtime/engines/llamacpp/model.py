@@ -24,6 +24,8 @@ DEFAULT_CONTEXT = 8192
 are 1 GB, the 131,072 that it was trained for 16."""
 KV_TYPES = {"float32": c.F32, "float16": c.F16}
 """Types that keys and values can be kept in."""
+METADATA_BYTES = 1024
+"""Bytes of a value in the file that are read."""
 _DTYPES = {"all F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -84,7 +86,7 @@ class LlamaModel:
         dtype = _DTYPES.get(kind, kind)
         self.leaves, self.threads = leaves, threads
         self.kv = kv or ("float32" if dtype == "float32" else "float16")
-        own = own_settings(self.lib, self.weights.handle)
+        own = own_settings(self._metadata)
         self._facts = EngineFacts(
             model=self.model_id,
             vocab_size=self.vocab_size,
@@ -108,11 +110,11 @@ class LlamaModel:
         width = {"float32": 4, "float16": 2}[self.kv]
         return int(lib.llama_model_n_layer(handle)) * int(lib.llama_model_n_head_kv(handle)) * sum(sizes) * width
 
-    def _metadata(self, key: str) -> str:
-        """What the file says under ``key``; "" for nothing."""
-        buffer = ctypes.create_string_buffer(256)
-        found = self.lib.llama_model_meta_val_str(self.weights.handle, key.encode(), buffer, len(buffer))
-        return buffer.value.decode(errors="replace") if found >= 0 else ""
+    def _metadata(self, key: str) -> str | None:
+        """What the file says under ``key``, its first ``METADATA_BYTES``; None for nothing."""
+        value = ctypes.create_string_buffer(METADATA_BYTES)
+        size = self.lib.llama_model_meta_val_str(self.weights.handle, key.encode(), value, METADATA_BYTES)
+        return None if size < 0 else value.value.decode(errors="replace")
 
     @property
     def facts(self) -> EngineFacts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+from collections.abc import Callable
 from typing import Any
 
 from tslt_runtime.engines.own_settings import OwnSettings, settings_of
@@ -20,17 +20,13 @@ LAST = "penalty_last_n"
 """Tokens that the repetition penalty looks back at; -1: all of them, as here."""
 OTHERS = ("sequence", "xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta")
 """Keys that no edge applies."""
-ROOM = 1024
-"""Bytes of a value that are read."""
 
 
-def own_settings(lib: Any, handle: int) -> OwnSettings:
-    """What the model of ``handle``, loaded by the functions ``lib``, says."""
+def own_settings(metadata: Callable[[str], str | None]) -> OwnSettings:
+    """What a model says; ``metadata``: what its file has under a key, None for nothing."""
 
     def said(key: str) -> str | None:
-        value = ctypes.create_string_buffer(ROOM)
-        size = lib.llama_model_meta_val_str(handle, (PREFIX + key).encode(), value, ROOM)
-        return None if size < 0 else value.value.decode(errors="replace")
+        return metadata(PREFIX + key)
 
     texts = {name: said(key) for name, key in KEYS.items()}
     named = {name: _number(name, text) for name, text in texts.items() if text is not None}
