@@ -18,9 +18,9 @@ from tslt_wire.verification.verdicts import verify_with
 PROMPT = (0, 1, 0)
 ALL = ("list", "match", "coupled", "scalar", "lazy")
 KEPT, FORGOT, OTHER = "kept", "forgot", "other"
-"""The edge that a device meets after its link broke: the same, the same without the session, one with another secret."""
+"""The edge after a link broke: the same, the same but without the session, one with another secret."""
 WHOLE, REQUEST, ANSWER = "whole", "request", "answer"
-"""What an exchange comes to: all is well, or the link breaks before the edge got the frame, or before its answer came."""
+"""What an exchange comes to: all is well, or the link breaks under the request, or under the answer."""
 Fate = tuple[str, str]
 """What an exchange comes to, and the edge after it."""
 
@@ -113,8 +113,9 @@ class World:
         if isinstance(event, tw.DraftReceived):
             paths = [text, *((*text, *(tree.tokens[i] for i in tree.path(node))) for node in range(len(tree)))]
             rows = np.stack([self.target(path) for path in paths])
-            known = {"proposals": self.proposals, "rejection": event.rejection}
-            edge.send_answer(verify_with(event.draft, rows, numbers, coupling=edge.coupling, **known))
+            known, shared = event.rejection, edge.coupling
+            answer = verify_with(event.draft, rows, numbers, coupling=shared, proposals=self.proposals, rejection=known)
+            edge.send_answer(answer)
         elif isinstance(event, tw.MoreAsked):
             last, row = event.proposals, self.target(text)
             more = {"batch": last.batch + 1, "count": self.proposals}

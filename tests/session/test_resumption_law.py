@@ -20,7 +20,8 @@ import tslt_wire as tw
 from tslt_wire.messages.draft import prefix_crc
 
 LENGTH = 2
-SHAPES = {"list": (3, 1, 1), "match": (3, 1, 1), "scalar": (2, 1, 1), "lazy": (3, 1, 1), "list tree": (3, 2)}
+SHAPES = {"list": (3, 1, 1), "match": (3, 1, 1), "scalar": (2, 1), "lazy": (3, 1, 1), "list tree": (3, 2)}
+SHAPES |= {"scalar chain": (2, 1, 1)}
 """Tokens of the vocabulary, and children at each level."""
 Fates = tuple[tuple[str, str], ...]
 
@@ -37,7 +38,7 @@ def a_round(name: str, fates: Fates, choices: Branches, world_of: Any = World) -
     draft = sample_draft(expansion(*counts), lists, choices)
     world = world_of(vocab_size, target, choices=choices)
     coming = iter(fates)
-    evidence = evidence_of(name.split()[0], draft.tree, draft.lists)
+    evidence = evidence_of(name.split(maxsplit=1)[0], draft.tree, draft.lists)
     tokens = world.round(draft.tree, evidence, choices, lambda: next(coming, (WHOLE, "")), batches=2)
     assert world.device.prefix[: len(PROMPT)] == PROMPT
     state = world.device.prefix[len(PROMPT) :] if tokens is None else None
@@ -71,9 +72,14 @@ PLANS = [
 
 
 @pytest.mark.parametrize("fates", PLANS, ids=lambda fates: "-".join(f"{what}:{edge}" for what, edge in fates))
-@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("name", [name for name in SHAPES if name != "scalar chain"])
 def test_a_round_is_lossless_wherever_the_link_breaks(name, fates):
     assert deviation(name, fates) < EXACT
+
+
+@pytest.mark.parametrize("what", [REQUEST, ANSWER])
+def test_accepted_tokens_before_a_rejection_stay(what):
+    assert deviation("scalar chain", ((WHOLE, ""), (what, OTHER))) < EXACT
 
 
 def forgets(kind: str) -> type[World]:
@@ -97,5 +103,5 @@ def forgets(kind: str) -> type[World]:
 def test_a_coin_that_is_thrown_again_after_a_rejection_is_noticed(name):
     fates = ((WHOLE, ""), (REQUEST, OTHER))
     assert deviation(name, fates, forgets(name)) > NOTICED
-    # The same coin again is the same rejection: there is nothing to notice.
-    assert deviation(name, ((WHOLE, ""), (REQUEST, FORGOT)), forgets(name)) < EXACT
+    if name == "lazy":  # the same coin again is the same rejection: there is nothing to notice
+        assert deviation(name, ((WHOLE, ""), (REQUEST, FORGOT)), forgets(name)) < EXACT

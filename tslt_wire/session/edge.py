@@ -225,8 +225,9 @@ class EdgeSession(Session):
         entropy = common("entropy coder", hello.entropy, settings.entropy)[0]
         prior = common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0]
         opening = Opening(b"") if self._opening is None else self._opening(hello, data)
+        self._kept = opening.held
         if opening.secret:
-            self._randomness, self._kept = EdgeRandomness(opening.secret), opening.held
+            self._randomness = EdgeRandomness(opening.secret)
             self._offered_key = self._offered_key or coupling_key(opening.secret)
         welcome = Welcome(
             version=SPEC_VERSION,

@@ -26,7 +26,7 @@ class Opening:
     """What an edge answers a HELLO with, besides what the two agree on."""
 
     secret: bytes
-    """The session's: what its random numbers are made of (``tw.EdgeRandomness``)."""
+    """The session's: what its random numbers are made of (``tw.EdgeRandomness``); empty: they are the caller's."""
     token: bytes = b""
     """What the device brings back to go on over another link, at most 64 bytes; empty: it cannot."""
     resumed: bool = False
