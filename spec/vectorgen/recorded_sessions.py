@@ -93,7 +93,7 @@ class Recorded:
 
     def reconnects(self, *, kept: bool = True, key: bytes = KEY) -> Recorded:
         """The device begins anew on another link, to an edge with the tokens of the last one, or without; no frame."""
-        held, resumed = self.edge.kept if kept else (), key == KEY
+        held, resumed = self.edge.kept if kept else (), key == KEY and bool(self.device.prefix)
         self.device.reconnect()
         self.edge = self.ends["edge"] = edge_of(self._settings, key, self._token, resumed=resumed, held=held)
         self.frames.append(b"")

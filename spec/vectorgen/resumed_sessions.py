@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import tslt_wire as tw
-from spec.vectorgen.recorded_sessions import CONTEXT, EDGE, EOS, OTHER_KEY, Recorded, evidence_of, opened
+from spec.vectorgen.recorded_sessions import CONTEXT, EDGE, EOS, KEY, OTHER_KEY, Recorded, evidence_of, opened
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 from tslt_wire.messages.draft import prefix_crc
 
@@ -138,6 +138,11 @@ def _refused_by_edges() -> list[Recorded]:
     talk = _text("twice-said", "RESUME of a session that has a prefix", "resumption-checks")
     again: Any = {"round": 0, "transcript": talk.device._transcript, **right}
     found.append(talk.forge("device", tw.Resume(**again), "protocol_violation"))
+    for key, error in ((KEY, "protocol_violation"), (OTHER_KEY, None)):
+        talk = _text(f"prompt-for-it-{error}", "PROMPT in place of RESUME", "resumption-checks")
+        talk.reconnects(kept=False, key=key).send("device").send("edge")
+        prompt = tw.Prompt(tokens=(2,), epoch=1, keep=0, transcript=talk.device._transcript)
+        found.append(talk.forge("device", prompt, error))
     for label, name, rejection in (
         ("batch", "lazy", tw.Rejection(-1, 1)),
         ("no-batch", "scalar", tw.Rejection(-1)),

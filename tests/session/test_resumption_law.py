@@ -42,7 +42,7 @@ def a_round(name: str, fates: Fates, choices: Branches, world_of: Any = World) -
     tokens = world.round(draft.tree, evidence, choices, lambda: next(coming, (WHOLE, "")), batches=2)
     assert world.device.prefix[: len(PROMPT)] == PROMPT
     state = world.device.prefix[len(PROMPT) :] if tokens is None else None
-    if name == "scalar" and tokens is not None and world.device._choice is not None:
+    if name.startswith("scalar") and tokens is not None and world.device._choice is not None:
         state = tokens[:-1]
     return None if state is None else (draft.tree, state), tokens
 

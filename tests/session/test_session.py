@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tslt_wire as tw
-from tslt_wire.messages.draft import prefix_crc
 from tslt_wire.frames.kinds import DRAFT_KINDS, Kind, Role
+from tslt_wire.messages.draft import prefix_crc
 from tslt_wire.session.states import ANSWERS, OVER, SENDERS, TRANSITIONS, Act, may_send
 
 V = 50

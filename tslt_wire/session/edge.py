@@ -102,6 +102,7 @@ class EdgeSession(Session):
         self._step = 0  # of the next frame of the round that is under way or over: see _step_of
         self._asked: AskList | None = None
         self._rejection: Rejection | None = None  # known to the device of the round that is to be answered next
+        self._resumed = False  # whether RESUME has to come
         self._kept: tuple[int, ...] | int = ()  # the tokens a session that takes over starts from, or how many
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
@@ -225,7 +226,7 @@ class EdgeSession(Session):
         entropy = common("entropy coder", hello.entropy, settings.entropy)[0]
         prior = common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0]
         opening = Opening(b"") if self._opening is None else self._opening(hello, data)
-        self._kept = opening.held
+        self._kept, self._resumed = opening.held, opening.resumed
         if opening.secret:
             self._randomness = EdgeRandomness(opening.secret)
             self._offered_key = self._offered_key or coupling_key(opening.secret)
@@ -261,6 +262,9 @@ class EdgeSession(Session):
         return [SessionOpened(hello)]
 
     def _handle_prompt(self, prompt: Prompt) -> list[Event]:
+        if self._resumed:
+            # Its rounds would begin anew, with the random numbers of earlier ones.
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "a session that goes on begins with RESUME")
         if prompt.transcript != self._transcript:
             raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
         if prompt.epoch != self._epoch + 1:
@@ -299,6 +303,7 @@ class EdgeSession(Session):
                 ErrorCode.DESYNCHRONISED, f"the device's {size} tokens have another hash than those of the edge"
             )
         self._set_prefix(0, prefix)
+        self._resumed = False
         self.prompt_length, self._epoch, self.round = resume.prompt_length, resume.epoch, resume.round
         self._step = _NEVER  # whatever comes of rounds before this one is old
         self._rejection, self._kept = resume.rejection, len(prefix)
