@@ -138,11 +138,12 @@ def _refused_by_edges() -> list[Recorded]:
     talk = _text("twice-said", "RESUME of a session that has a prefix", "resumption-checks")
     again: Any = {"round": 0, "transcript": talk.device._transcript, **right}
     found.append(talk.forge("device", tw.Resume(**again), "protocol_violation"))
-    for key, error in ((KEY, "protocol_violation"), (OTHER_KEY, None)):
-        talk = _text(f"prompt-for-it-{error}", "PROMPT in place of RESUME", "resumption-checks")
+    refused: tuple[tuple[bytes, str | None], ...] = ((KEY, "protocol_violation"), (OTHER_KEY, None))
+    for key, found_error in refused:
+        talk = _text(f"prompt-for-it-{found_error}", "PROMPT in place of RESUME", "resumption-checks")
         talk.reconnects(kept=False, key=key).send("device").send("edge")
         prompt = tw.Prompt(tokens=(2,), epoch=1, keep=0, transcript=talk.device._transcript)
-        found.append(talk.forge("device", prompt, error))
+        found.append(talk.forge("device", prompt, found_error))
     for label, name, rejection in (
         ("batch", "lazy", tw.Rejection(-1, 1)),
         ("no-batch", "scalar", tw.Rejection(-1)),
