@@ -17,6 +17,8 @@ def test_interface(harness, run):
             assert isinstance(edge, Link)
             assert device.peer
             assert edge.peer
+            where = "" if harness.name == "inproc" else "127.0.0.1"
+            assert (device.identity, device.address) == (edge.identity, edge.address) == ("", where)
         listener = await harness.listen()
         assert isinstance(listener, Listener)
         await listener.close()

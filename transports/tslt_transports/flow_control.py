@@ -64,11 +64,16 @@ class _End:
 class Channel(ABC):
     """The transport-independent half of a ``Link``.  Raises ``TypeError`` for options of another kind."""
 
-    def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """``peer`` names the other side in messages.  Needs a running event loop."""
+    def __init__(self, *, peer: str, options: LinkOptions, identity: str = "", address: str = "") -> None:
+        """``peer`` names the other side in messages.  Needs a running event loop.
+
+        ``identity``, ``address``: see ``Link``.
+        """
         check_kind("options", options, LinkOptions)
         self._loop = asyncio.get_running_loop()
         self._peer = peer
+        self._identity = identity
+        self._address = address
         self._options = options
         self._end: _End | None = None
         self._released = False
@@ -101,6 +106,16 @@ class Channel(ABC):
     def peer(self) -> str:
         """See ``Link.peer``."""
         return self._peer
+
+    @property
+    def identity(self) -> str:
+        """See ``Link.identity``."""
+        return self._identity
+
+    @property
+    def address(self) -> str:
+        """See ``Link.address``."""
+        return self._address
 
     @property
     def bytes_sent(self) -> int:

@@ -136,7 +136,15 @@ class Link(Protocol):
 
     @property
     def peer(self) -> str:
-        """The other side, for messages and logs only: it is not authenticated."""
+        """The other side, for messages and logs only; see ``identity`` for what is proven."""
+
+    @property
+    def identity(self) -> str:
+        """The authenticated name of the other side, "" where nothing proved one.  It does not change."""
+
+    @property
+    def address(self) -> str:
+        """The host of the other side when the link was opened, without its port; "" where there is none."""
 
     @property
     def bytes_sent(self) -> int:

@@ -60,9 +60,9 @@ _CONNECT_HINT: Final = "check that the edge runs and speaks QUIC, its address an
 class QuicLink(Channel):
     """Either end of a link over QUIC."""
 
-    def __init__(self, *, peer: str, options: LinkOptions, endpoint: _Endpoint) -> None:
-        """``endpoint`` is the connection that carries the link."""
-        super().__init__(peer=peer, options=options)
+    def __init__(self, *, target: HostPort, options: LinkOptions, endpoint: _Endpoint) -> None:
+        """``endpoint`` is the connection that carries the link, ``target`` the numeric address of its other end."""
+        super().__init__(peer=f"quic://{target}", options=options, address=target.host)
         self._endpoint = endpoint
         self._keeper: asyncio.Task[None] | None = None
 
@@ -216,9 +216,9 @@ class _Endpoint(QuicConnectionProtocol):
 class _DeviceEndpoint(_Endpoint):
     """The device's side: it opens the stream and says hello."""
 
-    def __init__(self, quic: QuicConnection, *, options: LinkOptions, peer: str) -> None:
+    def __init__(self, quic: QuicConnection, *, options: LinkOptions, target: HostPort) -> None:
         super().__init__(quic, options=options)
-        self.link = QuicLink(peer=peer, options=options, endpoint=self)
+        self.link = QuicLink(target=target, options=options, endpoint=self)
         self._link = self.link
 
     def on_open(self, alpn: str | None) -> None:
@@ -268,7 +268,7 @@ class _EdgeEndpoint(_Endpoint):
             self._refuse(refusal)
             return
         self._settled()
-        self._link = QuicLink(peer=f"quic://{self._last_address}", options=self._options, endpoint=self)
+        self._link = QuicLink(target=self._last_address, options=self._options, endpoint=self)
         self._link.negotiate(greeting.limits)
         self._link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         self._listener.backlog.add(self._link)
@@ -375,7 +375,7 @@ async def _start(target: HostPort, configuration: QuicConfiguration, options: Li
     try:
         # A connected socket: the kernel then reports a refusal (ICMP), and drops datagrams from elsewhere.
         transport, endpoint = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: _DeviceEndpoint(quic, options=options, peer=f"quic://{target}"),
+            lambda: _DeviceEndpoint(quic, options=options, target=target),
             remote_addr=(target.host, target.port),
         )
     except OSError as error:

@@ -83,9 +83,9 @@ _Message = TypeVar("_Message")
 class _ZmqChannel(Channel):
     """What the links of both ends share."""
 
-    def __init__(self, *, peer: str, options: LinkOptions) -> None:
+    def __init__(self, *, peer: str, options: LinkOptions, address: str) -> None:
         """See ``Channel``."""
-        super().__init__(peer=peer, options=options)
+        super().__init__(peer=peer, options=options, address=address)
         self._peer_ended = False  # cleanly: its end arrived
         self._we_ended = False
         self._over = asyncio.Event()  # both ended, or the peer is gone
@@ -151,7 +151,7 @@ class ZmqDeviceLink(_ZmqChannel):
 
     def __init__(self, *, target: HostPort, options: LinkOptions) -> None:
         """Start to connect to the numeric ``target``; ``greeted`` says how it went."""
-        super().__init__(peer=f"tcp://{target}", options=options)
+        super().__init__(peer=f"tcp://{target}", options=options, address=target.host)
         self._socket = _make_socket(zmq.DEALER, options, ipv6=":" in target.host)
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | zmq.EVENT_CONNECT_RETRIED
@@ -208,20 +208,21 @@ class _ZmqEdgeLink(_ZmqChannel):
         self,
         *,
         socket: _AsyncSocket,
-        identity: bytes,
+        routing_id: bytes,
         peer: str,
+        address: str,
         options: LinkOptions,
         forget: Callable[[], object],
     ) -> None:
         """``forget`` is called once, when the link ends: what the peer sends from then on is a stranger's."""
-        super().__init__(peer=peer, options=options)
+        super().__init__(peer=peer, options=options, address=address)
         self._socket = socket
-        self._identity = identity
+        self._routing_id = routing_id
         self._forget = forget
         self._keeper = _start(self, self.keep_alive())
 
     def _post(self, parts: Sequence[bytes]) -> None:
-        _post_now(self._socket, [self._identity, *parts], "the device is gone or stopped reading")
+        _post_now(self._socket, [self._routing_id, *parts], "the device is gone or stopped reading")
 
     def _dispose(self) -> None:
         self._keeper.cancel()
@@ -255,50 +256,51 @@ class ZmqListener(BaseListener):
         self._socket.close()  # LINGER goes on in the background
 
     def _deliver(self, frames: Sequence[zmq.Frame]) -> None:
-        """Take one message: the peer's identity, then the parts that it sent."""
-        identity, parts = frames[0].bytes, [frame.bytes for frame in frames[1:]]
-        link = self._links.get(identity)
+        """Take one message: the peer's routing id, then the parts that it sent."""
+        routing_id, parts = frames[0].bytes, [frame.bytes for frame in frames[1:]]
+        link = self._links.get(routing_id)
         if link is None:
-            self._greet(identity, parts, frames[-1])
+            self._greet(routing_id, parts, frames[-1])
         else:
             link.deliver(parts)
 
-    def _greet(self, identity: bytes, parts: Sequence[bytes], last: zmq.Frame) -> None:
+    def _greet(self, routing_id: bytes, parts: Sequence[bytes], last: zmq.Frame) -> None:
         """Answer a peer that has no link: make it one if it says hello, else tell it that it has none."""
         if parts == [b""]:
             return  # it ends a link that is already over here
         try:
             control = decode_control(parts[1]) if len(parts) == 2 and parts[0] == b"" else None
         except ControlError as error:
-            self._answer(identity, encode_reason(ControlType.REFUSE, f"the greeting is malformed: {error}"))
+            self._answer(routing_id, encode_reason(ControlType.REFUSE, f"the greeting is malformed: {error}"))
             return
         if control is None or control.type is not ControlType.HELLO or control.limits is None:
-            self._answer(identity, encode_reason(ControlType.LOST, "the edge has no link with this peer"))
+            self._answer(routing_id, encode_reason(ControlType.LOST, "the edge has no link with this peer"))
             return
         refusal = self.backlog.refusal()
         if refusal is not None:
-            self._answer(identity, encode_reason(ControlType.REFUSE, refusal))
+            self._answer(routing_id, encode_reason(ControlType.REFUSE, refusal))
             return
         try:
-            host = last.get("Peer-Address")
+            host = str(last.get("Peer-Address"))
         except zmq.ZMQError:
-            host = "unknown"
+            host = ""
         link = _ZmqEdgeLink(
             socket=self._socket,
-            identity=identity,
-            peer=f"tcp://{host}#{identity.hex()}",
+            routing_id=routing_id,
+            peer=f"tcp://{host or 'unknown'}#{routing_id.hex()}",
+            address=host,
             options=self._options,
-            forget=lambda: self._links.pop(identity, None),
+            forget=lambda: self._links.pop(routing_id, None),
         )
         link.negotiate(control.limits)
         link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         if not link.ended:
-            self._links[identity] = link
+            self._links[routing_id] = link
             self.backlog.add(link)
 
-    def _answer(self, identity: bytes, control: bytes) -> None:
+    def _answer(self, routing_id: bytes, control: bytes) -> None:
         with contextlib.suppress(PeerGone):  # then nobody is left to tell
-            _post_now(self._socket, [identity, b"", control], "")
+            _post_now(self._socket, [routing_id, b"", control], "")
 
     def _reader_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
