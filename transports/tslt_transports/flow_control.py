@@ -30,12 +30,25 @@ from tslt_transports.control import (
     encode_ping,
 )
 from tslt_transports.link import ConnectError, FrameTooLarge, LinkClosed, LinkOptions
+from tslt_transports.rates import RateLimit
 
 NO_EDGE_HINT: Final = "check that a tslt edge of the same transport and version listens there and has room"
 """What to try where a link did not come to be and nothing better is known."""
 
 _KEEPALIVES_A_TIMEOUT: Final = 4
 """Keepalives in what the peer calls a time-out: three may go missing."""
+
+
+MAX_PINGS_A_SECOND: Final = 100
+"""PINGs of one peer in a second: one more ends the link.  An honest peer sends one each ``heartbeat_s``."""
+
+_MIN_KEEPALIVE_S: Final = 0.05
+"""Seconds between two of our own, whatever the limits say: far from what a peer may call a flood."""
+
+
+def name_of_device(identity: str, where: str) -> str:
+    """What messages and logs call a device that connected from ``where``."""
+    return f"{identity} at {where}" if identity else where
 
 
 class PeerGone(Exception):
@@ -96,6 +109,7 @@ class Channel(ABC):
         self._taken_frames = 0  # consumed here and not reported yet
         self._taken_bytes = 0
 
+        self._pings = RateLimit(MAX_PINGS_A_SECOND)
         self._last_heard_s = self._loop.time()
         self._last_sent_s = self._last_heard_s
         self._bytes_sent = self._bytes_received = self._frames_sent = self._frames_received = 0
@@ -209,6 +223,7 @@ class Channel(ABC):
         self._window_frames = min(self._options.queue_frames, limits.queue_frames)
         self._window_bytes = min(self._options.queue_bytes, limits.queue_bytes)
         self._keepalive_s = min(self._options.heartbeat_s, limits.peer_timeout_s / _KEEPALIVES_A_TIMEOUT)
+        self._keepalive_s = max(self._keepalive_s, _MIN_KEEPALIVE_S)
         if not self.greeted.done():
             self.greeted.set_result(None)
 
@@ -243,7 +258,8 @@ class Channel(ABC):
             return
         match control.type:
             case ControlType.PING:
-                pass
+                if not self._pings.take():
+                    self.lose(f"the peer sent more than {MAX_PINGS_A_SECOND} PINGs in a second", tell=True)
             case ControlType.CONSUMED if control.count <= len(self._unreported):
                 for _ in range(control.count):
                     self._unreported_bytes -= self._unreported.popleft()

@@ -96,5 +96,5 @@ class InProcessListener(BaseListener):
         self.backlog.add(edge)
         return device
 
-    def _stop(self) -> None:
+    async def _stop(self) -> None:
         pass  # there is no socket
