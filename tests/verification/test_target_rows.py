@@ -114,7 +114,7 @@ def test_tensors_of_torch_are_taken(name):
     wanted = tw.target_probs(exact, SETTINGS)
     np.testing.assert_array_equal(tw.target_probs(logits, SETTINGS), wanted)
     rows = tw.target_rows(logits, SETTINGS)
-    np.testing.assert_allclose([row.dense() for row in rows], wanted, rtol=1e-15)
+    np.testing.assert_allclose([row.dense() for row in rows], wanted, rtol=1e-13)
     probs = torch.softmax(logits.float(), dim=-1).to(getattr(torch, name))
     for evidence in EVIDENCE.values():
         draft = draft_of(evidence)
@@ -145,7 +145,7 @@ class ByDlpack:
 def test_tensors_of_any_library_are_taken():
     tensor = ByDlpack(LOGITS.astype(np.float32))
     wanted = tw.target_probs(LOGITS.astype(np.float32), SETTINGS)
-    np.testing.assert_allclose([row.dense() for row in tw.target_rows(tensor, SETTINGS)], wanted, rtol=1e-15)
+    np.testing.assert_allclose([row.dense() for row in tw.target_rows(tensor, SETTINGS)], wanted, rtol=1e-13)
     answers = [
         tw.verify(draft_of(EVIDENCE["list"]), rows, np.random.default_rng(1)) for rows in (ByDlpack(wanted), wanted)
     ]
@@ -161,7 +161,7 @@ def rounded_to_bf16(values: np.ndarray) -> np.ndarray:
 def test_the_row_that_was_refused():
     draft = draft_of(tw.MatchEvidence(), tw.TokenTree([], []))
     assert tw.verify(draft, [[0.5, 0.498046875]], np.random.default_rng(0)).node == -1
-    np.testing.assert_allclose(tw.DenseRow([0.5, 0.498046875]).dense(), np.array([256, 255]) / 511, rtol=1e-15)
+    np.testing.assert_allclose(tw.DenseRow([0.5, 0.498046875]).dense(), np.array([256, 255]) / 511, rtol=1e-13)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 3.0, 5.0])

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 
 enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
-/* No weight is above 1, and none but 0 is below 2^-1022. */
-#define MOST_WEIGHT 2.0
+/* No weight but 0 is below 2^-1022. */
 #define LEAST_WEIGHT 0x1p-1022
+/* More than weights can be off: below it two of them may be in another order than their scores. */
+#define OFF 1e-12
 
 /* The k-th largest (from 1) of x, which is put into another order. */
 static double kth_largest(double *x, size_t count, size_t k) {
@@ -165,9 +166,10 @@ static borders spread(double high, double low) {
  * of all that is at least `high` is then `above`. */
 static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found,
                    double *high, double *above) {
-  *high = MOST_WEIGHT;
+  double most = tslt_row_weight(row, row->top);
+  *high = 2 * most;
   *above = 0;
-  for (double low = 0x1p-3; low > LEAST_WEIGHT; low /= 16) {
+  for (double low = most / 8; low > LEAST_WEIGHT; low /= 16) {
     double sum = 0, sums[BORDERS];
     uint32_t touched = 0;
     for (uint32_t b = 0; b < row->blocks; b++)
@@ -198,7 +200,7 @@ static const double *sample_of(const double *weights, uint32_t b, uint32_t each)
  * what is not below it; `rest`: what is. */
 static borders guess(const tslt_row *row, const double *weights, double high, double above, double rest, double target) {
   static const double margins[BORDERS] = {-0.03, -0.008, 0.008, 0.03};
-  double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = 1;
+  double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = high;
   uint32_t each = SAMPLES / row->blocks / ROW_LANES * ROW_LANES;
   each = each < ROW_LANES ? ROW_LANES : each > ROW_BLOCK ? ROW_BLOCK : each;
   /* What weighs less weighs less than a margin together. */
@@ -257,7 +259,7 @@ static unsigned confirm(tslt_row *row, const double *weights, const double *peak
     if (part == BORDERS && found->at[BORDERS - 1] <= LEAST_WEIGHT)
       part = BORDERS - 1; /* rounding alone */
     if (part == 0) {
-      *found = spread(MOST_WEIGHT, found->at[0]);
+      *found = spread(2 * tslt_row_weight(row, row->top), found->at[0]);
     } else if (part == BORDERS) {
       *found = spread(found->at[BORDERS - 1], LEAST_WEIGHT);
     } else {
@@ -360,11 +362,16 @@ int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
   candidate last = reaching(some + count, count, weights, above, target);
   row->border = last.score;
   row->last = last.id;
+  double border = tslt_row_weight(row, last.score);
+  bool near = border * (1 + OFF) >= found.at[part - 1] || border * (1 - OFF) <= found.at[part];
+  if (near || row->least > 0) { /* the weights are not needed any more */
+    for (uint32_t b = 0; b < row->blocks; b++)
+      row->sums[b] = peaks[b] >= border && peaks[b] >= row->least
+                         ? tslt_row_cut(row, b, weights + (size_t)b * ROW_BLOCK) : 0;
+    return TSLT_OK;
+  }
   for (size_t i = 0; i < count; i++)
     if (tslt_row_keeps(row, some[i].score, some[i].id))
       row->sums[some[i].id / ROW_BLOCK] += weights[some[i].id];
-  if (row->least > 0) /* the weights are not needed any more */
-    for (uint32_t b = 0; b < row->blocks; b++)
-      row->sums[b] = peaks[b] >= row->least ? tslt_row_cut(row, b, weights + (size_t)b * ROW_BLOCK) : 0;
   return TSLT_OK;
 }
