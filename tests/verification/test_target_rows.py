@@ -161,7 +161,7 @@ def rounded_to_bf16(values: np.ndarray) -> np.ndarray:
 def test_the_row_that_was_refused():
     draft = draft_of(tw.MatchEvidence(), tw.TokenTree([], []))
     assert tw.verify(draft, [[0.5, 0.498046875]], np.random.default_rng(0)).node == -1
-    np.testing.assert_allclose(tw.DenseRow([0.5, 0.498046875]).dense(), np.array([256, 255]) / 511, rtol=1e-13)
+    np.testing.assert_allclose(tw.DenseRow([0.5, 0.498046875]).dense(), np.array([256, 255]) / 511, rtol=1e-15)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 3.0, 5.0])
