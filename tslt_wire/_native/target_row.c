@@ -17,6 +17,8 @@
 #define LEAST_SCALE 0x1p-1000
 /* Blocks that are gone over at once, and octaves that the largest score may be above `base`. */
 enum { RUN = 16, MOST_OCTAVES = 500 };
+/* Tokens that are looked at beforehand, and the part of their mass, 1 / so many, that the heaviest has in a flat row. */
+enum { SAMPLE = 512, FLAT = 24 };
 
 static double negative_infinity(void) { return -1e308 * 10; }
 
@@ -225,26 +227,32 @@ static int be_greedy(tslt_row *row) {
 }
 
 /* The sums of what a border or a least weight keeps, known before anything is weighed: most blocks need not be. */
-static void find_kept_sums(tslt_row *row, double *weights) {
-  double buffer[ROW_BLOCK];
-  for (uint32_t b = 0; b < row->blocks; b++) {
-    double *to = weights ? weights + (size_t)b * ROW_BLOCK : buffer;
+static void find_kept_sums(tslt_row *row) {
+  double weights[ROW_BLOCK];
+  for (uint32_t b = 0; b < row->blocks; b++)
     if (row->maxima[b] >= row->border && tslt_row_weight(row, row->maxima[b]) >= row->least * 0.999)
-      row->sums[b] = tslt_row_weights(row, b, to);
-    else if (weights)
-      memset(to, 0, ROW_BLOCK * sizeof *to);
-  }
+      row->sums[b] = tslt_row_weights(row, b, weights);
+}
+
+/* Whether no few tokens are most of the mass, by a sample: the cut of top-p is then among so many that all weights are
+ * needed twice. */
+static bool is_flat(const tslt_row *row) {
+  double largest = negative_infinity(), sum = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (uint32_t i = 0; i < SAMPLE; i++) {
+      double score = tslt_row_score(row, (uint32_t)((uint64_t)row->vocab_size * i / SAMPLE));
+      if (pass)
+        sum += tslt_exp2((score - largest) * row->scale);
+      else
+        largest = score > largest ? score : largest;
+    }
+  return sum >= SAMPLE / FLAT;
 }
 
 static int weigh_all(tslt_context *context, tslt_row *row, const tslt_sampling *sampling) {
   double scale = 1 / sampling->temperature, *weights = NULL;
   row->scale = (scale < LEAST_SCALE ? LEAST_SCALE : scale < MOST_SCALE ? scale : MOST_SCALE) * TSLT_LOG2_E;
   bool by_mass = sampling->top_p < 1, by_score = sampling->top_k && sampling->top_k < row->vocab_size;
-  if (by_mass) {
-    weights = tslt_reserve(&context->row_weights, (size_t)row->blocks * ROW_BLOCK, sizeof *weights);
-    if (!weights)
-      return TSLT_NO_MEMORY;
-  }
   /* A share is one of all that top-k left; min-p comes after it. */
   row->is_cut = by_score || (sampling->min_p > 0 && !by_mass);
   if (row->is_cut) {
@@ -254,17 +262,18 @@ static int weigh_all(tslt_context *context, tslt_row *row, const tslt_sampling *
     if (error)
       return error;
     row->least = by_mass ? 0 : sampling->min_p; /* the largest weight is 1 */
-    find_kept_sums(row, weights);
+    find_kept_sums(row);
   } else {
+    if (by_mass && is_flat(row)) {
+      weights = tslt_reserve(&context->row_weights, (size_t)row->blocks * ROW_BLOCK, sizeof *weights);
+      if (!weights)
+        return TSLT_NO_MEMORY;
+    }
     int error = find_sums(row, weights);
     if (error)
       return error;
   }
-  if (!by_mass)
-    return TSLT_OK;
-  row->is_cut = true;
-  row->least = sampling->min_p * tslt_row_weight(row, row->top);
-  return tslt_cut_mass(context, row, sampling->top_p);
+  return by_mass ? tslt_cut_mass(context, row, weights, sampling->top_p, sampling->min_p) : TSLT_OK;
 }
 
 static bool sampling_ok(const tslt_sampling *s) {

@@ -68,7 +68,7 @@ static inline double tslt_block_sum(const double *x) {
 
 /* cuts.c.  The score of the k-th largest, 0 < k < V. */
 int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, double *score);
-/* Set border and last of top-p, and the sums to those of what is kept; the context has the row's weights. */
-int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p);
+/* Cut by top-p, then by min-p; the sums become those of what is kept.  `weights`: all of the row's, or NULL; lost. */
+int tslt_cut_mass(tslt_context *context, tslt_row *row, double *weights, double top_p, double min_p);
 
 #endif
