@@ -23,6 +23,8 @@ static double next(edge *e) {
   return e->round->numbers[e->round->used++];
 }
 
+static double next_of(void *e) { return next(e); }
+
 static void stop_at(int error) {
   if (error) {
     printf("error %d\n", error);
@@ -101,19 +103,6 @@ static void by_match(edge *e, answer *found) {
   }
 }
 
-/* Section 6.7: a token of the target's, and its probability as a code, rounded up or down at random. */
-static proposal propose(edge *e, const tslt_row *row) {
-  proposal p = {.token = tslt_row_draw(row, next(e))};
-  double prob = tslt_row_prob(row, p.token);
-  p.code = tslt_grid_down(prob);
-  double low = tslt_grid(p.code);
-  if (low > 0 && prob != low) {
-    double high = tslt_grid(p.code - 1);
-    p.up = !(next(e) < low * (high - prob) / (prob * (high - low)));
-  }
-  return p;
-}
-
 /* Section 6.6: a chain, a probability for each token.  A rejection of `scalar` brings proposals, one of `lazy` asks for
  * the list, of which there was no more than a code so far (section 6.8). */
 static void by_code(edge *e, answer *found) {
@@ -134,8 +123,8 @@ static void by_code(edge *e, answer *found) {
   if (child == r->nodes) {
     found->token = tslt_row_draw(row, next(e));
   } else if (r->evidence == BY_SCALAR) {
-    for (found->count = 0; found->count < r->proposals; found->count++)
-      found->proposals[found->count] = propose(e, row);
+    found->count = r->proposals;
+    tslt_row_propose(row, next_of, e, found->count, found->proposals);
   } else {
     tslt_list list;
     tslt_residual *left;

@@ -14,6 +14,15 @@ template <typename F> object doubles(size_t count, F fill) {
   return made;
 }
 
+// What the capsule of a numpy bit generator points to (numpy/random/bitgen.h).
+struct bit_generator {
+  void *state;
+  uint64_t (*next_uint64)(void *);
+  uint32_t (*next_uint32)(void *);
+  double (*next_double)(void *);
+  uint64_t (*next_raw)(void *);
+};
+
 struct row_object {
   logits_array logits;
   std::vector<memory> changes; // ids, scores, allowed: those that there are
@@ -32,6 +41,16 @@ struct row_object {
       throw nb::value_error("a coupling key has 8 bytes");
     nb::gil_scoped_release unlocked;
     return tslt_row_race(row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+  }
+  // Tokens, codes and whether they are rounded up, of `count` proposals.  The caller holds the generator's lock.
+  object propose(nb::capsule generator, uint32_t count) const {
+    const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
+    std::vector<tslt_proposal> made(count);
+    tslt_row_propose(row, numbers->next_double, numbers->state, count, made.data());
+    nb::list found;
+    for (const tslt_proposal &each : made)
+      found.append(nb::make_tuple(each.token, each.code, each.up != 0));
+    return found;
   }
 };
 
@@ -138,7 +157,8 @@ void add_rows(nb::module_ &m) {
       .def("prob", &row_object::prob)
       .def("draw", &row_object::draw)
       .def("probs", &row_object::probs)
-      .def("race", &row_object::race);
+      .def("race", &row_object::race)
+      .def("propose", &row_object::propose);
   nb::class_<residual_object>(m, "Residual")
       .def("share", &residual_object::share)
       .def("reject", &residual_object::reject)

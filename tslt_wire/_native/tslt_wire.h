@@ -208,6 +208,16 @@ void tslt_row_probs(const tslt_row *row, double *probs);
 uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
                        uint32_t position);
 
+/* A token that the device may take after a rejection of evidence `scalar`, and the code of its probability; `up`: the next
+ * larger number of the grid stands for it. */
+typedef struct {
+  uint32_t token, code, up;
+} tslt_proposal;
+
+/* `count` proposals (spec section 6.7); `next` gives numbers that are uniform in [0, 1). */
+void tslt_row_propose(const tslt_row *row, double (*next)(void *), void *state, uint32_t count,
+                      tslt_proposal *proposals);
+
 /* What the target still owes after children of a node were rejected (spec section 6.3). */
 typedef struct tslt_residual tslt_residual;
 
