@@ -41,7 +41,8 @@ __attribute__((target("avx512f"))) static void NAME(weigh_512)(const REAL *x, ui
     for (unsigned i = 0; i < ROW_BLOCK; i += 8, x += 8) {
       __m512d score = LOAD_8(x), y = _mm512_mul_pd(_mm512_sub_pd(score, _mm512_set1_pd(base)), _mm512_set1_pd(scale));
       __m512d shifted = _mm512_add_pd(y, shift), f = _mm512_sub_pd(y, _mm512_sub_pd(shifted, shift));
-      __m512d rest = _mm512_add_pd(_mm512_mul_pd(_mm512_set1_pd(TSLT_POWER_2), f), _mm512_set1_pd(TSLT_POWER_1));
+      __m512d rest = _mm512_add_pd(_mm512_mul_pd(_mm512_set1_pd(TSLT_POWER_3), f), _mm512_set1_pd(TSLT_POWER_2));
+      rest = _mm512_add_pd(_mm512_mul_pd(rest, f), _mm512_set1_pd(TSLT_POWER_1));
       rest = _mm512_mul_pd(_mm512_add_pd(_mm512_mul_pd(rest, f), _mm512_set1_pd(TSLT_POWER_0)), f);
       __m512i bits = _mm512_castpd_si512(shifted);
       __m512d power = _mm512_mul_pd(_mm512_permutex2var_pd(fine_low, bits, fine_high),

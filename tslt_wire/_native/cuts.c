@@ -6,7 +6,7 @@
 enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
 /* No weight but 0 is below 2^-1022. */
 #define LEAST_WEIGHT 0x1p-1022
-/* More than weights can be off: below it two of them may be in another order than their scores. */
+/* More than weights and their sums are off: two that differ by less may be in another order than their scores. */
 #define OFF 1e-12
 
 /* The k-th largest (from 1) of x, which is put into another order. */

@@ -9,19 +9,20 @@
 #define TSLT_LEAST_EXPONENT (-1021.0)
 /* Added to y it leaves y in 256ths, rounded, in the low bits. */
 #define TSLT_IN_256THS 0x1.8p44
-/* (2^f - 1) / f for |f| <= 1/512, Chebyshev: 2^f is within 4e-14 of itself. */
-#define TSLT_POWER_0 0x1.62e42fefa39f7p-1
-#define TSLT_POWER_1 0x1.ebfbe3a9ac80bp-3
-#define TSLT_POWER_2 0x1.c6b08f7c960adp-5
+/* (2^f - 1) / f for |f| <= 1/512, Chebyshev: 2^f is within 5e-18 of itself, but for rounding. */
+#define TSLT_POWER_0 0x1.62e42fefa39d9p-1
+#define TSLT_POWER_1 0x1.ebfbdff82c585p-3
+#define TSLT_POWER_2 0x1.c6b0902b5a0abp-5
+#define TSLT_POWER_3 0x1.3b2ab83eadfb0p-7
 
 /* Powers of 2 of 0, 1, ..., 15 sixteenths, and 256ths. */
 extern const double tslt_sixteenths[16], tslt_256ths[16];
 
-/* 2^y for y < 1000, within 4e-14 of itself; 0 from TSLT_LEAST_EXPONENT on down; NaN for NaN. */
+/* 2^y for y < 1000, to a few units of the last place; 0 from TSLT_LEAST_EXPONENT on down; NaN for NaN. */
 static inline double tslt_exp2(double y) {
   /* 2^y = 2^k 2^(j / 256) 2^f: the low bits of `shifted` have 256 k + j, and the difference is exact. */
   double shifted = y + TSLT_IN_256THS, f = y - (shifted - TSLT_IN_256THS);
-  double rest = (TSLT_POWER_2 * f + TSLT_POWER_1) * f + TSLT_POWER_0;
+  double rest = ((TSLT_POWER_3 * f + TSLT_POWER_2) * f + TSLT_POWER_1) * f + TSLT_POWER_0;
   uint64_t bits, power;
   memcpy(&bits, &shifted, sizeof bits);
   double scaled = tslt_256ths[bits & 15] * tslt_sixteenths[bits >> 4 & 15];
