@@ -58,39 +58,34 @@ class _EdgeEndpoint(QuicEndpoint):
         if alpn != ALPN:
             self._refuse(f"the protocol must be {ALPN} (ALPN)")
 
-    def on_stranger(self, unit: Unit) -> None:
+    def on_stranger(self, unit: Unit) -> bool:
         """Take the greeting, and the proof where one is asked for; make it a link if there is room."""
         if not unit.is_control:
-            self._refuse("a frame came before the greeting")
-            return
+            return self._refuse("a frame came before the greeting")
         control = decode_control(unit.data)
         keys = self._listener.keys
         if self._greeting is None:
             if control.type is not ControlType.HELLO:
-                self._refuse("the first message was no greeting")
-            elif keys is None:
-                self._open(control, identity="")
-            else:
-                self._greeting = control
-                challenge = encode_challenge(PeerLimits.of(self._options), new_nonce())
-                self._said = statement(certificate=self._listener.certificate, hello=unit.data, challenge=challenge)
-                self.write(encode_control(challenge))
-            return
+                return self._refuse("the first message was no greeting")
+            if keys is None:
+                return self._open(control, identity="")
+            self._greeting = control
+            challenge = encode_challenge(PeerLimits.of(self._options), new_nonce())
+            self._said = statement(certificate=self._listener.certificate, hello=unit.data, challenge=challenge)
+            self.write(encode_control(challenge))
+            return True
         if control.type is not ControlType.PROOF or keys is None:
-            self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY)
-            return
+            return self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY)
         try:
             device = check_proof(keys, control, self._said)
         except Unproven as unproven:
-            self._refuse(str(unproven), code=CloseCode.KEY)
-            return
-        self._open(self._greeting, identity=device.name)
+            return self._refuse(str(unproven), code=CloseCode.KEY)
+        return self._open(self._greeting, identity=device.name)
 
-    def _open(self, greeting: Control, *, identity: str) -> None:
+    def _open(self, greeting: Control, *, identity: str) -> bool:
         refusal = self._listener.backlog.refusal()
         if refusal is not None or greeting.limits is None:
-            self._refuse(refusal or "the first message was no greeting")
-            return
+            return self._refuse(refusal or "the first message was no greeting")
         self._settled()
         self._link = QuicLink(
             peer=name_of_device(identity, f"quic://{self._last_address}"),
@@ -102,6 +97,7 @@ class _EdgeEndpoint(QuicEndpoint):
         self._link.negotiate(greeting.limits)
         self._link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         self._listener.backlog.add(self._link)
+        return True
 
     def abort(self) -> None:
         """Make room for others."""
@@ -111,10 +107,11 @@ class _EdgeEndpoint(QuicEndpoint):
         self._settled()
         super()._on_terminated(event)
 
-    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED) -> None:
+    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED) -> bool:
         self._settled()
         self._listener.refused(self._last_address.host, reason)
         self.hang_up(code, reason)
+        return False
 
     def _settled(self) -> None:
         self._deadline.cancel()

@@ -101,8 +101,8 @@ class ZmqDeviceLink(ZmqChannel):
             if self._has_keys:
                 return "the edge there has no keys, and this device wants it to prove its own", NO_KEYS_HINT
             return "the edge demands a key (CURVE), and this device has none", DEMANDED_HINT
-        if event is zmq.Event.DISCONNECTED and self._has_keys:
-            return "something answered and hung up: its key is not the one this device was given for it", PIN_HINT
+        if self._has_keys and event in (zmq.Event.DISCONNECTED, zmq.Event.HANDSHAKE_FAILED_NO_DETAIL):
+            return "something answered and hung up: it has not the key that this device was given for it", PIN_HINT
         return _FAILURES.get(event, f"libzmq reports {event.name}"), NO_EDGE_HINT
 
     async def _read(self) -> None:
