@@ -17,6 +17,10 @@ def test_interface(harness, run):
             assert isinstance(edge, Link)
             assert device.peer
             assert edge.peer
+            where = "" if harness.name == "inproc" else "127.0.0.1"
+            assert (device.address, edge.address) == (where, where)
+            assert device.identity == (where if harness.name == "quic" else "")  # what the certificate is for
+            assert edge.identity == ""
         listener = await harness.listen()
         assert isinstance(listener, Listener)
         await listener.close()

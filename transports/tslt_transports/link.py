@@ -8,6 +8,7 @@ name of a transport.  All objects belong to the event loop that made them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
@@ -28,6 +29,9 @@ MIN_TIME_S: Final = 0.001
 
 MAX_TIME_S: Final = 86_400.0
 """Seconds.  The longest time-out: a day."""
+
+
+_SHA256: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class LinkError(Exception):
@@ -136,7 +140,15 @@ class Link(Protocol):
 
     @property
     def peer(self) -> str:
-        """The other side, for messages and logs only: it is not authenticated."""
+        """The other side, for messages and logs only; see ``identity`` for what is proven."""
+
+    @property
+    def identity(self) -> str:
+        """The authenticated name of the other side, "" where nothing proved one.  It does not change."""
+
+    @property
+    def address(self) -> str:
+        """The host of the other side when the link was opened, without its port; "" where there is none."""
 
     @property
     def bytes_sent(self) -> int:
@@ -194,7 +206,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls:
-    """How a device checks the edge.  There is no way to switch the check off.
+    """How a device checks the edge by its certificate.  There is no way to switch the check off.
 
     ``connect`` reads the file, and says so where it cannot.  Raises ``TypeError`` or ``ValueError`` for what is no path
     and no name.
@@ -206,10 +218,20 @@ class ClientTls:
     server_name: str | None = None
     """Name or IP address the certificate must be for; None: the host of the address."""
 
+    cert_sha256: str | None = None
+    """SHA-256 of the one certificate to take, 64 hexadecimal digits, with or without colons: in the place of an
+    authority and a name."""
+
     def __post_init__(self) -> None:
-        """Refuse what is no path and no name."""
+        """Refuse what is no path, no name and no hash."""
         check_kind("ca_file", self.ca_file, str, Path, type(None))
         check_kind("server_name", self.server_name, str, type(None))
+        check_kind("cert_sha256", self.cert_sha256, str, type(None))
+        if self.cert_sha256 is not None:
+            if not _SHA256.fullmatch(self.cert_sha256.replace(":", "")):
+                raise ValueError(f"cert_sha256 must be 64 hexadecimal digits, not {self.cert_sha256[:80]!r}")
+            if self.ca_file is not None or self.server_name is not None:
+                raise ValueError("cert_sha256 takes the place of ca_file and server_name: give one or the other")
         if self.server_name == "":
             raise ValueError("server_name must be a name or an IP address, or None for the host of the address")
 
