@@ -12,10 +12,13 @@ from tslt_transports.link import Link, LinkClosed, Listener
 import tslt_wire as tw
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
-from tslt_runtime.seeds import session_secret
+from tslt_runtime.sessions import Sessions
 from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 
 log = logging.getLogger("tslt.edge")
+
+LEAVE_S = 1.0
+"""Seconds that an old link has for the word that its session goes on over another one; the device may be gone."""
 
 
 def edge_settings(
@@ -60,17 +63,18 @@ async def serve(
     settings: tw.EdgeSettings,
     *,
     seed: int | None,
+    master: bytes | None = None,
     limits: EdgeLimits = DEFAULT_LIMITS,
     on_round: Callable[[EdgeRound], None] = lambda _: None,
 ) -> None:
     """Serve devices until the listener is closed or the task is cancelled.
 
-    ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers; None draws them
-    from the operating system.  A device that is silent for longer than ``limits`` say loses its place; how many there
-    may be is the listener's to say.
+    ``seed`` and a device's HELLO fix the edge's random numbers; None draws them from the operating system.  ``master``:
+    the master secret (``seeds.read_master_secret``): edges that share one take over each other's sessions.  A device
+    that is silent for longer than ``limits`` say loses its place; how many there may be is the listener's to say.
     """
     tasks: set[asyncio.Task[None]] = set()
-    number = 0
+    sessions = Sessions(master=master, seed=seed, limits=limits, release=verifier.release)
     try:
         while True:
             try:
@@ -78,9 +82,14 @@ async def serve(
             except LinkClosed:
                 return
             driver = EdgeDriver(
-                verifier, settings, secret=session_secret(seed, number), peer=link.peer, on_round=on_round
+                verifier,
+                settings,
+                sessions=sessions,
+                identity=link.identity,
+                owner=link.identity or link.address,
+                peer=link.peer,
+                on_round=on_round,
             )
-            number += 1
             task = asyncio.create_task(serve_link(link, driver, limits=limits))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -88,6 +97,7 @@ async def serve(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        sessions.close()
 
 
 async def serve_link(
@@ -98,14 +108,18 @@ async def serve_link(
 ) -> None:
     """Carry frames between a device's link and its driver, until the device leaves, is lost or breaks the protocol."""
     log.info("%s: connected", link.peer)
+    closing: list[asyncio.Task[None]] = []
+    driver.displaced = lambda: closing.append(asyncio.create_task(_leave(link, driver)))
     try:
         while not driver.over:
             await _send(link, await driver.step(await _next_frame(link, driver, limits)))
     except TimeoutError:
         log.info("%s: said nothing for too long", link.peer)
         await _send(link, driver.fail(tw.ErrorCode.OVERLOADED, "idle for too long; connect again to go on"))
+        driver.park()
     except LinkClosed as closed:
         log.info("%s", closed)
+        driver.park()
     except asyncio.CancelledError:
         with suppress(LinkClosed):
             await _send(link, driver.fail(tw.ErrorCode.INTERNAL, "the edge is shutting down"))
@@ -113,6 +127,15 @@ async def serve_link(
     finally:
         driver.close()
         await link.close()
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+async def _leave(link: Link, driver: EdgeDriver) -> None:
+    """Tell a device that its session goes on elsewhere, and end its link."""
+    with suppress(LinkClosed, TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await _send(link, driver.queued())
+    await link.close()
 
 
 async def _next_frame(link: Link, driver: EdgeDriver, limits: EdgeLimits) -> bytes:

@@ -15,7 +15,7 @@ from table_engine import TableDraft, TableTarget
 from tslt_transports import LinkError, LinkOptions, listen, pair
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve, serve_link
 from tslt_runtime.edge_driver import EdgeDriver

@@ -40,7 +40,8 @@ from tslt_runtime.commands.options import (
 )
 from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.device import Device, EdgeError, Round
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device, Round
 from tslt_runtime.dialing import reach
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
