@@ -27,6 +27,8 @@ FIRST_PAUSE_S = 0.05
 """Seconds before the first attempt at another link, twice as many before each one after it: at most ``MOST_PAUSE_S``.
 Each is shortened by chance, by half at most: devices that lost the same edge do not come back in step."""
 MOST_PAUSE_S = 5.0
+PATIENCE_S = 30.0
+"""Seconds that a caller waits for an edge to come back, unless told otherwise."""
 GOING_AWAY = frozenset({tw.ErrorCode.OVERLOADED, tw.ErrorCode.INTERNAL, tw.ErrorCode.UNKNOWN_SESSION})
 """Errors of an edge after which it, or another one, may take the text up again."""
 
@@ -42,7 +44,7 @@ class Recovery:
     dial: Callable[[int], Awaitable[Link]]
     """Opens a link; called with the number of attempts since the last answer: to the same edge at 0, then to the next
     one, say.  LinkError where there is none."""
-    patience_s: float = 30.0
+    patience_s: float = PATIENCE_S
     """Seconds without an answer after which the caller gets an EdgeError; the next call tries again."""
 
     def __post_init__(self) -> None:

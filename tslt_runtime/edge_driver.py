@@ -122,6 +122,10 @@ class EdgeDriver:
         self._waited_for = True
         try:
             frames = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.cancelled() or not self.over:
+                raise  # the caller's: the step goes on
+            frames = []  # another link has the session
         finally:
             self._waited_for = False
         self._running = None

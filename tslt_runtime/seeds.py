@@ -31,9 +31,9 @@ def device_rng(seed: int | None) -> np.random.Generator:
 
 def device_nonce(seed: int | None) -> bytes:
     """What makes a device's HELLO its own, 16 bytes; ``None`` takes it from the operating system."""
-    return (
-        secrets.token_bytes(NONCE_BYTES) if seed is None else np.random.default_rng([seed, _NONCE]).bytes(NONCE_BYTES)
-    )
+    if seed is None:
+        return secrets.token_bytes(NONCE_BYTES)
+    return np.random.default_rng([seed, _NONCE]).bytes(NONCE_BYTES)
 
 
 def master_secret(seed: int | None) -> bytes:
@@ -54,7 +54,7 @@ def read_master_secret(path: Path) -> bytes:
     """
     try:
         # Made whole before it has its name: two edges that start at once have one secret.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete_on_close=False) as made:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name) as made:
             made.write(secrets.token_bytes(SECRET_BYTES))
             made.flush()
             os.fsync(made.fileno())

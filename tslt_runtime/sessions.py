@@ -1,7 +1,7 @@
 """The sessions of an edge: their secrets, and those whose link is gone and which may go on over another one.
 
-Spec section 7.8.  What an edge keeps of a session saves the device the tokens and the target their reading; what it must
-know, the session's random numbers, follows from the master secret and the token that the device brings.
+Spec section 7.8.  What an edge keeps of a session saves the device the tokens and the target their reading.  What it
+must know, the session's random numbers, follows from the master secret and the token that the device brings.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Sessions:
         if holder is not None:
             return holder.let_go()
         parked = self._take(token)
-        return parked and parked.left
+        return None if parked is None else parked.left
 
     def _take(self, token: bytes) -> _Parked | None:
         parked = self._parked.pop(token, None)
@@ -157,6 +157,5 @@ class Sessions:
         self._seen[which] = times + 1
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        return hmac.digest(self._master, _NONCE_LABEL + which + times.to_bytes(8, "little"), hashlib.sha256)[
-            :NONCE_BYTES
-        ]
+        place = _NONCE_LABEL + which + times.to_bytes(8, "little")
+        return hmac.digest(self._master, place, hashlib.sha256)[:NONCE_BYTES]
