@@ -221,6 +221,8 @@ class EdgeDriver:
                 name = printable(hello.model) or "unnamed draft model"
                 log.info("%s: %s, %s", self._peer, name, self._session.sampling.in_force())
             case tw.PromptReceived() | tw.TextResumed():
+                if self._sessions is not None:
+                    self._sessions.began(self._token)
                 await self._verifier.read(self._text, self._session.prefix)
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
                 await self._answer(event, started)

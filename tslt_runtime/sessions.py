@@ -64,8 +64,8 @@ class Sessions:
         release: Callable[[Any], None] = lambda _: None,
     ) -> None:
         """``master``: the secret that all others follow from (``tw.SessionKeys``); None makes one, of ``seed`` if there
-        is one.  ``seed``: a session's secret is then a function of its HELLO and of how often this HELLO came, whatever
-        other devices do.  ``release``: frees a handle of the verifier's.
+        is one.  ``seed``: a session's secret is then a function of its HELLO and of how many texts began with it,
+        whatever other devices do.  ``release``: frees a handle of the verifier's.
 
         TypeError or ValueError for a secret that is none.
         """
@@ -75,6 +75,7 @@ class Sessions:
         self._limits = limits
         self._release = release
         self._seen: OrderedDict[bytes, int] = OrderedDict()
+        self._young: dict[bytes, bytes] = {}  # of the sessions of a seed that have no text yet, by token, their HELLO
         self._linked: dict[bytes, Holder] = {}
         self._parked: OrderedDict[bytes, _Parked] = OrderedDict()
         self._owned: Counter[str] = Counter()
@@ -97,7 +98,7 @@ class Sessions:
             self.resumed += 1
         if found is None:
             self.forgotten += bool(hello.resume)
-            found = self._keys.new(self._nonce(frame), identity)
+            found = self._new(hello, frame, identity)
         self._linked[found.token] = holder
         return found, text
 
@@ -122,7 +123,16 @@ class Sessions:
         if self._linked.get(token) is not holder:
             return False
         del self._linked[token]
+        self._young.pop(token, None)
         return True
+
+    def began(self, token: bytes) -> None:
+        """A session has a text.
+
+        The same HELLO is another session from now on.  Before that it is the device's again, whose WELCOME was lost.
+        """
+        if (which := self._young.pop(token, None)) is not None:
+            self._count(which)
 
     def close(self) -> None:
         """Drop all that is kept."""
@@ -149,13 +159,19 @@ class Sessions:
         if parked is not None and parked.left.text is not None:
             self._release(parked.left.text)
 
-    def _nonce(self, frame: bytes) -> bytes:
+    def _new(self, hello: tw.Hello, frame: bytes, identity: str) -> tw.Opening:
         if not self._seeded:
-            return secrets.token_bytes(NONCE_BYTES)
+            return self._keys.new(secrets.token_bytes(NONCE_BYTES), identity)
         which = hashlib.sha256(frame).digest()
-        times = self._seen.pop(which, 0)
-        self._seen[which] = times + 1
+        place = _NONCE_LABEL + which + self._seen.get(which, 0).to_bytes(8, "little")
+        found = self._keys.new(hmac.digest(self._master, place, hashlib.sha256)[:NONCE_BYTES], identity)
+        if any(hello.nonce):
+            self._young[found.token] = which
+        else:
+            self._count(which)  # other devices say the same HELLO
+        return found
+
+    def _count(self, which: bytes) -> None:
+        self._seen[which] = self._seen.pop(which, 0) + 1
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        place = _NONCE_LABEL + which + times.to_bytes(8, "little")
-        return hmac.digest(self._master, place, hashlib.sha256)[:NONCE_BYTES]
