@@ -17,7 +17,7 @@ ATTEMPT_S = 5.0
 """Seconds of one attempt: several round trips over a bad link."""
 PAUSE_S = 0.2
 """Seconds between two attempts where the first one failed at once."""
-ABSENT = ("no answer", "nobody answered")
+ABSENT = ("no answer", "nobody answered", "nothing heard")
 """What the reason of a ConnectError says where nobody listens; all else does not change by waiting."""
 
 

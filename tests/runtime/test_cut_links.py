@@ -20,6 +20,6 @@ def case(request, tmp_path_factory):
 
 @pytest.mark.parametrize(("what", "kind"), list(zip(WHAT, ("scalar", "lazy", "coupled"), strict=True)))
 def test_the_text_is_the_undisturbed_one(case, what, kind):
-    found = case.run(what, kind, seed=1)
+    found = case.run(what, kind, seed=4)
     assert found.reconnects > 0
     assert found.cuts + found.kills > 0
