@@ -141,9 +141,11 @@ class World:
         before = len(self.device.prefix)
         self.device.send_draft(tree, evidence)
         deliver = deliver or arrive
+        request: list[bytes] = []  # what waits for its answer: sent again where nothing comes
         while True:
             what, edge = fates()
-            requests = sent_by(self.device)
+            requests = sent_by(self.device) or request
+            request = requests[-1:]
             if what == REQUEST:
                 self.break_link(edge)
                 continue

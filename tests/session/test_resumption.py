@@ -6,19 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from broken_links import ALL, ANSWER, FORGOT, KEPT, OTHER, PROMPT, REQUEST, WHOLE, World, arrive
-from chi_square import chi_square_p
-from enumeration import Model
+from broken_links import FORGOT, KEPT, OTHER, PROMPT, World, arrive
+from faulty_texts import CALM, KINDS, TARGET, Faults, Texts, V, p_value
 from session_rounds import evidence_of
 
 import tslt_wire as tw
-from tslt_wire.lists.sibling_sampling import sample_children
-from tslt_wire.verification.choices import RandomChoices
-
-V, LENGTH = 4, 3
-LISTS = Model(V, 1).lists(truncation=tw.TopK(3))
-TARGET = Model(V, 2).target()
-
 
 # ------------------------------------------------------------------------------------------------------------- secrets
 
@@ -132,63 +124,19 @@ def test_an_edge_must_answer_given_what_the_device_knows(kind):
 # --------------------------------------------------------------------------------------------------------- whole texts
 
 
-def fates(rng: np.random.Generator, edges: tuple[str, ...], often: float) -> Any:
-    """A link that breaks now and then."""
-
-    def fate() -> tuple[str, str]:
-        what = (REQUEST, ANSWER, WHOLE)[int(rng.choice(3, p=(often / 2, often / 2, 1 - often)))]
-        return what, edges[int(rng.integers(len(edges)))]
-
-    return fate
-
-
-def a_text(world: World, name: str, ours: np.random.Generator, fate: Any) -> tuple[int, ...]:
-    """Tokens after PROMPT, at least LENGTH of them, drafted in chains of two."""
-    device, choices = world.device, RandomChoices(ours)
-    device.send_prompt(PROMPT)
-    mode = name
-    while len(device.prefix) < len(PROMPT) + LENGTH:
-        if name == "all":
-            mode = ALL[device.round % len(ALL)]
-        tokens: list[int] = []
-        lists = {}
-        for depth in range(2):
-            context = (*device.prefix[len(PROMPT) :], *tokens)
-            q = lists[depth - 1] = LISTS(context)
-            if mode == "coupled":
-                tokens += device.coupling.children(q, 1, len(device.prefix) + depth)
-            elif mode == "match":
-                tokens += q.likeliest(1)
-            else:
-                tokens += sample_children(q, 1, ours, replacement=True)
-        tree = tw.TokenTree.chain(tokens)
-        assert world.round(tree, evidence_of(mode, tree, lists), choices, fate)
-        if fate()[0] != WHOLE:
-            world.break_link(fate()[1])
-    return device.prefix[len(PROMPT) :]
-
-
-def texts(name: str, edges: tuple[str, ...], often: float, count: int, seed: int = 0) -> tuple[list[Any], World]:
-    world = World(V, TARGET, proposals=2)
-    ours, link = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
-    return [a_text(world, name, ours, fates(link, edges, often)) for _ in range(count)], world
-
-
-@pytest.mark.parametrize("name", [*ALL, "all"])
+@pytest.mark.parametrize("name", KINDS)
 def test_a_text_over_broken_links_is_the_undisturbed_one(name):
     """Token for token, where the edges share the master secret: nothing is drawn twice."""
-    calm, _ = texts(name, (KEPT,), 0.0, 12)
-    broken, world = texts(name, (KEPT, FORGOT), 0.5, 12)
-    assert broken == calm
-    assert world.reconnects == world.resumed > 12
+    calm, faulty = Texts(name, CALM), Texts(name, Faults(edges=(KEPT, FORGOT), cut=0.3, lost=0.2, again=0.2, late=0.5))
+    for _ in range(25):
+        assert faulty.next() == calm.next()
+    assert faulty.world.reconnects == faulty.world.resumed > 12
+    assert min(faulty.link.lost, faulty.link.again, faulty.link.late) > 0
 
 
-@pytest.mark.parametrize("name", [*ALL, "all"])
+@pytest.mark.parametrize("name", KINDS)
 def test_texts_over_broken_links_have_the_law_of_the_target(name):
-    found, world = texts(name, (KEPT, FORGOT, OTHER), 0.3, 250)
-    counts = np.zeros((V, V))
-    for text in found:
-        counts[text[0], text[1]] += 1
-    law = np.array([TARGET(())[token] * TARGET((token,)) for token in range(V)])
-    assert chi_square_p(counts.ravel(), law.ravel()) > 1e-3
-    assert world.reconnects > 50
+    texts = Texts(name, Faults(edges=(KEPT, FORGOT, OTHER), cut=0.3, lost=0.1, again=0.1, late=0.1))
+    found = [texts.next() for _ in range(250)]
+    assert p_value(found) > 1e-3
+    assert texts.world.reconnects > 50
