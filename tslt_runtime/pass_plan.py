@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Job:
     prefix: tuple[int, ...]
     tree: tw.TokenTree | None
     future: asyncio.Future[Any]
+    then: Callable[[Any], Any] | None = None
+    """What is made of the rows, in a thread beside the model's."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -71,6 +74,8 @@ class Part:
     """Whether the job is done with it."""
     found: Any = None
     """The engine's rows."""
+    made: Future[Any] | None = None
+    """What the job makes of them."""
     shared: int = 0
     """Tokens that were copied."""
     error: Exception | None = None

@@ -90,6 +90,8 @@ class Scheduler:
         self._limits = limits
         self._clock = clock
         self._worker = Worker("target")
+        self.beside = Worker("verify", threads=limits.verify_threads)
+        """Threads beside the model's, for what is made of its rows."""
         self._places: weakref.WeakSet[Place] = weakref.WeakSet()
         self._queue: list[Place] = []
         self._now = 0.0  # virtual
@@ -118,20 +120,30 @@ class Scheduler:
     def close(self) -> None:
         """Take no more."""
         self._worker.close()
+        self.beside.close()
 
     async def read(self, place: Place, prefix: tuple[int, ...]) -> None:
         """Read ``prefix`` into the text's cache, but for its last token; errors as ``score``."""
         if place.text.kept(prefix) < len(prefix) - 1:
             await self._ask(place, prefix, None)
 
-    async def score(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree) -> Any:
+    async def score(
+        self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree, then: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Raw logits after ``prefix`` and after every node of ``tree``, as ``TargetEngine.score`` gives them.
 
-        Raises ContextFull, and what else the engine raises for this text.
+        ``then``: what to make of them, in a thread of ``beside`` and without a turn of the event loop before; it is
+        returned in their place.  Raises ContextFull, and what else the engine raises for this text, or ``then``.
         """
-        return await self._ask(place, prefix, tree)
+        return await self._ask(place, prefix, tree, then)
 
-    async def _ask(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree | None) -> Any:
+    async def _ask(
+        self,
+        place: Place,
+        prefix: tuple[int, ...],
+        tree: tw.TokenTree | None,
+        then: Callable[[Any], Any] | None = None,
+    ) -> Any:
         if place.job is not None:
             raise RuntimeError("one request at a time for a text")
         now, future = self._clock(), asyncio.get_running_loop().create_future()
@@ -139,7 +151,7 @@ class Scheduler:
             took = now - place.answered
             place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
             place.answered = None
-        place.job = job = Job(prefix, tree, future)
+        place.job = job = Job(prefix, tree, future, then)
         # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
         place.start = max(place.start, self._now - self._limits.rows)
         self._queue.append(place)
@@ -247,6 +259,9 @@ class Scheduler:
                 part.error = _error_of(self._prepare, part) or _error_of(self._score, [part])
         elif error is not None:
             going[0].error = error
+        for part in parts:  # now that nothing is done anew: ``then`` is called once
+            if part.whole and part.error is None and part.job.then is not None:
+                part.made = self.beside.submit(part.job.then, part.found)
 
     def _prepare(self, part: Part) -> None:
         part.work = self._work_of(part)
@@ -300,7 +315,7 @@ class Scheduler:
                 job.future.set_exception(part.error)
             elif part.whole:
                 place.answered = now if job.tree is not None else None
-                job.future.set_result(part.found)
+                _hand_out(part)
             else:
                 continue
             self._leave(place)
@@ -314,6 +329,26 @@ class Scheduler:
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
         counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
         self._times.add(rows, now - started)
+
+
+def _hand_out(part: Part) -> None:
+    """Give the job what it waits for, once it is there."""
+    future = part.job.future
+    if part.made is None:
+        future.set_result(part.found)
+        return
+
+    def hand(made: asyncio.Future[Any]) -> None:
+        if made.cancelled():  # the edge is closing
+            future.cancel()
+        elif future.done():
+            made.exception()  # nobody waits any longer: it counts as seen
+        elif (error := made.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(made.result())
+
+    asyncio.wrap_future(part.made).add_done_callback(hand)
 
 
 def _error_of(call: Callable[..., None], *arguments: Any) -> Exception | None:

@@ -6,6 +6,7 @@ The scheduler runs the model, and threads beside it compare drafts with its rows
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import tslt_wire as tw
@@ -14,7 +15,6 @@ from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
 from tslt_runtime.scheduler import Counts, Scheduler
 from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
-from tslt_runtime.worker import Worker
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.verification.adjustments import Allowed
@@ -41,7 +41,6 @@ class LocalVerifier:
         self._allowed = allowed
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
         self._scheduler = Scheduler(engine, limits)
-        self._verifying = Worker("verify", threads=limits.verify_threads)
         self.facts = VerifierFacts(engine=self._scheduler.facts)
 
     @property
@@ -65,14 +64,15 @@ class LocalVerifier:
         """See ``Verifier.answer``."""
         asked = request.asked
         if isinstance(asked, tw.DraftReceived):
-            logits = await self._scheduler.score(text, request.prefix, asked.draft.tree)
-            return await self._verifying.run(self._verify, request, asked.draft, logits)
+            verify = partial(self._verify, request, asked.draft)
+            reply: Reply = await self._scheduler.score(text, request.prefix, asked.draft.tree, verify)
+            return reply
         row = asked.row
         if row is None:  # it was lost, or never here
             if isinstance(asked, tw.ListReceived):
                 request = _after(request, asked.draft.tree, asked.node)
             row = self._row(request, await self._scheduler.score(text, request.prefix, tw.TokenTree([], [])))
-        return await self._verifying.run(self._go_on, request, asked, row)
+        return await self._scheduler.beside.run(self._go_on, request, asked, row)
 
     def _verify(self, request: Request, draft: tw.Draft, logits: Any) -> Reply:
         rows = self._rows(request, draft.tree, logits)
@@ -107,7 +107,6 @@ class LocalVerifier:
     def close(self) -> None:
         """See ``Verifier.close``."""
         self._scheduler.close()
-        self._verifying.close()
 
 
 def _after(request: Request, tree: tw.TokenTree, node: int) -> Request:

@@ -14,6 +14,15 @@ template <typename F> object doubles(size_t count, F fill) {
   return made;
 }
 
+// What the capsule of a numpy bit generator points to (numpy/random/bitgen.h).
+struct bit_generator {
+  void *state;
+  uint64_t (*next_uint64)(void *);
+  uint32_t (*next_uint32)(void *);
+  double (*next_double)(void *);
+  uint64_t (*next_raw)(void *);
+};
+
 struct row_object {
   logits_array logits;
   std::vector<memory> changes; // ids, scores, allowed: those that there are
@@ -23,15 +32,25 @@ struct row_object {
   row_object(const row_object &) = delete;
   ~row_object() { tslt_row_free(row); }
   double prob(uint32_t token) const { return tslt_row_prob(row, token); }
-  uint32_t draw(double u) const { return tslt_row_draw(context(), row, u); }
+  uint32_t draw(double u) const { return tslt_row_draw(row, u); }
   object probs() const {
-    return doubles(vocab_size, [&](double *numbers) { tslt_row_probs(context(), row, numbers); });
+    return doubles(vocab_size, [&](double *numbers) { tslt_row_probs(row, numbers); });
   }
   uint32_t race(nb::bytes key, uint32_t epoch, uint32_t position) const {
     if (key.size() != 8)
       throw nb::value_error("a coupling key has 8 bytes");
     nb::gil_scoped_release unlocked;
-    return tslt_row_race(context(), row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+    return tslt_row_race(row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+  }
+  // Tokens, codes and whether they are rounded up, of `count` proposals.  The caller holds the generator's lock.
+  object propose(nb::capsule generator, uint32_t count) const {
+    const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
+    std::vector<tslt_proposal> made(count);
+    tslt_row_propose(row, numbers->next_double, numbers->state, count, made.data());
+    nb::list found;
+    for (const tslt_proposal &each : made)
+      found.append(nb::make_tuple(each.token, each.code, each.up != 0));
+    return found;
   }
 };
 
@@ -94,11 +113,11 @@ struct residual_object {
   double share(uint32_t token) const { return tslt_residual_share(residual, token); }
   int reject(uint32_t token) {
     nb::gil_scoped_release unlocked;
-    return tslt_residual_reject(context(), residual, token);
+    return tslt_residual_reject(residual, token);
   }
-  uint32_t draw(double u) const { return tslt_residual_draw(context(), residual, u); }
+  uint32_t draw(double u) const { return tslt_residual_draw(residual, u); }
   object probs() const {
-    return doubles(vocab_size, [&](double *numbers) { tslt_residual_probs(context(), residual, numbers); });
+    return doubles(vocab_size, [&](double *numbers) { tslt_residual_probs(residual, numbers); });
   }
 };
 
@@ -119,13 +138,12 @@ object make_residual(handle row, handle ids, handle weights, uint32_t tail, hand
   made->row = nb::borrow(row);
   made->tables = nb::borrow(tables);
   made->vocab_size = of.vocab_size;
-  tslt_context *own = context();
   int error;
   {
     nb::gil_scoped_release unlocked;
     const tslt_prior *known = prior ? &prior->prior : nullptr;
-    error = lazy ? tslt_residual_lazy(own, of.row, &list, known, &made->residual)
-                 : tslt_residual_new(own, of.row, &list, known, without_replacement, &made->residual);
+    error = lazy ? tslt_residual_lazy(of.row, &list, known, &made->residual)
+                 : tslt_residual_new(of.row, &list, known, without_replacement, &made->residual);
   }
   if (error)
     return nb::int_(error);
@@ -139,7 +157,8 @@ void add_rows(nb::module_ &m) {
       .def("prob", &row_object::prob)
       .def("draw", &row_object::draw)
       .def("probs", &row_object::probs)
-      .def("race", &row_object::race);
+      .def("race", &row_object::race)
+      .def("propose", &row_object::propose);
   nb::class_<residual_object>(m, "Residual")
       .def("share", &residual_object::share)
       .def("reject", &residual_object::reject)

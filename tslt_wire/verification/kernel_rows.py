@@ -77,6 +77,12 @@ class KernelRow:
         """What ``Coupling.first`` finds, of the tokens that are kept."""
         return self._row.race(coupling.key, coupling.epoch, position)
 
+    def propose(self, rng: np.random.Generator, count: int) -> list[tuple[int, int, bool]]:
+        """Tokens, codes and ``up`` of proposals: those that ``proposals`` makes with the same numbers of ``rng``."""
+        numbers = rng.bit_generator
+        with numbers.lock:
+            return self._row.propose(numbers.capsule, count)
+
     def residual(self, q: SparseDistribution, *, replacement: bool) -> KernelResidual:
         """What is left of the row as siblings drawn from ``q`` are rejected; at first all."""
         return KernelResidual(self._row, q, replacement=replacement, lazy=False)
