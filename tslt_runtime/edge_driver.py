@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tslt_transports.rates import LimitedLog
 from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
@@ -20,6 +21,8 @@ from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
+caused = LimitedLog(log)
+"""For what devices make us say."""
 
 
 SMALL_FRAME = 1024
@@ -117,7 +120,7 @@ class EdgeDriver:
             for event in await self._decoded(frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            log.warning("%s: refused: %s", self._peer, printable(str(error)))
+            caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         except Exception:
@@ -159,7 +162,7 @@ class EdgeDriver:
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
                 await self._answer(event, started)
             case tw.PeerFailed(error):
-                log.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
+                caused.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
             case _:
                 pass
 
