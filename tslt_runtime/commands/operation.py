@@ -22,6 +22,8 @@ from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.operating.status_server import Page, StatusServer
 from tslt_runtime.verifiers.local import LocalVerifier
 
+log = logging.getLogger("tslt.edge")
+
 LEVELS = ("debug", "info", "warning", "error")
 DRAIN_S = 10.0
 """Seconds that rounds under way have to end once the edge is told to."""
@@ -86,6 +88,7 @@ def end_by_signal(drain: Drain) -> None:
     loop = asyncio.get_running_loop()
 
     def told(number: int) -> None:
+        log.info("draining: told to end by %s", signal.Signals(number).name)
         drain.begin()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(each)
@@ -107,6 +110,7 @@ async def serve_until_drained(serving: asyncio.Task[None], drain: Drain, drain_s
         await serving
     in_time = not drained.done() or drained.result()
     drained.cancel()
+    log.info("ended: %s", "every device was answered" if in_time else f"rounds took longer than {drain_s:g} s")
     return in_time
 
 

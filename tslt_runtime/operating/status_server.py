@@ -77,6 +77,8 @@ class StatusServer:
                 await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass  # who asks again is answered again
+        except asyncio.CancelledError:
+            pass  # the edge ends; asyncio would log the connection as a failure
         finally:
             self._open -= 1
             writer.transport.abort()  # nothing, where all has been said
