@@ -104,10 +104,10 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
     async with operation.status_pages(args.metrics, verifier, meter, drain, limits) as pages:
-        if pages:
-            print(f"edge: metrics at http://{pages}/metrics", flush=True)
         # One line for people and for scripts that wait until devices may connect.
         print(f"edge: {facts.model} listens on {listener.address}", flush=True)
+        if pages:
+            print(f"edge: metrics at http://{pages}/metrics", flush=True)
         door = capture.listener(listener) if capture else listener
         work = serve(door, verifier, settings, seed=args.seed, limits=limits, meter=meter, drain=drain)
         operation.end_by_signal(drain)
