@@ -1,7 +1,7 @@
 """The reference edge, on the target model that ships with the repository unless another is named.
 
 python -m examples.edge
-python -m examples.edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16 --listen tcp://0.0.0.0:5757
+python -m examples.edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16
 python -m examples.edge --transport quic --listen 0.0.0.0:5757 --insecure --cert certs/cert.pem --cert-key certs/key.pem
 """
 

@@ -29,7 +29,9 @@ Each is shortened by chance, by half at most: devices that lost the same edge do
 MOST_PAUSE_S = 5.0
 PATIENCE_S = 30.0
 """Seconds that a caller waits for an edge to come back, unless told otherwise."""
-GOING_AWAY = frozenset({tw.ErrorCode.OVERLOADED, tw.ErrorCode.INTERNAL, tw.ErrorCode.UNKNOWN_SESSION})
+GOING_AWAY = frozenset(
+    {tw.ErrorCode.OVERLOADED, tw.ErrorCode.INTERNAL, tw.ErrorCode.UNKNOWN_SESSION, tw.ErrorCode.GOING_AWAY}
+)
 """Errors of an edge after which it, or another one, may take the text up again."""
 
 
@@ -167,15 +169,14 @@ class Connection:
             raise EdgeError(f"the edge at {self.peer} broke the protocol: {printable(str(error))}") from error
         event = self._events.popleft()
         if isinstance(event, tw.PeerFailed):
-            said = printable(event.error.message) or event.error.name
-            text = f"the edge at {self.peer} refused: {said}"
-            raise _Broken(text) if self._may_come_back(event.error.code) else EdgeError(text)
+            raise self._refused(event.error)
         if isinstance(event, tw.PeerClosed):
             raise _Broken(f"the edge at {self.peer} ended the session; the text so far is good")
         return event
 
-    def _may_come_back(self, code: int) -> bool:
-        return self._session.welcome is not None and code in GOING_AWAY
+    def _refused(self, error: tw.ErrorMessage) -> Exception:
+        text = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
+        return _Broken(text) if self._session.welcome is not None and error.code in GOING_AWAY else EdgeError(text)
 
     async def _send_queued(self) -> None:
         while frame := self._session.data_to_send():
@@ -189,7 +190,16 @@ class Connection:
         except TimeoutError:
             raise _Broken(f"the edge at {self.peer} takes no frames; the text so far is good") from None
         except LinkClosed as closed:
+            await self._hear_why()
             raise _Broken(f"{closed}; the text so far is good; start again when the edge is back") from closed
+
+    async def _hear_why(self) -> None:
+        """Raise what the edge said before it closed the link, if it said something."""
+        with suppress(LinkClosed, tw.DecodeError, tw.RemoteProtocolError):
+            while True:
+                for event in self._session.receive_data(await self._link.receive()):
+                    if isinstance(event, tw.PeerFailed):
+                        raise self._refused(event.error)
 
     # ---------------------------------------------------------------------------------------------------- the next link
 

@@ -25,7 +25,7 @@ from tslt_transports.control import (
     encode_challenge,
     encode_greeting,
 )
-from tslt_transports.flow_control import name_of_device
+from tslt_transports.flow_control import NO_EDGE_HINT, name_of_device
 from tslt_transports.framing import Unit, encode_control
 from tslt_transports.link import LinkError, LinkOptions
 from tslt_transports.proof import Unproven, check_proof, new_nonce, statement
@@ -47,6 +47,7 @@ class _EdgeEndpoint(QuicEndpoint):
 
     def __init__(self, quic: QuicConnection, *, options: LinkOptions, listener: QuicListener) -> None:
         super().__init__(quic, options=options)
+        self._units.max_frame_bytes = 0  # until there is a link, and then as much as its windows allow
         self._listener = listener
         self._greeting: Control | None = None
         self._said = b""  # what the device is to sign
@@ -60,8 +61,6 @@ class _EdgeEndpoint(QuicEndpoint):
 
     def on_stranger(self, unit: Unit) -> bool:
         """Take the greeting, and the proof where one is asked for; make it a link if there is room."""
-        if not unit.is_control:
-            return self._refuse("a frame came before the greeting")
         control = decode_control(unit.data)
         keys = self._listener.keys
         if self._greeting is None:
@@ -87,6 +86,7 @@ class _EdgeEndpoint(QuicEndpoint):
         if refusal is not None or greeting.limits is None:
             return self._refuse(refusal or "the first message was no greeting")
         self._settled()
+        self._units.max_frame_bytes = self._options.max_frame_bytes
         self._link = QuicLink(
             peer=name_of_device(identity, f"quic://{self._last_address}"),
             target=self._last_address,
@@ -102,6 +102,12 @@ class _EdgeEndpoint(QuicEndpoint):
     def abort(self) -> None:
         """Make room for others."""
         self._refuse("the edge has too many connections that say nothing; try again")
+
+    def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
+        if self._link is None:
+            self._refuse(reason)
+        else:
+            super()._give_up(reason, hint=hint)
 
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
         self._settled()

@@ -85,6 +85,7 @@ class ZmqDeviceLink(ZmqChannel):
             else:
                 # What arrived last tells more than we can: a clean end, or why the edge refused.
                 was_open = self.greeted.done()
+                await asyncio.sleep(0)  # a message that the reader was just given is not in the socket any more
                 self._drain()
                 self._over.set()
                 if was_open:
