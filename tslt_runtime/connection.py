@@ -29,7 +29,7 @@ Each is shortened by chance, by half at most: devices that lost the same edge do
 MOST_PAUSE_S = 5.0
 PATIENCE_S = 30.0
 """Seconds that a caller waits for an edge to come back, unless told otherwise."""
-GOING_AWAY = frozenset(
+PASSING = frozenset(
     {tw.ErrorCode.OVERLOADED, tw.ErrorCode.INTERNAL, tw.ErrorCode.UNKNOWN_SESSION, tw.ErrorCode.GOING_AWAY}
 )
 """Errors of an edge after which it, or another one, may take the text up again."""
@@ -176,7 +176,7 @@ class Connection:
 
     def _refused(self, error: tw.ErrorMessage) -> Exception:
         text = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
-        return _Broken(text) if self._session.welcome is not None and error.code in GOING_AWAY else EdgeError(text)
+        return _Broken(text) if self._session.welcome is not None and error.code in PASSING else EdgeError(text)
 
     async def _send_queued(self) -> None:
         while frame := self._session.data_to_send():
