@@ -216,7 +216,7 @@ class Connection:
             pause = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._attempts, 10)) * (0.5 + random.random() / 2)
             left = self._deadline - time.monotonic() - pause
             if left <= 0:
-                self._deadline = None
+                self._deadline, self._attempts = None, 0
                 raise EdgeError(f"{broken}; tried to go on for {recovery.patience_s:g} s{last}") from broken
             await asyncio.sleep(pause)
             attempt, self._attempts = self._attempts, self._attempts + 1

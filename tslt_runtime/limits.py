@@ -75,8 +75,8 @@ class EdgeLimits:
             object.__setattr__(self, "peer_links", max(LEAST_PEER_LINKS, self.devices // 2))
         for name, low in {**least, "least_nodes": 0, "share_least": 0, "peer_links": 1, "mores": 0}.items():
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
-        above_0 = ("hello_timeout_s", "idle_timeout_s", "resume_s", "burst_s", "pace_s")
-        above_0 += ("target_ms_per_s", "prompt_tokens_per_s")
+        above_0 = ["hello_timeout_s", "idle_timeout_s", "resume_s", "burst_s", "pace_s"]
+        above_0 += ["target_ms_per_s", "prompt_tokens_per_s"]
         for name in above_0:
             if not 0 < getattr(self, name) < float("inf"):
                 unit = "seconds" if name.endswith("_s") and "per" not in name else "units"

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,13 +45,13 @@ PATIENCE_S = 60.0
 # ---------------------------------------------------------------------------------------------------------------- edge
 
 
-async def edge_main(transport: str, address: str, folder: Path) -> None:
+async def edge_main(transport: str, address: str, folder: Path, max_links: int) -> None:
     """Serve until killed.  Its secret is that of the file in ``folder``, its nonces are those of a seed."""
     tls = ServerTls(cert_file=folder / "cert.pem", key_file=folder / "key.pem") if transport == "quic" else None
     verifier = LocalVerifier(TableTarget(tables()[0]))
     while True:
         try:
-            listener = await listen(transport, address, options=OPTIONS, tls=tls)
+            listener = await listen(transport, address, options=replace(OPTIONS, max_links=max_links), tls=tls)
             break
         except OSError:
             await asyncio.sleep(0.05)  # the port of the one that was killed
@@ -63,15 +63,15 @@ async def edge_main(transport: str, address: str, folder: Path) -> None:
 class EdgeProcess:
     """An edge that can be killed and comes back at its address."""
 
-    def __init__(self, transport: str, folder: Path) -> None:
-        self._given = (transport, folder)
+    def __init__(self, transport: str, folder: Path, *, max_links: int = 256) -> None:
+        self._given = (transport, folder, str(max_links))
         self.address = "tcp://127.0.0.1:0" if transport == "zmq" else "127.0.0.1:0"
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        transport, folder = self._given
-        command = [sys.executable, __file__, "--edge", transport, self.address, str(folder)]
+        transport, folder, most = self._given
+        command = [sys.executable, __file__, "--edge", transport, self.address, str(folder), most]
         path = os.pathsep.join([str(Path(__file__).parent), ENVIRONMENT["PYTHONPATH"]])
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "PYTHONPATH": path}
@@ -360,11 +360,11 @@ class Case:
 def main() -> int:
     """Run all, or be the edge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edge", nargs=3, metavar=("TRANSPORT", "ADDRESS", "FOLDER"))
+    parser.add_argument("--edge", nargs=4, metavar=("TRANSPORT", "ADDRESS", "FOLDER", "LINKS"))
     parser.add_argument("--seeds", type=int, default=100)
     args = parser.parse_args()
     if args.edge:
-        asyncio.run(edge_main(args.edge[0], args.edge[1], Path(args.edge[2])))
+        asyncio.run(edge_main(args.edge[0], args.edge[1], Path(args.edge[2]), int(args.edge[3])))
         return 0
     kinds = list(KINDS)
     print("transport  what          texts  reconnects  cuts  kills  longest round")
