@@ -135,11 +135,8 @@ class Texts:
         return tree, evidence_of(kind, tree, lists)
 
 
-def p_value(texts: list[tuple[int, ...]]) -> float:
-    """Of the first two tokens, against the target's."""
-    counts = np.zeros((V, V))
-    for text in texts:
-        counts[text[0], text[1]] += 1
+def p_value(counts: np.ndarray) -> float:
+    """Of the first two tokens, (V, V), against the target's."""
     law = np.array([TARGET(())[token] * TARGET((token,)) for token in range(V)])
     return chi_square_p(counts.ravel(), law.ravel())
 
@@ -162,18 +159,17 @@ def long_run(kind: str, count: int, seed: int, say: Callable[[str], None]) -> in
         if (text := faulty.next()) != (wanted := calm.next()):
             raise AssertionError(f"{kind}, text {number} of seed {seed}: {text}, undisturbed {wanted}")
     texts = Texts(kind, Faults(edges=(KEPT, FORGOT, OTHER), **bad), seed=seed)
-    found: list[tuple[int, ...]] = []
-    before = 0
+    counts, before = np.zeros((V, V)), 0
     for number in range(count):
-        found.append(texts.next()[:LENGTH])
+        counts[texts.next()[:LENGTH]] += 1
         if number == count // 10:
             before = resident_bytes()
-    p, growth = p_value(found), resident_bytes() / before - 1
+    p, growth = p_value(counts), resident_bytes() / before - 1
     worlds, links = (faulty.world, texts.world), (faulty.link, texts.link)
     rounds = sum(world.device.round for world in worlds)
-    counts = [sum(world.reconnects for world in worlds), sum(world.resumed for world in worlds)]
-    counts += [sum(getattr(link, name) for link in links) for name in ("lost", "again", "late")]
-    shown = "  ".join(f"{number:9,}" for number in (same, count, rounds, *counts))
+    events = [sum(world.reconnects for world in worlds), sum(world.resumed for world in worlds)]
+    events += [sum(getattr(link, name) for link in links) for name in ("lost", "again", "late")]
+    shown = "  ".join(f"{number:9,}" for number in (same, count, rounds, *events))
     say(f"{kind:8}  {shown}  {p:.3f}  {growth:+.2%}  {time.perf_counter() - started:.0f} s")
     if p < 1e-4:
         raise AssertionError(f"{kind}: the law of the text is another one, p = {p:.2g}")
