@@ -15,10 +15,21 @@ from tslt_transports.flow_control import NO_EDGE_HINT, Channel, Parting
 from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
 from tslt_transports.link import LinkOptions
 from tslt_transports.quic_ends import MAX_REASON_CHARACTERS, CloseCode, explain
+from tslt_transports.rates import RateLimit
 from tslt_transports.untrusted import printable
 
 STREAM_ID: Final = 0
 """The first bidirectional stream that a client opens, and the only one there is."""
+
+MAX_EMPTY_A_SECOND: Final = 500
+"""Datagrams in a second that bring nothing and acknowledge nothing of ours: one more ends the connection.  An honest
+peer sends a PING each ``heartbeat_s``, and some acknowledgements twice."""
+
+_SMALL_DATAGRAM_BYTES: Final = 100
+"""Bytes up to which a datagram may be a PING or an acknowledgement.  Larger ones carry data, if only ahead of a gap."""
+
+_ACKNOWLEDGED_BYTES: Final = 600
+"""Bytes of ours for which a peer may send an acknowledgement: half a datagram."""
 
 _PING_UID: Final = 0
 """What aioquic shall call our PINGs; nobody asks for their acknowledgement."""
@@ -76,11 +87,15 @@ class QuicEndpoint(QuicConnectionProtocol):
         self._we_ended = False
         self._over = asyncio.Event()  # both ended, or the connection is gone
         self._last_address = HostPort("unknown", 0)
+        self._empty = RateLimit(MAX_EMPTY_A_SECOND)
+        self._acknowledgements = 0  # datagrams that may come for what we sent
+        self._bytes_fed = 0
 
     # ---- for the link
 
     def write(self, data: bytes) -> None:
         """Send bytes on the stream. aioquic buffers them; the windows of ``flow_control`` bound how many."""
+        self._acknowledgements += 2 + len(data) // _ACKNOWLEDGED_BYTES
         self._quic.send_stream_data(STREAM_ID, data)
         self.transmit()
 
@@ -136,7 +151,13 @@ class QuicEndpoint(QuicConnectionProtocol):
         self._last_address = HostPort(addr[0], addr[1])
         if self._link is not None:
             self._link.heard()
+        fed = self._bytes_fed
         super().datagram_received(data, addr)
+        if len(data) <= _SMALL_DATAGRAM_BYTES and self._bytes_fed == fed:
+            if self._acknowledgements:
+                self._acknowledgements -= 1
+            elif not self._empty.take() and not self._over.is_set():
+                self._give_up(f"more than {MAX_EMPTY_A_SECOND} datagrams a second that bring nothing")
 
     def quic_event_received(self, event: events.QuicEvent) -> None:
         """Act on one event of the connection."""
@@ -153,6 +174,7 @@ class QuicEndpoint(QuicConnectionProtocol):
                 pass
 
     def _on_data(self, data: bytes, *, ended: bool) -> None:
+        self._bytes_fed += len(data)
         try:
             for unit in self._units.feed(data):
                 link = self._link
