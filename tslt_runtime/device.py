@@ -439,8 +439,7 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
         event = self._events.popleft()
         if isinstance(event, tw.PeerFailed):
-            said = printable(event.error.message) or event.error.name
-            raise EdgeError(f"the edge at {self._link.peer} refused: {said}")
+            raise self._refused(event.error)
         if isinstance(event, tw.PeerClosed):
             raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
         return event
@@ -450,10 +449,23 @@ class Device:
             self._last_frame = frame
             await self._send(frame)
 
+    def _refused(self, error: tw.ErrorMessage) -> EdgeError:
+        said = printable(error.message) or error.name
+        return EdgeError(f"the edge at {self._link.peer} refused: {said}")
+
+    async def _hear_why(self) -> None:
+        """Raise what the edge said before it closed the link, if it said something."""
+        with suppress(LinkClosed, tw.DecodeError, tw.RemoteProtocolError):
+            while True:
+                for event in self.session.receive_data(await self._link.receive()):
+                    if isinstance(event, tw.PeerFailed):
+                        raise self._refused(event.error)
+
     async def _send(self, frame: bytes) -> None:
         try:
             await self._link.send(frame)
         except LinkClosed as closed:
+            await self._hear_why()
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
 
 

@@ -30,6 +30,8 @@ class Job:
     future: asyncio.Future[Any]
     then: Callable[[Any], Any] | None = None
     """What is made of the rows, in a thread beside the model's."""
+    waits_since: float | None = None
+    """When it was queued, until a pass did some of it."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -50,6 +52,12 @@ class Place:
     """When its last rows were there, until it asks for more."""
     thinks_s: float | None = None
     """What it takes from its rows to the next request."""
+    passes_s: float = 0.0
+    """Its part of the seconds that passes took so far, by rows."""
+    made_s: float = 0.0
+    """Seconds of a thread beside the model's for what was made of its rows."""
+    read: int = 0
+    """Tokens that were read for it without logits."""
 
 
 @dataclass(eq=False, slots=True)
@@ -76,6 +84,8 @@ class Part:
     """The engine's rows."""
     made: Future[Any] | None = None
     """What the job makes of them."""
+    given: int = 0
+    """Rows of the pass that it took."""
     shared: int = 0
     """Tokens that were copied."""
     error: Exception | None = None

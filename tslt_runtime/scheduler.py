@@ -68,13 +68,30 @@ class Counts:
     """The most that they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did, for meters."""
+
+    texts: int
+    rows: int
+    """Tokens and nodes of all of them."""
+    seconds: float
+    waits: tuple[float, ...]
+    """Seconds that each request had waited of which this pass did the first part."""
+
+
 class Scheduler:
     """Runs an engine for all texts of an edge."""
 
     def __init__(
-        self, engine: TargetEngine, limits: EdgeLimits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: TargetEngine,
+        limits: EdgeLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_pass: Callable[[Pass], None] = lambda _: None,
     ) -> None:
-        """``clock``: seconds."""
+        """``clock``: seconds; ``on_pass``: told of every pass, in the event loop."""
         facts = engine.facts
         if facts.token_bytes:
             # A text that did not fit in the memory for all of them could never be served.
@@ -89,6 +106,7 @@ class Scheduler:
         self._engine = engine
         self._limits = limits
         self._clock = clock
+        self._on_pass = on_pass
         self._worker = Worker("target")
         self.beside = Worker("verify", threads=limits.verify_threads)
         """Threads beside the model's, for what is made of its rows."""
@@ -116,6 +134,15 @@ class Scheduler:
             place.job.future.cancel()
             self._leave(place)
         self._worker.later(place.text.close)
+
+    @property
+    def waiting(self) -> int:
+        """Texts that wait for rows, those of the pass under way included."""
+        return len(self._queue)
+
+    async def turn(self) -> None:
+        """Return when the thread that runs the model has done all that it was asked for before."""
+        await self._worker.run(lambda: None)
 
     def close(self) -> None:
         """Take no more."""
@@ -151,7 +178,7 @@ class Scheduler:
             took = now - place.answered
             place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
             place.answered = None
-        place.job = job = Job(prefix, tree, future, then)
+        place.job = job = Job(prefix, tree, future, then, now)
         # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
         place.start = max(place.start, self._now - self._limits.rows)
         self._queue.append(place)
@@ -261,7 +288,7 @@ class Scheduler:
             going[0].error = error
         for part in parts:  # now that nothing is done anew: ``then`` is called once
             if part.whole and part.error is None and part.job.then is not None:
-                part.made = self.beside.submit(part.job.then, part.found)
+                part.made = self.beside.submit(timed, part.place, part.job.then, part.found)
 
     def _prepare(self, part: Part) -> None:
         part.work = self._work_of(part)
@@ -293,21 +320,27 @@ class Scheduler:
         """Hand out what a pass found, and count it."""
         parts = plan.parts
         now, counts, rows, rounds = self._clock(), self.counts, 0, 0
+        waits = []
         # Virtual time is where the least served of the pass was.
         self._now = max(self._now, min(part.place.start for part in parts))
         for part in parts:
             place, job, work = part.place, part.job, part.work
-            given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
+            given = part.given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
             rows += given
             place.start += given
             place.used = now
+            if job.waits_since is not None:
+                waits.append(started - job.waits_since)
+                job.waits_since = None
             counts.shared += part.shared
             if work is not None and work.tree is None:
                 counts.prefilled += len(work.tokens)
+                place.read += len(work.tokens)
             elif work is not None and work.tree is not None:
                 place.given += 1 + len(work.tree)
                 counts.rounds += 1
                 counts.prefilled += len(work.tokens) - 1
+                place.read += len(work.tokens) - 1
                 rounds += given if len(work.tokens) <= ROUND_TOKENS else 0
             if place.job is not job or job.future.done():
                 continue  # it has left meanwhile
@@ -328,7 +361,19 @@ class Scheduler:
         counts.pass_s += now - started
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
         counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
+        for part in parts if rows else ():
+            part.place.passes_s += (now - started) * part.given / rows
         self._times.add(rows, now - started)
+        self._on_pass(Pass(len(parts), rows, now - started, tuple(waits)))
+
+
+def timed(place: Place, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ``function`` in a thread beside the model's; the text is charged the thread's own time, nobody else's."""
+    started = time.thread_time()
+    try:
+        return function(*arguments)
+    finally:
+        place.made_s += time.thread_time() - started
 
 
 def _hand_out(part: Part) -> None:

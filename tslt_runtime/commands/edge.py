@@ -12,11 +12,10 @@ import argparse
 import asyncio
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from tslt_runtime.capture import Capture, capturing
-from tslt_runtime.commands import who
+from tslt_runtime.commands import operation, who
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -70,6 +69,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         help="trained priors that devices may name (tslt train-prior)",
     )
     who.add_edge(parser)
+    operation.add(parser)
     args = parser.parse_args(argv)
     args.listen = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     try:
@@ -79,13 +79,15 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     return args
 
 
-async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
-    """Load the target and serve until SIGINT or SIGTERM."""
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
+    """Load the target and serve until SIGINT or SIGTERM; False if a round was under way for too long after it."""
     from tslt_transports import LinkOptions, listen
 
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.loading import load_target
+    from tslt_runtime.operating.draining import Drain
+    from tslt_runtime.operating.meter import EdgeMeter
     from tslt_runtime.verifiers.local import LocalVerifier
 
     tls, keys = who.edge_who(args)
@@ -96,23 +98,25 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     facts = target.facts
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    verifier = LocalVerifier(target, limits=limits)
+    meter, drain = EdgeMeter(), Drain()
+    verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
-    # One line for people and for scripts that wait until devices may connect.
-    print(f"edge: {facts.model} listens on {listener.address}", flush=True)
-    door = capture.listener(listener) if capture else listener
-    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed, limits=limits))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    if keys and hasattr(signal, "SIGHUP"):
-        loop.add_signal_handler(signal.SIGHUP, keys.allowed.reload)
-    with suppress(asyncio.CancelledError):
-        await task
+    async with operation.status_pages(args.metrics, verifier, meter, drain, limits) as pages:
+        # One line for people and for scripts that wait until devices may connect.
+        print(f"edge: {facts.model} listens on {listener.address}", flush=True)
+        if pages:
+            print(f"edge: metrics at http://{pages}/metrics", flush=True)
+        door = capture.listener(listener) if capture else listener
+        work = serve(door, verifier, settings, seed=args.seed, limits=limits, meter=meter, drain=drain)
+        operation.end_by_signal(drain)
+        if keys and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.allowed.reload)
+        in_time = await operation.serve_until_drained(asyncio.create_task(work), drain, args.drain_s)
     await listener.close()
     verifier.close()
+    return in_time
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
@@ -121,8 +125,10 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
 
     def work() -> None:
         with capturing(args.capture) as capture:
+            operation.set_up(args)
             set_up(args)
-            asyncio.run(run(args, capture))
+            in_time = asyncio.run(run(args, capture))
+        operation.leave(in_time=in_time)
 
     return run_command("edge", work)
 

@@ -137,11 +137,34 @@ typedef struct {
   double at[BORDERS];
 } borders;
 
+#if defined(TSLT_GATHERS)
+__attribute__((target("avx512f"))) static void sums_512(const double *w, const borders *from, double *sums) {
+  __m512d lanes[BORDERS];
+  for (unsigned j = 0; j < BORDERS; j++)
+    lanes[j] = _mm512_setzero_pd();
+  for (unsigned i = 0; i < ROW_BLOCK; i += ROW_LANES) {
+    __m512d x = _mm512_loadu_pd(w + i);
+    for (unsigned j = 0; j < BORDERS; j++)
+      lanes[j] = _mm512_mask_add_pd(lanes[j], _mm512_cmp_pd_mask(x, _mm512_set1_pd(from->at[j]), _CMP_GE_OQ), lanes[j], x);
+  }
+  for (unsigned j = 0; j < BORDERS; j++) {
+    double sum[ROW_LANES];
+    _mm512_storeu_pd(sum, lanes[j]);
+    sums[j] = tslt_lane_sum(sum);
+  }
+}
+#endif
+
 /* Sums of the weights of a block that are at least each border. */
-TSLT_CLONES
-static void sums_from(const double *restrict w, size_t count, const borders *from, double *sums) {
+static void sums_from(const double *w, const borders *from, double *sums) {
+#if defined(TSLT_GATHERS)
+  if (__builtin_cpu_supports("avx512f")) {
+    sums_512(w, from, sums);
+    return;
+  }
+#endif
   double lanes[BORDERS][ROW_LANES] = {{0}};
-  for (const double *end = w + count; w < end; w += ROW_LANES)
+  for (const double *end = w + ROW_BLOCK; w < end; w += ROW_LANES)
     for (unsigned j = 0; j < ROW_LANES; j++) {
       lanes[0][j] += w[j] >= from->at[0] ? w[j] : 0;
       lanes[1][j] += w[j] >= from->at[1] ? w[j] : 0;
@@ -188,7 +211,7 @@ static bool peaked(const tslt_row *row, const chosen *of, double target, borders
     for (uint32_t i = 0; i < of->count; i++) {
       if (of->peaks[i] < low)
         continue;
-      sums_from(of->weights + (size_t)i * ROW_BLOCK, ROW_BLOCK, found, sums);
+      sums_from(of->weights + (size_t)i * ROW_BLOCK, found, sums);
       sum += sums[BORDERS - 1];
     }
     if (sum >= target)
@@ -256,7 +279,7 @@ static unsigned confirm(const tslt_row *row, chosen *of, double target, borders 
       memset(of->parts[i], 0, sizeof of->parts[i]);
       if (of->peaks[i] < found->at[BORDERS - 1])
         continue;
-      sums_from(of->weights + (size_t)i * ROW_BLOCK, ROW_BLOCK, found, of->parts[i]);
+      sums_from(of->weights + (size_t)i * ROW_BLOCK, found, of->parts[i]);
       for (unsigned j = 0; j < BORDERS; j++)
         sums[j] += of->parts[i][j];
     }
@@ -345,8 +368,9 @@ static double most_below(const double *restrict peaks, const double *restrict su
   double lanes[ROW_LANES] = {0};
   for (size_t i = 0; i < count; i += ROW_LANES)
     for (size_t j = 0; j < ROW_LANES; j++) {
-      double most = sums[i + j] < low * ROW_BLOCK ? sums[i + j] : low * ROW_BLOCK;
-      lanes[j] += peaks[i + j] < low ? sums[i + j] : most;
+      /* All of the block, or what its largest leaves, but no more than so many of nearly `low`. */
+      double rest = peaks[i + j] < low ? sums[i + j] : sums[i + j] - peaks[i + j] * 0.999;
+      lanes[j] += rest < low * ROW_BLOCK ? rest : low * ROW_BLOCK;
     }
   return tslt_lane_sum(lanes);
 }
@@ -367,7 +391,7 @@ static bool choose(tslt_context *context, tslt_row *row, double *given, double r
   memcpy(sums, row->sums, row->blocks * sizeof *sums);
   if (!given)
     while (low > LEAST_WEIGHT && !(most_below(peaks, sums, room, low) < rest))
-      low /= 4;
+      low /= 2;
   for (uint32_t b = 0; b < row->blocks; b++) {
     of->blocks[of->count] = b;
     peaks[of->count] = peaks[b];

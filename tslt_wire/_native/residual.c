@@ -25,7 +25,7 @@ struct tslt_residual {
   double s, c;
   int64_t listed, gone; /* weight of the list that is left; the prior's weight of tokens of `own` */
   uint32_t count, room, tail;
-  int replacement, lazy;
+  int replacement, lazy, started; /* until it is started, what is left is the row, and `rest` and `off` are not made */
 };
 
 static int64_t prior_weight(const tslt_residual *r, uint32_t id) { return r->prior[id + 1] - r->prior[id]; }
@@ -72,6 +72,17 @@ static double lazy_rest(double p, double q) {
   return rest > 0 ? rest : 0;
 }
 
+/* The least of the prior's weights of a block. */
+TSLT_CLONES
+static int64_t least_weight(const int64_t *starts, uint32_t count) {
+  int64_t least = INT64_MAX;
+  for (uint32_t i = 0; i < count; i++) {
+    int64_t weight = starts[i + 1] - starts[i];
+    least = weight < least ? weight : least;
+  }
+  return least;
+}
+
 TSLT_CLONES
 static void subtract_tail(const double *weights, double total, const int64_t *starts, double c, uint32_t count,
                           double *out) {
@@ -107,17 +118,27 @@ static void off_list(const tslt_residual *r, uint32_t block, double c, double *o
 }
 
 static double off_sum(const tslt_residual *r, uint32_t block, double c) {
+  const tslt_row *row = r->row;
   double out[ROW_BLOCK];
-  if (r->row->sums[block] <= 0)
+  if (row->sums[block] <= 0)
     return 0;
+  /* Most blocks of a peaked row have no token for which p is more than the tail's part of q: none is weighed then. */
+  if (c > 0 && !r->lazy) {
+    int64_t least = least_weight(r->prior + block * ROW_BLOCK, tslt_block_size(row, block));
+    if (tslt_row_weight(row, row->maxima[block]) / row->total * 1.000001 < c * (double)least)
+      return 0;
+  }
   off_list(r, block, c, out);
   return tslt_block_sum(out);
 }
 
-/* p of all tokens that are not of `own`, by blocks. */
-static void start_off(tslt_residual *r) {
+/* p of the tokens of `own`, and of all others by blocks. */
+static void start(tslt_residual *r) {
   const tslt_row *row = r->row;
   uint32_t at = 0;
+  r->started = 1;
+  for (uint32_t i = 0; i < r->count; i++)
+    r->own[i].rest = tslt_row_prob(row, r->own[i].id);
   for (uint32_t b = 0; b < row->blocks; b++) {
     double all = row->sums[b] / row->total, own = 0;
     for (; at < r->count && r->own[at].id < (b + 1) * ROW_BLOCK; at++)
@@ -155,11 +176,10 @@ static int new_residual(const tslt_row *row, const tslt_list *list, const tslt_p
   r->count = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     uint32_t id = (uint32_t)list->ids[i];
-    r->own[i] = (special){id, 1, list->weights[i], tslt_row_prob(row, id)};
+    r->own[i] = (special){id, 1, list->weights[i], 0};
     r->listed += list->weights[i];
     r->gone += r->prior ? prior_weight(r, id) : 0;
   }
-  start_off(r);
   *residual = r;
   return TSLT_OK;
 }
@@ -173,10 +193,10 @@ int tslt_residual_new(const tslt_row *row, const tslt_list *list, const tslt_pri
 }
 
 static double off_total(const tslt_residual *r, const double *off) {
-  double sum = 0;
+  double lanes[ROW_LANES] = {0};
   for (uint32_t b = 0; b < r->row->blocks; b++)
-    sum += off[b];
-  return sum;
+    lanes[b % ROW_LANES] += off[b];
+  return tslt_lane_sum(lanes);
 }
 
 int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
@@ -185,6 +205,7 @@ int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_pr
   if (error)
     return error;
   tslt_residual *r = *residual;
+  start(r);
   r->lazy = 1;
   r->c = tail_rate(r);
   double total = 0;
@@ -198,7 +219,7 @@ int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_pr
       r->own[i].rest = lazy_rest(r->own[i].rest, listed_prob(r, &r->own[i]));
   } else { /* rounding alone: p takes its place */
     r->c = 0;
-    start_off(r);
+    start(r);
   }
   return TSLT_OK;
 }
@@ -212,6 +233,8 @@ void tslt_residual_free(tslt_residual *residual) {
 }
 
 static double rest_of(const tslt_residual *r, uint32_t token) {
+  if (!r->started)
+    return tslt_row_prob(r->row, token);
   const special *own = find_own(r, token);
   if (own)
     return own->rest;
@@ -253,6 +276,8 @@ int tslt_residual_reject(tslt_residual *r, uint32_t token) {
   if (r->lazy || token >= r->row->vocab_size)
     return TSLT_BAD_ARGUMENT;
   const tslt_row *row = r->row;
+  if (!r->started)
+    start(r);
   double rate = tail_rate(r), c = r->c + rate / r->s, listed = 0, *off = r->off;
   if (rate > 0) {
     off = malloc(row->blocks * sizeof *off);
@@ -317,6 +342,8 @@ static uint32_t draw_inside(const tslt_residual *r, uint32_t block, double befor
 }
 
 uint32_t tslt_residual_draw(const tslt_residual *r, double u) {
+  if (!r->started)
+    return tslt_row_draw(r->row, u);
   uint32_t at = 0;
   double total = r->s * off_total(r, r->off), sum = 0, after;
   for (uint32_t i = 0; i < r->count; i++)
@@ -345,9 +372,34 @@ uint32_t tslt_residual_draw(const tslt_residual *r, double u) {
 }
 
 void tslt_residual_probs(const tslt_residual *r, double *probs) {
+  if (!r->started) {
+    tslt_row_probs(r->row, probs);
+    return;
+  }
   double out[ROW_BLOCK];
   for (uint32_t b = 0; b < r->row->blocks; b++) {
     block_rest(r, b, out);
     memcpy(probs + (size_t)b * ROW_BLOCK, out, tslt_block_size(r->row, b) * sizeof *out);
   }
+}
+
+int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
+                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
+                      uint32_t *token) {
+  tslt_residual *left;
+  int error = tslt_residual_new(row, list, prior, without_replacement, &left);
+  for (*accepted = 0; !error && *accepted < count; ++*accepted) {
+    if (tokens[*accepted] < 0) {
+      error = TSLT_BAD_ARGUMENT;
+      break;
+    }
+    *token = (uint32_t)tokens[*accepted];
+    if (next(state) < tslt_residual_share(left, *token))
+      break;
+    error = tslt_residual_reject(left, *token);
+  }
+  if (!error && *accepted == count)
+    *token = tslt_residual_draw(left, next(state));
+  tslt_residual_free(left);
+  return error;
 }

@@ -17,8 +17,8 @@
 #define LEAST_SCALE 0x1p-1000
 /* Blocks that are gone over at once, and octaves that the largest score may be above `base`. */
 enum { RUN = 16, MOST_OCTAVES = 500 };
-/* Tokens that are looked at beforehand, and the part of their mass, 1 / so many, that the heaviest has in a flat row. */
-enum { SAMPLE = 512, FLAT = 24 };
+/* Tokens that are looked at beforehand, and how many times the heaviest of them they weigh in a flat row. */
+enum { SAMPLE = 128, FLAT = 8 };
 
 static double negative_infinity(void) { return -1e308 * 10; }
 
@@ -246,7 +246,7 @@ static bool is_flat(const tslt_row *row) {
       else
         largest = score > largest ? score : largest;
     }
-  return sum >= SAMPLE / FLAT;
+  return sum >= FLAT;
 }
 
 static int weigh_all(tslt_context *context, tslt_row *row, const tslt_sampling *sampling) {

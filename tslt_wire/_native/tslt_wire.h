@@ -238,6 +238,12 @@ uint32_t tslt_residual_draw(const tslt_residual *residual, double u);
 /* All of it, vocab_size numbers, not normalised. */
 void tslt_residual_probs(const tslt_residual *residual, double *probs);
 
+/* All of it for the children of one node, `count` tokens in sibling order: `accepted` is the first that is accepted, or
+ * `count`, and then `token` is a sample of what is left.  `next` gives numbers that are uniform in [0, 1). */
+int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
+                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
+                      uint32_t *token);
+
 /* The grid of DRAFT_SCALAR and DRAFT_LAZY (spec section 6.6): G, UP, DOWN. */
 double tslt_grid(uint32_t code);
 uint32_t tslt_grid_up(double q);

@@ -67,10 +67,8 @@ def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling 
     if type(rows) is LogitsRows or _are_rows(rows):
         if len(rows) != wanted:
             raise ValueError(f"target_probs must have {wanted} rows (1 + nodes), got {len(rows)}")
-        if type(rows) is LogitsRows:
-            vocab_size = rows.vocab_size
-        else:
-            vocab_size = size_of(as_row(rows[0], "row 0 of target_probs"))
+        whole = type(rows) is LogitsRows
+        vocab_size = rows.vocab_size if whole else size_of(as_row(rows[0], "row 0 of target_probs"))
     else:
         rows = with_shape("target_probs", rows)
         shape = tuple(rows.shape)
