@@ -108,6 +108,7 @@ def test_a_key_that_is_not_on_the_list(pair, transport, run, caplog):
                 error = await refused(transport, listener, pair.device_keys(SecretKey.make("kitchen")))
                 assert "not on" in error.reason
                 assert "tslt keys add" in error.hint
+            assert listener.refusals == {"key": 2}
 
     with caplog.at_level(logging.WARNING, logger="tslt.link"):
         run(main())
