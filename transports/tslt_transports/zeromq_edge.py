@@ -156,6 +156,7 @@ class _Connection(asyncio.Protocol):
                 raise ZmtpError(f"more than {MAX_PINGS_A_SECOND} commands a second")
             answer = pong(frame.body)
             if answer is not None:
+                self._require_reader()
                 self._write(self.mechanism.seal(COMMAND, answer))
         elif frame.flags & MORE:
             if self._in_message or frame.body:
@@ -226,11 +227,12 @@ class _Connection(asyncio.Protocol):
 
     def post(self, parts: Sequence[bytes]) -> None:
         """Send a message.  Raises ``PeerGone``."""
-        transport = self._transport
-        if transport is None or self._finishing:
+        if self._transport is None or self._finishing:
             raise PeerGone("the device is gone")
-        if transport.get_write_buffer_size() > self._most_unsent:
-            raise PeerGone("the device stopped reading")
+        try:
+            self._require_reader()
+        except ZmtpError as error:
+            raise PeerGone(str(error)) from error
         last = len(parts) - 1
         self._write(b"".join(self.mechanism.seal(MORE if i < last else 0, part) for i, part in enumerate(parts)))
 
@@ -258,6 +260,11 @@ class _Connection(asyncio.Protocol):
         """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _require_reader(self) -> None:
+        """Refuse to have more wait for a peer that does not read.  Raises ``ZmtpError``."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > self._most_unsent:
+            raise ZmtpError("the device stopped reading")
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None:
