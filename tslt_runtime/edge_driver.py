@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tslt_transports.rates import LimitedLog
 from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
@@ -21,6 +22,8 @@ from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
+caused = LimitedLog(log)
+"""For what devices make us say."""
 
 
 SMALL_FRAME = 1024
@@ -120,7 +123,7 @@ class EdgeDriver:
             for event in await self._decoded(frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            log.warning("%s: refused: %s", self._peer, printable(str(error)))
+            caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
             self._session.fail(tw.ErrorCode.OVERLOADED, str(error), retry_after_s=error.retry_after_s)
         except ContextFull as error:
@@ -164,7 +167,7 @@ class EdgeDriver:
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
                 await self._answer(event, started)
             case tw.PeerFailed(error):
-                log.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
+                caused.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
             case _:
                 pass
 

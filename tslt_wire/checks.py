@@ -20,6 +20,8 @@ def integer(name: str, value: Any, low: int, high: int | None) -> int:
 
     Takes whatever has ``__index__`` but bool.  TypeError for another type, ValueError outside the bounds.
     """
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:

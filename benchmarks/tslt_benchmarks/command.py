@@ -23,6 +23,7 @@ BENCHMARKS = {
         "speed.codec_speed",
         "speed.edge_round",
         "speed.engines",
+        "speed.round_at_edge",
     )
 }
 """The module of each benchmark."""

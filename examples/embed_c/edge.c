@@ -23,6 +23,8 @@ static double next(edge *e) {
   return e->round->numbers[e->round->used++];
 }
 
+static double next_of(void *e) { return next(e); }
+
 static void stop_at(int error) {
   if (error) {
     printf("error %d\n", error);
@@ -60,20 +62,20 @@ static void by_list(edge *e, answer *found) {
     tslt_row *row = row_after(e, found->node);
     int32_t child = child_behind(e, found->node, found->node);
     if (child < 0) { /* a leaf: the target's own token */
-      found->token = tslt_row_draw(e->rows, row, next(e));
+      found->token = tslt_row_draw(row, next(e));
       tslt_row_free(row);
       return;
     }
     while (draft.list_parents[at] != found->node)
       at++;
     tslt_residual *left;
-    stop_at(tslt_residual_new(e->rows, row, &draft.lists[at], own->profile.prior, draft.without_replacement, &left));
+    stop_at(tslt_residual_new(row, &draft.lists[at], own->profile.prior, draft.without_replacement, &left));
     while (child >= 0 && !(next(e) < tslt_residual_share(left, (uint32_t)e->tokens[child]))) {
-      stop_at(tslt_residual_reject(e->rows, left, (uint32_t)e->tokens[child]));
+      stop_at(tslt_residual_reject(left, (uint32_t)e->tokens[child]));
       child = child_behind(e, found->node, child);
     }
     if (child < 0)
-      found->token = tslt_residual_draw(e->rows, left, next(e));
+      found->token = tslt_residual_draw(left, next(e));
     tslt_residual_free(left);
     tslt_row_free(row);
     if (child < 0)
@@ -89,8 +91,8 @@ static void by_match(edge *e, answer *found) {
   for (found->node = -1;; depth++) {
     tslt_row *row = row_after(e, found->node);
     found->token = r->evidence == BY_MATCH
-                       ? tslt_row_draw(e->rows, row, next(e))
-                       : tslt_row_race(e->rows, row, r->key, r->epoch, r->prefix_length + depth);
+                       ? tslt_row_draw(row, next(e))
+                       : tslt_row_race(row, r->key, r->epoch, r->prefix_length + depth);
     tslt_row_free(row);
     int32_t child = child_behind(e, found->node, found->node);
     while (child >= 0 && (uint32_t)e->tokens[child] != found->token)
@@ -99,19 +101,6 @@ static void by_match(edge *e, answer *found) {
       return;
     found->node = child;
   }
-}
-
-/* Section 6.7: a token of the target's, and its probability as a code, rounded up or down at random. */
-static proposal propose(edge *e, const tslt_row *row) {
-  proposal p = {.token = tslt_row_draw(e->rows, row, next(e))};
-  double prob = tslt_row_prob(row, p.token);
-  p.code = tslt_grid_down(prob);
-  double low = tslt_grid(p.code);
-  if (low > 0 && prob != low) {
-    double high = tslt_grid(p.code - 1);
-    p.up = !(next(e) < low * (high - prob) / (prob * (high - low)));
-  }
-  return p;
 }
 
 /* Section 6.6: a chain, a probability for each token.  A rejection of `scalar` brings proposals, one of `lazy` asks for
@@ -132,16 +121,16 @@ static void by_code(edge *e, answer *found) {
   }
   found->node = (int32_t)child - 1;
   if (child == r->nodes) {
-    found->token = tslt_row_draw(e->rows, row, next(e));
+    found->token = tslt_row_draw(row, next(e));
   } else if (r->evidence == BY_SCALAR) {
-    for (found->count = 0; found->count < r->proposals; found->count++)
-      found->proposals[found->count] = propose(e, row);
+    found->count = r->proposals;
+    tslt_row_propose(row, next_of, e, found->count, found->proposals);
   } else {
     tslt_list list;
     tslt_residual *left;
     stop_at(tslt_decode_list(e->frames, &own->profile, &own->limits, own->bytes, own->size, &list));
-    stop_at(tslt_residual_lazy(e->rows, row, &list, own->profile.prior, &left));
-    found->token = tslt_residual_draw(e->rows, left, next(e));
+    stop_at(tslt_residual_lazy(row, &list, own->profile.prior, &left));
+    found->token = tslt_residual_draw(left, next(e));
     tslt_residual_free(left);
   }
   tslt_row_free(row);

@@ -18,15 +18,11 @@ typedef struct {
   tslt_changes changes;
 } raw_row;
 
-typedef struct {
-  uint32_t token, code, up;
-} proposal;
-
 /* The last accepted node, and the token that follows it: or proposals for it, if there are any. */
 typedef struct {
   int32_t node;
   uint32_t token, count;
-  proposal proposals[MOST_PROPOSALS];
+  tslt_proposal proposals[MOST_PROPOSALS];
 } answer;
 
 typedef struct {

@@ -131,10 +131,10 @@ static void check_draw(uint32_t token, double u, const double *probs, double tot
   must(before <= u * total + NEAR && before + probs[token] >= u * total - NEAR, "a draw is another token", at);
 }
 
-static void check_row(tslt_context *context, const tslt_row *row, const tslt_changes *changes, uint32_t size,
+static void check_row(const tslt_row *row, const tslt_changes *changes, uint32_t size,
                       double *probs, unsigned at) {
   double total = 0;
-  tslt_row_probs(context, row, probs);
+  tslt_row_probs(row, probs);
   for (uint32_t i = 0; i < size; i++) {
     total += probs[i];
     must(probs[i] >= 0 && probs[i] <= 1, "a probability is none", at);
@@ -145,12 +145,12 @@ static void check_row(tslt_context *context, const tslt_row *row, const tslt_cha
   must(tslt_row_prob(row, size) == 0, "a token that is none has a probability", at);
   for (int i = 0; i < 4; i++) {
     double u = uniform();
-    check_draw(tslt_row_draw(context, row, u), u, probs, 1, size, at);
+    check_draw(tslt_row_draw(row, u), u, probs, 1, size, at);
   }
   uint8_t key[8];
   for (int i = 0; i < 8; i++)
     key[i] = (uint8_t)below(256);
-  uint32_t epoch = below(1000), position = below(1u << 31), winner = tslt_row_race(context, row, key, epoch, position);
+  uint32_t epoch = below(1000), position = below(1u << 31), winner = tslt_row_race(row, key, epoch, position);
   must(winner < size && probs[winner] > 0, "a token that cannot come wins a race", at);
   double first = INFINITY, own = INFINITY;
   for (int32_t i = 0; i < (int32_t)size; i++) {
@@ -242,7 +242,7 @@ static int reject_plain(plain_residual *r, uint32_t token, int without_replaceme
 }
 
 /* A list, some of whose tokens have been drawn: of one node, or the one that a lazy draft sends. */
-static void check_residual(tslt_context *context, const tslt_row *row, uint32_t size, double *probs, unsigned at) {
+static void check_residual(const tslt_row *row, uint32_t size, double *probs, unsigned at) {
   static plain_residual plain;
   int32_t *ids = room(size, sizeof *ids);
   int64_t *weights = room(size, sizeof *weights), *starts = room(size + 1, sizeof *starts);
@@ -257,21 +257,21 @@ static void check_residual(tslt_context *context, const tslt_row *row, uint32_t 
     list.tail = 1 + below(TAIL_PARTS - 1);
   int without = (int)below(2), lazy = !below(4), known = !lazy;
   tslt_residual *left;
-  int error = lazy ? tslt_residual_lazy(context, row, &list, &prior, &left)
-                   : tslt_residual_new(context, row, &list, &prior, without, &left);
+  int error = lazy ? tslt_residual_lazy(row, &list, &prior, &left)
+                   : tslt_residual_new(row, &list, &prior, without, &left);
   must(!error, "a list is refused", at);
   start_plain(&plain, row, &list, starts, size);
   residuals++;
   for (int child = 0;; child++) {
     double total = 0, u = uniform();
-    tslt_residual_probs(context, left, probs);
+    tslt_residual_probs(left, probs);
     for (uint32_t i = 0; i < size; i++) {
       must(probs[i] >= 0 && probs[i] < 1 + NEAR, "a part of a residual is none", at);
       must(!known || fabs(probs[i] - plain.rest[i]) < NEAR, "a residual is another", at);
       total += probs[i];
     }
     must(total > 0 && (lazy || fabs(total - 1) < NEAR), "a residual has another sum", at);
-    check_draw(tslt_residual_draw(context, left, u), u, probs, total, size, at);
+    check_draw(tslt_residual_draw(left, u), u, probs, total, size, at);
     if (child == 6 || lazy)
       break;
     uint32_t token = below(3) ? (uint32_t)ids[below(list.count)] : below(size);
@@ -279,11 +279,11 @@ static void check_residual(tslt_context *context, const tslt_row *row, uint32_t 
     must(share >= 0 && share <= 1, "a share is none", at);
     must(!known || fabs(share * q - (plain.rest[token] < q ? plain.rest[token] : q)) < NEAR, "another share", at);
     must(tslt_residual_share(left, size) == 0, "a token that is none has a share", at);
-    must(!tslt_residual_reject(context, left, token), "a child cannot be rejected", at);
+    must(!tslt_residual_reject(left, token), "a child cannot be rejected", at);
     /* A token that the list cannot give may be gone without a trace. */
     known = known && q > 0 && reject_plain(&plain, token, without);
   }
-  must(tslt_residual_reject(context, left, size) == TSLT_BAD_ARGUMENT, "a token that is none is rejected", at);
+  must(tslt_residual_reject(left, size) == TSLT_BAD_ARGUMENT, "a token that is none is rejected", at);
   tslt_residual_free(left);
   free(ids);
   free(weights);
@@ -327,15 +327,15 @@ int main(int argc, char **argv) {
     must(!error || (error == TSLT_BAD_LOGITS && !row), "another error", i);
     *(error ? &refused : &rows) += 1;
     if (!error) {
-      check_row(context, row, &changes, size, probs, i);
-      /* The context remembers the row that was made last: now it is not this one. */
+      check_row(row, &changes, size, probs, i);
+      /* Another row is made in the same context: this one must not depend on it. */
       tslt_sampling uncut = {sampling.temperature > 0 ? sampling.temperature : 1, 0, 1, 0};
       must(!tslt_row_new(context, logits, dtype, size, &uncut, &changes, &other), "it is a row only with cuts", i);
       if (below(2))
-        check_row(context, row, &changes, size, probs, i);
+        check_row(row, &changes, size, probs, i);
       check_cuts(row, other, &sampling, size, i);
-      check_residual(context, row, size, probs, i);
-      check_residual(context, other, size, probs, i);
+      check_residual(row, size, probs, i);
+      check_residual(other, size, probs, i);
       tslt_row_free(other);
     }
     tslt_row_free(row);

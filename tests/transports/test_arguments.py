@@ -30,7 +30,7 @@ def test_counts_are_ints(name, wrong):
         LinkOptions(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["connect_timeout_s", "heartbeat_s", "peer_timeout_s", "linger_s"])
+@pytest.mark.parametrize("name", ["connect_timeout_s", "heartbeat_s", "peer_timeout_s", "send_timeout_s", "linger_s"])
 @pytest.mark.parametrize("wrong", ["1", True, None, b"1"])
 def test_times_are_numbers(name, wrong):
     with pytest.raises(TypeError, match=rf"{name} must be a number \(seconds\), not {type(wrong).__name__}"):

@@ -327,3 +327,26 @@ def test_full_edge_refuses_with_a_reason(harness, run):
         await listener.close()
 
     run(main())
+
+
+def test_a_peer_that_takes_nothing_loses_its_link_and_its_place(network, run):
+    """It is alive, its transport answers, and it never receives: not for ever."""
+
+    async def main():
+        options = replace(PATIENT, send_timeout_s=0.3, queue_frames=2, max_links=1)
+        listener = await network.listen(options)
+        device = await network.connect(listener, PATIENT)
+        edge = await listener.accept()
+        for _ in range(2):
+            await edge.send(b"unread")
+        with pytest.raises(LinkClosed, match="send_timeout_s"):
+            await edge.send(b"one more")
+        await edge.close()
+        _, closed = await end_of(device)
+        assert "send_timeout_s" in closed.reason
+        again = await network.connect(listener, PATIENT)
+        await again.close()
+        await device.close()
+        await listener.close()
+
+    run(main())

@@ -298,3 +298,21 @@ def test_devcert_command(tmp_path, capsys):
     assert stat.S_IMODE((tmp_path / "new" / "key.pem").stat().st_mode) == 0o600
     with pytest.raises(SystemExit):
         devcert(["--out", str(tmp_path), "--days", "0"])
+
+
+def test_timers_of_a_closed_link_write_nowhere(quic_harness, run, caplog):
+    """aioquic goes on sending for a while; asyncio warned of each write to the socket that was closed."""
+
+    async def main():
+        async with quic_harness.linked() as (device, edge):
+            await device.send(b"x")
+            await edge.receive()
+            device._endpoint.release_socket()
+            for _ in range(8):
+                device._endpoint._quic.send_ping(1)
+                device._endpoint.transmit()
+            edge.lose("enough", tell=True)
+
+    run(main())
+    assert "socket.send() raised exception" not in caplog.text
+    assert not [record for record in caplog.records if record.name == "asyncio"]

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 import tslt_wire as tw
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.probability_grid import GRID, codes_above
-from tslt_wire.lists.sibling_sampling import Siblings
+from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.verification.adjustments import Edits
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.kernel_rows import KernelResidual, KernelRow
 from tslt_wire.verification.logits_rows import LogitsRow, cuts_of
+from tslt_wire.verification.proposals import propose_with
 from tslt_wire.verification.verdicts import verify_with
 
 pytestmark = pytest.mark.skipif(tw.backend != "native", reason="the reference has no rows of the kernel")
@@ -323,3 +324,58 @@ def test_a_row_keeps_its_logits_alive():
     others = [np.zeros(1000, np.float32) for _ in range(50)]
     assert row.prob(999) == before > 0
     assert not any(other.any() for other in others)
+
+
+# --------------------------------------------------------------------------------------------- many steps in one call
+
+
+class OneByOne:
+    """The same random numbers, asked for one at a time: what ``RandomChoices`` leaves to the kernel is done in Python."""
+
+    def __init__(self, seed: int) -> None:
+        self.choices = RandomChoices(np.random.default_rng(seed))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.choices, name)
+
+
+def drawn_tree(size: int, widths: tuple[int, ...], rng: np.random.Generator, prior: Any, *, replacement: bool) -> Any:
+    """A tree of which each node's children are drawn from a list of random logits; and the lists."""
+    tokens: list[int] = []
+    parents: list[int] = []
+    lists, level = {}, [-1]
+    for width in widths:
+        first = len(tokens)
+        for node in level:
+            q = tw.sparsify(rng.normal(size=size) * 2, truncation=tw.TopK(int(rng.choice([1, 3, 40]))), prior=prior)
+            children = sample_children(q, width, rng, replacement=replacement)
+            tokens += children
+            parents += [node] * len(children)
+            if children:
+                lists[node] = q
+        level = list(range(first, len(tokens)))
+    return tw.TokenTree(tokens, parents), lists
+
+
+@given(st.data(), CUTS, st.booleans(), st.sampled_from([(1, 1), (3,), (2, 2), (4, 1)]))
+@usual
+def test_children_tried_in_one_call_are_those_tried_one_by_one(data, sampling, replacement, widths):
+    """The same verdict of the same numbers, and as many of them."""
+    size, seed = data.draw(SIZES), data.draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    prior = data.draw(st.sampled_from([None, plain_prior("uniform", size), plain_prior("density", size)]))
+    tree, lists = drawn_tree(size, widths, rng, prior, replacement=replacement)
+    draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists, replacement))
+    rows = tw.target_rows(rng.normal(size=(1 + len(tree), size)).astype(np.float32) * 2, sampling)
+    quick, slow = RandomChoices(np.random.default_rng(seed)), OneByOne(seed)
+    assert verify_with(draft, rows, quick) == verify_with(draft, rows, slow)
+    assert quick.uniform() == slow.uniform()
+
+
+@given(st.data(), CUTS)
+@usual
+def test_proposals_made_in_one_call_are_those_made_one_by_one(data, sampling):
+    values, seed = data.draw(logits(data.draw(SIZES))), data.draw(st.integers(0, 2**32 - 1))
+    row, quick, slow = LogitsRow(values, sampling), RandomChoices(np.random.default_rng(seed)), OneByOne(seed)
+    assert propose_with(0, -1, row, quick, count=40) == propose_with(0, -1, row, slow, count=40)
+    assert quick.uniform() == slow.uniform()

@@ -164,7 +164,10 @@ class Channel(ABC):
                 len(self._unreported) >= self._window_frames or self._unreported_bytes >= self._window_bytes
             ):
                 self._writable.clear()
-                await self._writable.wait()
+                try:
+                    await asyncio.wait_for(self._writable.wait(), self._options.send_timeout_s)
+                except TimeoutError:
+                    self.lose(f"it took no frame for {self._options.send_timeout_s:g} s (send_timeout_s)", tell=True)
             if self._end is not None:
                 raise self._closed()
             try:

@@ -116,6 +116,10 @@ class LinkOptions:
     """Seconds that closing waits for frames already sent to leave.  A round trip and a retransmission; a peer that
     they do not reach sees the link lost, never a clean end."""
 
+    send_timeout_s: float = 30.0
+    """Seconds that ``send`` waits for the peer's application to take frames; then the link is lost, and its place
+    free.  Who reads at all takes one in that time; who does not costs the edge a place and ``queue_bytes``."""
+
     max_links: int = 256
     """Links an edge keeps at once; one more is refused with a reason.  One holds its place until its end was seen by
     ``receive``, or ``close`` was called on it.  Bounds memory: times 2 * (queue_bytes + max_frame_bytes)."""
@@ -125,7 +129,7 @@ class LinkOptions:
         check_whole("max_frame_bytes", self.max_frame_bytes, low=1, high=MAX_FRAME_BYTES_CEILING)
         for name in ("queue_frames", "queue_bytes", "max_links"):
             check_whole(name, getattr(self, name), low=1, high=MAX_COUNT)
-        for name in ("connect_timeout_s", "heartbeat_s", "peer_timeout_s"):
+        for name in ("connect_timeout_s", "heartbeat_s", "peer_timeout_s", "send_timeout_s"):
             check_number(name, getattr(self, name), low=MIN_TIME_S, high=MAX_TIME_S, unit="seconds")
         check_number("linger_s", self.linger_s, high=MAX_TIME_S, unit="seconds")
         if self.heartbeat_s * 2 > self.peer_timeout_s:
@@ -172,6 +176,7 @@ class Link(Protocol):
     async def send(self, frame: bytes) -> None:
         """Take ``frame`` (bytes, never empty); wait while the window of unconsumed frames is full.
 
+        Where the peer takes none for ``send_timeout_s`` the link is lost.
         Cancelling it while it waits leaves the frame unsent.  Returning does not mean that the peer has the frame.
         Raises ``FrameTooLarge``, ``LinkClosed``, and ``TypeError`` or ``ValueError`` for what is no frame.
         """

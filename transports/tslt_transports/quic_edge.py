@@ -25,7 +25,7 @@ from tslt_transports.control import (
     encode_challenge,
     encode_greeting,
 )
-from tslt_transports.flow_control import name_of_device
+from tslt_transports.flow_control import NO_EDGE_HINT, name_of_device
 from tslt_transports.framing import Unit, encode_control
 from tslt_transports.link import LinkError, LinkOptions
 from tslt_transports.proof import Unproven, check_proof, new_nonce, statement
@@ -47,6 +47,7 @@ class _EdgeEndpoint(QuicEndpoint):
 
     def __init__(self, quic: QuicConnection, *, options: LinkOptions, listener: QuicListener) -> None:
         super().__init__(quic, options=options)
+        self._units.max_frame_bytes = 0  # until there is a link, and then as much as its windows allow
         self._listener = listener
         self._greeting: Control | None = None
         self._said = b""  # what the device is to sign
@@ -58,40 +59,34 @@ class _EdgeEndpoint(QuicEndpoint):
         if alpn != ALPN:
             self._refuse(f"the protocol must be {ALPN} (ALPN)")
 
-    def on_stranger(self, unit: Unit) -> None:
+    def on_stranger(self, unit: Unit) -> bool:
         """Take the greeting, and the proof where one is asked for; make it a link if there is room."""
-        if not unit.is_control:
-            self._refuse("a frame came before the greeting")
-            return
         control = decode_control(unit.data)
         keys = self._listener.keys
         if self._greeting is None:
             if control.type is not ControlType.HELLO:
-                self._refuse("the first message was no greeting")
-            elif keys is None:
-                self._open(control, identity="")
-            else:
-                self._greeting = control
-                challenge = encode_challenge(PeerLimits.of(self._options), new_nonce())
-                self._said = statement(certificate=self._listener.certificate, hello=unit.data, challenge=challenge)
-                self.write(encode_control(challenge))
-            return
+                return self._refuse("the first message was no greeting")
+            if keys is None:
+                return self._open(control, identity="")
+            self._greeting = control
+            challenge = encode_challenge(PeerLimits.of(self._options), new_nonce())
+            self._said = statement(certificate=self._listener.certificate, hello=unit.data, challenge=challenge)
+            self.write(encode_control(challenge))
+            return True
         if control.type is not ControlType.PROOF or keys is None:
-            self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY)
-            return
+            return self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY)
         try:
             device = check_proof(keys, control, self._said)
         except Unproven as unproven:
-            self._refuse(str(unproven), code=CloseCode.KEY)
-            return
-        self._open(self._greeting, identity=device.name)
+            return self._refuse(str(unproven), code=CloseCode.KEY)
+        return self._open(self._greeting, identity=device.name)
 
-    def _open(self, greeting: Control, *, identity: str) -> None:
+    def _open(self, greeting: Control, *, identity: str) -> bool:
         refusal = self._listener.backlog.refusal()
         if refusal is not None or greeting.limits is None:
-            self._refuse(refusal or "the first message was no greeting")
-            return
+            return self._refuse(refusal or "the first message was no greeting")
         self._settled()
+        self._units.max_frame_bytes = self._options.max_frame_bytes
         self._link = QuicLink(
             peer=name_of_device(identity, f"quic://{self._last_address}"),
             target=self._last_address,
@@ -102,19 +97,27 @@ class _EdgeEndpoint(QuicEndpoint):
         self._link.negotiate(greeting.limits)
         self._link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
         self._listener.backlog.add(self._link)
+        return True
 
     def abort(self) -> None:
         """Make room for others."""
         self._refuse("the edge has too many connections that say nothing; try again")
 
+    def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
+        if self._link is None:
+            self._refuse(reason)
+        else:
+            super()._give_up(reason, hint=hint)
+
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
         self._settled()
         super()._on_terminated(event)
 
-    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED) -> None:
+    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED) -> bool:
         self._settled()
         self._listener.refused(self._last_address.host, reason)
         self.hang_up(code, reason)
+        return False
 
     def _settled(self) -> None:
         self._deadline.cancel()

@@ -116,8 +116,9 @@ class QuicEndpoint(QuicConnectionProtocol):
     def on_open(self, alpn: str | None) -> None:
         """The handshake is complete."""
 
-    def on_stranger(self, unit: Unit) -> None:
-        """A unit arrived and there is no link yet."""
+    def on_stranger(self, unit: Unit) -> bool:
+        """A unit arrived and there is no link yet.  Returns whether it is still welcome."""
+        raise NotImplementedError
 
     def on_control(self, link: QuicLink, data: bytes) -> None:
         """A control message arrived.  May raise ``ControlError``."""
@@ -156,9 +157,8 @@ class QuicEndpoint(QuicConnectionProtocol):
             for unit in self._units.feed(data):
                 link = self._link
                 if link is None:
-                    self.on_stranger(unit)
-                    if self._link is None:
-                        return  # refused
+                    if not self.on_stranger(unit):
+                        return
                 elif unit.is_control:
                     self.on_control(link, unit.data)
                 else:

@@ -28,7 +28,10 @@ _NO_APPLICATION_PROTOCOL: Final = QuicErrorCode.CRYPTO_ERROR + 120
 _CERTIFICATE_ALERTS: Final = range(QuicErrorCode.CRYPTO_ERROR + 42, QuicErrorCode.CRYPTO_ERROR + 50)
 """bad_certificate to access_denied: all that TLS says about certificates."""
 
-_CERTIFICATE_HINT: Final = "name the file of its authority (--ca, ClientTls.ca_file), and a host it is for"
+_CERTIFICATE_HINT: Final = (
+    "name the file of its authority (--ca, ClientTls.ca_file), and a host it is for; "
+    "or, for an edge that has a key, that (--edge-key, DeviceKeys.edge)"
+)
 
 
 class CloseCode(IntEnum):

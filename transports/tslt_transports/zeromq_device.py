@@ -85,6 +85,7 @@ class ZmqDeviceLink(ZmqChannel):
             else:
                 # What arrived last tells more than we can: a clean end, or why the edge refused.
                 was_open = self.greeted.done()
+                await asyncio.sleep(0)  # a message that the reader was just given is not in the socket any more
                 self._drain()
                 self._over.set()
                 if was_open:
@@ -101,8 +102,8 @@ class ZmqDeviceLink(ZmqChannel):
             if self._has_keys:
                 return "the edge there has no keys, and this device wants it to prove its own", NO_KEYS_HINT
             return "the edge demands a key (CURVE), and this device has none", DEMANDED_HINT
-        if event is zmq.Event.DISCONNECTED and self._has_keys:
-            return "something answered and hung up: its key is not the one this device was given for it", PIN_HINT
+        if self._has_keys and event in (zmq.Event.DISCONNECTED, zmq.Event.HANDSHAKE_FAILED_NO_DETAIL):
+            return "something answered and hung up: it has not the key that this device was given for it", PIN_HINT
         return _FAILURES.get(event, f"libzmq reports {event.name}"), NO_EDGE_HINT
 
     async def _read(self) -> None:

@@ -33,7 +33,8 @@ def check_edge(args: argparse.Namespace) -> None:
     if args.transport == "zmq" and args.cert:
         raise ValueError("--cert and --cert-key are for --transport quic")
     if args.transport == "quic" and not (args.cert or args.key):
-        raise ValueError("quic needs --key and --allow (tslt keys make), or --cert and --cert-key (tslt certs)")
+        own, signed = "--key and --allow (tslt keys make)", "--cert and --cert-key (tslt certs --out certs)"
+        raise ValueError(f"quic needs {own}, or {signed}")
     scheme = "quic" if args.transport == "quic" else "tcp"
     if not (args.key or args.insecure or is_loopback(args.listen, scheme=scheme)):
         raise ValueError(

@@ -90,6 +90,7 @@ class Row:
     def draw(self, u: float, /) -> int: ...
     def probs(self) -> bytes: ...
     def race(self, key: bytes, epoch: int, position: int, /) -> int: ...
+    def propose(self, generator: Any, count: int, /) -> list[tuple[int, int, bool]]: ...
 
 class Residual:
     def share(self, token: int, /) -> float: ...
@@ -109,6 +110,17 @@ def make_row(
     allowed: npt.NDArray[np.uint8] | None,
     /,
 ) -> Row | int | None: ...
+def try_children(
+    row: Row,
+    ids: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.int64],
+    tail: int,
+    tables: PriorTables | None,
+    without_replacement: bool,
+    tokens: Sequence[int],
+    generator: Any,
+    /,
+) -> tuple[int | None, int] | int: ...
 def make_residual(
     row: Row,
     ids: npt.NDArray[np.int32],

@@ -14,6 +14,15 @@ template <typename F> object doubles(size_t count, F fill) {
   return made;
 }
 
+// What the capsule of a numpy bit generator points to (numpy/random/bitgen.h).
+struct bit_generator {
+  void *state;
+  uint64_t (*next_uint64)(void *);
+  uint32_t (*next_uint32)(void *);
+  double (*next_double)(void *);
+  uint64_t (*next_raw)(void *);
+};
+
 struct row_object {
   logits_array logits;
   std::vector<memory> changes; // ids, scores, allowed: those that there are
@@ -23,15 +32,25 @@ struct row_object {
   row_object(const row_object &) = delete;
   ~row_object() { tslt_row_free(row); }
   double prob(uint32_t token) const { return tslt_row_prob(row, token); }
-  uint32_t draw(double u) const { return tslt_row_draw(context(), row, u); }
+  uint32_t draw(double u) const { return tslt_row_draw(row, u); }
   object probs() const {
-    return doubles(vocab_size, [&](double *numbers) { tslt_row_probs(context(), row, numbers); });
+    return doubles(vocab_size, [&](double *numbers) { tslt_row_probs(row, numbers); });
   }
   uint32_t race(nb::bytes key, uint32_t epoch, uint32_t position) const {
     if (key.size() != 8)
       throw nb::value_error("a coupling key has 8 bytes");
     nb::gil_scoped_release unlocked;
-    return tslt_row_race(context(), row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+    return tslt_row_race(row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
+  }
+  // Tokens, codes and whether they are rounded up, of `count` proposals.  The caller holds the generator's lock.
+  object propose(nb::capsule generator, uint32_t count) const {
+    const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
+    std::vector<tslt_proposal> made(count);
+    tslt_row_propose(row, numbers->next_double, numbers->state, count, made.data());
+    nb::list found;
+    for (const tslt_proposal &each : made)
+      found.append(nb::make_tuple(each.token, each.code, each.up != 0));
+    return found;
   }
 };
 
@@ -94,12 +113,29 @@ struct residual_object {
   double share(uint32_t token) const { return tslt_residual_share(residual, token); }
   int reject(uint32_t token) {
     nb::gil_scoped_release unlocked;
-    return tslt_residual_reject(context(), residual, token);
+    return tslt_residual_reject(residual, token);
   }
-  uint32_t draw(double u) const { return tslt_residual_draw(context(), residual, u); }
+  uint32_t draw(double u) const { return tslt_residual_draw(residual, u); }
   object probs() const {
-    return doubles(vocab_size, [&](double *numbers) { tslt_residual_probs(context(), residual, numbers); });
+    return doubles(vocab_size, [&](double *numbers) { tslt_residual_probs(residual, numbers); });
   }
+};
+
+// The list of a node, as Python has it: `ids` int32 and `weights` int64.
+struct list_view {
+  memory ids, weights;
+  const prior_tables *tables;
+  tslt_list list{};
+  list_view(const row_object &row, handle ids, handle weights, uint32_t tail, handle tables)
+      : ids(ids), weights(weights), tables(tables.is_none() ? nullptr : nb::cast<const prior_tables *>(tables)) {
+    if (this->tables && this->tables->arrays.front().size() != 8 * (static_cast<size_t>(row.vocab_size) + 1))
+      throw nb::value_error("the prior is for another vocabulary size");
+    size_t count = this->ids.size() / sizeof(int32_t);
+    if (this->weights.size() != count * sizeof(int64_t) || count > row.vocab_size)
+      throw nb::value_error("a list needs as many weights as ids");
+    list = {static_cast<uint32_t>(count), tail, this->ids.as<int32_t>(), nullptr, this->weights.as<int64_t>(), 0};
+  }
+  const tslt_prior *prior() const { return tables ? &tables->prior : nullptr; }
 };
 
 // What is left of `row` as children of a list are rejected, or after the rejection of a lazy draft.  `ids` int32 and
@@ -107,29 +143,42 @@ struct residual_object {
 object make_residual(handle row, handle ids, handle weights, uint32_t tail, handle tables, bool without_replacement,
                      bool lazy) {
   const row_object &of = nb::cast<const row_object &>(row);
-  const prior_tables *prior = tables.is_none() ? nullptr : nb::cast<const prior_tables *>(tables);
-  if (prior && prior->arrays.front().size() != 8 * (static_cast<size_t>(of.vocab_size) + 1))
-    throw nb::value_error("the prior is for another vocabulary size");
-  memory tokens(ids), numbers(weights);
-  size_t count = tokens.size() / sizeof(int32_t);
-  if (numbers.size() != count * sizeof(int64_t) || count > of.vocab_size)
-    throw nb::value_error("a list needs as many weights as ids");
-  tslt_list list = {static_cast<uint32_t>(count), tail, tokens.as<int32_t>(), nullptr, numbers.as<int64_t>(), 0};
+  list_view view(of, ids, weights, tail, tables);
   auto made = std::make_unique<residual_object>();
   made->row = nb::borrow(row);
   made->tables = nb::borrow(tables);
   made->vocab_size = of.vocab_size;
-  tslt_context *own = context();
   int error;
   {
     nb::gil_scoped_release unlocked;
-    const tslt_prior *known = prior ? &prior->prior : nullptr;
-    error = lazy ? tslt_residual_lazy(own, of.row, &list, known, &made->residual)
-                 : tslt_residual_new(own, of.row, &list, known, without_replacement, &made->residual);
+    error = lazy ? tslt_residual_lazy(of.row, &view.list, view.prior(), &made->residual)
+                 : tslt_residual_new(of.row, &view.list, view.prior(), without_replacement, &made->residual);
   }
   if (error)
     return nb::int_(error);
   return nb::cast(made.release(), nb::rv_policy::take_ownership);
+}
+
+// The children of a node, tried in turn: the index of the one that is accepted, or None, and the token; or an error code.
+// The caller holds the generator's lock.
+object try_children(handle row, handle ids, handle weights, uint32_t tail, handle tables, bool without_replacement,
+                    nb::sequence tokens, nb::capsule generator) {
+  const row_object &of = nb::cast<const row_object &>(row);
+  list_view view(of, ids, weights, tail, tables);
+  std::vector<int32_t> children;
+  for (handle each : tokens)
+    children.push_back(nb::cast<int32_t>(each));
+  const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
+  uint32_t count = static_cast<uint32_t>(children.size()), accepted, token;
+  int error;
+  {
+    nb::gil_scoped_release unlocked;
+    error = tslt_try_children(of.row, &view.list, view.prior(), without_replacement, children.data(), count,
+                              numbers->next_double, numbers->state, &accepted, &token);
+  }
+  if (error)
+    return nb::int_(error);
+  return nb::make_tuple(accepted < count ? object(nb::int_(accepted)) : object(nb::none()), token);
 }
 
 } // namespace
@@ -139,7 +188,8 @@ void add_rows(nb::module_ &m) {
       .def("prob", &row_object::prob)
       .def("draw", &row_object::draw)
       .def("probs", &row_object::probs)
-      .def("race", &row_object::race);
+      .def("race", &row_object::race)
+      .def("propose", &row_object::propose);
   nb::class_<residual_object>(m, "Residual")
       .def("share", &residual_object::share)
       .def("reject", &residual_object::reject)
@@ -147,6 +197,8 @@ void add_rows(nb::module_ &m) {
       .def("probs", &residual_object::probs);
   m.def("make_row", &make_row, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg().none(), nb::arg().none());
+  m.def("try_children", &try_children, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
+        nb::arg(), nb::arg());
   m.def("make_residual", &make_residual, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
         nb::arg());
 }

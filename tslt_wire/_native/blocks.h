@@ -1,6 +1,6 @@
-/* Passes over a block of scores, for REAL numbers; included once for each kind.  `count` is a multiple of MAX_LANES. */
+/* Passes over blocks of REAL numbers, included once for each kind.  LOAD_8 takes eight of them as doubles into a vector. */
 
-/* The largest, and whether one is no number. */
+/* The largest, and whether one is no number.  `count` is a multiple of MAX_LANES. */
 TSLT_CLONES
 static REAL NAME(largest)(const REAL *restrict x, size_t count, int *nan) {
   REAL most[MAX_LANES];
@@ -21,13 +21,65 @@ static REAL NAME(largest)(const REAL *restrict x, size_t count, int *nan) {
   return most[0];
 }
 
-/* Weights of scores; their sum. */
+/* Weights of a block's scores.  The sum of what is no number is none. */
 TSLT_CLONES
-static double NAME(weigh)(const REAL *restrict x, size_t count, double top, double scale, double *restrict weights) {
-  for (size_t i = 0; i < count; i++)
-    weights[i] = tslt_exp2(((double)x[i] - top) * scale);
+static double NAME(weights_of)(const REAL *restrict x, double base, double scale, double *restrict weights) {
+  for (size_t i = 0; i < ROW_BLOCK; i++)
+    weights[i] = tslt_exp2(((double)x[i] - base) * scale);
   return tslt_block_sum(weights);
+}
+
+#if defined(TSLT_GATHERS)
+/* The same, and the largest number, for several blocks; `weights` may be NULL. */
+__attribute__((target("avx512f"))) static void NAME(weigh_512)(const REAL *x, uint32_t blocks, double base, double scale,
+                                                               double *maxima, double *sums, double *weights) {
+  const __m512d fine_low = _mm512_loadu_pd(tslt_256ths), fine_high = _mm512_loadu_pd(tslt_256ths + 8);
+  const __m512d low = _mm512_loadu_pd(tslt_sixteenths), high = _mm512_loadu_pd(tslt_sixteenths + 8);
+  const __m512d shift = _mm512_set1_pd(TSLT_IN_256THS), least = _mm512_set1_pd(TSLT_LEAST_EXPONENT);
+  for (uint32_t b = 0; b < blocks; b++) {
+    __m512d sum = _mm512_setzero_pd(), most = LOAD_8(x);
+    for (unsigned i = 0; i < ROW_BLOCK; i += 8, x += 8) {
+      __m512d score = LOAD_8(x), y = _mm512_mul_pd(_mm512_sub_pd(score, _mm512_set1_pd(base)), _mm512_set1_pd(scale));
+      __m512d shifted = _mm512_add_pd(y, shift), f = _mm512_sub_pd(y, _mm512_sub_pd(shifted, shift));
+      __m512d rest = _mm512_add_pd(_mm512_mul_pd(_mm512_set1_pd(TSLT_POWER_3), f), _mm512_set1_pd(TSLT_POWER_2));
+      rest = _mm512_add_pd(_mm512_mul_pd(rest, f), _mm512_set1_pd(TSLT_POWER_1));
+      rest = _mm512_mul_pd(_mm512_add_pd(_mm512_mul_pd(rest, f), _mm512_set1_pd(TSLT_POWER_0)), f);
+      __m512i bits = _mm512_castpd_si512(shifted);
+      __m512d power = _mm512_mul_pd(_mm512_permutex2var_pd(fine_low, bits, fine_high),
+                                    _mm512_permutex2var_pd(low, _mm512_srli_epi64(bits, 4), high));
+      bits = _mm512_slli_epi64(_mm512_srli_epi64(bits, 8), 52);
+      power = _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(power), bits));
+      __mmask8 counts = _mm512_cmp_pd_mask(y, least, _CMP_NLE_UQ);
+      power = _mm512_maskz_add_pd(counts, power, _mm512_mul_pd(power, rest));
+      sum = _mm512_add_pd(sum, power);
+      most = _mm512_max_pd(score, most); /* the second, where one is no number */
+      if (weights)
+        _mm512_storeu_pd(weights + (size_t)b * ROW_BLOCK + i, power);
+    }
+    double lanes[ROW_LANES];
+    _mm512_storeu_pd(lanes, sum);
+    sums[b] = tslt_lane_sum(lanes);
+    maxima[b] = _mm512_reduce_max_pd(most);
+  }
+}
+#endif
+
+static void NAME(weigh)(const REAL *x, uint32_t blocks, double base, double scale, double *maxima, double *sums,
+                        double *weights) {
+#if defined(TSLT_GATHERS)
+  if (__builtin_cpu_supports("avx512f")) {
+    NAME(weigh_512)(x, blocks, base, scale, maxima, sums, weights);
+    return;
+  }
+#endif
+  double buffer[ROW_BLOCK];
+  for (uint32_t b = 0; b < blocks; b++, x += ROW_BLOCK) {
+    int nan = 0;
+    maxima[b] = (double)NAME(largest)(x, ROW_BLOCK, &nan);
+    sums[b] = NAME(weights_of)(x, base, scale, weights ? weights + (size_t)b * ROW_BLOCK : buffer);
+  }
 }
 
 #undef REAL
 #undef NAME
+#undef LOAD_8

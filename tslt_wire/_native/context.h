@@ -30,9 +30,8 @@ struct tslt_context {
   buffer parents, tokens, degrees, first, depths, lists, list_parents, list_of, siblings, removed, sums, keys;
   /* Sparsify. */
   buffer logits, picked, maxima, masses, keys32;
-  /* Target rows: weights of the row with the number `row_serial`, if that is not 0; what a cut looks at. */
+  /* Target rows: what a cut looks at. */
   buffer row_weights, row_values, row_peaks;
-  uint64_t row_serial;
   /* Long lists. */
   buffer places;
   /* The list that is written. */

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 
 enum { BINS = 256, FEW = 48, MOST_ROUNDS = 12, SAMPLES = 4096, SAMPLE_BINS = 512, BORDERS = 4, SET = 8 };
-/* No weight is above 1, and none but 0 is below 2^-1022. */
-#define MOST_WEIGHT 2.0
+/* No weight but 0 is below 2^-1022. */
 #define LEAST_WEIGHT 0x1p-1022
+/* More than weights and their sums are off: two that differ by less may be in another order than their scores. */
+#define OFF 1e-12
 
 /* The k-th largest (from 1) of x, which is put into another order. */
 static double kth_largest(double *x, size_t count, size_t k) {
@@ -80,9 +81,18 @@ int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, doubl
 }
 
 typedef struct {
-  double score;
+  double score, weight;
   uint32_t id;
 } candidate;
+
+/* The blocks that may have a token that is kept, in order. */
+typedef struct {
+  uint32_t count;
+  uint32_t *blocks;
+  double *weights; /* ROW_BLOCK of each */
+  double *peaks;   /* the largest of them, or a little more, so that no token is missed */
+  double (*parts)[BORDERS];
+} chosen;
 
 static int descending(const void *a, const void *b) {
   const candidate *x = a, *y = b;
@@ -127,11 +137,34 @@ typedef struct {
   double at[BORDERS];
 } borders;
 
+#if defined(TSLT_GATHERS)
+__attribute__((target("avx512f"))) static void sums_512(const double *w, const borders *from, double *sums) {
+  __m512d lanes[BORDERS];
+  for (unsigned j = 0; j < BORDERS; j++)
+    lanes[j] = _mm512_setzero_pd();
+  for (unsigned i = 0; i < ROW_BLOCK; i += ROW_LANES) {
+    __m512d x = _mm512_loadu_pd(w + i);
+    for (unsigned j = 0; j < BORDERS; j++)
+      lanes[j] = _mm512_mask_add_pd(lanes[j], _mm512_cmp_pd_mask(x, _mm512_set1_pd(from->at[j]), _CMP_GE_OQ), lanes[j], x);
+  }
+  for (unsigned j = 0; j < BORDERS; j++) {
+    double sum[ROW_LANES];
+    _mm512_storeu_pd(sum, lanes[j]);
+    sums[j] = tslt_lane_sum(sum);
+  }
+}
+#endif
+
 /* Sums of the weights of a block that are at least each border. */
-TSLT_CLONES
-static void sums_from(const double *restrict w, size_t count, const borders *from, double *sums) {
+static void sums_from(const double *w, const borders *from, double *sums) {
+#if defined(TSLT_GATHERS)
+  if (__builtin_cpu_supports("avx512f")) {
+    sums_512(w, from, sums);
+    return;
+  }
+#endif
   double lanes[BORDERS][ROW_LANES] = {{0}};
-  for (const double *end = w + count; w < end; w += ROW_LANES)
+  for (const double *end = w + ROW_BLOCK; w < end; w += ROW_LANES)
     for (unsigned j = 0; j < ROW_LANES; j++) {
       lanes[0][j] += w[j] >= from->at[0] ? w[j] : 0;
       lanes[1][j] += w[j] >= from->at[1] ? w[j] : 0;
@@ -161,24 +194,24 @@ static borders spread(double high, double low) {
   return (borders){{high, weight_of_key(top - third), weight_of_key(top - 2 * third), low}};
 }
 
-/* Where few blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many; the mass
- * of all that is at least `high` is then `above`. */
-static bool peaked(const tslt_row *row, const double *weights, const double *peaks, double target, borders *found,
-                   double *high, double *above) {
-  *high = MOST_WEIGHT;
+/* Where few of many blocks have large weights, their sums say soon how far down the mass reaches.  False: there are many;
+ * the mass of all that is at least `high` is then `above`. */
+static bool peaked(const tslt_row *row, const chosen *of, double target, borders *found, double *high, double *above) {
+  double most = tslt_row_weight(row, row->top);
+  *high = 2 * most;
   *above = 0;
-  for (double low = 0x1p-3; low > LEAST_WEIGHT; low /= 16) {
+  for (double low = most / 8; low > LEAST_WEIGHT; low /= 16) {
     double sum = 0, sums[BORDERS];
     uint32_t touched = 0;
-    for (uint32_t b = 0; b < row->blocks; b++)
-      touched += peaks[b] >= low;
+    for (uint32_t i = 0; i < of->count; i++)
+      touched += of->peaks[i] >= low;
     if (touched > row->blocks / 3 + 4)
       return false;
     *found = spread(*high, low);
-    for (uint32_t b = 0; b < row->blocks; b++) {
-      if (peaks[b] < low)
+    for (uint32_t i = 0; i < of->count; i++) {
+      if (of->peaks[i] < low)
         continue;
-      sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, sums);
+      sums_from(of->weights + (size_t)i * ROW_BLOCK, found, sums);
       sum += sums[BORDERS - 1];
     }
     if (sum >= target)
@@ -189,22 +222,22 @@ static bool peaked(const tslt_row *row, const double *weights, const double *pea
   return false;
 }
 
-/* The weights of block `b` that are a sample of it; all samples have `each`. */
-static const double *sample_of(const double *weights, uint32_t b, uint32_t each) {
-  return weights + (size_t)b * ROW_BLOCK + b * ROW_LANES % (ROW_BLOCK - each + ROW_LANES);
+/* The weights of a block that are a sample of it; all samples have `each`. */
+static const double *sample_of(const chosen *of, uint32_t i, uint32_t each) {
+  return of->weights + (size_t)i * ROW_BLOCK + i * ROW_LANES % (ROW_BLOCK - each + ROW_LANES);
 }
 
 /* Borders by a sample of the weights below `high`: where the mass is more and less than `target` by two margins.  `above`:
  * what is not below it; `rest`: what is. */
-static borders guess(const tslt_row *row, const double *weights, double high, double above, double rest, double target) {
+static borders guess(const chosen *of, double high, double above, double rest, double target) {
   static const double margins[BORDERS] = {-0.03, -0.008, 0.008, 0.03};
-  double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = 1;
-  uint32_t each = SAMPLES / row->blocks / ROW_LANES * ROW_LANES;
+  double masses[SAMPLE_BINS] = {0}, sampled = 0, sum = 0, largest = 0, least = high;
+  uint32_t each = SAMPLES / of->count / ROW_LANES * ROW_LANES;
   each = each < ROW_LANES ? ROW_LANES : each > ROW_BLOCK ? ROW_BLOCK : each;
   /* What weighs less weighs less than a margin together. */
-  double light = 0.03 * rest / (double)row->vocab_size;
-  for (uint32_t b = 0; b < row->blocks; b++) {
-    const double *w = sample_of(weights, b, each);
+  double light = 0.03 * rest / ((double)of->count * ROW_BLOCK);
+  for (uint32_t b = 0; b < of->count; b++) {
+    const double *w = sample_of(of, b, each);
     for (uint32_t i = 0; i < each; i++) {
       double weight = w[i] < high ? w[i] : 0;
       sampled += weight;
@@ -218,8 +251,8 @@ static borders guess(const tslt_row *row, const double *weights, double high, do
   unsigned shift = 0;
   while (range >> shift >= SAMPLE_BINS)
     shift++;
-  for (uint32_t b = 0; b < row->blocks; b++) {
-    const double *w = sample_of(weights, b, each);
+  for (uint32_t b = 0; b < of->count; b++) {
+    const double *w = sample_of(of, b, each);
     for (uint32_t i = 0; i < each; i++)
       if (w[i] >= least && w[i] < high)
         masses[(first - key_of(w[i])) >> shift] += w[i];
@@ -237,19 +270,18 @@ static borders guess(const tslt_row *row, const double *weights, double high, do
   return found;
 }
 
-/* Which part between two borders has the cut: the borders were guesses, and are made right.  The row's sums become those
- * of what is above it; `inside` says which blocks have tokens in it.  Returns its lower border; `above` is the mass. */
-static unsigned confirm(tslt_row *row, const double *weights, const double *peaks, double target, borders *found,
-                        double *above, double (*parts)[BORDERS]) {
+/* Which part between two borders has the cut: the borders were guesses, and are made right.  Returns its lower border;
+ * `above` is the mass above it, and `parts` has that of each block at least each border. */
+static unsigned confirm(const tslt_row *row, chosen *of, double target, borders *found, double *above) {
   for (;;) {
     double sums[BORDERS] = {0};
-    for (uint32_t b = 0; b < row->blocks; b++) {
-      memset(parts[b], 0, sizeof parts[b]);
-      if (peaks[b] < found->at[BORDERS - 1])
+    for (uint32_t i = 0; i < of->count; i++) {
+      memset(of->parts[i], 0, sizeof of->parts[i]);
+      if (of->peaks[i] < found->at[BORDERS - 1])
         continue;
-      sums_from(weights + (size_t)b * ROW_BLOCK, ROW_BLOCK, found, parts[b]);
-      for (unsigned i = 0; i < BORDERS; i++)
-        sums[i] += parts[b][i];
+      sums_from(of->weights + (size_t)i * ROW_BLOCK, found, of->parts[i]);
+      for (unsigned j = 0; j < BORDERS; j++)
+        sums[j] += of->parts[i][j];
     }
     unsigned part = 0;
     while (part < BORDERS && sums[part] < target)
@@ -257,7 +289,7 @@ static unsigned confirm(tslt_row *row, const double *weights, const double *peak
     if (part == BORDERS && found->at[BORDERS - 1] <= LEAST_WEIGHT)
       part = BORDERS - 1; /* rounding alone */
     if (part == 0) {
-      *found = spread(MOST_WEIGHT, found->at[0]);
+      *found = spread(2 * tslt_row_weight(row, row->top), found->at[0]);
     } else if (part == BORDERS) {
       *found = spread(found->at[BORDERS - 1], LEAST_WEIGHT);
     } else {
@@ -268,32 +300,33 @@ static unsigned confirm(tslt_row *row, const double *weights, const double *peak
 }
 
 /* Tokens of low <= weight < high, in the order of their ids; how many to `count`.  NULL: no memory. */
-static candidate *collect(tslt_context *context, const tslt_row *row, const double *weights, double low, double high,
-                          const uint8_t *inside, size_t *count) {
+static candidate *collect(tslt_context *context, const tslt_row *row, const chosen *of, unsigned part,
+                          const borders *found, size_t *count) {
   /* Where scores are the logits, they are looked up; else a block of them is made. */
   const float *plain = row->dtype == TSLT_FLOAT32 && !row->changes && !row->allowed ? row->logits : NULL;
   double scores[ROW_BLOCK];
   uint8_t places[ROW_BLOCK + ROW_LANES];
   *count = 0;
-  for (uint32_t b = 0; b < row->blocks; b++) {
-    if (!inside[b])
+  for (uint32_t b = 0; b < of->count; b++) {
+    if (!(of->parts[b][part] > of->parts[b][part - 1]))
       continue;
-    size_t n = places_between(weights + (size_t)b * ROW_BLOCK, low, high, places);
-    candidate *found = tslt_reserve(&context->row_values, *count + n + 1, sizeof *found);
-    if (!found)
+    const double *weights = of->weights + (size_t)b * ROW_BLOCK;
+    size_t n = places_between(weights, found->at[part], found->at[part - 1], places);
+    candidate *some = tslt_reserve(&context->row_values, *count + n + 1, sizeof *some);
+    if (!some)
       return NULL;
     if (!plain && n)
-      tslt_row_scores(row, b, scores);
+      tslt_row_scores(row, of->blocks[b], scores);
     for (size_t i = 0; i < n; i++) {
-      uint32_t id = b * ROW_BLOCK + places[i];
-      found[(*count)++] = (candidate){plain ? (double)plain[id] : scores[places[i]], id};
+      uint32_t id = of->blocks[b] * ROW_BLOCK + places[i];
+      some[(*count)++] = (candidate){plain ? (double)plain[id] : scores[places[i]], weights[places[i]], id};
     }
   }
   return tslt_reserve(&context->row_values, 2 * *count + 1, sizeof(candidate));
 }
 
 /* The candidate at which the mass, `above` and then from the largest score, reaches `target`.  `some` is overwritten. */
-static candidate reaching(candidate *some, size_t count, const double *weights, double above, double target) {
+static candidate reaching(candidate *some, size_t count, double above, double target) {
   for (unsigned round = 0; count > FEW && round < MOST_ROUNDS; round++) {
     double low = some[0].score, high = low;
     for (size_t i = 1; i < count; i++) {
@@ -304,7 +337,7 @@ static candidate reaching(candidate *some, size_t count, const double *weights, 
     if (!(high > low) || !(steps <= 0x1p1000))
       break; /* equals are in the order of their ids */
     for (size_t i = 0; i < count; i++)
-      masses[(unsigned)((high - some[i].score) * steps)] += weights[some[i].id];
+      masses[(unsigned)((high - some[i].score) * steps)] += some[i].weight;
     unsigned bin = 0;
     double sum = above;
     for (unsigned i = 0; i < BINS && sum < target; i++) {
@@ -324,47 +357,90 @@ static candidate reaching(candidate *some, size_t count, const double *weights, 
   }
   qsort(some, count, sizeof *some, descending);
   size_t i = 0;
-  while (i < count - 1 && (above += weights[some[i].id]) < target)
+  while (i < count - 1 && (above += some[i].weight) < target)
     i++;
   return some[i];
 }
 
-int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p) {
-  double *weights = context->row_weights.at;
-  /* For each block: its largest weight, sums above the borders, and whether it has a token where the cut is. */
-  double *peaks = tslt_reserve(&context->row_peaks, row->blocks, (1 + BORDERS) * sizeof *peaks + 1);
+/* The most that tokens lighter than `low` can weigh together. */
+TSLT_CLONES
+static double most_below(const double *restrict peaks, const double *restrict sums, size_t count, double low) {
+  double lanes[ROW_LANES] = {0};
+  for (size_t i = 0; i < count; i += ROW_LANES)
+    for (size_t j = 0; j < ROW_LANES; j++) {
+      /* All of the block, or what its largest leaves, but no more than so many of nearly `low`. */
+      double rest = peaks[i + j] < low ? sums[i + j] : sums[i + j] - peaks[i + j] * 0.999;
+      lanes[j] += rest < low * ROW_BLOCK ? rest : low * ROW_BLOCK;
+    }
+  return tslt_lane_sum(lanes);
+}
+
+/* Choose blocks: those whose largest weight is not below what surely is left out, with their weights, which are in
+ * `given` if all of them have been made.  False: no memory. */
+static bool choose(tslt_context *context, tslt_row *row, double *given, double rest, chosen *of) {
+  uint32_t room = (row->blocks + ROW_LANES - 1) / ROW_LANES * ROW_LANES;
+  double *peaks = tslt_reserve(&context->row_peaks, room, (2 + BORDERS) * sizeof *peaks + sizeof *of->blocks);
   if (!peaks)
-    return TSLT_NO_MEMORY;
-  double (*parts)[BORDERS] = (double (*)[BORDERS])(peaks + row->blocks), total = 0, above;
-  uint8_t *inside = (uint8_t *)(parts + row->blocks);
+    return false;
+  double *sums = peaks + room, low = tslt_row_weight(row, row->top);
+  *of = (chosen){.weights = given, .peaks = peaks, .parts = (double (*)[BORDERS])(sums + room)};
+  of->blocks = (uint32_t *)(of->parts + room);
+  memset(sums, 0, room * sizeof *sums);
+  for (uint32_t b = 0; b < room; b++)
+    peaks[b] = b < row->blocks && row->sums[b] > 0 ? tslt_row_weight(row, row->maxima[b]) * 1.000001 : 0;
+  memcpy(sums, row->sums, row->blocks * sizeof *sums);
+  if (!given)
+    while (low > LEAST_WEIGHT && !(most_below(peaks, sums, room, low) < rest))
+      low /= 2;
   for (uint32_t b = 0; b < row->blocks; b++) {
-    total += row->sums[b];
-    /* A little more, so that no token of the block is missed. */
-    peaks[b] = row->sums[b] > 0 ? tslt_row_weight(row, row->maxima[b]) * 1.000001 : 0;
+    of->blocks[of->count] = b;
+    peaks[of->count] = peaks[b];
+    if (given || peaks[b] >= low)
+      of->count++;
+    else
+      row->sums[b] = 0;
   }
-  double target = top_p * total;
+  if (given)
+    return true;
+  of->weights = tslt_reserve(&context->row_weights, (size_t)of->count * ROW_BLOCK, sizeof *of->weights);
+  for (uint32_t i = 0; of->weights && i < of->count; i++)
+    tslt_row_weights(row, of->blocks[i], of->weights + (size_t)i * ROW_BLOCK);
+  return of->weights != NULL;
+}
+
+int tslt_cut_mass(tslt_context *context, tslt_row *row, double *weights, double top_p, double min_p) {
+  double total = 0, sum = 0, above, high, certain;
+  chosen of;
   borders found;
-  double high, certain;
-  if (!peaked(row, weights, peaks, target, &found, &high, &certain))
-    found = guess(row, weights, high, certain, total - certain, target);
-  unsigned part = confirm(row, weights, peaks, target, &found, &above, parts);
-  for (uint32_t b = 0; b < row->blocks; b++) {
-    row->sums[b] = parts[b][part - 1];
-    inside[b] = parts[b][part] > row->sums[b];
-  }
+  for (uint32_t b = 0; b < row->blocks; b++)
+    total += row->sums[b];
+  double target = top_p * total;
+  if (!choose(context, row, weights, total - target - total * OFF, &of))
+    return TSLT_NO_MEMORY;
+  for (uint32_t i = 0; i < of.count; i++)
+    sum += row->sums[of.blocks[i]];
+  if (!peaked(row, &of, target, &found, &high, &certain))
+    found = guess(&of, high, certain, sum - certain, target);
+  unsigned part = confirm(row, &of, target, &found, &above);
   size_t count;
-  candidate *some = collect(context, row, weights, found.at[part], found.at[part - 1], inside, &count);
+  candidate *some = collect(context, row, &of, part, &found, &count);
   if (!some)
     return TSLT_NO_MEMORY;
   memcpy(some + count, some, count * sizeof *some);
-  candidate last = reaching(some + count, count, weights, above, target);
+  candidate last = reaching(some + count, count, above, target);
+  row->is_cut = true;
   row->border = last.score;
   row->last = last.id;
-  for (size_t i = 0; i < count; i++)
-    if (tslt_row_keeps(row, some[i].score, some[i].id))
-      row->sums[some[i].id / ROW_BLOCK] += weights[some[i].id];
-  if (row->least > 0) /* the weights are not needed any more */
-    for (uint32_t b = 0; b < row->blocks; b++)
-      row->sums[b] = peaks[b] >= row->least ? tslt_row_cut(row, b, weights + (size_t)b * ROW_BLOCK) : 0;
+  row->least = min_p * tslt_row_weight(row, row->top);
+  bool near = last.weight * (1 + OFF) >= found.at[part - 1] || last.weight * (1 - OFF) <= found.at[part];
+  for (uint32_t i = 0; i < of.count; i++)
+    if (near || row->least > 0)
+      row->sums[of.blocks[i]] = tslt_row_cut(row, of.blocks[i], of.weights + (size_t)i * ROW_BLOCK);
+    else
+      row->sums[of.blocks[i]] = of.parts[i][part - 1];
+  if (!near && !(row->least > 0))
+    for (size_t i = 0; i < count; i++)
+      if (tslt_row_keeps(row, some[i].score, some[i].id))
+        row->sums[some[i].id / ROW_BLOCK] += some[i].weight;
   return TSLT_OK;
 }

@@ -7,29 +7,29 @@
 
 /* Below this a power of 2 is 0 here: 2^-1021 is no subnormal number, which some machines treat as 0. */
 #define TSLT_LEAST_EXPONENT (-1021.0)
+/* Added to y it leaves y in 256ths, rounded, in the low bits. */
+#define TSLT_IN_256THS 0x1.8p44
+/* (2^f - 1) / f for |f| <= 1/512, Chebyshev: 2^f is within 5e-18 of itself, but for rounding. */
+#define TSLT_POWER_0 0x1.62e42fefa39d9p-1
+#define TSLT_POWER_1 0x1.ebfbdff82c585p-3
+#define TSLT_POWER_2 0x1.c6b0902b5a0abp-5
+#define TSLT_POWER_3 0x1.3b2ab83eadfb0p-7
 
-/* 2^y for y <= 0, to a few units of the last place; 0 below TSLT_LEAST_EXPONENT. */
+/* Powers of 2 of 0, 1, ..., 15 sixteenths, and 256ths. */
+extern const double tslt_sixteenths[16], tslt_256ths[16];
+
+/* 2^y for y < 1000, to a few units of the last place; 0 from TSLT_LEAST_EXPONENT on down; NaN for NaN. */
 static inline double tslt_exp2(double y) {
-  /* 2^y = 2^k 2^f with |f| <= 1/2; adding 1.5 * 2^52 leaves k in the low bits, and the difference is exact. */
-  double c = y > TSLT_LEAST_EXPONENT ? y : TSLT_LEAST_EXPONENT, shifted = c + 0x1.8p52, f = c - (shifted - 0x1.8p52);
-  /* (2^f - 1) / f, Chebyshev, within 9e-16. */
-  double e = 0x1.e5e9f550503fcp-28;
-  e = e * f + 0x1.b6571deaf97c8p-24;
-  e = e * f + 0x1.62bfe4611405ap-20;
-  e = e * f + 0x1.ffcb7678915a9p-17;
-  e = e * f + 0x1.430913037846ep-13;
-  e = e * f + 0x1.5d87fe908f8a8p-10;
-  e = e * f + 0x1.3b2ab6fba385fp-7;
-  e = e * f + 0x1.c6b08d7044119p-5;
-  e = e * f + 0x1.ebfbdff82c590p-3;
-  e = e * f + 0x1.62e42fefa39f7p-1;
-  e = e * f + 1.0;
-  uint64_t bits;
-  double scale;
+  /* 2^y = 2^k 2^(j / 256) 2^f: the low bits of `shifted` have 256 k + j, and the difference is exact. */
+  double shifted = y + TSLT_IN_256THS, f = y - (shifted - TSLT_IN_256THS);
+  double rest = ((TSLT_POWER_3 * f + TSLT_POWER_2) * f + TSLT_POWER_1) * f + TSLT_POWER_0;
+  uint64_t bits, power;
   memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 1023) << 52;
-  memcpy(&scale, &bits, sizeof scale);
-  return y > TSLT_LEAST_EXPONENT ? e * scale : 0.0;
+  double scaled = tslt_256ths[bits & 15] * tslt_sixteenths[bits >> 4 & 15];
+  memcpy(&power, &scaled, sizeof power);
+  power += bits >> 8 << 52;
+  memcpy(&scaled, &power, sizeof scaled);
+  return !(y <= TSLT_LEAST_EXPONENT) ? scaled + scaled * (rest * f) : 0.0;
 }
 
 /* -ln(u) for 0 < u <= 1, u no subnormal number. */

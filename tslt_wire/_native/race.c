@@ -23,10 +23,10 @@ static void block_numbers(uint32_t first, uint32_t position, uint32_t epoch, uin
   }
 }
 
-uint32_t tslt_row_race(tslt_context *context, const tslt_row *row, const uint8_t key[8], uint32_t epoch,
+uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
                        uint32_t position) {
   uint32_t k0, k1, high[ROW_BLOCK], low[ROW_BLOCK], winner = UINT32_MAX;
-  double buffer[ROW_BLOCK], best = 0;
+  double weights[ROW_BLOCK], best = 0;
   tslt_philox_key(key, &k0, &k1);
   /* The block with the largest token first: it makes `best` small. */
   uint32_t start = 0;
@@ -40,12 +40,13 @@ uint32_t tslt_row_race(tslt_context *context, const tslt_row *row, const uint8_t
     /* u is at most (high + 1) / 2^32. */
     double most = tslt_row_weight(row, row->maxima[b]), reach = best * most * 1.000001 * 0x1p32;
     uint32_t enough = winner == UINT32_MAX || !(reach < 0x1p32 - 2) ? 0 : UINT32_MAX - (uint32_t)reach - 1;
-    const double *weights = NULL;
+    bool made = false;
     for (uint32_t i = 0; i < ROW_BLOCK; i++) {
       if (high[i] < enough)
         continue;
-      if (!weights)
-        weights = tslt_row_weights(context, row, b, buffer);
+      if (!made)
+        tslt_row_weights(row, b, weights);
+      made = true;
       if (weights[i] <= 0)
         continue;
       double time = tslt_arrival(tslt_number(high[i], low[i])) / weights[i];

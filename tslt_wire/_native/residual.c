@@ -25,7 +25,7 @@ struct tslt_residual {
   double s, c;
   int64_t listed, gone; /* weight of the list that is left; the prior's weight of tokens of `own` */
   uint32_t count, room, tail;
-  int replacement, lazy;
+  int replacement, lazy, started; /* until it is started, what is left is the row, and `rest` and `off` are not made */
 };
 
 static int64_t prior_weight(const tslt_residual *r, uint32_t id) { return r->prior[id + 1] - r->prior[id]; }
@@ -72,6 +72,17 @@ static double lazy_rest(double p, double q) {
   return rest > 0 ? rest : 0;
 }
 
+/* The least of the prior's weights of a block. */
+TSLT_CLONES
+static int64_t least_weight(const int64_t *starts, uint32_t count) {
+  int64_t least = INT64_MAX;
+  for (uint32_t i = 0; i < count; i++) {
+    int64_t weight = starts[i + 1] - starts[i];
+    least = weight < least ? weight : least;
+  }
+  return least;
+}
+
 TSLT_CLONES
 static void subtract_tail(const double *weights, double total, const int64_t *starts, double c, uint32_t count,
                           double *out) {
@@ -87,11 +98,11 @@ static void subtract_tail(const double *weights, double total, const int64_t *st
 }
 
 /* max(0, p - c * a) of a block; 0 behind the last token, and for tokens of `own`. */
-static void off_list(tslt_context *context, const tslt_residual *r, uint32_t block, double c, double *out) {
+static void off_list(const tslt_residual *r, uint32_t block, double c, double *out) {
   const tslt_row *row = r->row;
   uint32_t first = block * ROW_BLOCK, count = tslt_block_size(row, block);
-  double buffer[ROW_BLOCK];
-  const double *weights = tslt_row_weights(context, row, block, buffer);
+  double weights[ROW_BLOCK];
+  tslt_row_weights(row, block, weights);
   if (r->lazy && c > 0)
     for (uint32_t i = 0; i < count; i++)
       out[i] = weights[i] > 0 ? lazy_rest(weights[i] / row->total, c * (double)prior_weight(r, first + i)) : 0;
@@ -106,18 +117,28 @@ static void off_list(tslt_context *context, const tslt_residual *r, uint32_t blo
     out[r->own[i].id - first] = 0;
 }
 
-static double off_sum(tslt_context *context, const tslt_residual *r, uint32_t block, double c) {
+static double off_sum(const tslt_residual *r, uint32_t block, double c) {
+  const tslt_row *row = r->row;
   double out[ROW_BLOCK];
-  if (r->row->sums[block] <= 0)
+  if (row->sums[block] <= 0)
     return 0;
-  off_list(context, r, block, c, out);
+  /* Most blocks of a peaked row have no token for which p is more than the tail's part of q: none is weighed then. */
+  if (c > 0 && !r->lazy) {
+    int64_t least = least_weight(r->prior + block * ROW_BLOCK, tslt_block_size(row, block));
+    if (tslt_row_weight(row, row->maxima[block]) / row->total * 1.000001 < c * (double)least)
+      return 0;
+  }
+  off_list(r, block, c, out);
   return tslt_block_sum(out);
 }
 
-/* p of all tokens that are not of `own`, by blocks. */
-static void start_off(tslt_context *context, tslt_residual *r) {
+/* p of the tokens of `own`, and of all others by blocks. */
+static void start(tslt_residual *r) {
   const tslt_row *row = r->row;
   uint32_t at = 0;
+  r->started = 1;
+  for (uint32_t i = 0; i < r->count; i++)
+    r->own[i].rest = tslt_row_prob(row, r->own[i].id);
   for (uint32_t b = 0; b < row->blocks; b++) {
     double all = row->sums[b] / row->total, own = 0;
     for (; at < r->count && r->own[at].id < (b + 1) * ROW_BLOCK; at++)
@@ -125,11 +146,11 @@ static void start_off(tslt_context *context, tslt_residual *r) {
     r->off[b] = all - own;
     /* What little is left of a difference is mostly rounding. */
     if (own > 0 && r->off[b] < all * 0x1p-20)
-      r->off[b] = off_sum(context, r, b, 0);
+      r->off[b] = off_sum(r, b, 0);
   }
 }
 
-static int new_residual(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+static int new_residual(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                         tslt_residual **residual) {
   *residual = NULL;
   for (uint32_t i = 0; i < list->count; i++)
@@ -155,36 +176,36 @@ static int new_residual(tslt_context *context, const tslt_row *row, const tslt_l
   r->count = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     uint32_t id = (uint32_t)list->ids[i];
-    r->own[i] = (special){id, 1, list->weights[i], tslt_row_prob(row, id)};
+    r->own[i] = (special){id, 1, list->weights[i], 0};
     r->listed += list->weights[i];
     r->gone += r->prior ? prior_weight(r, id) : 0;
   }
-  start_off(context, r);
   *residual = r;
   return TSLT_OK;
 }
 
-int tslt_residual_new(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+int tslt_residual_new(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                       int without_replacement, tslt_residual **residual) {
-  int error = new_residual(context, row, list, prior, residual);
+  int error = new_residual(row, list, prior, residual);
   if (!error)
     (*residual)->replacement = !without_replacement;
   return error;
 }
 
 static double off_total(const tslt_residual *r, const double *off) {
-  double sum = 0;
+  double lanes[ROW_LANES] = {0};
   for (uint32_t b = 0; b < r->row->blocks; b++)
-    sum += off[b];
-  return sum;
+    lanes[b % ROW_LANES] += off[b];
+  return tslt_lane_sum(lanes);
 }
 
-int tslt_residual_lazy(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                        tslt_residual **residual) {
-  int error = new_residual(context, row, list, prior, residual);
+  int error = new_residual(row, list, prior, residual);
   if (error)
     return error;
   tslt_residual *r = *residual;
+  start(r);
   r->lazy = 1;
   r->c = tail_rate(r);
   double total = 0;
@@ -192,13 +213,13 @@ int tslt_residual_lazy(tslt_context *context, const tslt_row *row, const tslt_li
     total += lazy_rest(r->own[i].rest, listed_prob(r, &r->own[i]));
   if (r->c > 0)
     for (uint32_t b = 0; b < row->blocks; b++)
-      r->off[b] = off_sum(context, r, b, r->c);
+      r->off[b] = off_sum(r, b, r->c);
   if (total + off_total(r, r->off) > 0) {
     for (uint32_t i = 0; i < r->count; i++)
       r->own[i].rest = lazy_rest(r->own[i].rest, listed_prob(r, &r->own[i]));
   } else { /* rounding alone: p takes its place */
     r->c = 0;
-    start_off(context, r);
+    start(r);
   }
   return TSLT_OK;
 }
@@ -212,6 +233,8 @@ void tslt_residual_free(tslt_residual *residual) {
 }
 
 static double rest_of(const tslt_residual *r, uint32_t token) {
+  if (!r->started)
+    return tslt_row_prob(r->row, token);
   const special *own = find_own(r, token);
   if (own)
     return own->rest;
@@ -231,7 +254,7 @@ double tslt_residual_share(const tslt_residual *residual, uint32_t token) {
 }
 
 /* Without replacement a token of the tail is one of `own` from now on. */
-static int take_from_tail(tslt_context *context, tslt_residual *r, uint32_t token) {
+static int take_from_tail(tslt_residual *r, uint32_t token) {
   if (r->count == r->room) {
     special *grown = realloc(r->own, (r->room + 64) * sizeof *grown);
     if (!grown)
@@ -245,21 +268,23 @@ static int take_from_tail(tslt_context *context, tslt_residual *r, uint32_t toke
   r->own[at] = (special){token, 0, 0, rest};
   r->count++;
   r->gone += prior_weight(r, token);
-  r->off[token / ROW_BLOCK] = off_sum(context, r, token / ROW_BLOCK, r->c);
+  r->off[token / ROW_BLOCK] = off_sum(r, token / ROW_BLOCK, r->c);
   return TSLT_OK;
 }
 
-int tslt_residual_reject(tslt_context *context, tslt_residual *r, uint32_t token) {
+int tslt_residual_reject(tslt_residual *r, uint32_t token) {
   if (r->lazy || token >= r->row->vocab_size)
     return TSLT_BAD_ARGUMENT;
   const tslt_row *row = r->row;
+  if (!r->started)
+    start(r);
   double rate = tail_rate(r), c = r->c + rate / r->s, listed = 0, *off = r->off;
   if (rate > 0) {
     off = malloc(row->blocks * sizeof *off);
     if (!off)
       return TSLT_NO_MEMORY;
     for (uint32_t b = 0; b < row->blocks; b++)
-      off[b] = off_sum(context, r, b, c);
+      off[b] = off_sum(r, b, c);
   }
   for (uint32_t i = 0; i < r->count; i++) {
     double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
@@ -282,17 +307,17 @@ int tslt_residual_reject(tslt_context *context, tslt_residual *r, uint32_t token
     return TSLT_OK;
   special *own = find_own(r, token);
   if (!own)
-    return r->prior ? take_from_tail(context, r, token) : TSLT_OK;
+    return r->prior ? take_from_tail(r, token) : TSLT_OK;
   r->listed -= own->weight;
   own->weight = 0;
   return TSLT_OK;
 }
 
 /* The residual of a block's tokens. */
-static void block_rest(tslt_context *context, const tslt_residual *r, uint32_t block, double *out) {
+static void block_rest(const tslt_residual *r, uint32_t block, double *out) {
   uint32_t first = block * ROW_BLOCK;
   if (r->row->sums[block] > 0)
-    off_list(context, r, block, r->c, out);
+    off_list(r, block, r->c, out);
   else
     memset(out, 0, ROW_BLOCK * sizeof *out);
   for (uint32_t i = 0; i < ROW_BLOCK; i++)
@@ -303,11 +328,11 @@ static void block_rest(tslt_context *context, const tslt_residual *r, uint32_t b
 
 /* The first token of a block at which the running sum, `before` it, is above the target; else its last with something
  * left, or UINT32_MAX.  The sum behind it to `after`. */
-static uint32_t draw_inside(tslt_context *context, const tslt_residual *r, uint32_t block, double before, double target,
+static uint32_t draw_inside(const tslt_residual *r, uint32_t block, double before, double target,
                             double *after) {
   double out[ROW_BLOCK];
   uint32_t token = UINT32_MAX;
-  block_rest(context, r, block, out);
+  block_rest(r, block, out);
   for (uint32_t i = 0; i < ROW_BLOCK && before <= target; i++) {
     token = out[i] > 0 ? block * ROW_BLOCK + i : token;
     before += out[i];
@@ -316,7 +341,9 @@ static uint32_t draw_inside(tslt_context *context, const tslt_residual *r, uint3
   return token;
 }
 
-uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *r, double u) {
+uint32_t tslt_residual_draw(const tslt_residual *r, double u) {
+  if (!r->started)
+    return tslt_row_draw(r->row, u);
   uint32_t at = 0;
   double total = r->s * off_total(r, r->off), sum = 0, after;
   for (uint32_t i = 0; i < r->count; i++)
@@ -327,7 +354,7 @@ uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *r, doubl
     for (; at < r->count && r->own[at].id < (b + 1) * ROW_BLOCK; at++)
       mass += r->own[at].rest;
     if (sum + mass > target) {
-      uint32_t token = draw_inside(context, r, b, sum, target, &after);
+      uint32_t token = draw_inside(r, b, sum, target, &after);
       if (after > target)
         return token;
       sum = after;
@@ -337,17 +364,42 @@ uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *r, doubl
   }
   /* Sums by blocks and sums by tokens differ in their rounding: the last token with something left. */
   for (uint32_t b = r->row->blocks; b-- > 0;) {
-    uint32_t token = draw_inside(context, r, b, 0, total + 1, &after);
+    uint32_t token = draw_inside(r, b, 0, total + 1, &after);
     if (token != UINT32_MAX)
       return token;
   }
-  return tslt_row_draw(context, r->row, u);
+  return tslt_row_draw(r->row, u);
 }
 
-void tslt_residual_probs(tslt_context *context, const tslt_residual *r, double *probs) {
+void tslt_residual_probs(const tslt_residual *r, double *probs) {
+  if (!r->started) {
+    tslt_row_probs(r->row, probs);
+    return;
+  }
   double out[ROW_BLOCK];
   for (uint32_t b = 0; b < r->row->blocks; b++) {
-    block_rest(context, r, b, out);
+    block_rest(r, b, out);
     memcpy(probs + (size_t)b * ROW_BLOCK, out, tslt_block_size(r->row, b) * sizeof *out);
   }
+}
+
+int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
+                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
+                      uint32_t *token) {
+  tslt_residual *left;
+  int error = tslt_residual_new(row, list, prior, without_replacement, &left);
+  for (*accepted = 0; !error && *accepted < count; ++*accepted) {
+    if (tokens[*accepted] < 0) {
+      error = TSLT_BAD_ARGUMENT;
+      break;
+    }
+    *token = (uint32_t)tokens[*accepted];
+    if (next(state) < tslt_residual_share(left, *token))
+      break;
+    error = tslt_residual_reject(left, *token);
+  }
+  if (!error && *accepted == count)
+    *token = tslt_residual_draw(left, next(state));
+  tslt_residual_free(left);
+  return error;
 }

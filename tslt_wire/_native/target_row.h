@@ -16,8 +16,9 @@ struct tslt_row {
   size_t changes;
   double *maxima; /* largest score of each block */
   double *sums;   /* weight of each block's kept tokens */
-  uint64_t serial;
-  double top, scale; /* a score x has the weight 2^((x - top) * scale) */
+  double *ends;   /* their running sums */
+  double top;         /* the largest score */
+  double base, scale; /* a score x has the weight 2^((x - base) * scale) */
   /* Kept are tokens above `border`, those at it up to the id `last`, and of them those with a weight of `least`. */
   double border, least;
   double total;
@@ -33,17 +34,17 @@ static inline uint32_t tslt_block_size(const tslt_row *row, uint32_t block) {
   return left < ROW_BLOCK ? left : ROW_BLOCK;
 }
 
-/* The weight of a score: 1 for the largest. */
+/* The weight of a score. */
 static inline double tslt_row_weight(const tslt_row *row, double score) {
-  return tslt_exp2((score - row->top) * row->scale);
+  return tslt_exp2((score - row->base) * row->scale);
 }
 
 /* The score of one token. */
 double tslt_row_score(const tslt_row *row, uint32_t token);
 /* Scores of block `block`; -inf behind the last token. */
 void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores);
-/* Weights of a block's tokens, 0 for those that are not kept; `buffer` has room for them, and is used if it must be. */
-const double *tslt_row_weights(tslt_context *context, const tslt_row *row, uint32_t block, double *buffer);
+/* Weights of a block's tokens, 0 for those that are not kept; their sum. */
+double tslt_row_weights(const tslt_row *row, uint32_t block, double *weights);
 
 /* Leave out of a block's weights what is not kept; the sum of what is. */
 double tslt_row_cut(const tslt_row *row, uint32_t block, double *weights);
@@ -67,7 +68,7 @@ static inline double tslt_block_sum(const double *x) {
 
 /* cuts.c.  The score of the k-th largest, 0 < k < V. */
 int tslt_kth_score(tslt_context *context, const tslt_row *row, uint32_t k, double *score);
-/* Set border and last of top-p, and the sums to those of what is kept; the context has the row's weights. */
-int tslt_cut_mass(tslt_context *context, tslt_row *row, double top_p);
+/* Cut by top-p, then by min-p; the sums become those of what is kept.  `weights`: all of the row's, or NULL; lost. */
+int tslt_cut_mass(tslt_context *context, tslt_row *row, double *weights, double top_p, double min_p);
 
 #endif

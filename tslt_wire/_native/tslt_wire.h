@@ -201,32 +201,48 @@ void tslt_row_free(tslt_row *row);
 /* The probability of a token; 0 for one that is none. */
 double tslt_row_prob(const tslt_row *row, uint32_t token);
 /* The smallest token at which the running sum of probabilities is above u, 0 <= u < 1: a sample, if u is uniform. */
-uint32_t tslt_row_draw(tslt_context *context, const tslt_row *row, double u);
+uint32_t tslt_row_draw(const tslt_row *row, double u);
 /* All probabilities, vocab_size of them. */
-void tslt_row_probs(tslt_context *context, const tslt_row *row, double *probs);
+void tslt_row_probs(const tslt_row *row, double *probs);
 /* The token that wins the race of spec [RACE-2]; `position` is of the token's place in the text. */
-uint32_t tslt_row_race(tslt_context *context, const tslt_row *row, const uint8_t key[8], uint32_t epoch,
+uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
                        uint32_t position);
+
+/* A token that the device may take after a rejection of evidence `scalar`, and the code of its probability; `up`: the next
+ * larger number of the grid stands for it. */
+typedef struct {
+  uint32_t token, code, up;
+} tslt_proposal;
+
+/* `count` proposals (spec section 6.7); `next` gives numbers that are uniform in [0, 1). */
+void tslt_row_propose(const tslt_row *row, double (*next)(void *), void *state, uint32_t count,
+                      tslt_proposal *proposals);
 
 /* What the target still owes after children of a node were rejected (spec section 6.3). */
 typedef struct tslt_residual tslt_residual;
 
 /* Start with the row itself.  `list` is the node's, `prior` that of the profile; neither they nor the row's logits may
  * change, and the row must outlive the residual. */
-int tslt_residual_new(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+int tslt_residual_new(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                       int without_replacement, tslt_residual **residual);
 /* The same for a DRAFT_LAZY, after its one rejection (spec [LAZY-4]); there is nothing more to reject. */
-int tslt_residual_lazy(tslt_context *context, const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
+int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                        tslt_residual **residual);
 void tslt_residual_free(tslt_residual *residual);
 /* Probability with which a child that has this token is accepted. */
 double tslt_residual_share(const tslt_residual *residual, uint32_t token);
 /* The child with this token was rejected: go on to the next. */
-int tslt_residual_reject(tslt_context *context, tslt_residual *residual, uint32_t token);
+int tslt_residual_reject(tslt_residual *residual, uint32_t token);
 /* A sample of the residual, as tslt_row_draw. */
-uint32_t tslt_residual_draw(tslt_context *context, const tslt_residual *residual, double u);
+uint32_t tslt_residual_draw(const tslt_residual *residual, double u);
 /* All of it, vocab_size numbers, not normalised. */
-void tslt_residual_probs(tslt_context *context, const tslt_residual *residual, double *probs);
+void tslt_residual_probs(const tslt_residual *residual, double *probs);
+
+/* All of it for the children of one node, `count` tokens in sibling order: `accepted` is the first that is accepted, or
+ * `count`, and then `token` is a sample of what is left.  `next` gives numbers that are uniform in [0, 1). */
+int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
+                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
+                      uint32_t *token);
 
 /* The grid of DRAFT_SCALAR and DRAFT_LAZY (spec section 6.6): G, UP, DOWN. */
 double tslt_grid(uint32_t code);

@@ -34,7 +34,8 @@ class Verdict:
     def __post_init__(self) -> None:
         set_integers(self, round=(0, U32), node=(-1, U32 - 1), token=(0, MAX_VOCAB_SIZE - 1))
         set_items(self, "extensions", Extension)
-        object.__setattr__(self, "end", checks.flag("end", self.end))
+        if type(self.end) is not bool:
+            object.__setattr__(self, "end", checks.flag("end", self.end))
 
     def tokens(self, tree: TokenTree) -> tuple[int, ...]:
         """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``, TypeError for what is no tree."""
@@ -54,9 +55,19 @@ class Proposal:
 
     def __post_init__(self) -> None:
         set_integers(self, token=(0, MAX_VOCAB_SIZE - 1), code=(0, BELOW))
-        object.__setattr__(self, "up", checks.flag("up", self.up))
+        if type(self.up) is not bool:
+            object.__setattr__(self, "up", checks.flag("up", self.up))
         if self.up and self.code in (0, BELOW):
             raise ValueError(f"code {self.code} has no next larger number to use")
+
+    @classmethod
+    def trusted(cls, token: int, code: int, up: bool) -> Proposal:
+        """Make a proposal of what has been checked."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "token", token)
+        object.__setattr__(made, "code", code)
+        object.__setattr__(made, "up", up)
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,9 @@ def set_integers(message: Any, **bounds: tuple[int, int]) -> None:
     TypeError for another type, ValueError outside the bounds.
     """
     for name, (low, high) in bounds.items():
-        object.__setattr__(message, name, checks.integer(name, getattr(message, name), low, high))
+        value = getattr(message, name)
+        if type(value) is not int or not low <= value <= high:
+            object.__setattr__(message, name, checks.integer(name, value, low, high))
 
 
 def set_items(message: Any, field: str, kind: type) -> None:

@@ -17,6 +17,7 @@ from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.messages.draft import Draft
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.coupling import Coupling
+from tslt_wire.verification.logits_rows import LogitsRows
 from tslt_wire.verification.row_access import as_row, dense_of, is_row, size_of
 from tslt_wire.verification.target_rows import DenseRow, TargetRow, real_array, with_shape
 
@@ -40,6 +41,8 @@ class CheckedRound:
 
     def row(self, node: int) -> TargetRow:
         """The target's row after ``node`` (-1: the prefix); errors as for ``DenseRow``, or for another V."""
+        if type(self.rows) is LogitsRows:
+            return self.rows[1 + node]
         name = f"row {1 + node} of target_probs"
         row = as_row(self.rows[1 + node], name)
         size = size_of(row)
@@ -61,10 +64,11 @@ def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling 
     count = integer("proposals", proposals, 1, MOST_PROPOSALS)
     vocab_sizes = {q.vocab_size for q in draft.lists.values()}
     wanted = 1 + len(draft.tree)
-    if _are_rows(rows):
+    if type(rows) is LogitsRows or _are_rows(rows):
         if len(rows) != wanted:
             raise ValueError(f"target_probs must have {wanted} rows (1 + nodes), got {len(rows)}")
-        vocab_size = size_of(as_row(rows[0], "row 0 of target_probs"))
+        whole = type(rows) is LogitsRows
+        vocab_size = rows.vocab_size if whole else size_of(as_row(rows[0], "row 0 of target_probs"))
     else:
         rows = with_shape("target_probs", rows)
         shape = tuple(rows.shape)

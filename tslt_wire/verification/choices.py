@@ -57,26 +57,26 @@ class RandomChoices:
     """Choices drawn from a numpy random generator, of which nothing but ``random()`` is used; TypeError for others."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = generator("rng", rng)
+        self.rng = generator("rng", rng)
 
     def accept(self, probability: float) -> bool:
         """See Choices.accept."""
-        return bool(self._rng.random() < probability)
+        return bool(self.rng.random() < probability)
 
     def draw(self, weights: Floats, cumulative: Floats | None = None) -> int:
         """See Choices.draw: inverse of the cumulative sum, which never returns an index of weight 0."""
         if cumulative is None:
             cumulative = np.cumsum(weights)
         # float(): a product of Python's numbers does not raise where numpy is told to raise on underflow.
-        at = self._rng.random() * float(cumulative[-1])
+        at = self.rng.random() * float(cumulative[-1])
         i = int(cumulative.searchsorted(at, side="right"))
         # u * total can round up to total itself: then the last index that has weight.
         return i if i < len(weights) else int(np.flatnonzero(weights)[-1])
 
     def pick(self, masses: Masses) -> int:
         """See Choices.pick."""
-        return masses.at(float(self._rng.random()))
+        return masses.at(float(self.rng.random()))
 
     def uniform(self) -> float:
         """See Choices.uniform."""
-        return float(self._rng.random())
+        return float(self.rng.random())

@@ -77,9 +77,30 @@ class KernelRow:
         """What ``Coupling.first`` finds, of the tokens that are kept."""
         return self._row.race(coupling.key, coupling.epoch, position)
 
+    def propose(self, rng: np.random.Generator, count: int) -> list[tuple[int, int, bool]]:
+        """Tokens, codes and ``up`` of proposals: those that ``proposals`` makes with the same numbers of ``rng``."""
+        numbers = rng.bit_generator
+        with numbers.lock:
+            return self._row.propose(numbers.capsule, count)
+
     def residual(self, q: SparseDistribution, *, replacement: bool) -> KernelResidual:
         """What is left of the row as siblings drawn from ``q`` are rejected; at first all."""
         return KernelResidual(self._row, q, replacement=replacement, lazy=False)
+
+    def try_children(
+        self, tokens: list[int], q: SparseDistribution, rng: np.random.Generator, *, replacement: bool
+    ) -> tuple[int | None, int]:
+        """``try_children`` on ``residual`` with the numbers of ``rng``: the index of the accepted child, and its token;
+        or None and a token drawn from what is left.
+        """
+        numbers, tables = rng.bit_generator, kernel_tables(q.prior)
+        with numbers.lock:
+            found = kernel.try_children(
+                self._row, q.ids, q.weights, q.tail, tables, not replacement, tokens, numbers.capsule
+            )
+        if isinstance(found, int):
+            raise _refused(found)
+        return found
 
     def lazy_residual(self, q: SparseDistribution) -> KernelResidual:
         """What a rejection of evidence ``lazy`` leaves of the row (spec section 6.8)."""

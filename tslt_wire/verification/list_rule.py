@@ -18,7 +18,7 @@ from tslt_wire.messages.answers import Verdict
 from tslt_wire.messages.evidence import ListEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.checked_round import CheckedRound
-from tslt_wire.verification.choices import Choices
+from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.row_access import draw_from, kernel_row
 
 Floats = npt.NDArray[np.float64]
@@ -31,10 +31,14 @@ def verify_lists(round: CheckedRound, evidence: ListEvidence) -> Verdict:
         tokens = [draft.tree.tokens[child] for child in children]
         q, replacement = evidence.lists[at], evidence.with_replacement
         if (known := kernel_row(round.row(at))) is not None:
-            left = known.residual(q, replacement=replacement)
-            accepted = try_children(tokens, left, choices)
+            if type(choices) is RandomChoices:
+                accepted, token = known.try_children(tokens, q, choices.rng, replacement=replacement)
+            else:
+                left = known.residual(q, replacement=replacement)
+                accepted = try_children(tokens, left, choices)
+                token = choices.pick(left) if accepted is None else PREFIX
             if accepted is None:
-                return Verdict(round=draft.round, node=at, token=choices.pick(left))
+                return Verdict(round=draft.round, node=at, token=token)
         else:
             accepted, residual = verify_children(tokens, q, round.dense(at), choices, replacement=replacement)
             if accepted is None:

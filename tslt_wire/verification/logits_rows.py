@@ -32,52 +32,67 @@ _KERNEL_CHARS = "fde"
 _NO_TEXT = SampledText()
 
 
+class _Source:
+    """What rows are made of: what all of them share is worked out once."""
+
+    __slots__ = ("_changes", "_cuts", "_is_array", "_logits", "_one", "_sampling", "_text", "vocab_size")
+
+    def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None) -> None:
+        """``logits``: real (V,), or (rows, V)."""
+        self.vocab_size = int(logits.shape[-1])
+        self._logits, self._sampling, self._text = logits, sampling, text or _NO_TEXT
+        self._one = len(logits.shape) == 1
+        self._is_array = type(logits) is np.ndarray and logits.dtype.char in _KERNEL_CHARS
+        self._cuts = cuts_of(sampling)
+        self._changes = text is not None or sampling.changes_scores
+
+    def in_kernel(self, at: int) -> KernelRow:
+        """Row ``at`` as the kernel has it."""
+        logits, place = self._logits, 0 if self._one else at
+        if not self._is_array:
+            logits, place = _in_memory(logits if self._one else logits[at]), 0
+        if not self._changes:
+            return KernelRow(logits, place, self._cuts, None, None)
+        one = logits if len(logits.shape) == 1 else logits[place]
+        edits, mask = _edits(one, self._sampling, self._text, at), self._text.mask(at, self.vocab_size)
+        return KernelRow(logits, place, self._cuts, edits, mask)
+
+    def reference(self, at: int) -> DenseRow:
+        """Row ``at``, written out."""
+        logits, probs = self._logits if self._one else self._logits[at], np.zeros(self.vocab_size)
+        _fill(probs, real_array("logits", logits), self._sampling, self._text, at)
+        return DenseRow(probs)
+
+
 class LogitsRow:
     """A row of raw logits, left alone until something is asked of it (spec section 7.2)."""
 
-    __slots__ = ("_at", "_found", "_logits", "_sampling", "_text", "vocab_size")
+    __slots__ = ("_at", "_found", "_source", "vocab_size")
 
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None, at: int = 0) -> None:
         """``logits``: real (V,), an array or tensor; ``at``: its row of ``text``.  Errors as ``target_rows``."""
         logits = with_shape("logits", logits)
         if len(logits.shape) != 1 or logits.shape[0] < 1:
             raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")
-        self._set(logits, check_text(sampling, text), text, at)
+        self._set(_Source(logits, check_text(sampling, text), text), at)
 
-    def _set(self, logits: Any, sampling: Sampling, text: SampledText | None, at: int) -> None:
-        self.vocab_size = int(logits.shape[-1])
-        self._logits, self._sampling, self._text, self._at = logits, sampling, text, at
+    def _set(self, source: _Source, at: int) -> None:
+        self._source: _Source | None = source
+        self._at, self.vocab_size = at, source.vocab_size
         self._found: DenseRow | KernelRow | None = None
 
     @classmethod
-    def of(cls, logits: Any, sampling: Sampling, text: SampledText | None, at: int) -> LogitsRow:
-        """Make row ``at`` of ``logits``, real (1 + nodes, V), all of which has been checked."""
+    def of(cls, source: _Source, at: int) -> LogitsRow:
+        """Make row ``at`` of logits that have been checked."""
         row = cls.__new__(cls)
-        row._set(logits, sampling, text, at)
+        row._set(source, at)
         return row
 
     def _row(self) -> DenseRow | KernelRow:
-        if self._found is None:
-            self._found = self._in_kernel() if backend == "native" else self._reference()
-            self._logits = self._text = None
-        return self._found
-
-    def _in_kernel(self) -> KernelRow:
-        logits, at, sampling = self._logits, self._at, self._sampling
-        if type(logits) is not np.ndarray or logits.dtype.char not in _KERNEL_CHARS:
-            logits, at = _in_memory(logits if len(logits.shape) == 1 else logits[at]), 0
-        edits, mask = None, None
-        if self._text is not None or sampling.changes_scores:
-            text = self._text or _NO_TEXT
-            one = logits if len(logits.shape) == 1 else logits[at]
-            edits, mask = _edits(one, sampling, text, self._at), text.mask(self._at, self.vocab_size)
-        return KernelRow(logits, at, cuts_of(sampling), edits, mask)
-
-    def _reference(self) -> DenseRow:
-        logits = self._logits if len(self._logits.shape) == 1 else self._logits[self._at]
-        probs = np.zeros(self.vocab_size)
-        _fill(probs, real_array("logits", logits), self._sampling, self._text or _NO_TEXT, self._at)
-        return DenseRow(probs)
+        if (source := self._source) is not None:
+            self._found = source.in_kernel(self._at) if backend == "native" else source.reference(self._at)
+            self._source = None
+        return self._found  # type: ignore[return-value]
 
     @property
     def in_kernel(self) -> KernelRow | None:
@@ -103,14 +118,19 @@ class LogitsRows(Sequence[LogitsRow]):
 
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None) -> None:
         """See ``target_rows``."""
-        self._sampling, self._text = check_text(sampling, text), text
+        check_text(sampling, text)
         array = with_shape("logits", logits)
         if len(array.shape) != 2 or array.shape[1] < 1:
             raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
         if text is not None and text.rows != array.shape[0]:
             raise ValueError(f"the text is one of {text.rows} rows, logits have {array.shape[0]}")
-        self._logits = _as_array(array)
+        self._source = _Source(_as_array(array), sampling, text)
         self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens V, of each row."""
+        return self._source.vocab_size
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -126,7 +146,7 @@ class LogitsRows(Sequence[LogitsRow]):
             return [self[i] for i in range(*at.indices(len(self)))]
         row = self._rows[at]
         if row is None:
-            row = self._rows[at] = LogitsRow.of(self._logits, self._sampling, self._text, at % len(self._rows))
+            row = self._rows[at] = LogitsRow.of(self._source, at % len(self._rows))
         return row
 
 

@@ -21,7 +21,7 @@ from tslt_wire.messages.evidence import ScalarEvidence
 from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.float_errors import quiet
-from tslt_wire.verification.row_access import as_row, draw_from, prob_of
+from tslt_wire.verification.row_access import as_row, draw_from, kernel_row, prob_of
 from tslt_wire.verification.target_rows import TargetRow
 
 PROPOSALS = 20
@@ -57,7 +57,10 @@ def propose_with(
     round, node = integer("round", round, 0, _MOST), integer("node", node, PREFIX, _MOST - 1)
     batch = integer("batch", batch, 0, _MOST)
     p = as_row(row)
-    drawn = tuple(_proposal(draw_from(p, choices), p, choices) for _ in range(count))
+    if type(choices) is RandomChoices and (known := kernel_row(p)) is not None:
+        drawn = tuple(Proposal.trusted(*made) for made in known.propose(choices.rng, count))
+    else:
+        drawn = tuple(_proposal(draw_from(p, choices), p, choices) for _ in range(count))
     return Proposals(round=round, node=node, proposals=drawn, batch=batch)
 
 
