@@ -20,6 +20,7 @@ from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
 from tslt_wire.verification.kernel_rows import BAD_ROW, Cuts, KernelRow
+from tslt_wire.verification.kernel_text import KernelText
 from tslt_wire.verification.target_rows import DenseRow, real_array, with_shape
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ _NO_TEXT = SampledText()
 class _Source:
     """What rows are made of: what all of them share is worked out once."""
 
-    __slots__ = ("_changes", "_cuts", "_is_array", "_logits", "_one", "_sampling", "_text", "vocab_size")
+    __slots__ = ("_changes", "_cuts", "_is_array", "_logits", "_one", "_sampling", "_seen", "_text", "vocab_size")
 
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None) -> None:
         """``logits``: real (V,), or (rows, V)."""
@@ -45,6 +46,7 @@ class _Source:
         self._is_array = type(logits) is np.ndarray and logits.dtype.char in _KERNEL_CHARS
         self._cuts = cuts_of(sampling)
         self._changes = text is not None or sampling.changes_scores
+        self._seen: KernelText | None = None
 
     def in_kernel(self, at: int) -> KernelRow:
         """Row ``at`` as the kernel has it."""
@@ -53,8 +55,10 @@ class _Source:
             logits, place = _in_memory(logits if self._one else logits[at]), 0
         if not self._changes:
             return KernelRow(logits, place, self._cuts, None, None)
-        one = logits if len(logits.shape) == 1 else logits[place]
-        edits, mask = _edits(one, self._sampling, self._text, at), self._text.mask(at, self.vocab_size)
+        text = self._text
+        if self._seen is None:
+            self._seen = KernelText(self._sampling, text.prompt, text.output, text.eos_tokens)
+        edits, mask = self._seen.edits(logits, place, text.path(at)), text.mask(at, self.vocab_size)
         return KernelRow(logits, place, self._cuts, edits, mask)
 
     def reference(self, at: int) -> DenseRow:
