@@ -93,10 +93,10 @@ class LogitsRow:
         return row
 
     def _row(self) -> DenseRow | KernelRow:
-        if (source := self._source) is not None:
-            self._found = source.in_kernel(self._at) if backend == "native" else source.reference(self._at)
+        if (found := self._found) is None and (source := self._source) is not None:
+            self._found = found = source.in_kernel(self._at) if backend == "native" else source.reference(self._at)
             self._source = None
-        return self._found  # type: ignore[return-value]
+        return found  # type: ignore[return-value]
 
     @property
     def in_kernel(self) -> KernelRow | None:
@@ -123,13 +123,14 @@ class LogitsRows(Sequence[LogitsRow]):
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None) -> None:
         """See ``target_rows``."""
         check_text(sampling, text)
-        array = with_shape("logits", logits)
-        if len(array.shape) != 2 or array.shape[1] < 1:
-            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
-        if text is not None and text.rows != array.shape[0]:
-            raise ValueError(f"the text is one of {text.rows} rows, logits have {array.shape[0]}")
-        self._source = _Source(_as_array(array), sampling, text)
-        self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
+        array = _as_array(with_shape("logits", logits))
+        shape = array.shape
+        if len(shape) != 2 or shape[1] < 1:
+            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(shape)}")
+        if text is not None and text.rows != shape[0]:
+            raise ValueError(f"the text is one of {text.rows} rows, logits have {shape[0]}")
+        self._source = _Source(array, sampling, text)
+        self._rows: list[LogitsRow | None] = [None] * int(shape[0])
 
     @property
     def vocab_size(self) -> int:
@@ -214,10 +215,12 @@ def _type_of(dtype: Any) -> str:
 
 def _as_array(logits: Any) -> Any:
     """``logits`` as a numpy array where that copies nothing; tensors of other memory stay what they are."""
+    if type(logits) is np.ndarray:
+        if logits.flags.c_contiguous and logits.dtype.isnative:
+            return logits
+        return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
     if hasattr(logits, "detach") and getattr(logits.device, "type", "") == "cpu" and logits.is_contiguous():
         return logits.detach().numpy() if _type_of(logits.dtype) in _KERNEL_TYPES[:3] else logits
-    if type(logits) is np.ndarray and not (logits.flags.c_contiguous and logits.dtype.isnative):
-        return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
     return logits
 
 
