@@ -38,6 +38,11 @@ PASSING = frozenset(
 class EdgeError(Exception):
     """The edge refused, vanished or stayed silent; the message says which and what to try."""
 
+    code: int | None = None
+    """The number of the ERROR that it sent (``tw.ErrorCode``); None if it sent none."""
+    retry_after_s: float | None = None
+    """Seconds after which it takes this device again; None if it does not say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
@@ -56,8 +61,15 @@ class Recovery:
         object.__setattr__(self, "patience_s", checks.number("patience_s", self.patience_s, 0, None))
 
 
-class _Broken(Exception):
-    """This link gives no answer any more; the message says why."""
+class _Broken(EdgeError):
+    """This link gives no answer any more; another one may."""
+
+
+def _final(message: str, why: EdgeError) -> EdgeError:
+    """The error that a caller gets."""
+    found = EdgeError(message)
+    found.code, found.retry_after_s = why.code, why.retry_after_s
+    return found
 
 
 class Connection:
@@ -126,7 +138,7 @@ class Connection:
             await self._send_queued()
         except _Broken as broken:
             if self._recovery is None:
-                raise EdgeError(str(broken)) from broken
+                raise _final(str(broken), broken) from broken
             self._broken = broken  # the next exchange mends it, and sends what is missing
 
     async def again(self) -> None:
@@ -174,9 +186,12 @@ class Connection:
             raise _Broken(f"the edge at {self.peer} ended the session; the text so far is good")
         return event
 
-    def _refused(self, error: tw.ErrorMessage) -> Exception:
-        text = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
-        return _Broken(text) if self._session.welcome is not None and error.code in PASSING else EdgeError(text)
+    def _refused(self, error: tw.ErrorMessage) -> EdgeError:
+        passing = error.retry_after_s is not None or (self._session.welcome is not None and error.code in PASSING)
+        said = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
+        refused = (_Broken if passing else EdgeError)(said)
+        refused.code, refused.retry_after_s = error.code, error.retry_after_s
+        return refused
 
     async def _send_queued(self) -> None:
         while frame := self._session.data_to_send():
@@ -205,30 +220,34 @@ class Connection:
 
     async def _recover(self, broken: _Broken) -> None:
         """Go on over another link; EdgeError if none came to be in time."""
-        recovery = self._recovery
+        recovery, why = self._recovery, broken
         if recovery is None:
-            raise EdgeError(str(broken)) from broken
+            raise _final(str(broken), broken) from broken
         if self._deadline is None:
             log.warning("%s; trying for %g s to go on", broken, recovery.patience_s)
             self._deadline = time.monotonic() + recovery.patience_s
-        self._broken, last = broken, ""
+        self._broken = broken
         while True:
             pause = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._attempts, 10)) * (0.5 + random.random() / 2)
+            pause += why.retry_after_s or 0.0
             left = self._deadline - time.monotonic() - pause
             if left <= 0:
                 self._deadline, self._attempts = None, 0
-                raise EdgeError(f"{broken}; tried to go on for {recovery.patience_s:g} s{last}") from broken
+                last = "" if why is broken else f": {why}"
+                raise _final(f"{broken}; tried to go on for {recovery.patience_s:g} s{last}", why) from broken
             await asyncio.sleep(pause)
             attempt, self._attempts = self._attempts, self._attempts + 1
             try:
                 async with asyncio.timeout(min(left, self.reply_timeout_s)):
                     await self._begin_anew(await recovery.dial(attempt))
-            except (LinkError, TimeoutError, EdgeError, _Broken) as error:
-                last = f": {str(error) or 'no answer'}"
-                log.info("attempt %d to go on failed%s", attempt + 1, last)
-                continue
-            self._broken, self._last_frame = None, b""
-            return
+            except _Broken as error:
+                why = error
+            except (LinkError, TimeoutError, EdgeError) as error:
+                why = _Broken(str(error) or "no answer")
+            else:
+                self._broken, self._last_frame = None, b""
+                return
+            log.info("attempt %d to go on failed: %s", attempt + 1, why)
 
     async def _begin_anew(self, link: Link) -> None:
         """Shake hands over ``link``; what is to be sent next is queued then."""

@@ -149,6 +149,8 @@ async def serve_link(
                 return
             await _send(link, await driver.step(frame), meter)
             meter.steps.add(time.perf_counter() - started)
+        if driver.expected:
+            driver.park()
     except TimeoutError:
         if drain.begun:
             why = tw.ErrorCode.GOING_AWAY, GOING_AWAY
@@ -195,7 +197,7 @@ async def _send(link: Link, frames: Sequence[bytes], meter: EdgeMeter) -> None:
 async def _refuse(link: Link, settings: tw.EdgeSettings, why: Overloaded, meter: EdgeMeter) -> None:
     """Tell a device that it is not served, once it has said something and so is there to listen."""
     session = tw.EdgeSession(settings)
-    session.fail(tw.ErrorCode.OVERLOADED, str(why))
+    session.fail(tw.ErrorCode.OVERLOADED, str(why), retry_after_s=why.retry_after_s)
     with suppress(LinkClosed, TimeoutError):
         async with asyncio.timeout(SETTLE_S):
             await link.receive()
