@@ -28,7 +28,8 @@ from tslt_transports import ClientTls, LinkError, LinkOptions, connect  # noqa: 
 from two_ends import KINDS, hello, tables  # noqa: E402
 
 import tslt_wire as tw  # noqa: E402
-from tslt_runtime.device import Device, EdgeError  # noqa: E402
+from tslt_runtime.connection import EdgeError  # noqa: E402
+from tslt_runtime.device import Device  # noqa: E402
 from tslt_runtime.seeds import device_rng  # noqa: E402
 
 TARGET, DRAFT = tables(64)

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tslt_transports import connect
 
 from tslt_runtime.commands import convert as convert_command
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.loading import load_draft
 from tslt_runtime.streaming import TextDevice
 
