@@ -9,6 +9,7 @@ import stat
 import pytest
 
 import tslt_wire as tw
+from tslt_runtime.commands import device, edge
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_nonce, master_secret, read_master_secret
 from tslt_runtime.sessions import Left, Sessions
@@ -174,3 +175,12 @@ def test_a_master_secret_in_a_file(tmp_path):
         read_master_secret(path)
     with pytest.raises(OSError, match="absent"):
         read_master_secret(tmp_path / "absent" / "secret")
+
+
+def test_command_lines(capsys):
+    args = device.parse(["--model", "m", "--edge", "tcp://a:1", "--edge", "tcp://b:2", "--patience", "5"])
+    assert (args.edge, args.patience) == (["tcp://a:1", "tcp://b:2"], 5.0)
+    assert edge.parse(["--model", "m", "--secret-file", "s"]).secret_file.name == "s"
+    with pytest.raises(SystemExit):
+        edge.parse(["--model", "m", "--secret-file", "s", "--seed", "1"])
+    assert "say --secret-file or --seed" in capsys.readouterr().err
