@@ -36,6 +36,11 @@ T = TypeVar("T")
 class EdgeError(Exception):
     """The edge refused, vanished or stayed silent; the message says which and what to try."""
 
+    code: int | None = None
+    """The number of the ERROR that it sent (``tw.ErrorCode``); None if it sent none."""
+    retry_after_s: float | None = None
+    """Seconds after which it takes this device again; None if it does not say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
@@ -451,7 +456,9 @@ class Device:
 
     def _refused(self, error: tw.ErrorMessage) -> EdgeError:
         said = printable(error.message) or error.name
-        return EdgeError(f"the edge at {self._link.peer} refused: {said}")
+        refused = EdgeError(f"the edge at {self._link.peer} refused: {said}")
+        refused.code, refused.retry_after_s = error.code, error.retry_after_s
+        return refused
 
     async def _hear_why(self) -> None:
         """Raise what the edge said before it closed the link, if it said something."""

@@ -175,7 +175,7 @@ async def _send(link: Link, frames: Sequence[bytes], meter: EdgeMeter) -> None:
 async def _refuse(link: Link, settings: tw.EdgeSettings, why: Overloaded, meter: EdgeMeter) -> None:
     """Tell a device that it is not served, once it has said something and so is there to listen."""
     session = tw.EdgeSession(settings)
-    session.fail(tw.ErrorCode.OVERLOADED, str(why))
+    session.fail(tw.ErrorCode.OVERLOADED, str(why), retry_after_s=why.retry_after_s)
     with suppress(LinkClosed, TimeoutError):
         async with asyncio.timeout(SETTLE_S):
             await link.receive()

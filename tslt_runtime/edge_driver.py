@@ -125,7 +125,7 @@ class EdgeDriver:
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
-            self._session.fail(tw.ErrorCode.OVERLOADED, str(error))
+            self._session.fail(tw.ErrorCode.OVERLOADED, str(error), retry_after_s=error.retry_after_s)
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         except Exception:

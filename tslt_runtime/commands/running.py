@@ -25,6 +25,7 @@ EXTRAS = {
     **dict.fromkeys(("aioquic", "cryptography"), "quic"),
     **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib", "rich"), "bench"),
     "zstandard": "zstd",
+    "prometheus_client": "metrics",
 }
 """The extra of the package that installs a module."""
 

@@ -20,6 +20,8 @@ from tslt_runtime.overload import Overloaded
 
 ACTIVE_S = 10.0
 """Seconds after its last request for which a device counts as being served."""
+LEAST_WAIT_S = 0.001
+"""Seconds for which it is not worth to wait; sums of seconds are off by less."""
 FULL_AGAIN_S = 1.0
 """Seconds after which a link that was refused for want of places is worth another try."""
 MOST_ACCOUNTS = 4096
@@ -44,11 +46,6 @@ class Bucket:
         self._fill(now)
         least = min(self._level, 0.0) if free else -float("inf")
         self._level = max(self._level - units, least)
-
-    def is_full(self, now: float) -> bool:
-        """Whether all is saved up: as if nothing had ever been taken."""
-        self._fill(now)
-        return self._level >= self._most
 
     def _fill(self, now: float) -> None:
         self._level = min(self._most, self._level + self._rate * max(0.0, now - self._at))
@@ -79,7 +76,7 @@ class Account:
         while True:
             budgets.touch(self)
             budget, wait = self.owes()
-            if wait <= 0:
+            if wait < LEAST_WAIT_S:
                 break
             if not told:
                 budgets.on_wait(budget)
@@ -106,10 +103,6 @@ class Account:
         self._seconds.take(seconds, now, free=free)
         self._tokens.take(tokens, now, free=free)
         budgets.touch(self)
-
-    def is_new(self, now: float) -> bool:
-        """Whether another one in its place would be the same."""
-        return self.links == 0 and self._seconds.is_full(now) and self._tokens.is_full(now)
 
 
 class Budgets:
@@ -159,13 +152,14 @@ class Budgets:
         return any(other is not account and other.active_at > since for other in self._recent)
 
     def _forget(self) -> None:
-        now = self.clock()
-        if len(self._accounts) < MOST_ACCOUNTS:
-            return
-        without = [key for key, account in self._accounts.items() if not account.links]
-        new = [key for key in without if self._accounts[key].is_new(now)]
-        for key in new or without[:1]:
-            del self._accounts[key]
+        """Make room for another account: the oldest one without links goes.
+
+        What it owed is forgotten, too; who comes from thousands of addresses owes nothing anyway.
+        """
+        if len(self._accounts) >= MOST_ACCOUNTS:
+            oldest = next((key for key, account in self._accounts.items() if not account.links), None)
+            if oldest is not None:
+                del self._accounts[oldest]
 
 
 def peer_of(link: Link) -> str:
