@@ -427,7 +427,8 @@ class Device:
 
     async def _exchange(self) -> tw.Event:
         """Send what is queued and return the next event."""
-        await self._flush()
+        with suppress(EdgeError):  # the link's end comes behind what the edge said before it: why, perhaps
+            await self._flush()
         try:
             async with asyncio.timeout(self._reply_timeout_s):
                 while not self._events:
@@ -440,7 +441,8 @@ class Device:
         except LinkClosed as closed:
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            await self._flush()
+            with suppress(EdgeError):
+                await self._flush()
             raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
         event = self._events.popleft()
         if isinstance(event, tw.PeerFailed):

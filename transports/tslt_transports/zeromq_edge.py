@@ -105,6 +105,8 @@ class _Connection(asyncio.Protocol):
         """See ``asyncio.BaseProtocol``."""
         self._transport = cast(asyncio.Transport, transport)
         self._host, self._port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        # A frame is to leave at once.  asyncio sees to it only where a socket was made with the number of its protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.half_open.add(self)
         self._timer = asyncio.get_running_loop().call_later(self._options.connect_timeout_s, self._too_late)
         self._transport.write(greeting(self.mechanism.name))
