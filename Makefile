@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants compat compat-here bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants compat compat-here attacks bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -99,6 +99,12 @@ $(DOCS_READY): $(READY)
 	@echo "installing what builds the documentation"
 	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group docs
 	@touch $(DOCS_READY)
+
+# Each attack for ten minutes, with its verdict; SECONDS=60 for less.  make test runs them for a second each.
+attacks: SECONDS := 600
+attacks: $(READY)
+	@for script in $$(grep -l 'stage.main(' tests/attacks/*.py | grep -v test_); do \
+		echo "$$script"; $(BIN)/python $$script --seconds $(SECONDS) || failed=1; done; exit $${failed:-0}
 
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token

@@ -169,7 +169,7 @@ def coder_of(profile: Profile) -> str:
 
 
 def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
-    """[EXT-1] to [EXT-3]: a draft's choice ([PROP-5]), an answer's time ([TIME-1]) and log probabilities ([LOGP-1])."""
+    """[EXT-1] to [EXT-3]; [PROP-5]: a draft's choice; [TIME-1], [LOGP-1]: of answers; [ERROR-3]: an error's."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
@@ -181,9 +181,11 @@ def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
         refuse_if(type_ % 2 == 1 and not is_choice, "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
         refuse_if((is_choice and length != 1) or (is_time and not 1 <= length <= 8), "out_of_range")
+        is_retry = type_ == 6 and kind == "error"
+        refuse_if(is_retry and not 1 <= length <= 4, "out_of_range")
         refuse_if(is_log_probs and (length % 2 == 1 or not 2 <= length <= 131070), "out_of_range")
         data = bits.octets(length)
-        refuse_if(is_time and length > 1 and data[-1] == 0, "non_canonical")
+        refuse_if((is_time or is_retry) and length > 1 and data[-1] == 0, "non_canonical")
         found.append({"type": type_, "data": data.hex()})
         before = type_
     return found

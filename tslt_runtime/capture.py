@@ -144,6 +144,16 @@ class CapturedLink:
         return self._link.peer
 
     @property
+    def identity(self) -> str:
+        """See ``Link.identity``."""
+        return self._link.identity
+
+    @property
+    def address(self) -> str:
+        """See ``Link.address``."""
+        return self._link.address
+
+    @property
     def bytes_sent(self) -> int:
         """See ``Link.bytes_sent``."""
         return self._link.bytes_sent

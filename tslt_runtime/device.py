@@ -36,6 +36,11 @@ T = TypeVar("T")
 class EdgeError(Exception):
     """The edge refused, vanished or stayed silent; the message says which and what to try."""
 
+    code: int | None = None
+    """The number of the ERROR that it sent (``tw.ErrorCode``); None if it sent none."""
+    retry_after_s: float | None = None
+    """Seconds after which it takes this device again; None if it does not say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
@@ -439,8 +444,7 @@ class Device:
             raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
         event = self._events.popleft()
         if isinstance(event, tw.PeerFailed):
-            said = printable(event.error.message) or event.error.name
-            raise EdgeError(f"the edge at {self._link.peer} refused: {said}")
+            raise self._refused(event.error)
         if isinstance(event, tw.PeerClosed):
             raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
         return event
@@ -450,10 +454,25 @@ class Device:
             self._last_frame = frame
             await self._send(frame)
 
+    def _refused(self, error: tw.ErrorMessage) -> EdgeError:
+        said = printable(error.message) or error.name
+        refused = EdgeError(f"the edge at {self._link.peer} refused: {said}")
+        refused.code, refused.retry_after_s = error.code, error.retry_after_s
+        return refused
+
+    async def _hear_why(self) -> None:
+        """Raise what the edge said before it closed the link, if it said something."""
+        with suppress(LinkClosed, tw.DecodeError, tw.RemoteProtocolError):
+            while True:
+                for event in self.session.receive_data(await self._link.receive()):
+                    if isinstance(event, tw.PeerFailed):
+                        raise self._refused(event.error)
+
     async def _send(self, frame: bytes) -> None:
         try:
             await self._link.send(frame)
         except LinkClosed as closed:
+            await self._hear_why()
             raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
 
 

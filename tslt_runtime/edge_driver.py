@@ -11,15 +11,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tslt_transports.rates import LimitedLog
 from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull
+from tslt_runtime.overload import Overloaded
 from tslt_runtime.timing import wants_timing, with_verify_time
 from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
+caused = LimitedLog(log)
+"""For what devices make us say."""
 
 
 SMALL_FRAME = 1024
@@ -38,6 +42,8 @@ class EdgeRound:
     """Tokens the prefix grew by, a proposal that the device has yet to take included."""
     seconds: float
     """From the arrival of the frame that was answered to its answer."""
+    evidence: str
+    """Kind of evidence, by the specification's name."""
 
 
 class EdgeDriver:
@@ -117,7 +123,9 @@ class EdgeDriver:
             for event in await self._decoded(frame):
                 await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            log.warning("%s: refused: %s", self._peer, printable(str(error)))
+            caused.warning("%s: refused: %s", self._peer, printable(str(error)))
+        except Overloaded as error:
+            self._session.fail(tw.ErrorCode.OVERLOADED, str(error), retry_after_s=error.retry_after_s)
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         except Exception:
@@ -159,7 +167,7 @@ class EdgeDriver:
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
                 await self._answer(event, started)
             case tw.PeerFailed(error):
-                log.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
+                caused.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
             case _:
                 pass
 
@@ -181,4 +189,5 @@ class EdgeDriver:
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted
         draft = asked.draft
-        self._on_round(EdgeRound(self._peer, len(draft.tree), len(draft.tree.path(sent.node)) + 1, seconds))
+        tokens = len(draft.tree.path(sent.node)) + 1
+        self._on_round(EdgeRound(self._peer, len(draft.tree), tokens, seconds, draft.evidence.name))

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tslt_wire import checks
 
+LEAST_PEER_LINKS = 8
+"""Links that one device or address may have at any edge: a small one is somebody's own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeLimits:
@@ -39,15 +42,37 @@ class EdgeLimits:
     saves (1: nobody waits for longer than it can be worth); 0: never."""
     verify_threads: int = 1
     """Threads that compare drafts with the model's rows, beside the one that runs the model."""
+    peer_links: int | None = None
+    """Links of one device that proved its name, or else of one address (of one /64 of IPv6), at once; None: half of
+    ``devices``, and 8 at least."""
+    peer_queue: int = 32
+    """Requests of one of these in the queue for the model at once; more wait outside."""
+    target_ms_per_s: float = 500.0
+    """Milliseconds of the target that one of these may take a second, while others are served, too: half of what there
+    is.  Of passes that texts share each has its part by rows, and the time of comparing drafts counts as well."""
+    prompt_tokens_per_s: float = 1000.0
+    """Tokens of prompts that the target reads for one of these a second, likewise."""
+    burst_s: float = 10.0
+    """Seconds of these two rates that may be taken at once after a rest."""
+    pace_s: float = 10.0
+    """Seconds that a request waits until there is budget for it again; where that is longer, the device is told how
+    long to stay away."""
+    mores: int = 256
+    """MOREs of a round that are answered at once; each one after them waits a tenth of a second."""
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for limits that nothing could be served with."""
         least = dict.fromkeys(("devices", "rows_bytes", "rows", "chunk", "cache_bytes", "verify_threads"), 1)
-        for name, low in {**least, "least_nodes": 0, "most_entries": 1, "share_least": 0}.items():
+        least |= dict.fromkeys(("most_entries", "peer_queue"), 1)
+        if self.peer_links is None:
+            object.__setattr__(self, "peer_links", max(LEAST_PEER_LINKS, self.devices // 2))
+        for name, low in {**least, "least_nodes": 0, "share_least": 0, "peer_links": 1, "mores": 0}.items():
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
-        for name in ("hello_timeout_s", "idle_timeout_s"):
+        above_0 = ("hello_timeout_s", "idle_timeout_s", "target_ms_per_s", "prompt_tokens_per_s", "burst_s", "pace_s")
+        for name in above_0:
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a number of seconds above 0, got {getattr(self, name)!r}")
+                unit = "seconds" if name.endswith("_s") and "per" not in name else "units"
+                raise ValueError(f"{name} must be a number of {unit} above 0, got {getattr(self, name)!r}")
         if not 0 <= self.wait <= 1:
             raise ValueError(f"wait must be a part of a pass, 0 to 1, got {self.wait!r}")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,10 @@ class Job:
     prefix: tuple[int, ...]
     tree: tw.TokenTree | None
     future: asyncio.Future[Any]
+    then: Callable[[Any], Any] | None = None
+    """What is made of the rows, in a thread beside the model's."""
+    waits_since: float | None = None
+    """When it was queued, until a pass did some of it."""
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -47,6 +52,12 @@ class Place:
     """When its last rows were there, until it asks for more."""
     thinks_s: float | None = None
     """What it takes from its rows to the next request."""
+    passes_s: float = 0.0
+    """Its part of the seconds that passes took so far, by rows."""
+    made_s: float = 0.0
+    """Seconds of a thread beside the model's for what was made of its rows."""
+    read: int = 0
+    """Tokens that were read for it without logits."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,6 +82,10 @@ class Part:
     """Whether the job is done with it."""
     found: Any = None
     """The engine's rows."""
+    made: Future[Any] | None = None
+    """What the job makes of them."""
+    given: int = 0
+    """Rows of the pass that it took."""
     shared: int = 0
     """Tokens that were copied."""
     error: Exception | None = None

@@ -68,13 +68,30 @@ class Counts:
     """The most that they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did, for meters."""
+
+    texts: int
+    rows: int
+    """Tokens and nodes of all of them."""
+    seconds: float
+    waits: tuple[float, ...]
+    """Seconds that each request had waited of which this pass did the first part."""
+
+
 class Scheduler:
     """Runs an engine for all texts of an edge."""
 
     def __init__(
-        self, engine: TargetEngine, limits: EdgeLimits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: TargetEngine,
+        limits: EdgeLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_pass: Callable[[Pass], None] = lambda _: None,
     ) -> None:
-        """``clock``: seconds."""
+        """``clock``: seconds; ``on_pass``: told of every pass, in the event loop."""
         facts = engine.facts
         if facts.token_bytes:
             # A text that did not fit in the memory for all of them could never be served.
@@ -89,7 +106,10 @@ class Scheduler:
         self._engine = engine
         self._limits = limits
         self._clock = clock
+        self._on_pass = on_pass
         self._worker = Worker("target")
+        self.beside = Worker("verify", threads=limits.verify_threads)
+        """Threads beside the model's, for what is made of its rows."""
         self._places: weakref.WeakSet[Place] = weakref.WeakSet()
         self._queue: list[Place] = []
         self._now = 0.0  # virtual
@@ -115,23 +135,42 @@ class Scheduler:
             self._leave(place)
         self._worker.later(place.text.close)
 
+    @property
+    def waiting(self) -> int:
+        """Texts that wait for rows, those of the pass under way included."""
+        return len(self._queue)
+
+    async def turn(self) -> None:
+        """Return when the thread that runs the model has done all that it was asked for before."""
+        await self._worker.run(lambda: None)
+
     def close(self) -> None:
         """Take no more."""
         self._worker.close()
+        self.beside.close()
 
     async def read(self, place: Place, prefix: tuple[int, ...]) -> None:
         """Read ``prefix`` into the text's cache, but for its last token; errors as ``score``."""
         if place.text.kept(prefix) < len(prefix) - 1:
             await self._ask(place, prefix, None)
 
-    async def score(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree) -> Any:
+    async def score(
+        self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree, then: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Raw logits after ``prefix`` and after every node of ``tree``, as ``TargetEngine.score`` gives them.
 
-        Raises ContextFull, and what else the engine raises for this text.
+        ``then``: what to make of them, in a thread of ``beside`` and without a turn of the event loop before; it is
+        returned in their place.  Raises ContextFull, and what else the engine raises for this text, or ``then``.
         """
-        return await self._ask(place, prefix, tree)
+        return await self._ask(place, prefix, tree, then)
 
-    async def _ask(self, place: Place, prefix: tuple[int, ...], tree: tw.TokenTree | None) -> Any:
+    async def _ask(
+        self,
+        place: Place,
+        prefix: tuple[int, ...],
+        tree: tw.TokenTree | None,
+        then: Callable[[Any], Any] | None = None,
+    ) -> Any:
         if place.job is not None:
             raise RuntimeError("one request at a time for a text")
         now, future = self._clock(), asyncio.get_running_loop().create_future()
@@ -139,7 +178,7 @@ class Scheduler:
             took = now - place.answered
             place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
             place.answered = None
-        place.job = job = Job(prefix, tree, future)
+        place.job = job = Job(prefix, tree, future, then, now)
         # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
         place.start = max(place.start, self._now - self._limits.rows)
         self._queue.append(place)
@@ -247,6 +286,9 @@ class Scheduler:
                 part.error = _error_of(self._prepare, part) or _error_of(self._score, [part])
         elif error is not None:
             going[0].error = error
+        for part in parts:  # now that nothing is done anew: ``then`` is called once
+            if part.whole and part.error is None and part.job.then is not None:
+                part.made = self.beside.submit(timed, part.place, part.job.then, part.found)
 
     def _prepare(self, part: Part) -> None:
         part.work = self._work_of(part)
@@ -278,21 +320,27 @@ class Scheduler:
         """Hand out what a pass found, and count it."""
         parts = plan.parts
         now, counts, rows, rounds = self._clock(), self.counts, 0, 0
+        waits = []
         # Virtual time is where the least served of the pass was.
         self._now = max(self._now, min(part.place.start for part in parts))
         for part in parts:
             place, job, work = part.place, part.job, part.work
-            given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
+            given = part.given = 0 if work is None else len(work.tokens) + (0 if work.tree is None else len(work.tree))
             rows += given
             place.start += given
             place.used = now
+            if job.waits_since is not None:
+                waits.append(started - job.waits_since)
+                job.waits_since = None
             counts.shared += part.shared
             if work is not None and work.tree is None:
                 counts.prefilled += len(work.tokens)
+                place.read += len(work.tokens)
             elif work is not None and work.tree is not None:
                 place.given += 1 + len(work.tree)
                 counts.rounds += 1
                 counts.prefilled += len(work.tokens) - 1
+                place.read += len(work.tokens) - 1
                 rounds += given if len(work.tokens) <= ROUND_TOKENS else 0
             if place.job is not job or job.future.done():
                 continue  # it has left meanwhile
@@ -300,7 +348,7 @@ class Scheduler:
                 job.future.set_exception(part.error)
             elif part.whole:
                 place.answered = now if job.tree is not None else None
-                job.future.set_result(part.found)
+                _hand_out(part)
             else:
                 continue
             self._leave(place)
@@ -313,7 +361,39 @@ class Scheduler:
         counts.pass_s += now - started
         counts.cache_bytes = sum(self.facts.cache_bytes(place.text.held) for place in self._places)
         counts.most_cache_bytes = max(counts.most_cache_bytes, counts.cache_bytes)
+        for part in parts if rows else ():
+            part.place.passes_s += (now - started) * part.given / rows
         self._times.add(rows, now - started)
+        self._on_pass(Pass(len(parts), rows, now - started, tuple(waits)))
+
+
+def timed(place: Place, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call ``function`` in a thread beside the model's; the text is charged the thread's own time, nobody else's."""
+    started = time.thread_time()
+    try:
+        return function(*arguments)
+    finally:
+        place.made_s += time.thread_time() - started
+
+
+def _hand_out(part: Part) -> None:
+    """Give the job what it waits for, once it is there."""
+    future = part.job.future
+    if part.made is None:
+        future.set_result(part.found)
+        return
+
+    def hand(made: asyncio.Future[Any]) -> None:
+        if made.cancelled():  # the edge is closing
+            future.cancel()
+        elif future.done():
+            made.exception()  # nobody waits any longer: it counts as seen
+        elif (error := made.exception()) is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(made.result())
+
+    asyncio.wrap_future(part.made).add_done_callback(hand)
 
 
 def _error_of(call: Callable[..., None], *arguments: Any) -> Exception | None:

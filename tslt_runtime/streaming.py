@@ -34,14 +34,15 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from tslt_transports import ClientTls, Link
+from tslt_transports import ClientTls, Link, PublicKey, SecretKey
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.device import Device, Round
-from tslt_runtime.dialing import reach
+from tslt_runtime.dialing import device_keys, reach
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import DraftEngine
 from tslt_runtime.fingerprint import vocabulary_of
@@ -130,6 +131,8 @@ class TextDevice:
         edge: str = EDGE,
         transport: str = "zmq",
         tls: ClientTls | None = None,
+        key: SecretKey | str | Path | None = None,
+        edge_key: PublicKey | str | Path | None = None,
         link: Link | None = None,
         sampling: tw.Sampling | tw.SamplingRequest | None = None,
         settings: DraftSettings | None = None,
@@ -139,7 +142,8 @@ class TextDevice:
     ) -> AsyncIterator[Self]:
         """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
 
-        ``link``: one that is open already, in the place of ``edge``, ``transport`` and ``tls`` (those of
+        ``key``: this device's secret key, or its file; ``edge_key``: the edge's public key, its line or its file.
+        ``link``: one that is open already, in the place of these, ``edge``, ``transport`` and ``tls`` (those of
         ``tslt_transports.connect``).  ``sampling``: what the target's logits go through, of a ``SamplingRequest`` what
         it names; the rest, or with None all, is the target's own: ``device.session.sampling`` is what is in force.
         ``settings``: see ``TextDevice``.  ``seed``: of this end's random numbers, None takes fresh ones.
@@ -155,7 +159,7 @@ class TextDevice:
             evidence=settings.evidence if settings else "list",
             log_probs=log_probs,
         )
-        link = link or await reach(transport, edge, tls=tls, timeout_s=timeout_s)
+        link = link or await reach(transport, edge, tls=tls, keys=device_keys(key, edge_key), timeout_s=timeout_s)
         device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s)
         try:
             await device.open()

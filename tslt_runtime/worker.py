@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -28,6 +28,10 @@ class Worker:
         A cancelled caller leaves at once; the call, if it has begun, goes on to its end, and later ones wait for it.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Call ``function`` in the thread; for threads that have no event loop."""
+        return self._thread.submit(function, *arguments)
 
     def later(self, function: Callable[[], object]) -> None:
         """Call ``function`` in the thread, after what was asked for before, without waiting; nothing once closed."""

@@ -41,6 +41,7 @@ class ErrorCode(enum.IntEnum):
     CONTEXT_FULL = 40  # the target's context window is used up
     OVERLOADED = 41
     INTERNAL = 42
+    GOING_AWAY = 43  # the sender ends in good order: come back, or go elsewhere
 
 
 class TsltError(Exception):

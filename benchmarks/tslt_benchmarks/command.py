@@ -23,6 +23,8 @@ BENCHMARKS = {
         "speed.codec_speed",
         "speed.edge_round",
         "speed.engines",
+        "speed.round_at_edge",
+        "speed.transports",
     )
 }
 """The module of each benchmark."""

@@ -1,6 +1,6 @@
 """Invalid cases of frames.json about extensions.
 
-Spec sections 3.4 and 6.2.
+Spec sections 3.4, 6.2 and 7.5.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def add(refuse: Refuse) -> None:
     _extensions(refuse)
     _times(refuse)
     _log_probs(refuse)
+    _retries(refuse)
 
 
 def _ext(*items: tuple[int, bytes], count: int | None = None) -> Bits:
@@ -90,3 +91,23 @@ def _log_probs(refuse: Refuse) -> None:
             refuse(10, sealed(bits.done()), "out_of_range", f"{kind}-log-probs-{size}", note, "extension")
         bits = Bits().put(number | 0x40, 8).varint(1).varint(4).varint(4).raw(b"\0\0")
         refuse(10, sealed(bits.done()), "truncated", f"{kind}-log-probs-short", "log_probs: 2 bytes of 4", "extension")
+
+
+def _retries(refuse: Refuse) -> None:
+    """retry_after in an ERROR; its body would be right."""
+    body = b"\x82\xa4code\x29\xa7message\xa0"
+    for name, error, data, note in (
+        ("0-bytes", "out_of_range", b"", "no bytes"),
+        ("5-bytes", "out_of_range", b"\1" * 5, "5 bytes of 4"),
+        ("2-bytes", "non_canonical", b"\4\0", "4 in two bytes"),
+        ("zero", "non_canonical", bytes(2), "0 in two bytes"),
+        ("4-bytes", "non_canonical", b"\1" * 3 + b"\0", "3 bytes in 4"),
+    ):
+        bits = Bits().put(0x44, 8).varint(1).varint(6).varint(len(data)).raw(data).raw(body)
+        refuse(1, sealed(bits.done()), error, f"error-retry-{name}", f"retry_after: {note}", "extension")
+    for name, error, size, note in (
+        ("short", "truncated", 4, "its data is missing"),
+        ("wide", "out_of_range", 5, "and its data is missing"),
+    ):
+        bits = Bits().put(0x44, 8).varint(1).varint(6).varint(size)
+        refuse(1, sealed(bits.done()), error, f"error-retry-{name}", f"retry_after: {note}", "extension", "order")

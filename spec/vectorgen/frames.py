@@ -344,3 +344,10 @@ def _extensions(frames: Frames) -> None:
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)
     frames.accept(1, error, "error-ext", "an ERROR with an extension", "extension")
+    for label, data in (("0", "00"), ("250", "fa"), ("256", "0001"), ("most", "ff" * 4), ("high", "00" * 3 + "01")):
+        wait = (tw.Extension(6, bytes.fromhex(data)),)
+        late = tw.ErrorMessage(code=41, message="later", extensions=wait)
+        frames.accept(1, late, f"error-retry-{label}", "retry_after", "extension")
+    for label, data in (("none", ""), ("five", "01" * 5), ("long", "0400")):
+        bye = tw.Bye(extensions=(tw.Extension(6, bytes.fromhex(data)),))
+        frames.accept(1, bye, f"bye-retry-{label}", "type 6 is not known in a BYE: any data", "extension")

@@ -12,7 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
-from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, VERIFY_TIME
+from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, RETRY_AFTER, VERIFY_TIME
 from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
@@ -231,6 +231,14 @@ def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     return _at_times(rng, timed, LOG_PROBS, rng.randbytes(2 * rng.choice((1, 5, 70))))
 
 
+def some_error_extensions(rng: Random) -> tuple[tw.Extension, ...]:
+    """The same, at times with a time to come again."""
+    millis = rng.randrange(1 << rng.choice((1, 8, 20, 32)))
+    others = tuple(extension for extension in some_extensions(rng) if extension.type != RETRY_AFTER)
+    data = millis.to_bytes(max(1, -(-millis.bit_length() // 8)), "little")
+    return _at_times(rng, others[:15], RETRY_AFTER, data)
+
+
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     """The same, at times with a choice."""
     return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
@@ -368,7 +376,7 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
         )
     if kind == "error":
         code = rng.choice((0, 1, 65535, int(rng.choice(list(tw.ErrorCode)))))
-        return tw.ErrorMessage(code=code, message=some_text(rng), extensions=extensions)
+        return tw.ErrorMessage(code=code, message=some_text(rng), extensions=some_error_extensions(rng))
     if kind == "bye":
         return tw.Bye(extensions=extensions)
     raise ValueError(f"there is no kind {kind!r}, only {KINDS}")

@@ -403,6 +403,10 @@ def recoveries() -> list[Recorded]:
     over.edge.fail(tw.ErrorCode.OVERLOADED, "later")
     over.send("edge").again(3)
     over.forge("edge", tw.Verdict(round=0, node=-1, token=1))
+    away = opened("going-away", "an edge that ends, and says when to come back", "recovery").drafted("match", 2)
+    away.verdict(0, 2)
+    away.edge.fail(tw.ErrorCode.GOING_AWAY, "", retry_after_s=1.5)
+    away.send("edge")
     mine = opened("device-fails", "an ERROR of the device", "recovery").drafted("match", 2)
     mine.device.fail(tw.ErrorCode.INTERNAL, "")
-    return [talk, again, over, mine.send("device")]
+    return [talk, again, over, away, mine.send("device")]

@@ -363,7 +363,22 @@ def welcomes(draw: st.DrawFn) -> Welcome:
     )
 
 
-errors = st.builds(ErrorMessage, code=st.integers(0, 2**16 - 1), message=st.text(max_size=40), extensions=extensions)
+error_extensions = st.builds(  # [ERROR-3]: 1 to 4 bytes, as few as can be
+    lambda others, wait: tuple(
+        sorted((*wait, *(item for item in others if item.type != 6)), key=lambda item: item.type)
+    ),
+    extensions,
+    st.one_of(
+        st.just(()),
+        st.integers(0, 2**32 - 1).map(
+            lambda wait: (Extension(6, wait.to_bytes(max(1, -(-wait.bit_length() // 8)), "little")),)
+        ),
+    ),
+)
+
+errors = st.builds(
+    ErrorMessage, code=st.integers(0, 2**16 - 1), message=st.text(max_size=40), extensions=error_extensions
+)
 byes = st.builds(Bye, extensions=extensions)
 
 

@@ -117,6 +117,7 @@ class Replayed:
     """A link whose other end is a capture."""
 
     peer = "capture"
+    identity = address = ""
     bytes_sent = bytes_received = frames_sent = frames_received = 0
 
     def __init__(self, answers):
@@ -163,6 +164,10 @@ def test_a_captured_link_is_a_link(tmp_path):
             assert await mine.receive() == b"two!"
             assert (mine.frames_sent, mine.frames_received, mine.bytes_sent, mine.bytes_received) == (1, 1, 3, 4)
             assert (mine.peer, mine.frame_overhead(9)) == ("inproc:edge", 0)
+            assert (mine.identity, mine.address) == ("", "")
+            await listener.connect(identity="kitchen", address="::1")
+            named = capture.link(await listener.accept(), end=Role.EDGE)
+            assert (named.identity, named.address) == ("kitchen", "::1")
             with pytest.raises(TypeError):
                 await mine.send("no frame")
             await theirs.close()

@@ -224,7 +224,7 @@ def test_zmq_device_and_edge(pair):
 def test_quic_device_and_edge(pair, tmp_path):
     certs = tmp_path / "certs"
     assert process("tslt_transports.devcert", "--out", str(certs)).returncode == 0
-    keys = ("--transport", "quic", "--cert", str(certs / "cert.pem"), "--key", str(certs / "key.pem"))
+    keys = ("--transport", "quic", "--cert", str(certs / "cert.pem"), "--cert-key", str(certs / "key.pem"))
     with edge("--model", pair["target"], "--listen", "127.0.0.1:0", *keys) as (_, address):
         run = device(
             *("--transport", "quic", "--ca", str(certs / "ca.pem"), "--edge", address),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -224,6 +226,32 @@ def test_what_fails_for_one_text_fails_for_no_other():
                 again = await scheduler.score(place, (*prefix, 1), EMPTY)
                 assert np.array_equal(again[0], engine.row((*prefix, 1), EMPTY, -1))
         scheduler.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_made_of_rows_is_made_once_and_beside_the_model():
+    class FailsTogether(HistoryTarget):
+        def score(self, work):
+            found = super().score(work)
+            return found if len(work) == 1 else [None for _ in found]
+
+    async def run():
+        scheduler = Scheduler(FailsTogether(tables(V)[0], pass_s=0.001), EdgeLimits())
+        calls = []
+
+        def then(number, rows):
+            calls.append((number, threading.current_thread().name.split("_")[0]))
+            if number == 2:
+                raise ValueError("not these rows")
+            return number, len(rows)
+
+        jobs = [scheduler.score(scheduler.open(), (1, 2, n), EMPTY, partial(then, n)) for n in range(4)]
+        found = await asyncio.gather(*jobs, return_exceptions=True)
+        scheduler.close()
+        assert [str(each) for each in found] == ["(0, 1)", "(1, 1)", "not these rows", "(3, 1)"]
+        assert sorted(calls) == [(number, "verify") for number in range(4)]
+        assert scheduler.counts.failures == 1
 
     asyncio.run(run())
 

@@ -194,7 +194,7 @@ def test_what_no_command_can_run_with(command, pair):
 def test_a_package_that_is_not_installed(command, missing, extra, transport, pair):
     arguments = ["--model", str(pair / "draft"), "--transport", transport]
     if (command, transport) == ("edge", "quic"):
-        arguments += ["--cert", "x", "--key", "x"]
+        arguments += ["--cert", "x", "--cert-key", "x"]
     code = (
         f"import sys; sys.modules[{missing!r}] = None; from tslt_runtime.commands.{command} import main; "
         f"sys.exit(main({arguments}))"

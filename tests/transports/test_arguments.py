@@ -30,7 +30,7 @@ def test_counts_are_ints(name, wrong):
         LinkOptions(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["connect_timeout_s", "heartbeat_s", "peer_timeout_s", "linger_s"])
+@pytest.mark.parametrize("name", ["connect_timeout_s", "heartbeat_s", "peer_timeout_s", "send_timeout_s", "linger_s"])
 @pytest.mark.parametrize("wrong", ["1", True, None, b"1"])
 def test_times_are_numbers(name, wrong):
     with pytest.raises(TypeError, match=rf"{name} must be a number \(seconds\), not {type(wrong).__name__}"):
@@ -177,7 +177,8 @@ def test_certificates_of_nothing(tmp_path, wrong, kind):
 
 @pytest.mark.parametrize(("name", "module", "library"), [("zmq", "zeromq", "zmq"), ("quic", "quic", "aioquic")])
 def test_a_library_that_is_missing_is_named(run, monkeypatch, name, module, library):
-    monkeypatch.delitem(sys.modules, f"tslt_transports.{module}", raising=False)
+    for ours in [one for one in sys.modules if one.startswith(f"tslt_transports.{module}")]:
+        monkeypatch.delitem(sys.modules, ours)
     for loaded in [one for one in sys.modules if one.split(".")[0] == library]:
         monkeypatch.setitem(sys.modules, loaded, None)
     monkeypatch.setitem(sys.modules, library, None)
@@ -186,5 +187,29 @@ def test_a_library_that_is_missing_is_named(run, monkeypatch, name, module, libr
         for opener in (connect, listen):
             with pytest.raises(LinkError, match=rf"{library}.*tslt-wire\[{name}\]"):
                 await opener(name, "127.0.0.1:1")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ({"cert_sha256": "00"}, ValueError, "64 hexadecimal digits"),
+        ({"cert_sha256": "g" * 64}, ValueError, "64 hexadecimal digits"),
+        ({"cert_sha256": bytes(32)}, TypeError, "cert_sha256"),
+        ({"cert_sha256": "0" * 64, "ca_file": "ca.pem"}, ValueError, "one or the other"),
+        ({"cert_sha256": "0" * 64, "server_name": "edge"}, ValueError, "one or the other"),
+    ],
+)
+def test_hashes_of_certificates(given, kind, said):
+    with pytest.raises(kind, match=said):
+        ClientTls(**given)
+
+
+@pytest.mark.parametrize("opener", [connect, listen])
+def test_what_is_no_keys(run, opener):
+    async def main():
+        with pytest.raises(TypeError, match="keys must be"):
+            await opener("zmq", "127.0.0.1:1", keys="a file")
 
     run(main())

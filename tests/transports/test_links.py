@@ -17,6 +17,10 @@ def test_interface(harness, run):
             assert isinstance(edge, Link)
             assert device.peer
             assert edge.peer
+            where = "" if harness.name == "inproc" else "127.0.0.1"
+            assert (device.address, edge.address) == (where, where)
+            assert device.identity == (where if harness.name == "quic" else "")  # what the certificate is for
+            assert edge.identity == ""
         listener = await harness.listen()
         assert isinstance(listener, Listener)
         await listener.close()
@@ -320,6 +324,29 @@ def test_full_edge_refuses_with_a_reason(harness, run):
         await third.send(b"room")
         assert await (await listener.accept()).receive() == b"room"
         await asyncio.gather(devices[1].close(), third.close())
+        await listener.close()
+
+    run(main())
+
+
+def test_a_peer_that_takes_nothing_loses_its_link_and_its_place(network, run):
+    """It is alive, its transport answers, and it never receives: not for ever."""
+
+    async def main():
+        options = replace(PATIENT, send_timeout_s=0.3, queue_frames=2, max_links=1)
+        listener = await network.listen(options)
+        device = await network.connect(listener, PATIENT)
+        edge = await listener.accept()
+        for _ in range(2):
+            await edge.send(b"unread")
+        with pytest.raises(LinkClosed, match="send_timeout_s"):
+            await edge.send(b"one more")
+        await edge.close()
+        _, closed = await end_of(device)
+        assert "send_timeout_s" in closed.reason
+        again = await network.connect(listener, PATIENT)
+        await again.close()
+        await device.close()
         await listener.close()
 
     run(main())

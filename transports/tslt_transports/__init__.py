@@ -3,8 +3,10 @@
 See ``tslt_transports.link`` for the interface.  Importing this package imports neither pyzmq nor aioquic.
 """
 
+from tslt_transports.allow_list import AllowList, EdgeKeys
 from tslt_transports.emulated import EmulatedLink, Line, Network, VirtualClock, emulated_pair
 from tslt_transports.inprocess import InProcessLink, InProcessListener, pair
+from tslt_transports.keys import DeviceKeys, PublicKey, SecretKey
 from tslt_transports.link import (
     ClientTls,
     ConnectError,
@@ -19,8 +21,11 @@ from tslt_transports.link import (
 from tslt_transports.registry import Transport, connect, listen
 
 __all__ = [
+    "AllowList",
     "ClientTls",
     "ConnectError",
+    "DeviceKeys",
+    "EdgeKeys",
     "EmulatedLink",
     "FrameTooLarge",
     "InProcessLink",
@@ -32,6 +37,8 @@ __all__ = [
     "LinkOptions",
     "Listener",
     "Network",
+    "PublicKey",
+    "SecretKey",
     "ServerTls",
     "Transport",
     "VirtualClock",

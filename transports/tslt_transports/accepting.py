@@ -3,12 +3,79 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Final, Generic, Protocol, TypeVar
 
 from tslt_transports.checks import check_kind
 from tslt_transports.flow_control import Channel
 from tslt_transports.link import Link, LinkClosed, LinkError, LinkOptions
+from tslt_transports.rates import LimitedLog
+from tslt_transports.untrusted import printable
+
+log = logging.getLogger("tslt.link")
+
+_MIN_HALF_OPEN: Final = 64
+"""Connections without a link that an edge holds at least, however few links it may have: handshakes take a while."""
+
+
+class _Connection(Protocol):
+    def abort(self) -> None:
+        """Close it at once."""
+
+    def give_way(self) -> None:
+        """Likewise, and note that it was for others."""
+
+
+_Held = TypeVar("_Held", bound=_Connection)
+
+
+class Doorstep(Generic[_Held]):
+    """Connections that have no link: a bounded number, and the oldest goes first.
+
+    So a flood takes nobody's place for longer than the flood needs to come round, and who is honest and quick gets in.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        """``most``: connections, ``_MIN_HALF_OPEN`` at least."""
+        self.most = max(_MIN_HALF_OPEN, most)
+        """Connections that it holds."""
+        self._held: dict[_Held, None] = {}
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[_Held]:
+        """The oldest first; they may go meanwhile."""
+        return iter(list(self._held))
+
+    def add(self, connection: _Held) -> None:
+        """Take one, which may be there already."""
+        self._held[connection] = None
+        if len(self._held) > self.most:
+            oldest = next(iter(self._held))
+            self.discard(oldest)
+            oldest.give_way()
+
+    def discard(self, connection: _Held) -> None:
+        """Let go of one, which may be gone already."""
+        self._held.pop(connection, None)
+        if not self._held:
+            self._empty.set()
+
+    async def emptied(self, *, timeout_s: float) -> None:
+        """Wait until none is left; what is left after ``timeout_s`` seconds is aborted."""
+        self._empty.clear()
+        if self._held:
+            try:
+                await asyncio.wait_for(self._empty.wait(), timeout_s)
+            except TimeoutError:
+                for connection in self:
+                    connection.abort()
 
 
 class Backlog:
@@ -66,6 +133,10 @@ class BaseListener(ABC):
     def __init__(self, *, address: str, options: LinkOptions) -> None:
         """``address`` is where it listens, in the form that ``connect`` takes, as far as it is known yet."""
         self.backlog = Backlog(address=address, options=options)
+        self.refusals: Counter[str] = Counter()
+        """How often a stranger was refused, for metrics, by kind of reason: "key" (missing, unknown or unproven),
+        "full", "silent" (no greeting in time), "crowded" (gave way to others), "protocol"."""
+        self._log = LimitedLog(log)
         self._address = address
         self._options = options
 
@@ -78,14 +149,19 @@ class BaseListener(ABC):
         """See ``Listener.accept``."""
         return await self.backlog.accept()
 
+    def refused(self, host: str, reason: str, *, kind: str = "protocol") -> None:
+        """Note that a stranger at ``host`` was refused."""
+        self.refusals[kind] += 1
+        self._log.warning("%s: refused: %s", host or "unknown", printable(reason))
+
     async def close(self) -> None:
         """See ``Listener.close``."""
         self.backlog.close()
         await asyncio.gather(*(link.close() for link in self.backlog.links))
-        self._stop()
+        await self._stop()
 
     @abstractmethod
-    def _stop(self) -> None:
+    async def _stop(self) -> None:
         """Let go of the socket: every link is closed.  Harmless when repeated."""
 
 

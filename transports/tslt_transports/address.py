@@ -59,6 +59,15 @@ def parse_target(address: str, *, scheme: str) -> HostPort:
     return target
 
 
+def is_loopback(address: str, *, scheme: str) -> bool:
+    """Whether only this machine can reach a listener at ``address``.  Raises ``ValueError`` for what is no address."""
+    host = parse_address(address, scheme=scheme).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 async def resolve(target: HostPort, *, kind: socket.SocketKind) -> list[HostPort]:
     """The numeric addresses of ``target``, best first, none twice.  Raises ``ConnectError`` where there are none."""
     loop = asyncio.get_running_loop()

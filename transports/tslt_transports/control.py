@@ -8,10 +8,11 @@ They are the transport's own and never reach an application.  Version 1, one typ
     4 PING      both             empty; says only that the sender is alive
     5 CONSUMED  both             varint n >= 1: the application took n more frames, in order
     6 LOST      both             UTF-8 reason; the sender gave the link up
+    7 CHALLENGE edge -> device   the fields of WELCOME, and 32 random bytes; the device is to prove its key (``proof``)
+    8 PROOF     device -> edge   32 bytes of key, 64 of signature
 
-A HELLO or WELCOME may carry more bytes behind these fields; version 1 ignores them (room for authentication, datagrams
-and resuming).  Every other trailing byte is an error.  Varints are little-endian base 128, at most five bytes, shortest
-form only.
+A HELLO or WELCOME may carry more bytes behind these fields; version 1 ignores them (room for datagrams and resuming).
+Every other trailing byte is an error.  Varints are little-endian base 128, at most five bytes, shortest form only.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ MAX_VARINT_BYTES: Final = 5
 _GREETING_FIELDS: Final = 5
 """Varints of a greeting: the version and the four of ``PeerLimits``."""
 
+_NONCE_BYTES: Final = 32
+_KEY_BYTES: Final = 32
+_SIGNATURE_BYTES: Final = 64
+"""Bytes of a CHALLENGE and of a PROOF beside the fields."""
+
 _GROUP_BITS: Final = 7
 """Bits of the value in a byte of a varint."""
 
@@ -59,6 +65,8 @@ class ControlType(IntEnum):
     PING = 4
     CONSUMED = 5
     LOST = 6
+    CHALLENGE = 7
+    PROOF = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,8 @@ class Control:
     limits: PeerLimits | None = None
     count: int = 0
     reason: str = ""
+    key: bytes = b""
+    signature: bytes = b""
 
 
 def encode_varint(value: int) -> bytes:
@@ -138,6 +148,16 @@ def encode_greeting(kind: ControlType, limits: PeerLimits) -> bytes:
     return bytes([kind]) + b"".join(map(encode_varint, fields))
 
 
+def encode_challenge(limits: PeerLimits, nonce: bytes) -> bytes:
+    """Encode a CHALLENGE with the edge's ``limits`` and ``nonce``, 32 bytes."""
+    return encode_greeting(ControlType.CHALLENGE, limits) + nonce
+
+
+def encode_proof(key: bytes, signature: bytes) -> bytes:
+    """Encode a PROOF: an Ed25519 key, 32 bytes, and a signature of it, 64 bytes."""
+    return bytes([ControlType.PROOF]) + key + signature
+
+
 def encode_reason(kind: ControlType, reason: str) -> bytes:
     """Encode a REFUSE or a LOST; a reason that is too long is cut, not refused."""
     text = reason.encode()[: MAX_CONTROL_BYTES - 1].decode(errors="ignore")
@@ -164,7 +184,16 @@ def decode_control(data: bytes) -> Control:
         raise ControlError(f"unknown control message {data[0]}") from None
     match kind:
         case ControlType.HELLO | ControlType.WELCOME:
-            return Control(type=kind, limits=_decode_limits(data))
+            return Control(type=kind, limits=_decode_limits(data)[0])
+        case ControlType.CHALLENGE:
+            limits, end = _decode_limits(data)
+            if len(data) - end != _NONCE_BYTES:
+                raise ControlError("a CHALLENGE is malformed")
+            return Control(type=kind, limits=limits)
+        case ControlType.PROOF:
+            if len(data) != 1 + _KEY_BYTES + _SIGNATURE_BYTES:
+                raise ControlError("a PROOF is malformed")
+            return Control(type=kind, key=data[1 : 1 + _KEY_BYTES], signature=data[1 + _KEY_BYTES :])
         case ControlType.REFUSE | ControlType.LOST:
             try:
                 reason = data[1:].decode()
@@ -182,7 +211,8 @@ def decode_control(data: bytes) -> Control:
             return Control(type=kind, count=decoded[0])
 
 
-def _decode_limits(data: bytes) -> PeerLimits:
+def _decode_limits(data: bytes) -> tuple[PeerLimits, int]:
+    """The fields of a greeting, and where they end."""
     values: list[int] = []
     position = 1
     for _ in range(_GREETING_FIELDS):
@@ -197,9 +227,10 @@ def _decode_limits(data: bytes) -> PeerLimits:
     if 0 in values:
         raise ControlError("a greeting announces a limit of 0")
     _, max_frame_bytes, queue_frames, queue_bytes, peer_timeout_ms = values
-    return PeerLimits(
+    limits = PeerLimits(
         max_frame_bytes=max_frame_bytes,
         queue_frames=queue_frames,
         queue_bytes=queue_bytes,
         peer_timeout_ms=peer_timeout_ms,
     )
+    return limits, position

@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m tslt_
         files = make_dev_certificates(options.out, hosts=options.host or DEFAULT_HOSTS, days=options.days)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"edge:   tslt edge --transport quic --cert {files.cert_file} --key {files.key_file}")
+    print(f"edge:   tslt edge --transport quic --cert {files.cert_file} --cert-key {files.key_file}")
     print(f"device: tslt device --transport quic --ca {files.ca_file}")
     return 0
 

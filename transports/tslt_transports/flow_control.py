@@ -2,9 +2,9 @@
 
 A transport derives from ``Channel`` and only moves bytes.  Flow control is by consumption (see ``control``): a sender
 may start a frame while fewer than ``queue_frames`` frames *and* fewer than ``queue_bytes`` bytes are sent and not
-reported consumed; a receiver reports once half of either is consumed.  Why not the transport's own flow control: one
-ZeroMQ ROUTER reads for all its peers, so not reading one stalls all of them, and aioquic opens its windows as bytes
-arrive, not as they are read.  The report costs a few bytes every ``queue_frames / 2`` frames.
+reported consumed; a receiver reports once half of either is consumed.  Why not the transport's own flow control:
+libzmq counts messages, however long they are, and aioquic opens its windows as bytes arrive, not as they are read.  The
+report costs a few bytes every ``queue_frames / 2`` frames.
 
 No deadlock: with everything consumed, fewer than half of either window is unreported, so the next frame may start.  No
 unbounded memory: a peer that sends past its window loses the link.
@@ -30,12 +30,25 @@ from tslt_transports.control import (
     encode_ping,
 )
 from tslt_transports.link import ConnectError, FrameTooLarge, LinkClosed, LinkOptions
+from tslt_transports.rates import RateLimit
 
 NO_EDGE_HINT: Final = "check that a tslt edge of the same transport and version listens there and has room"
 """What to try where a link did not come to be and nothing better is known."""
 
 _KEEPALIVES_A_TIMEOUT: Final = 4
 """Keepalives in what the peer calls a time-out: three may go missing."""
+
+
+MAX_PINGS_A_SECOND: Final = 100
+"""PINGs of one peer in a second: one more ends the link.  An honest peer sends one each ``heartbeat_s``."""
+
+_MIN_KEEPALIVE_S: Final = 0.05
+"""Seconds between two of our own, whatever the limits say: far from what a peer may call a flood."""
+
+
+def name_of_device(identity: str, where: str) -> str:
+    """What messages and logs call a device that connected from ``where``."""
+    return f"{identity} at {where}" if identity else where
 
 
 class PeerGone(Exception):
@@ -64,11 +77,16 @@ class _End:
 class Channel(ABC):
     """The transport-independent half of a ``Link``.  Raises ``TypeError`` for options of another kind."""
 
-    def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """``peer`` names the other side in messages.  Needs a running event loop."""
+    def __init__(self, *, peer: str, options: LinkOptions, identity: str = "", address: str = "") -> None:
+        """``peer`` names the other side in messages.  Needs a running event loop.
+
+        ``identity``, ``address``: see ``Link``.
+        """
         check_kind("options", options, LinkOptions)
         self._loop = asyncio.get_running_loop()
         self._peer = peer
+        self._identity = identity
+        self._address = address
         self._options = options
         self._end: _End | None = None
         self._released = False
@@ -91,6 +109,7 @@ class Channel(ABC):
         self._taken_frames = 0  # consumed here and not reported yet
         self._taken_bytes = 0
 
+        self._pings = RateLimit(MAX_PINGS_A_SECOND)
         self._last_heard_s = self._loop.time()
         self._last_sent_s = self._last_heard_s
         self._bytes_sent = self._bytes_received = self._frames_sent = self._frames_received = 0
@@ -101,6 +120,16 @@ class Channel(ABC):
     def peer(self) -> str:
         """See ``Link.peer``."""
         return self._peer
+
+    @property
+    def identity(self) -> str:
+        """See ``Link.identity``."""
+        return self._identity
+
+    @property
+    def address(self) -> str:
+        """See ``Link.address``."""
+        return self._address
 
     @property
     def bytes_sent(self) -> int:
@@ -135,7 +164,10 @@ class Channel(ABC):
                 len(self._unreported) >= self._window_frames or self._unreported_bytes >= self._window_bytes
             ):
                 self._writable.clear()
-                await self._writable.wait()
+                try:
+                    await asyncio.wait_for(self._writable.wait(), self._options.send_timeout_s)
+                except TimeoutError:
+                    self.lose(f"it took no frame for {self._options.send_timeout_s:g} s (send_timeout_s)", tell=True)
             if self._end is not None:
                 raise self._closed()
             try:
@@ -194,6 +226,7 @@ class Channel(ABC):
         self._window_frames = min(self._options.queue_frames, limits.queue_frames)
         self._window_bytes = min(self._options.queue_bytes, limits.queue_bytes)
         self._keepalive_s = min(self._options.heartbeat_s, limits.peer_timeout_s / _KEEPALIVES_A_TIMEOUT)
+        self._keepalive_s = max(self._keepalive_s, _MIN_KEEPALIVE_S)
         if not self.greeted.done():
             self.greeted.set_result(None)
 
@@ -228,7 +261,8 @@ class Channel(ABC):
             return
         match control.type:
             case ControlType.PING:
-                pass
+                if not self._pings.take():
+                    self.lose(f"the peer sent more than {MAX_PINGS_A_SECOND} PINGs in a second", tell=True)
             case ControlType.CONSUMED if control.count <= len(self._unreported):
                 for _ in range(control.count):
                     self._unreported_bytes -= self._unreported.popleft()

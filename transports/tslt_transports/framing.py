@@ -48,8 +48,8 @@ class UnitDecoder:
     """Cuts a stream into units; holds one unfinished unit at most."""
 
     def __init__(self, *, max_frame_bytes: int) -> None:
-        """``max_frame_bytes``: the longest frame to take, in bytes."""
-        self._max_frame_bytes = max_frame_bytes
+        """``max_frame_bytes``: the longest frame to take, in bytes; 0 takes none.  It may change between units."""
+        self.max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
         self._wanted = 1  # bytes of ``_buffer`` below which there is nothing to find out
 
@@ -77,8 +77,10 @@ class UnitDecoder:
                 size, body = self._buffer[body], body + 1
                 if size == 0:
                     raise ControlError("an empty control message")
-            elif size > self._max_frame_bytes:
-                raise ControlError(f"a frame of {size} bytes, the limit is {self._max_frame_bytes}")
+            elif size > self.max_frame_bytes:
+                if not self.max_frame_bytes:
+                    raise ControlError("a frame came before the greeting")
+                raise ControlError(f"a frame of {size} bytes, the limit is {self.max_frame_bytes}")
             end = body + size
             if end > len(self._buffer):
                 self._wanted = end - start

@@ -16,9 +16,9 @@ _DEFAULT_OPTIONS = LinkOptions()
 class InProcessLink(Channel):
     """One end of a pair."""
 
-    def __init__(self, *, peer: str, options: LinkOptions) -> None:
-        """Make an end that leads nowhere yet; see ``join``."""
-        super().__init__(peer=peer, options=options)
+    def __init__(self, *, peer: str, options: LinkOptions, identity: str = "", address: str = "") -> None:
+        """Make an end that leads nowhere yet; see ``join``.  ``identity``, ``address``: of the other end."""
+        super().__init__(peer=peer, options=options, identity=identity, address=address)
         self._other: InProcessLink | None = None
 
     def join(self, other: InProcessLink) -> None:
@@ -77,17 +77,24 @@ class InProcessListener(BaseListener):
         super().__init__(address="inproc:edge", options=options)
         self._count = 0
 
-    async def connect(self, *, options: LinkOptions = _DEFAULT_OPTIONS) -> InProcessLink:
-        """Open a link to this listener.  Raises ``ConnectError`` where it is closed or full."""
+    async def connect(
+        self, *, options: LinkOptions = _DEFAULT_OPTIONS, identity: str = "", address: str = ""
+    ) -> InProcessLink:
+        """Open a link to this listener.  Raises ``ConnectError`` where it is closed or full.
+
+        ``identity``, ``address``: of the device, as the edge's end shall have them.  Nothing proves them in a process.
+        """
         refusal = self.backlog.refusal()
         if refusal is not None:
             raise ConnectError(address=self.address, reason=f"the edge refused: {refusal}", hint="close a link first")
         self._count += 1
         device = InProcessLink(peer=self.address, options=options)
-        edge = InProcessLink(peer=f"inproc:device-{self._count}", options=self._options)
+        edge = InProcessLink(
+            peer=f"inproc:device-{self._count}", options=self._options, identity=identity, address=address
+        )
         device.join(edge)
         self.backlog.add(edge)
         return device
 
-    def _stop(self) -> None:
+    async def _stop(self) -> None:
         pass  # there is no socket

@@ -8,6 +8,7 @@ name of a transport.  All objects belong to the event loop that made them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
@@ -28,6 +29,9 @@ MIN_TIME_S: Final = 0.001
 
 MAX_TIME_S: Final = 86_400.0
 """Seconds.  The longest time-out: a day."""
+
+
+_SHA256: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class LinkError(Exception):
@@ -112,6 +116,10 @@ class LinkOptions:
     """Seconds that closing waits for frames already sent to leave.  A round trip and a retransmission; a peer that
     they do not reach sees the link lost, never a clean end."""
 
+    send_timeout_s: float = 30.0
+    """Seconds that ``send`` waits for the peer's application to take frames; then the link is lost, and its place
+    free.  Who reads at all takes one in that time; who does not costs the edge a place and ``queue_bytes``."""
+
     max_links: int = 256
     """Links an edge keeps at once; one more is refused with a reason.  One holds its place until its end was seen by
     ``receive``, or ``close`` was called on it.  Bounds memory: times 2 * (queue_bytes + max_frame_bytes)."""
@@ -121,7 +129,7 @@ class LinkOptions:
         check_whole("max_frame_bytes", self.max_frame_bytes, low=1, high=MAX_FRAME_BYTES_CEILING)
         for name in ("queue_frames", "queue_bytes", "max_links"):
             check_whole(name, getattr(self, name), low=1, high=MAX_COUNT)
-        for name in ("connect_timeout_s", "heartbeat_s", "peer_timeout_s"):
+        for name in ("connect_timeout_s", "heartbeat_s", "peer_timeout_s", "send_timeout_s"):
             check_number(name, getattr(self, name), low=MIN_TIME_S, high=MAX_TIME_S, unit="seconds")
         check_number("linger_s", self.linger_s, high=MAX_TIME_S, unit="seconds")
         if self.heartbeat_s * 2 > self.peer_timeout_s:
@@ -136,7 +144,15 @@ class Link(Protocol):
 
     @property
     def peer(self) -> str:
-        """The other side, for messages and logs only: it is not authenticated."""
+        """The other side, for messages and logs only; see ``identity`` for what is proven."""
+
+    @property
+    def identity(self) -> str:
+        """The authenticated name of the other side, "" where nothing proved one.  It does not change."""
+
+    @property
+    def address(self) -> str:
+        """The host of the other side when the link was opened, without its port; "" where there is none."""
 
     @property
     def bytes_sent(self) -> int:
@@ -160,6 +176,7 @@ class Link(Protocol):
     async def send(self, frame: bytes) -> None:
         """Take ``frame`` (bytes, never empty); wait while the window of unconsumed frames is full.
 
+        Where the peer takes none for ``send_timeout_s`` the link is lost.
         Cancelling it while it waits leaves the frame unsent.  Returning does not mean that the peer has the frame.
         Raises ``FrameTooLarge``, ``LinkClosed``, and ``TypeError`` or ``ValueError`` for what is no frame.
         """
@@ -194,7 +211,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls:
-    """How a device checks the edge.  There is no way to switch the check off.
+    """How a device checks the edge by its certificate.  There is no way to switch the check off.
 
     ``connect`` reads the file, and says so where it cannot.  Raises ``TypeError`` or ``ValueError`` for what is no path
     and no name.
@@ -206,10 +223,20 @@ class ClientTls:
     server_name: str | None = None
     """Name or IP address the certificate must be for; None: the host of the address."""
 
+    cert_sha256: str | None = None
+    """SHA-256 of the one certificate to take, 64 hexadecimal digits, with or without colons: in the place of an
+    authority and a name."""
+
     def __post_init__(self) -> None:
-        """Refuse what is no path and no name."""
+        """Refuse what is no path, no name and no hash."""
         check_kind("ca_file", self.ca_file, str, Path, type(None))
         check_kind("server_name", self.server_name, str, type(None))
+        check_kind("cert_sha256", self.cert_sha256, str, type(None))
+        if self.cert_sha256 is not None:
+            if not _SHA256.fullmatch(self.cert_sha256.replace(":", "")):
+                raise ValueError(f"cert_sha256 must be 64 hexadecimal digits, not {self.cert_sha256[:80]!r}")
+            if self.ca_file is not None or self.server_name is not None:
+                raise ValueError("cert_sha256 takes the place of ca_file and server_name: give one or the other")
         if self.server_name == "":
             raise ValueError("server_name must be a name or an IP address, or None for the host of the address")
 

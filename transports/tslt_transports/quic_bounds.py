@@ -1,4 +1,4 @@
-"""Bounds on what a peer can make aioquic buffer; the one module that depends on aioquic's insides.
+"""Bounds on what a peer can make aioquic buffer, and the peer's certificate: what depends on aioquic's insides.
 
 aioquic (1.2 to 1.7) has no setting for either of these: it lets a peer open 128 streams of each kind, and it doubles a
 stream's window whenever a byte arrives in its second half, even if everything before that byte is missing, so a few
@@ -14,6 +14,8 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.stream import QuicStream
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tslt_transports.link import LinkError
 
@@ -42,6 +44,17 @@ def bound_receiver(quic: QuicConnection, *, peer_streams: int) -> None:
     for limit, value in ((quic._local_max_streams_bidi, peer_streams), (quic._local_max_streams_uni, 0)):
         limit.value = limit.sent = value
     quic._write_stream_limits = MethodType(_write_stream_limits, quic)  # type: ignore[method-assign]
+
+
+def peer_certificate(quic: QuicConnection) -> bytes:
+    """The certificate, in DER, that the peer has proven to have in the handshake, which is complete.
+
+    Raises ``LinkError`` where aioquic has moved it.
+    """
+    certificate = getattr(getattr(quic, "tls", None), "_peer_certificate", None)
+    if not isinstance(certificate, x509.Certificate):
+        raise LinkError("this release of aioquic does not tell the peer's certificate: use another one")
+    return certificate.public_bytes(Encoding.DER)
 
 
 def _write_stream_limits(quic: QuicConnection, builder: QuicPacketBuilder, space: object, stream: QuicStream) -> None:

@@ -13,6 +13,7 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode
 
 from tslt_transports.flow_control import NO_EDGE_HINT
+from tslt_transports.keys import NOT_ALLOWED_HINT
 from tslt_transports.quic_tls import ALPN
 from tslt_transports.untrusted import printable
 
@@ -27,7 +28,10 @@ _NO_APPLICATION_PROTOCOL: Final = QuicErrorCode.CRYPTO_ERROR + 120
 _CERTIFICATE_ALERTS: Final = range(QuicErrorCode.CRYPTO_ERROR + 42, QuicErrorCode.CRYPTO_ERROR + 50)
 """bad_certificate to access_denied: all that TLS says about certificates."""
 
-_CERTIFICATE_HINT: Final = "name the file of its authority (--ca, ClientTls.ca_file), and a host it is for"
+_CERTIFICATE_HINT: Final = (
+    "name the file of its authority (--ca, ClientTls.ca_file), and a host it is for; "
+    "or, for an edge that has a key, that (--edge-key, DeviceKeys.edge)"
+)
 
 
 class CloseCode(IntEnum):
@@ -44,6 +48,9 @@ class CloseCode(IntEnum):
 
     ABANDONED = 3
     """The sender closed, and not all it had sent was confirmed within its ``linger_s``."""
+
+    KEY = 4
+    """The edge does not know the device's key, or saw no proof of it; the reason says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,8 @@ def explain(event: ConnectionTerminated, *, is_overdue: bool) -> Ending:
     """
     reason = printable(event.reason_phrase[:MAX_REASON_CHARACTERS])
     if event.frame_type is None:
-        return Ending(_explain_close(event.error_code, reason))
+        hint = NOT_ALLOWED_HINT if event.error_code == CloseCode.KEY else NO_EDGE_HINT
+        return Ending(_explain_close(event.error_code, reason), hint=hint)
     if event.error_code == _NO_APPLICATION_PROTOCOL:
         return Ending(f"the edge does not speak {ALPN} (ALPN: {reason or 'no common protocol'})")
     if event.error_code == _HANDSHAKE_FAILURE:
@@ -79,7 +87,7 @@ def explain(event: ConnectionTerminated, *, is_overdue: bool) -> Ending:
 def _explain_close(code: int, reason: str) -> str:
     """An end that the peer's application chose."""
     match code:
-        case CloseCode.REFUSED:
+        case CloseCode.REFUSED | CloseCode.KEY:
             return f"the edge refused: {reason}"
         case CloseCode.DONE:
             return "the peer closed the connection without ending the stream"

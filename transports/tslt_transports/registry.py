@@ -10,7 +10,9 @@ import importlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from tslt_transports.allow_list import EdgeKeys
 from tslt_transports.checks import check_kind
+from tslt_transports.keys import DeviceKeys
 from tslt_transports.link import ClientTls, Link, LinkError, LinkOptions, Listener, ServerTls
 
 
@@ -18,7 +20,7 @@ class Transport(StrEnum):
     """The transports that ``connect`` and ``listen`` know."""
 
     ZMQ = "zmq"
-    """ZeroMQ over TCP: plain text, for networks both ends trust."""
+    """ZeroMQ over TCP: CURVE with keys; without them plain text, for networks both ends trust."""
 
     QUIC = "quic"
     """QUIC: TLS 1.3, the edge's certificate is verified."""
@@ -27,9 +29,13 @@ class Transport(StrEnum):
 class _Module(Protocol):
     """What the module of a transport offers; see the functions below."""
 
-    async def connect(self, address: str, *, options: LinkOptions, tls: ClientTls | None) -> Link: ...
+    async def connect(
+        self, address: str, *, options: LinkOptions, tls: ClientTls | None, keys: DeviceKeys | None
+    ) -> Link: ...
 
-    async def listen(self, address: str, *, options: LinkOptions, tls: ServerTls | None) -> Listener: ...
+    async def listen(
+        self, address: str, *, options: LinkOptions, tls: ServerTls | None, keys: EdgeKeys | None
+    ) -> Listener: ...
 
 
 _MODULES: Final = {Transport.ZMQ: "tslt_transports.zeromq", Transport.QUIC: "tslt_transports.quic"}
@@ -44,17 +50,22 @@ async def connect(
     *,
     options: LinkOptions = _DEFAULT_OPTIONS,
     tls: ClientTls | None = None,
+    keys: DeviceKeys | None = None,
 ) -> Link:
     """Open a link from a device to the edge at ``address`` ("tcp://host:port" for zmq, "host:port" for quic).
 
+    ``keys``: the device's, where the edge demands one; with them an edge that demands none is refused.
+
     Raises ``ConnectError`` within about ``options.connect_timeout_s`` seconds where there is no edge, it refuses, or
     the file of ``tls`` cannot be used; ``LinkError`` where the transport's library is not installed; ``ValueError`` for
-    an unknown transport, a malformed address, port 0, or ``tls`` with zmq; ``TypeError`` for arguments of another kind.
+    an unknown transport, a malformed address, port 0, ``tls`` with zmq, or ``keys`` without the edge's with zmq;
+    ``TypeError`` for arguments of another kind.
     """
     module = _load(transport)
     _check(address, options)
     check_kind("tls", tls, ClientTls, type(None))
-    return await module.connect(address, options=options, tls=tls)
+    check_kind("keys", keys, DeviceKeys, type(None))
+    return await module.connect(address, options=options, tls=tls, keys=keys)
 
 
 async def listen(
@@ -63,17 +74,22 @@ async def listen(
     *,
     options: LinkOptions = _DEFAULT_OPTIONS,
     tls: ServerTls | None = None,
+    keys: EdgeKeys | None = None,
 ) -> Listener:
     """Listen for devices at ``address``; port 0 binds a free one, and ``Listener.address`` says which.
 
+    ``keys``: the edge's, and the devices that may talk; None: anybody may.  With quic and without ``tls`` the edge
+    shows a certificate of its key, made on the spot, which devices know by ``DeviceKeys.edge``.
+
     Raises ``LinkError`` where the address cannot be bound, the files of ``tls`` cannot be used or the transport's
-    library is not installed; ``ValueError`` for an unknown transport, a malformed address, ``tls`` with zmq, or none
-    with quic; ``TypeError`` for an argument of another kind.
+    library is not installed; ``ValueError`` for an unknown transport, a malformed address, ``tls`` with zmq, or neither
+    ``tls`` nor ``keys`` with quic; ``TypeError`` for an argument of another kind.
     """
     module = _load(transport)
     _check(address, options)
     check_kind("tls", tls, ServerTls, type(None))
-    return await module.listen(address, options=options, tls=tls)
+    check_kind("keys", keys, EdgeKeys, type(None))
+    return await module.listen(address, options=options, tls=tls, keys=keys)
 
 
 def _check(address: object, options: object) -> None:

@@ -3,6 +3,7 @@
 tslt device --model draft.gguf --prompt "The old house stood"
 tslt device --model meta-llama/Llama-3.2-1B --edge tcp://edge.example:5757 --tokens 256
 tslt device --model llama-1b.gguf --context 4096
+tslt device --model draft.gguf --edge tcp://edge.example:5757 --key device.key --edge-key edge.pub
 tslt device --model draft.gguf --transport quic --edge edge.example:5757 --ca certs/ca.pem --expansion 2,2,2
 """
 
@@ -22,6 +23,7 @@ from tslt_transports.untrusted import printable
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.capture import Capture, capturing
+from tslt_runtime.commands import who
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -63,9 +65,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     )
     add_common(parser, "draft", model)
     parser.add_argument("--edge", metavar="ADDRESS", help=f"({EDGE}; quic: {QUIC_ADDRESS})")
-    parser.add_argument(
-        "--ca", type=Path, metavar="FILE", help="quic: authority that signed the edge's certificate (PEM)"
-    )
+    who.add_device(parser)
     parser.add_argument(
         "--timeout",
         type=seconds,
@@ -138,15 +138,15 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         parser.error(f"--evidence auto picks {', '.join(PLANNED)} itself")
     if args.log_probs and not args.json:
         parser.error("--log-probs is for --json")
-    if args.transport == "zmq" and args.ca:
-        parser.error("--ca is for --transport quic")
+    try:
+        who.check_device(args)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 
 async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     """Load the draft, connect, generate, report."""
-    from tslt_transports import ClientTls
-
     from tslt_runtime.loading import load_draft
 
     prompt = read_prompt(args)
@@ -165,9 +165,9 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         priors=(*(table.name for table in tables), args.prior),
         log_probs=args.log_probs,
     )
-    tls = ClientTls(ca_file=args.ca) if args.transport == "quic" else None
+    tls, keys = who.device_who(args)
     address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
-    link = await reach(args.transport, address, tls=tls, timeout_s=args.timeout)
+    link = await reach(args.transport, address, tls=tls, keys=keys, timeout_s=args.timeout)
     if capture:
         link = capture.link(link, end=Role.DEVICE)
     device = Device(link, draft.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)

@@ -1,8 +1,9 @@
 """Run an edge: load a target model and verify the drafts of any number of devices.
 
-tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16 --listen tcp://0.0.0.0:5757
+tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16
 tslt edge --model llama-8b.gguf --context 4096
-tslt edge --model llama-8b.gguf --transport quic --listen 0.0.0.0:5757 --cert certs/cert.pem --key certs/key.pem
+tslt edge --model llama-8b.gguf --listen tcp://0.0.0.0:5757 --key edge.key --allow devices.txt
+tslt edge --model llama-8b.gguf --transport quic --listen 0.0.0.0:5757 --key edge.key --allow devices.txt
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import argparse
 import asyncio
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from tslt_runtime.capture import Capture, capturing
+from tslt_runtime.commands import operation, who
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -67,48 +68,55 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         metavar="FILE",
         help="trained priors that devices may name (tslt train-prior)",
     )
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="quic: certificate (PEM)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="quic: private key (PEM)")
+    who.add_edge(parser)
+    operation.add(parser)
     args = parser.parse_args(argv)
-    if args.transport == "quic" and not (args.cert and args.key):
-        parser.error("quic needs --cert and --key; tslt certs --out certs makes both")
-    if args.transport == "zmq" and (args.cert or args.key):
-        parser.error("--cert and --key are for --transport quic")
+    args.listen = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
+    try:
+        who.check_edge(args)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 
-async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
-    """Load the target and serve until SIGINT or SIGTERM."""
-    from tslt_transports import LinkOptions, ServerTls, listen
+async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
+    """Load the target and serve until SIGINT or SIGTERM; False if a round was under way for too long after it."""
+    from tslt_transports import LinkOptions, listen
 
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.loading import load_target
+    from tslt_runtime.operating.draining import Drain
+    from tslt_runtime.operating.meter import EdgeMeter
     from tslt_runtime.verifiers.local import LocalVerifier
 
+    tls, keys = who.edge_who(args)
     limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
-    options = load_options(args)
-    options["cache_bytes"] = limits.cache_bytes
-    target, tokenizer = load_target(args.model, **options)
+    engine = load_options(args)
+    engine["cache_bytes"] = limits.cache_bytes
+    target, tokenizer = load_target(args.model, **engine)
     facts = target.facts
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    verifier = LocalVerifier(target, limits=limits)
+    meter, drain = EdgeMeter(), Drain()
+    verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
-    tls = ServerTls(cert_file=args.cert, key_file=args.key) if args.transport == "quic" else None
-    address = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
-    listener = await listen(args.transport, address, options=LinkOptions(max_links=limits.devices), tls=tls)
-    # One line for people and for scripts that wait until devices may connect.
-    print(f"edge: {facts.model} listens on {listener.address}", flush=True)
-    door = capture.listener(listener) if capture else listener
-    task = asyncio.create_task(serve(door, verifier, settings, seed=args.seed, limits=limits))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await task
+    options = LinkOptions(max_links=limits.devices)
+    listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
+    async with operation.status_pages(args.metrics, verifier, meter, drain, limits) as pages:
+        # One line for people and for scripts that wait until devices may connect.
+        print(f"edge: {facts.model} listens on {listener.address}", flush=True)
+        if pages:
+            print(f"edge: metrics at http://{pages}/metrics", flush=True)
+        door = capture.listener(listener) if capture else listener
+        work = serve(door, verifier, settings, seed=args.seed, limits=limits, meter=meter, drain=drain)
+        operation.end_by_signal(drain)
+        if keys and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.allowed.reload)
+        in_time = await operation.serve_until_drained(asyncio.create_task(work), drain, args.drain_s)
     await listener.close()
     verifier.close()
+    return in_time
 
 
 def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> int:
@@ -117,8 +125,10 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
 
     def work() -> None:
         with capturing(args.capture) as capture:
+            operation.set_up(args)
             set_up(args)
-            asyncio.run(run(args, capture))
+            in_time = asyncio.run(run(args, capture))
+        operation.leave(in_time=in_time)
 
     return run_command("edge", work)
 

@@ -21,10 +21,11 @@ KNOWN = (EdgeError, LinkError, EngineError, tw.ProtocolError, OSError, ValueErro
 EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors"), "transformers"),
     "gguf": "llamacpp",
-    "zmq": "zmq",
+    **dict.fromkeys(("zmq", "nacl"), "zmq"),
     **dict.fromkeys(("aioquic", "cryptography"), "quic"),
     **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib", "rich"), "bench"),
     "zstandard": "zstd",
+    "prometheus_client": "metrics",
 }
 """The extra of the package that installs a module."""
 

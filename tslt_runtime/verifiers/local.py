@@ -5,16 +5,17 @@ The scheduler runs the model, and threads beside it compare drafts with its rows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import TargetEngine
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
-from tslt_runtime.scheduler import Counts, Scheduler
-from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
-from tslt_runtime.worker import Worker
+from tslt_runtime.scheduler import Counts, Pass, Scheduler, timed
+from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.verification.adjustments import Allowed
@@ -31,23 +32,32 @@ class LocalVerifier:
         limits: EdgeLimits = DEFAULT_LIMITS,
         proposals: int = PROPOSALS,
         allowed: Allowed | None = None,
+        on_pass: Callable[[Pass], None] = lambda _: None,
     ) -> None:
         """``limits``: of the scheduler; ``proposals``: of one frame, 1 to 256.  ``allowed``: which tokens may follow an
-        output, in every text; see ``tw.SampledText``.
+        output, in every text; see ``tw.SampledText``.  ``on_pass``: told of every pass of the model.
 
         TypeError or ValueError for others.  ``proposals`` and ``allowed`` are settled here, since an answer may depend
         on nothing but its request.
         """
         self._allowed = allowed
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
-        self._scheduler = Scheduler(engine, limits)
-        self._verifying = Worker("verify", threads=limits.verify_threads)
+        self._scheduler = Scheduler(engine, limits, on_pass=on_pass)
         self.facts = VerifierFacts(engine=self._scheduler.facts)
 
     @property
     def counts(self) -> Counts:
         """What the scheduler has done so far."""
         return self._scheduler.counts
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for rows, those of the pass under way included."""
+        return self._scheduler.waiting
+
+    async def turn(self) -> None:
+        """Return when the model's thread answers; for who watches over it."""
+        await self._scheduler.turn()
 
     def open(self) -> Place:
         """See ``Verifier.open``."""
@@ -57,6 +67,10 @@ class LocalVerifier:
         """See ``Verifier.release``: after what is being computed for it."""
         self._scheduler.release(text)
 
+    def spent(self, text: Place) -> Spent:
+        """See ``Verifier.spent``."""
+        return Spent(seconds=text.passes_s + text.made_s, tokens=text.read)
+
     async def read(self, text: Place, prefix: tuple[int, ...]) -> None:
         """See ``Verifier.read``."""
         await self._scheduler.read(text, prefix)
@@ -65,14 +79,15 @@ class LocalVerifier:
         """See ``Verifier.answer``."""
         asked = request.asked
         if isinstance(asked, tw.DraftReceived):
-            logits = await self._scheduler.score(text, request.prefix, asked.draft.tree)
-            return await self._verifying.run(self._verify, request, asked.draft, logits)
+            verify = partial(self._verify, request, asked.draft)
+            reply: Reply = await self._scheduler.score(text, request.prefix, asked.draft.tree, verify)
+            return reply
         row = asked.row
         if row is None:  # it was lost, or never here
             if isinstance(asked, tw.ListReceived):
                 request = _after(request, asked.draft.tree, asked.node)
             row = self._row(request, await self._scheduler.score(text, request.prefix, tw.TokenTree([], [])))
-        return await self._verifying.run(self._go_on, request, asked, row)
+        return await self._scheduler.beside.run(timed, text, self._go_on, request, asked, row)
 
     def _verify(self, request: Request, draft: tw.Draft, logits: Any) -> Reply:
         rows = self._rows(request, draft.tree, logits)
@@ -107,7 +122,6 @@ class LocalVerifier:
     def close(self) -> None:
         """See ``Verifier.close``."""
         self._scheduler.close()
-        self._verifying.close()
 
 
 def _after(request: Request, tree: tw.TokenTree, node: int) -> Request:

@@ -81,6 +81,16 @@ class Reply:
     sends next.  None: the verifier makes it anew."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a text has cost so far."""
+
+    seconds: float
+    """Of the target: of what several texts shared, its part."""
+    tokens: int
+    """Tokens that the target read for it without giving rows: its prompts, and what had to be read again."""
+
+
 class Verifier(Protocol):
     """Answers drafts."""
 
@@ -95,6 +105,10 @@ class Verifier(Protocol):
 
     def release(self, text: Any) -> None:
         """Free what is kept for a text; does not wait."""
+        ...
+
+    def spent(self, text: Any) -> Spent:
+        """What a text has cost so far; it may say 0 of what nobody measures."""
         ...
 
     async def read(self, text: Any, prefix: tuple[int, ...]) -> None:

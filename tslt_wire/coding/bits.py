@@ -6,6 +6,7 @@ reader checks that the bytes are there before it allocates, and that padding is 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ Bits = npt.NDArray[np.uint8]
 
 MAX_VARINT_BYTES = 5
 """Bytes of the longest varint: 35 bits, of which 32 are allowed."""
+_MOST_PENDING_BITS = 1024
+"""Bits that a writer keeps in one int: a longer one is copied by every number that is added."""
 
 
 def id_bits(vocab_size: int) -> int:
@@ -30,22 +33,38 @@ class BitWriter:
 
     def __init__(self) -> None:
         self._parts: list[Bits] = []
+        self._length = 0  # bits, of all parts and of what is pending
+        self._pending = self._pending_bits = 0  # single numbers behind the last part: an int is faster than an array
 
     def align(self) -> None:
         """Append zero bits up to the next whole byte."""
-        self.array(np.zeros(-sum(map(len, self._parts)) % 8, np.uint8), 1)
+        self.bits(0, -self._length % 8)
 
     def bits(self, value: int, width: int) -> None:
         """Append ``value`` (0 <= value < 2**width) in ``width`` bits."""
-        self.array(np.array([value]), width)
+        if value >> width:
+            raise ValueError(f"value {value} does not fit {width} bits")
+        self._pending |= int(value) << self._pending_bits
+        self._pending_bits += width
+        self._length += width
+        if self._pending_bits > _MOST_PENDING_BITS:
+            self._settle()
 
     def array(self, values: npt.NDArray[Any], width: int) -> None:
         """Append each of ``values`` (integers (N,), 0 <= v < 2**width) in ``width`` bits (at most 32)."""
         wide = np.asarray(values, dtype=np.uint64)
         if wide.size and int(wide.max()) >> width:
             raise ValueError(f"value {int(wide.max())} does not fit {width} bits")
+        self._settle()
         shifts = np.arange(width, dtype=np.uint64)
         self._parts.append(((wide[:, None] >> shifts) & np.uint64(1)).astype(np.uint8).ravel())
+        self._length += wide.size * width
+
+    def _settle(self) -> None:
+        """Make a part of what is pending."""
+        octets = np.frombuffer(self._pending.to_bytes(-(-self._pending_bits // 8), "little"), np.uint8)
+        self._parts.append(np.unpackbits(octets, count=self._pending_bits, bitorder="little"))
+        self._pending = self._pending_bits = 0
 
     def varint(self, value: int) -> None:
         """Append ``value`` (0 <= value < 2**32): 7 bits a byte, lowest first, bit 7 says that more follow."""
@@ -58,7 +77,7 @@ class BitWriter:
 
     def raw(self, data: bytes) -> None:
         """Append ``data``, 8 bits a byte (at any bit position)."""
-        self.array(np.frombuffer(data, np.uint8), 8)
+        self.bits(int.from_bytes(data, "little"), 8 * len(data))
 
     def tokens(self, values: npt.NDArray[Any], width: int) -> None:
         """Append the tokens of a prompt."""
@@ -75,7 +94,8 @@ class BitWriter:
     def finish(self) -> bytes:
         """All fields, padded to whole bytes with zero bits."""
         if not self._parts:
-            return b""
+            return self._pending.to_bytes(-(-self._pending_bits // 8), "little")
+        self._settle()
         return np.packbits(np.concatenate(self._parts), bitorder="little").tobytes()
 
 
@@ -83,8 +103,13 @@ class BitReader:
     """Reads fields from bytes; every method raises DecodeError and never reads past the end."""
 
     def __init__(self, data: bytes | memoryview) -> None:
-        self._bits: Bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+        self._data = data
         self._at = 0
+
+    @cached_property
+    def _bits(self) -> Bits:
+        """All bits, one in a byte; only where more than single numbers are read."""
+        return np.unpackbits(np.frombuffer(self._data, np.uint8), bitorder="little")
 
     def part(self, name: str) -> None:
         """Say what the next fields belong to, for readers that count (``metering``); others do nothing."""
@@ -92,14 +117,18 @@ class BitReader:
     @property
     def left(self) -> int:
         """Bits that have not been read."""
-        return len(self._bits) - self._at
+        return 8 * len(self._data) - self._at
 
-    def _take(self, count: int) -> Bits:
+    def _go_on(self, count: int) -> int:
+        """Go ``count`` bits on; returns where they start."""
         if count > self.left:
             raise DecodeError(ErrorCode.TRUNCATED, f"{count} bits are needed and {self.left} are left")
-        part = self._bits[self._at : self._at + count]
         self._at += count
-        return part
+        return self._at - count
+
+    def _take(self, count: int) -> Bits:
+        at = self._go_on(count)
+        return self._bits[at : at + count]
 
     def array(self, count: int, width: int) -> npt.NDArray[np.uint32]:
         """Read ``count`` numbers of ``width`` bits (at most 32); uint32 (count,)."""
@@ -124,7 +153,9 @@ class BitReader:
 
     def bits(self, width: int) -> int:
         """Read one number of ``width`` bits."""
-        return int(self.array(1, width)[0])
+        at = self._go_on(width)
+        window = int.from_bytes(self._data[at // 8 : -(-(at + width) // 8)], "little")
+        return window >> at % 8 & (1 << width) - 1
 
     def varint(self) -> int:
         """Read a varint; NON_CANONICAL if it has a needless last group, OUT_OF_RANGE if it does not fit 32 bits."""
@@ -142,7 +173,7 @@ class BitReader:
 
     def raw(self, count: int) -> bytes:
         """Read ``count`` bytes."""
-        return np.packbits(self._take(8 * count), bitorder="little").tobytes()
+        return self.bits(8 * count).to_bytes(count, "little")
 
     def symbols(self) -> Reader:
         """Read the whole bytes that are left as the output of a range coder."""
@@ -160,12 +191,12 @@ class BitReader:
 
     def align(self) -> None:
         """Go to the next whole byte; RESERVED_BITS if a bit on the way is 1."""
-        if self._take(-self._at % 8).any():
+        if self.bits(-self._at % 8):
             raise DecodeError(ErrorCode.RESERVED_BITS, "padding bits must be 0")
 
     def finish(self) -> None:
         """Check that only zero padding, less than a byte of it, is left."""
         if self.left >= 8:
             raise DecodeError(ErrorCode.TRAILING_BYTES, f"{self.left // 8} bytes follow the content")
-        if self._take(self.left).any():
+        if self.bits(self.left):
             raise DecodeError(ErrorCode.RESERVED_BITS, "padding bits must be 0")

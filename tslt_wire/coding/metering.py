@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tslt_wire.coding.bits import BitReader, Bits
+from tslt_wire.coding.bits import BitReader
 from tslt_wire.coding.plain_bits import Plain
 from tslt_wire.coding.range_coder import RangeDecoder, Reader
 from tslt_wire.coding.wide_fields import WideReader
@@ -90,10 +90,10 @@ class MeteredBits(BitReader):
         """See BitReader.part."""
         self.meter.enter(name)
 
-    def _take(self, count: int) -> Bits:
-        found = super()._take(count)
+    def _go_on(self, count: int) -> int:
+        at = super()._go_on(count)
         self.meter.add(count)
-        return found
+        return at
 
     def align(self) -> None:
         """See BitReader.align; the part that was being read goes on behind the padding."""
@@ -108,7 +108,9 @@ class MeteredBits(BitReader):
 
     def symbols(self) -> MeteredReader:
         """See BitReader.symbols."""
-        octets = np.packbits(super()._take(self.left // 8 * 8), bitorder="little").tobytes()
+        count = self.left // 8
+        at = super()._go_on(8 * count)  # not counted here: the reader counts them
+        octets = np.packbits(self._bits[at : at + 8 * count], bitorder="little").tobytes()
         return MeteredReader(octets, self.meter)
 
 

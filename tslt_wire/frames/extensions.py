@@ -15,6 +15,8 @@ from tslt_wire.messages.extensions import (
     CHOICE_BYTES,
     LOG_PROB_BYTES,
     LOG_PROBS,
+    RETRY_AFTER,
+    RETRY_AFTER_BYTES,
     VERIFY_TIME,
     VERIFY_TIME_BYTES,
     Extension,
@@ -27,6 +29,8 @@ OF_ANSWERS: Known = {
     VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1),
     LOG_PROBS: range(LOG_PROB_BYTES, 1 << 17, LOG_PROB_BYTES),
 }
+OF_ERRORS: Known = {RETRY_AFTER: range(1, RETRY_AFTER_BYTES + 1)}
+_NUMBERS = (VERIFY_TIME, RETRY_AFTER)
 
 
 def write_extensions(out: BitWriter, extensions: tuple[Extension, ...], known: Known) -> None:
@@ -72,4 +76,4 @@ def read_extensions(data: BitReader, limits: DecodeLimits, known: Known) -> tupl
 
 def _is_longer(extension: Extension) -> bool:
     """Whether this is a number with bytes of 0 at its end, which fewer bytes can say."""
-    return extension.type == VERIFY_TIME and len(extension.data) > 1 and extension.data[-1] == 0
+    return extension.type in _NUMBERS and len(extension.data) > 1 and extension.data[-1] == 0

@@ -1,7 +1,7 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows three: the choice of a draft, which is critical,
-the time that an answer took, and the log probabilities of its tokens.
+Spec section 3.4.  This version carries any ignorable one, and knows four: the choice of a draft, which is critical, the
+time that an answer took, the log probabilities of its tokens, and the time after which to come again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ LOG_PROBS = 4
 """Type of the extension in which an answer says how probable its tokens were (spec section 6.2)."""
 LOG_PROB_BYTES = 2
 """Bytes of a token's."""
+RETRY_AFTER = 6
+"""Type of the extension in which an ERROR says when to come again (spec section 7.5)."""
+RETRY_AFTER_BYTES = 4
+"""Most bytes of its data: milliseconds, little-endian, as short as can be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
 from tslt_wire.messages.answers import Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_crc
-from tslt_wire.messages.endings import Bye, ErrorMessage
+from tslt_wire.messages.endings import Bye, ErrorMessage, retry_after
+from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.session.events import Event, PeerClosed, PeerFailed
@@ -131,20 +132,22 @@ class Session:
         if self._state not in OVER:
             self._send(Bye())
 
-    def fail(self, code: ErrorCode, message: str) -> None:
+    def fail(self, code: ErrorCode, message: str, *, retry_after_s: float | None = None) -> None:
         """Tell the peer why this side cannot go on; the session is over.
 
-        TypeError or ValueError for what no ERROR can carry: then nothing has changed.
+        ``retry_after_s``: seconds after which it may come again (spec section 7.5).  TypeError or ValueError for what
+        no ERROR can carry: then nothing has changed.
         """
+        extensions = () if retry_after_s is None else (retry_after(retry_after_s),)
         ErrorMessage(code=code, message=message)
         if self._state not in OVER:
-            self._fail(code, message)
+            self._fail(code, message, extensions)
 
-    def _fail(self, code: ErrorCode, message: str) -> None:
+    def _fail(self, code: ErrorCode, message: str, extensions: tuple[Extension, ...] = ()) -> None:
         # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
-        frame = encode(ErrorMessage(code=code, message=message[:MAX_ERROR_TEXT]), self.profile)
+        frame = encode(ErrorMessage(code=code, message=message[:MAX_ERROR_TEXT], extensions=extensions), self.profile)
         if len(frame) > self._max_frame_bytes:
-            frame = encode(ErrorMessage(code=code, message=""), self.profile)
+            frame = encode(ErrorMessage(code=code, message="", extensions=extensions), self.profile)
         self._move(Act.FAIL)
         if len(frame) <= self._max_frame_bytes:
             self._queue(Kind.ERROR, frame)

@@ -1,0 +1,1 @@
+"""What an edge needs in operation: meters, health, logs, draining, budgets."""
