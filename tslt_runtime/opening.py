@@ -7,7 +7,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 
 log = logging.getLogger("tslt.device")
 

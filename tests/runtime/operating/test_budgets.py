@@ -11,7 +11,8 @@ from tslt_transports import InProcessListener
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.limits import LEAST_PEER_LINKS, EdgeLimits
 from tslt_runtime.opening import opened

@@ -12,7 +12,8 @@ from tslt_transports import InProcessListener, connect, listen
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.operating.draining import SETTLE_S, Drain
 from tslt_runtime.operating.meter import EdgeMeter
