@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import subprocess
@@ -362,18 +363,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edge", nargs=4, metavar=("TRANSPORT", "ADDRESS", "FOLDER", "LINKS"))
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
+    parser.add_argument("--transports", nargs="+", choices=("zmq", "quic"), default=("zmq", "quic"))
     args = parser.parse_args()
     if args.edge:
         asyncio.run(edge_main(args.edge[0], args.edge[1], Path(args.edge[2]), int(args.edge[3])))
         return 0
     kinds = list(KINDS)
     print("transport  what          texts  reconnects  cuts  kills  longest round")
-    for transport in ("zmq", "quic"):
+    logging.disable(logging.WARNING)  # links that break
+    for transport in args.transports:
         with TemporaryDirectory() as folder:
             prepare(Path(folder))
             case = Case(transport, Path(folder))
             try:
-                for what in WHAT:
+                for what in args.what:
                     found = [case.run(what, kinds[seed % len(kinds)], seed) for seed in range(args.seeds)]
                     sums = [sum(getattr(one, name) for one in found) for name in ("reconnects", "cuts", "kills")]
                     longest = max(one.longest_s for one in found)
