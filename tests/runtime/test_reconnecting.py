@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from cut_links import OPTIONS, EdgeProcess, prepare
 from processes import ENVIRONMENT
@@ -105,6 +108,91 @@ def test_a_link_that_breaks_between_rounds(kind):
             return text
 
     assert asyncio.run(run()) == asyncio.run(undisturbed(kind))
+
+
+class Fragile:
+    """A link that loses a frame, and itself, after some of them."""
+
+    def __init__(self, inner, after, *, answers):
+        self._inner, self._left, self._answers = inner, after, answers
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def _count(self):
+        self._left -= 1
+        if self._left < 0:
+            await self._inner.close()
+            raise LinkClosed(peer="edge", clean=False, reason="cut")
+
+    async def send(self, frame):
+        if not self._answers:
+            await self._count()
+        await self._inner.send(frame)
+
+    async def receive(self):
+        frame = await self._inner.receive()
+        if self._answers:
+            await self._count()
+        return frame
+
+
+class Told(LocalVerifier):
+    """Counts drafts whose rejection the device knew; few proposals, so that rounds are long."""
+
+    def __init__(self):
+        super().__init__(TableTarget(tables()[0]), proposals=1)
+        self.told = 0
+
+    async def answer(self, text, request):
+        self.told += isinstance(request.asked, tw.DraftReceived) and request.asked.rejection is not None
+        return await super().answer(text, request)
+
+
+@pytest.mark.parametrize("kind", ["scalar", "lazy"])
+@pytest.mark.parametrize("others", [False, True], ids=["the same secret", "other secrets"])
+def test_a_link_that_breaks_inside_of_rounds(kind, others):
+    """A rejection that was heard of goes along, also with log probabilities, which say how many tokens there are."""
+
+    async def run(breaking):
+        verifiers = [Told(), Told()]
+        numbers = random.Random(1)
+        async with edges(
+            *({"verifier": verifier, "seed": 4 + n * others} for n, verifier in enumerate(verifiers))
+        ) as two:
+            asked = 0
+
+            async def dial(attempt):
+                nonlocal asked
+                asked += 1
+                link = await two[asked % 2 if others else 0].dial()
+                return Fragile(link, numbers.randrange(3, 9), answers=bool(numbers.randrange(2))) if breaking else link
+
+            said = hello(8, nonce=NONCE, extra={"logprobs": True})
+            recovery = Recovery(dial=dial)
+            device = Device(
+                await dial(0), TableDraft(tables()[1]), said, rng=device_rng(1), reply_timeout_s=20, recovery=recovery
+            )
+            await device.open()
+            await device.prompt([0])
+            text, rounds = [], []
+            async for round_ in device.generate(150, KINDS[kind]):
+                rounds.append(round_)
+                text += round_.tokens
+            await device.close()
+            assert device.session.prefix == (0, *text)
+            assert all(len(round_.log_probs) == len(round_.tokens) for round_ in rounds)
+            target = tw.target_probs(tables()[0], tw.Sampling())
+            told = [p for round_ in rounds for p in round_.log_probs]
+            wanted = np.log([target[before, token] for before, token in pairwise(device.session.prefix)])
+            assert np.abs(np.array(told) - wanted).max() < 1e-3
+            return text, device.reconnects, sum(verifier.told for verifier in verifiers)
+
+    text, reconnects, told = asyncio.run(run(True))
+    assert reconnects > 10
+    assert told > 3
+    if not others:
+        assert text == asyncio.run(run(False))[0]
 
 
 def test_prompts_and_ends_over_links_that_break():

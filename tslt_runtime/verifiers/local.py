@@ -79,7 +79,7 @@ class LocalVerifier:
         """See ``Verifier.answer``."""
         asked = request.asked
         if isinstance(asked, tw.DraftReceived):
-            verify = partial(self._verify, request, asked.draft)
+            verify = partial(self._verify, request, asked)
             reply: Reply = await self._scheduler.score(text, request.prefix, asked.draft.tree, verify)
             return reply
         row = asked.row
@@ -89,9 +89,17 @@ class LocalVerifier:
             row = self._row(request, await self._scheduler.score(text, request.prefix, tw.TokenTree([], [])))
         return await self._scheduler.beside.run(timed, text, self._go_on, request, asked, row)
 
-    def _verify(self, request: Request, draft: tw.Draft, logits: Any) -> Reply:
+    def _verify(self, request: Request, asked: tw.DraftReceived, logits: Any) -> Reply:
+        draft = asked.draft
         rows = self._rows(request, draft.tree, logits)
-        answer = tw.verify(draft, rows, request.generator, coupling=request.coupling, proposals=self._proposals)
+        answer = tw.verify(
+            draft,
+            rows,
+            request.generator,
+            coupling=request.coupling,
+            proposals=self._proposals,
+            rejection=asked.rejection,
+        )
         if request.log_probs:
             answer = tw.with_log_probs(answer, draft, rows)
         if isinstance(answer, tw.Verdict):

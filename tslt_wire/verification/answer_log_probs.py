@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tslt_wire.messages.answers import Answer, AskList, Verdict
+from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.extensions import with_extension
 from tslt_wire.messages.log_probs import log_probs_extension
@@ -28,7 +28,7 @@ def with_log_probs(answer: A, draft: Draft, rows: Sequence[Any] | None, row: Any
     TypeError or ValueError for rows that ``verify`` would refuse.
     """
     tree, probs = draft.tree, []
-    if rows is not None:
+    if rows is not None and not (isinstance(answer, Proposals) and answer.batch):
         for node in tree.path(answer.node):
             parent = tree.parents[node]
             probs.append(prob_of(as_row(rows[1 + parent]), tree.tokens[node]))
