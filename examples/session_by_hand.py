@@ -56,7 +56,7 @@ def answer(edge: tw.EdgeSession, event: tw.Event, table: np.ndarray) -> None:
     if isinstance(event, tw.DraftReceived):
         tree = event.draft.tree
         rows = tw.target_rows(table[[edge.prefix[-1], *tree.tokens]], sampling)
-        found = tw.verify(event.draft, rows, edge.generator(event))
+        found = tw.verify(event.draft, rows, edge.generator(event), rejection=event.rejection)
         edge.send_answer(found, row=None if isinstance(found, tw.Verdict) else rows[1 + found.node])
     elif isinstance(event, tw.MoreAsked):
         last = event.proposals

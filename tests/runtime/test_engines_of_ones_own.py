@@ -129,7 +129,7 @@ class Server:
             return Reply(tw.propose(last.round, last.node, row, request.generator, batch=last.batch + 1))
         tokens = (request.prefix[-1], *asked.draft.tree.tokens)
         rows = [self.row(token, request.sampling) for token in tokens]
-        return Reply(tw.verify(asked.draft, rows, request.generator))
+        return Reply(tw.verify(asked.draft, rows, request.generator, rejection=asked.rejection))
 
 
 @pytest.mark.parametrize("kind", ["scalar", "match"])

@@ -118,6 +118,8 @@ class Verifier(Protocol):
     async def answer(self, text: Any, request: Request) -> Reply:
         """Answer a draft, or what followed it; exactly, for the evidence and settings of ``facts``.
 
+        A draft's ``rejection``, where the device has heard of one over another link, goes to ``tw.verify``: the answer
+        is given this.
         Raises ContextFull where the target's context ends.
         """
         ...
