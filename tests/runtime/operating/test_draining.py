@@ -161,7 +161,7 @@ def test_a_round_that_needs_more_frames_is_brought_to_its_end():
     async def main():
         async with edge() as found:
             device = await found.device()
-            session, link = device.session, device._link
+            session, link = device.session, device._edge._link
             asked = 0
             while asked < 20:
                 drafting = KINDS["lazy"]
