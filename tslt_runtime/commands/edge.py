@@ -103,7 +103,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
-    async with operation.status_pages(args.metrics, verifier, meter, drain, limits) as pages:
+    async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:
         # One line for people and for scripts that wait until devices may connect.
         print(f"edge: {facts.model} listens on {listener.address}", flush=True)
         if pages:
