@@ -24,6 +24,7 @@ BENCHMARKS = {
         "speed.edge_round",
         "speed.engines",
         "speed.round_at_edge",
+        "speed.transports",
     )
 }
 """The module of each benchmark."""

@@ -290,6 +290,66 @@ static void check_residual(const tslt_row *row, uint32_t size, double *probs, un
   free(starts);
 }
 
+/* Biases, penalties and tokens that never come, token by token. */
+static void check_adjustments(const uint8_t *logits, int dtype, uint32_t size, unsigned at) {
+  static const double factors[] = {1, 1.1, 0.5, 2}, parts[] = {0, 0.3, -1};
+  static double plain[MOST];
+  size_t before = below(20), after = below(20), more = below(4), count;
+  int32_t *prompt = room(before + 1, sizeof *prompt), *output = room(after + 1, sizeof *output),
+          *path = room(more + 1, sizeof *path), *biased = room(size, sizeof *biased), *never = room(size, sizeof *never);
+  double *bias = room(size, sizeof *bias);
+  tslt_seen *seen = room(before + after + more + 1, sizeof *seen);
+  int wrong = !below(20);
+  for (size_t i = 0; i < before; i++)
+    prompt[i] = (int32_t)below(size);
+  for (size_t i = 0; i < after; i++)
+    output[i] = (int32_t)below(size);
+  for (size_t i = 0; i < more; i++)
+    path[i] = (int32_t)below(size);
+  if (wrong)
+    path[more++] = below(2) ? -1 : (int32_t)size;
+  tslt_adjustments how = {factors[below(4)], parts[below(3)], parts[below(3)], 0, 0, biased, bias, never};
+  how.biases = some_tokens(size, 1 + below(100), biased);
+  how.nevers = some_tokens(size, 1 + below(100), never);
+  for (size_t i = 0; i < how.biases; i++)
+    bias[i] = some_logit(4);
+  count = tslt_count_more(seen, tslt_count_tokens(prompt, before, output, after, seen), path, more);
+  int32_t *ids = room(count + how.biases + how.nevers + 1, sizeof *ids);
+  double *scores = room(count + how.biases + how.nevers + 1, sizeof *scores);
+  int error = tslt_adjust(logits, dtype, size, &how, seen, count, ids, scores, &count);
+  must(error == (wrong ? TSLT_BAD_ARGUMENT : TSLT_OK), "a token that is none is adjusted, or one that is there is not", at);
+  for (size_t i = 0; !error && i < count; i++) {
+    uint32_t times = 0;
+    int known = 0, gone = 0;
+    must(!i || ids[i - 1] < ids[i], "adjusted tokens are not ascending", at);
+    must(!tslt_adjust(logits, dtype, size, &(tslt_adjustments){1, 0, 0, 1, 0, &ids[i], (double[]){0}, NULL}, NULL, 0,
+                      &(int32_t){0}, &plain[i], &(size_t){0}), "a token has no score", at);
+    for (size_t j = 0; j < how.biases; j++)
+      plain[i] += biased[j] == ids[i] ? bias[j] : 0;
+    for (size_t j = 0; j < before; j++)
+      known |= prompt[j] == ids[i];
+    for (size_t j = 0; j < after + more; j++)
+      times += (j < after ? output[j] : path[j - after]) == ids[i];
+    if ((known || times) && how.repetition != 1)
+      plain[i] = plain[i] < 0 ? plain[i] * how.repetition : plain[i] / how.repetition;
+    plain[i] -= how.frequency * times + (times ? how.presence : 0);
+    for (size_t j = 0; j < how.nevers; j++)
+      gone |= never[j] == ids[i];
+    must(gone ? scores[i] == -INFINITY
+              : isnan(plain[i]) ? isnan(scores[i]) : plain[i] == scores[i] || fabs(plain[i] - scores[i]) < NEAR * fabs(plain[i]) + NEAR,
+         "another score", at);
+  }
+  free(prompt);
+  free(output);
+  free(path);
+  free(biased);
+  free(bias);
+  free(never);
+  free(seen);
+  free(ids);
+  free(scores);
+}
+
 /* What no row can be made of. */
 static void check_refusals(tslt_context *context) {
   static const float logits[4] = {0};
@@ -322,6 +382,7 @@ int main(int argc, char **argv) {
     uint8_t *logits = some_logits(size, dtype), *allowed = room(size, 1);
     tslt_sampling sampling = some_sampling();
     tslt_changes changes = some_changes(size, ids, scores, allowed);
+    check_adjustments(logits, dtype, size, i);
     tslt_row *row, *other;
     int error = tslt_row_new(context, logits, dtype, size, &sampling, &changes, &row);
     must(!error || (error == TSLT_BAD_LOGITS && !row), "another error", i);

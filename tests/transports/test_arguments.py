@@ -189,3 +189,27 @@ def test_a_library_that_is_missing_is_named(run, monkeypatch, name, module, libr
                 await opener(name, "127.0.0.1:1")
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ({"cert_sha256": "00"}, ValueError, "64 hexadecimal digits"),
+        ({"cert_sha256": "g" * 64}, ValueError, "64 hexadecimal digits"),
+        ({"cert_sha256": bytes(32)}, TypeError, "cert_sha256"),
+        ({"cert_sha256": "0" * 64, "ca_file": "ca.pem"}, ValueError, "one or the other"),
+        ({"cert_sha256": "0" * 64, "server_name": "edge"}, ValueError, "one or the other"),
+    ],
+)
+def test_hashes_of_certificates(given, kind, said):
+    with pytest.raises(kind, match=said):
+        ClientTls(**given)
+
+
+@pytest.mark.parametrize("opener", [connect, listen])
+def test_what_is_no_keys(run, opener):
+    async def main():
+        with pytest.raises(TypeError, match="keys must be"):
+            await opener("zmq", "127.0.0.1:1", keys="a file")
+
+    run(main())

@@ -16,9 +16,11 @@ from tslt_transports.control import (
     PeerLimits,
     decode_control,
     decode_varint,
+    encode_challenge,
     encode_consumed,
     encode_greeting,
     encode_ping,
+    encode_proof,
     encode_reason,
     encode_varint,
 )
@@ -182,3 +184,19 @@ def test_a_peer_that_breaks_the_rules_loses_the_link(run, break_protocol):
         assert not caught.value.clean
 
     run(main())
+
+
+CHALLENGE = encode_challenge(LIMITS, bytes(range(32)))
+PROOF = encode_proof(bytes(32), bytes(range(64)))
+
+
+def test_challenge_and_proof():
+    assert decode_control(CHALLENGE).limits == LIMITS
+    proof = decode_control(PROOF)
+    assert (proof.key, proof.signature) == (bytes(32), bytes(range(64)))
+
+
+@pytest.mark.parametrize("data", [CHALLENGE[:-1], CHALLENGE + b"x", CHALLENGE[:3], PROOF[:-1], PROOF + b"x", PROOF[:1]])
+def test_challenges_and_proofs_of_another_length(data):
+    with pytest.raises(ControlError):
+        decode_control(data)

@@ -108,6 +108,7 @@ def test_a_key_that_is_not_on_the_list(pair, transport, run, caplog):
                 error = await refused(transport, listener, pair.device_keys(SecretKey.make("kitchen")))
                 assert "not on" in error.reason
                 assert "tslt keys add" in error.hint
+            assert listener.refusals == {"key": 2}
 
     with caplog.at_level(logging.WARNING, logger="tslt.link"):
         run(main())
@@ -350,5 +351,29 @@ def test_a_copy_of_a_whole_curve_connection_is_refused(pair, run):
             assert b"WELCOME" in answer  # CURVE's own, which anybody gets
             writer.close()
             server.close()
+
+    run(main())
+
+
+def test_a_device_answers_one_challenge(pair, run):
+    """An edge that asks again is no edge of ours; and a device without a key says what is missing."""
+    from tslt_transports.control import encode_challenge
+    from tslt_transports.proof import new_nonce
+    from tslt_transports.quic_edge import _EdgeEndpoint
+
+    async def main():
+        async with edge_of("quic", pair.edge_keys()) as listener:
+            asked = _EdgeEndpoint.on_stranger
+
+            def twice(endpoint, unit):
+                welcome = asked(endpoint, unit)
+                endpoint.write(encode_control(encode_challenge(PeerLimits.of(PATIENT), new_nonce())))
+                return welcome
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_EdgeEndpoint, "on_stranger", twice)
+                error = await refused("quic", listener, pair.device_keys())
+            assert "second CHALLENGE" in error.reason
+            await (await listener.accept()).close()  # its first answer was good
 
     run(main())

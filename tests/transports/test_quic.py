@@ -21,6 +21,7 @@ from tslt_transports.devcert import make_dev_certificates
 from tslt_transports.framing import encode_control, encode_frame
 from tslt_transports.link import MIB
 from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES
+from tslt_transports.rates import RateLimit
 
 HELLO = encode_control(encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions())))
 SMALL = LinkOptions(max_frame_bytes=1000, queue_frames=4, connect_timeout_s=2.0)
@@ -316,3 +317,23 @@ def test_timers_of_a_closed_link_write_nowhere(quic_harness, run, caplog):
     run(main())
     assert "socket.send() raised exception" not in caplog.text
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def test_pings_without_end_end_the_link(quic_harness, run):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(HELLO)
+            edge = await listener.accept()
+            edge._endpoint._empty = RateLimit(20)  # 500 in a second is more than a busy machine may manage
+            for number in range(100):
+                device._quic.send_ping(number)
+                device.transmit()
+                await asyncio.sleep(0.001)
+            with pytest.raises(LinkClosed, match="bring nothing"):
+                await edge.receive()
+            assert "bring nothing" in (await device.end()).reason_phrase
+
+    run(main())

@@ -8,7 +8,18 @@ import contextlib
 import pytest
 import zmq
 import zmq.asyncio
-from tslt_transports import ClientTls, ConnectError, LinkClosed, LinkError, LinkOptions, ServerTls, connect, listen
+from tslt_transports import (
+    ClientTls,
+    ConnectError,
+    DeviceKeys,
+    LinkClosed,
+    LinkError,
+    LinkOptions,
+    SecretKey,
+    ServerTls,
+    connect,
+    listen,
+)
 from tslt_transports.control import (
     Control,
     ControlType,
@@ -18,6 +29,7 @@ from tslt_transports.control import (
     encode_greeting,
     encode_ping,
 )
+from tslt_transports.zmtp import COMMAND, MORE, encode, greeting
 
 HELLO = encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions()))
 QUICK = LinkOptions(max_frame_bytes=1000, queue_frames=4, heartbeat_s=0.2, peer_timeout_s=3.0, connect_timeout_s=5.0)
@@ -250,6 +262,8 @@ def test_misuse(run):
             await listen("zmq", "127.0.0.1:0", tls=ServerTls(cert_file="c", key_file="k"))
         with pytest.raises(ValueError, match="carrier-pigeon"):
             await connect("carrier-pigeon", "127.0.0.1:1")
+        with pytest.raises(ValueError, match="--edge-key"):
+            await connect("zmq", "127.0.0.1:1", keys=DeviceKeys(own=SecretKey.make("x")))
 
     run(main())
 
@@ -264,6 +278,88 @@ def test_ipv6(run):
         await device.send(b"x")
         assert await (await listener.accept()).receive() == b"x"
         await device.close()
+        await listener.close()
+
+    run(main())
+
+
+READY = encode(COMMAND, b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER")
+GREETED = greeting(b"NULL") + READY
+LINKED = GREETED + encode(MORE, b"") + encode(0, HELLO)
+PING = encode(COMMAND, b"\x04PING\x00\x0acontext")
+
+
+@contextlib.asynccontextmanager
+async def raw_tcp(address: str, said: bytes):
+    """A connection on which just this is said."""
+    host, port = address.removeprefix("tcp://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(said)
+    yield reader, writer
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (greeting(b"NULL") + encode(0, b"a message"), "before the end of the handshake"),
+        (greeting(b"NULL") + encode(COMMAND, b"\x05HELLO"), "begins with READY"),
+        (greeting(b"CURVE"), "mechanism"),
+        (b"GET / HTTP/1.1\r\n\r\n", "does not speak ZMTP"),
+        (GREETED + PING * 101, "100 commands a second"),
+        (GREETED + encode(0, bytes(256)), "256 bytes, the limit is 255"),
+    ],
+)
+def test_what_is_no_zmtp_ends_its_connection_alone(run, caplog, said, reason):
+    async def main():
+        async with listening_with_witness() as listener:
+            async with raw_tcp(listener.address, said) as (reader, _):
+                await asyncio.wait_for(reader.read(), 20)
+            assert listener.refusals["protocol"] >= 1
+            while listener.half_open:
+                await asyncio.sleep(0.01)
+
+    run(main())
+    assert reason in caplog.text
+
+
+def test_zmtp_pings_are_answered_and_other_commands_are_not(run):
+    async def main():
+        async with listening_with_witness() as listener:
+            said = LINKED + PING + encode(COMMAND, b"\x09SUBSCRIBE") + PING
+            async with raw_tcp(listener.address, said) as (reader, _):
+                edge = await listener.accept()
+                answer = b""
+                while answer.count(b"\x04PONGcontext") < 2:
+                    answer += await asyncio.wait_for(reader.read(4096), 20)
+                assert not edge.ended
+                await edge.close()
+
+    run(main())
+
+
+def test_who_pings_and_never_reads_loses_its_link(run):
+    async def main():
+        async with listening_with_witness() as listener, raw_tcp(listener.address, LINKED) as (_, writer):
+            edge = await listener.accept()
+            edge._connection._most_unsent = -1  # megabytes would take long
+            writer.write(PING)
+            with pytest.raises(LinkClosed, match="stopped reading"):
+                await edge.receive()
+
+    run(main())
+
+
+def test_a_device_that_is_killed_is_noticed_at_once(run):
+    async def main():
+        options = LinkOptions(heartbeat_s=20.0, peer_timeout_s=60.0)
+        listener = await listen("zmq", "127.0.0.1:0", options=options)
+        async with raw_tcp(listener.address, LINKED) as (_, writer):
+            edge = await listener.accept()
+            writer.transport.abort()
+            with pytest.raises(LinkClosed, match="the device is gone") as caught:
+                await asyncio.wait_for(edge.receive(), 10)
+            assert not caught.value.clean
         await listener.close()
 
     run(main())

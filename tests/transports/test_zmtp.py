@@ -149,12 +149,15 @@ class Client:
         self.short_server = plain[:32]
         self.key = crypto_box_beforenm(self.short_server, self.short_secret)
 
-    def initiate(self, *, nonce: int = 2, vouched: bytes | None = None, metadata: bytes = DEALER) -> bytes:
+    def initiate(
+        self, *, nonce: int = 2, vouched: bytes | None = None, metadata: bytes = DEALER, most: int = 1000
+    ) -> bytes:
+        """``most``: bytes of what is inside."""
         vouch_key = crypto_box_beforenm(self.short_server, self.secret)
         long_nonce = bytes(16)
         vouch = crypto_box_afternm(vouched or self.short_public + self.server, b"VOUCH---" + long_nonce, vouch_key)
         short = nonce.to_bytes(8, "big")
-        inside = self.public + long_nonce + vouch + metadata
+        inside = (self.public + long_nonce + vouch + metadata)[:most]
         return b"\x08INITIATE" + self.cookie + short + crypto_box_afternm(inside, b"CurveZMQINITIATE" + short, self.key)
 
     def message(self, body: bytes, *, nonce: int, flags: int = 0) -> ZmtpFrame:
@@ -243,6 +246,7 @@ def after_welcome(make):
         (after_welcome(lambda client: client.initiate(vouched=client.short_public + bytes(32))), "vouches for another"),
         (after_welcome(lambda client: client.initiate()[:-1]), "is a copy"),
         (after_welcome(lambda client: client.initiate()[:110]), "nonce"),
+        (after_welcome(lambda client: client.initiate(most=127)), "malformed INITIATE"),
         (after_welcome(lambda client: client.initiate(metadata=b"")), "DEALER"),
         (spoilt_initiate(with_another_cookie), "cookie"),
         (spoilt_initiate(with_another_key), "is a copy"),

@@ -330,7 +330,7 @@ def test_a_row_keeps_its_logits_alive():
 
 
 class OneByOne:
-    """The same random numbers, asked for one at a time: what ``RandomChoices`` leaves to the kernel is done in Python."""
+    """``RandomChoices`` that the rules do not know: what they would leave to the kernel is done in Python."""
 
     def __init__(self, seed: int) -> None:
         self.choices = RandomChoices(np.random.default_rng(seed))

@@ -25,6 +25,9 @@ class _Connection(Protocol):
     def abort(self) -> None:
         """Close it at once."""
 
+    def give_way(self) -> None:
+        """Likewise, and note that it was for others."""
+
 
 _Held = TypeVar("_Held", bound=_Connection)
 
@@ -56,7 +59,7 @@ class Doorstep(Generic[_Held]):
         if len(self._held) > self.most:
             oldest = next(iter(self._held))
             self.discard(oldest)
-            oldest.abort()
+            oldest.give_way()
 
     def discard(self, connection: _Held) -> None:
         """Let go of one, which may be gone already."""
@@ -131,7 +134,8 @@ class BaseListener(ABC):
         """``address`` is where it listens, in the form that ``connect`` takes, as far as it is known yet."""
         self.backlog = Backlog(address=address, options=options)
         self.refusals: Counter[str] = Counter()
-        """How often a stranger was refused, by the reason's kind, for metrics."""
+        """How often a stranger was refused, for metrics, by kind of reason: "key" (missing, unknown or unproven),
+        "full", "silent" (no greeting in time), "crowded" (gave way to others), "protocol"."""
         self._log = LimitedLog(log)
         self._address = address
         self._options = options

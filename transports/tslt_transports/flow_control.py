@@ -2,9 +2,9 @@
 
 A transport derives from ``Channel`` and only moves bytes.  Flow control is by consumption (see ``control``): a sender
 may start a frame while fewer than ``queue_frames`` frames *and* fewer than ``queue_bytes`` bytes are sent and not
-reported consumed; a receiver reports once half of either is consumed.  Why not the transport's own flow control: one
-ZeroMQ ROUTER reads for all its peers, so not reading one stalls all of them, and aioquic opens its windows as bytes
-arrive, not as they are read.  The report costs a few bytes every ``queue_frames / 2`` frames.
+reported consumed; a receiver reports once half of either is consumed.  Why not the transport's own flow control:
+libzmq counts messages, however long they are, and aioquic opens its windows as bytes arrive, not as they are read.  The
+report costs a few bytes every ``queue_frames / 2`` frames.
 
 No deadlock: with everything consumed, fewer than half of either window is unreported, so the next frame may start.  No
 unbounded memory: a peer that sends past its window loses the link.

@@ -52,7 +52,7 @@ class _EdgeEndpoint(QuicEndpoint):
         self._greeting: Control | None = None
         self._said = b""  # what the device is to sign
         listener.half_open.add(self)
-        self._deadline = self._loop.call_later(options.connect_timeout_s, self._refuse, "no greeting in time")
+        self._deadline = self._loop.call_later(options.connect_timeout_s, self._too_late)
 
     def on_open(self, alpn: str | None) -> None:
         """Refuse a device that named no protocol at all; aioquic refuses one that named another."""
@@ -74,17 +74,17 @@ class _EdgeEndpoint(QuicEndpoint):
             self.write(encode_control(challenge))
             return True
         if control.type is not ControlType.PROOF or keys is None:
-            return self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY)
+            return self._refuse("a CHALLENGE is answered with a PROOF", code=CloseCode.KEY, kind="key")
         try:
             device = check_proof(keys, control, self._said)
         except Unproven as unproven:
-            return self._refuse(str(unproven), code=CloseCode.KEY)
+            return self._refuse(str(unproven), code=CloseCode.KEY, kind="key")
         return self._open(self._greeting, identity=device.name)
 
     def _open(self, greeting: Control, *, identity: str) -> bool:
         refusal = self._listener.backlog.refusal()
         if refusal is not None or greeting.limits is None:
-            return self._refuse(refusal or "the first message was no greeting")
+            return self._refuse(refusal or "the first message was no greeting", kind="full" if refusal else "protocol")
         self._settled()
         self._units.max_frame_bytes = self._options.max_frame_bytes
         self._link = QuicLink(
@@ -100,8 +100,15 @@ class _EdgeEndpoint(QuicEndpoint):
         return True
 
     def abort(self) -> None:
-        """Make room for others."""
-        self._refuse("the edge has too many connections that say nothing; try again")
+        """Close the connection at once."""
+        self._refuse("the edge is shutting down", kind="full")
+
+    def give_way(self) -> None:
+        """Likewise: others want its place."""
+        self._refuse("the edge has too many connections that say nothing; try again", kind="crowded")
+
+    def _too_late(self) -> None:
+        self._refuse("no greeting in time", kind="silent")
 
     def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
         if self._link is None:
@@ -113,9 +120,9 @@ class _EdgeEndpoint(QuicEndpoint):
         self._settled()
         super()._on_terminated(event)
 
-    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED) -> bool:
+    def _refuse(self, reason: str, *, code: CloseCode = CloseCode.REFUSED, kind: str = "protocol") -> bool:
         self._settled()
-        self._listener.refused(self._last_address.host, reason)
+        self._listener.refused(self._last_address.host, reason, kind=kind)
         self.hang_up(code, reason)
         return False
 

@@ -15,10 +15,21 @@ from tslt_transports.flow_control import NO_EDGE_HINT, Channel, Parting
 from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
 from tslt_transports.link import LinkOptions
 from tslt_transports.quic_ends import MAX_REASON_CHARACTERS, CloseCode, explain
+from tslt_transports.rates import RateLimit
 from tslt_transports.untrusted import printable
 
 STREAM_ID: Final = 0
 """The first bidirectional stream that a client opens, and the only one there is."""
+
+MAX_EMPTY_A_SECOND: Final = 500
+"""Datagrams in a second that bring nothing and acknowledge nothing of ours: one more ends the connection.  An honest
+peer sends a PING each ``heartbeat_s``, and some acknowledgements twice."""
+
+_SMALL_DATAGRAM_BYTES: Final = 100
+"""Bytes up to which a datagram may be a PING or an acknowledgement.  Larger ones carry data, if only ahead of a gap."""
+
+_ACKNOWLEDGED_BYTES: Final = 600
+"""Bytes of ours for which a peer may send an acknowledgement: half a datagram."""
 
 _PING_UID: Final = 0
 """What aioquic shall call our PINGs; nobody asks for their acknowledgement."""
@@ -76,27 +87,34 @@ class QuicEndpoint(QuicConnectionProtocol):
         self._we_ended = False
         self._over = asyncio.Event()  # both ended, or the connection is gone
         self._last_address = HostPort("unknown", 0)
+        self._holds_back = False  # what is to be sent after a datagram: the application may have something to add
+        self._held_back = False
+        self._empty = RateLimit(MAX_EMPTY_A_SECOND)
+        self._acknowledgements = 0  # datagrams that may come for what we sent
+        self._bytes_fed = 0
 
     # ---- for the link
 
     def write(self, data: bytes) -> None:
         """Send bytes on the stream. aioquic buffers them; the windows of ``flow_control`` bound how many."""
+        self._acknowledgements += 2 + len(data) // _ACKNOWLEDGED_BYTES
         self._quic.send_stream_data(STREAM_ID, data)
-        self.transmit()
+        self._transmit_now()
 
     def ping_peer(self) -> None:
         """Send a QUIC PING."""
         self._quic.send_ping(_PING_UID)
-        self.transmit()
+        self._transmit_now()
 
     def end_stream(self) -> None:
         """Send the end of the stream behind everything sent so far."""
         self._we_ended = True
         self._quic.send_stream_data(STREAM_ID, b"", end_stream=True)
-        self.transmit()
+        self._transmit_now()
 
     def hang_up(self, code: CloseCode, reason: str) -> None:
         """Close the connection; what is not acknowledged yet is not sent again."""
+        self._holds_back = False
         self.close(error_code=code, reason_phrase=reason[:MAX_REASON_CHARACTERS])
 
     async def finish(self, *, linger_s: float) -> None:
@@ -127,8 +145,24 @@ class QuicEndpoint(QuicConnectionProtocol):
     # ---- for aioquic
 
     def transmit(self) -> None:
-        """Send what is to be sent; a timer that goes off after the end finds no socket, and that is no matter."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Send what is to be sent.
+
+        After a datagram that is left to the next turn but one of the loop: a frame's answer is there by then, and one
+        pass over the connection does for both.
+        """
+        if self._holds_back:
+            self._held_back = True
+            self._loop.call_soon(self._loop.call_soon, self._send_held_back)
+        else:
+            self._transmit_now()
+
+    def _send_held_back(self) -> None:
+        if self._held_back:
+            self._transmit_now()
+
+    def _transmit_now(self) -> None:
+        self._held_back = False
+        if self._transport is not None and not self._transport.is_closing():  # a timer may go off after the end
             super().transmit()
 
     def datagram_received(self, data: bytes | str, addr: tuple[str, int]) -> None:
@@ -136,7 +170,17 @@ class QuicEndpoint(QuicConnectionProtocol):
         self._last_address = HostPort(addr[0], addr[1])
         if self._link is not None:
             self._link.heard()
-        super().datagram_received(data, addr)
+        fed = self._bytes_fed
+        self._holds_back = True
+        try:
+            super().datagram_received(data, addr)
+        finally:
+            self._holds_back = False
+        if len(data) <= _SMALL_DATAGRAM_BYTES and self._bytes_fed == fed:
+            if self._acknowledgements:
+                self._acknowledgements -= 1
+            elif not self._empty.take() and not self._over.is_set():
+                self._give_up(f"more than {MAX_EMPTY_A_SECOND} datagrams a second that bring nothing")
 
     def quic_event_received(self, event: events.QuicEvent) -> None:
         """Act on one event of the connection."""
@@ -153,6 +197,7 @@ class QuicEndpoint(QuicConnectionProtocol):
                 pass
 
     def _on_data(self, data: bytes, *, ended: bool) -> None:
+        self._bytes_fed += len(data)
         try:
             for unit in self._units.feed(data):
                 link = self._link

@@ -44,7 +44,10 @@ from tslt_transports.zmtp import (
 )
 
 _MIN_BACKLOG: Final = 100
-"""TCP connections that may wait to be taken, however few links there may be."""
+"""TCP connections that may wait to be taken, however few links there may be: every device may come back at once."""
+
+_ACCEPTED_A_TURN: Final = 8
+"""TCP connections that are taken in one turn of the event loop."""
 
 _CONTROL_ALLOWANCE_BYTES: Final = 64 * 1024
 """Bytes beyond frames that may wait for a peer to read: pings, reports, refusals."""
@@ -153,6 +156,7 @@ class _Connection(asyncio.Protocol):
                 raise ZmtpError(f"more than {MAX_PINGS_A_SECOND} commands a second")
             answer = pong(frame.body)
             if answer is not None:
+                self._require_reader()
                 self._write(self.mechanism.seal(COMMAND, answer))
         elif frame.flags & MORE:
             if self._in_message or frame.body:
@@ -183,7 +187,7 @@ class _Connection(asyncio.Protocol):
             return
         refusal = self._listener.backlog.refusal()
         if refusal is not None:
-            self._answer(ControlType.REFUSE, refusal)
+            self._answer(ControlType.REFUSE, refusal, kind="full")
             return
         self._settled()
         link = ZmqEdgeLink(connection=self, options=self._options, address=self._host, port=self._port)
@@ -194,9 +198,9 @@ class _Connection(asyncio.Protocol):
         if not link.ended:
             self._listener.backlog.add(link)
 
-    def _answer(self, kind: ControlType, reason: str) -> None:
-        self._listener.refused(self._host, reason)
-        self.post([b"", encode_reason(kind, reason)])
+    def _answer(self, message: ControlType, reason: str, *, kind: str = "protocol") -> None:
+        self._listener.refused(self._host, reason, kind=kind)
+        self.post([b"", encode_reason(message, reason)])
         self.finish()
 
     def _refuse(self, reason: str, *, reply: bytes) -> None:
@@ -204,12 +208,12 @@ class _Connection(asyncio.Protocol):
         if self._link is not None:
             self._link.lose(f"the peer broke the transport protocol: {reason}", tell=True)
             return
-        self._listener.refused(self._host, reason)
+        self._listener.refused(self._host, reason, kind="key" if reply else "protocol")
         self._write(reply)
         self.finish()
 
     def _too_late(self) -> None:
-        self._listener.refused(self._host, "no greeting in time")
+        self._listener.refused(self._host, "no greeting in time", kind="silent")
         self.abort()
 
     def _settled(self) -> None:
@@ -223,11 +227,12 @@ class _Connection(asyncio.Protocol):
 
     def post(self, parts: Sequence[bytes]) -> None:
         """Send a message.  Raises ``PeerGone``."""
-        transport = self._transport
-        if transport is None or self._finishing:
+        if self._transport is None or self._finishing:
             raise PeerGone("the device is gone")
-        if transport.get_write_buffer_size() > self._most_unsent:
-            raise PeerGone("the device stopped reading")
+        try:
+            self._require_reader()
+        except ZmtpError as error:
+            raise PeerGone(str(error)) from error
         last = len(parts) - 1
         self._write(b"".join(self.mechanism.seal(MORE if i < last else 0, part) for i, part in enumerate(parts)))
 
@@ -243,10 +248,23 @@ class _Connection(asyncio.Protocol):
         transport.write_eof()
         self._timer = asyncio.get_running_loop().call_later(self._options.linger_s, self.abort)
 
+    def give_way(self) -> None:
+        """Close the connection at once: others want its place."""
+        if not self._finishing:
+            self._listener.refused(
+                self._host, "too many connections without a link, and this is the oldest", kind="crowded"
+            )
+        self.abort()
+
     def abort(self) -> None:
         """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _require_reader(self) -> None:
+        """Refuse to have more wait for a peer that does not read.  Raises ``ZmtpError``."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > self._most_unsent:
+            raise ZmtpError("the device stopped reading")
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None:
@@ -272,15 +290,14 @@ class ZmqListener(BaseListener):
         loop = asyncio.get_running_loop()
         numeric = (await resolve(HostPort(host, target.port), kind=socket.SOCK_STREAM))[0]
         try:
+            door = socket.create_server((numeric.host, numeric.port), family=_family(numeric.host))
             self._server = await loop.create_server(
-                lambda: _Connection(self, self._mechanism(), self._options),
-                numeric.host,
-                numeric.port,
-                # Every device may come back at once after a restart.
-                backlog=max(_MIN_BACKLOG, self._options.max_links),
+                lambda: _Connection(self, self._mechanism(), self._options), sock=door, backlog=_ACCEPTED_A_TURN
             )
         except OSError as error:
             raise cannot_listen(f"tcp://{target}", error.strerror or error) from error
+        # asyncio takes the backlog for how many it accepts in one turn, too: a flood would keep all others waiting.
+        door.listen(max(_MIN_BACKLOG, self._options.max_links))
         found = self._server.sockets[0].getsockname()
         self._address = f"tcp://{HostPort(found[0], found[1])}"
 
@@ -291,3 +308,7 @@ class ZmqListener(BaseListener):
         for connection in self.half_open:
             connection.finish()
         await self.half_open.emptied(timeout_s=self._options.linger_s)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

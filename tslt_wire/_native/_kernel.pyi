@@ -92,6 +92,21 @@ class Row:
     def race(self, key: bytes, epoch: int, position: int, /) -> int: ...
     def propose(self, generator: Any, count: int, /) -> list[tuple[int, int, bool]]: ...
 
+class Text:
+    def __init__(
+        self,
+        prompt: tuple[int, ...],
+        output: tuple[int, ...],
+        repetition: float,
+        frequency: float,
+        presence: float,
+        biased: tuple[int, ...],
+        bias: npt.NDArray[np.float64],
+        never: tuple[int, ...],
+        /,
+    ) -> None: ...
+    def edits(self, logits: Any, at: int, path: tuple[int, ...], /) -> tuple[bytes, bytes] | None: ...
+
 class Residual:
     def share(self, token: int, /) -> float: ...
     def reject(self, token: int, /) -> int: ...
@@ -105,8 +120,8 @@ def make_row(
     top_k: int,
     top_p: float,
     min_p: float,
-    ids: npt.NDArray[np.int32] | None,
-    scores: npt.NDArray[np.float64] | None,
+    ids: npt.NDArray[np.int32] | bytes | None,
+    scores: npt.NDArray[np.float64] | bytes | None,
     allowed: npt.NDArray[np.uint8] | None,
     /,
 ) -> Row | int | None: ...

@@ -14,6 +14,73 @@ template <typename F> object doubles(size_t count, F fill) {
   return made;
 }
 
+// Logits (V,), or of logits (N, V) row `at`; false for an array that the kernel does not take.
+struct one_row {
+  const void *first = nullptr;
+  uint32_t size = 0;
+  int dtype;
+  one_row(const logits_array &logits, size_t at) : dtype(dtype_of(logits)) {
+    size_t dimensions = logits.ndim();
+    if (dimensions < 1 || dimensions > 2 || dtype < 0 || (dimensions == 2 && at >= logits.shape(0)))
+      return;
+    size_t count = logits.shape(dimensions - 1);
+    if (count < 1 || count > TSLT_MAX_VOCAB_SIZE)
+      return;
+    size = static_cast<uint32_t>(count);
+    first = static_cast<const char *>(logits.data()) + (dimensions == 2 ? at * count * logits.itemsize() : 0);
+  }
+};
+
+std::vector<int32_t> tokens_of(handle tokens) {
+  std::vector<int32_t> found;
+  for (handle each : nb::cast<nb::tuple>(tokens)) {
+    long long token = PyLong_AsLongLong(each.ptr());
+    if (token == -1 && PyErr_Occurred())
+      throw nb::python_error();
+    found.push_back(token < 0 || token > INT32_MAX ? -1 : static_cast<int32_t>(token)); // -1: of no row
+  }
+  return found;
+}
+
+// A text, and settings that depend on it.
+struct text_object {
+  std::vector<tslt_seen> seen;
+  std::vector<int32_t> biased, never;
+  std::vector<double> bias;
+  tslt_adjustments how;
+  text_object(nb::tuple prompt, nb::tuple output, double repetition, double frequency, double presence,
+              nb::tuple biased, handle bias, nb::tuple never)
+      : biased(tokens_of(biased)), never(tokens_of(never)) {
+    std::vector<int32_t> before = tokens_of(prompt), after = tokens_of(output);
+    memory numbers(bias);
+    this->bias.assign(numbers.as<double>(), numbers.as<double>() + this->biased.size());
+    if (numbers.size() != this->biased.size() * sizeof(double))
+      throw nb::value_error("a bias is needed for each token");
+    seen.resize(before.size() + after.size());
+    seen.resize(tslt_count_tokens(before.data(), before.size(), after.data(), after.size(), seen.data()));
+    how = {repetition, frequency, presence, this->biased.size(), this->never.size(), this->biased.data(),
+           this->bias.data(), this->never.data()};
+  }
+  text_object(const text_object &) = delete;
+  // Ids int32 and scores float64, as bytes, that replace logits behind the tokens of a path; None for tokens of no row.
+  object edits(const logits_array &logits, size_t at, nb::tuple path) const {
+    one_row row(logits, at);
+    if (!row.first)
+      throw nb::type_error("the kernel takes no logits of this type");
+    std::vector<int32_t> more = tokens_of(path);
+    std::vector<tslt_seen> all(seen);
+    all.resize(seen.size() + more.size());
+    size_t count = tslt_count_more(all.data(), seen.size(), more.data(), more.size());
+    size_t most = count + biased.size() + never.size();
+    std::vector<int32_t> ids(most);
+    std::vector<double> scores(most);
+    if (tslt_adjust(row.first, row.dtype, row.size, &how, all.data(), count, ids.data(), scores.data(), &count))
+      return nb::none();
+    return nb::make_tuple(nb::bytes(reinterpret_cast<const char *>(ids.data()), count * sizeof(int32_t)),
+                          nb::bytes(reinterpret_cast<const char *>(scores.data()), count * sizeof(double)));
+  }
+};
+
 // What the capsule of a numpy bit generator points to (numpy/random/bitgen.h).
 struct bit_generator {
   void *state;
@@ -67,17 +134,12 @@ const memory *keep(row_object &made, handle value, size_t bytes) {
 // their `scores` float64, and `allowed`, a byte a token, may be None.
 object make_row(const logits_array &logits, size_t at, double temperature, uint32_t top_k, double top_p, double min_p, handle ids,
                 handle scores, handle allowed) {
-  int dtype = dtype_of(logits);
-  size_t dimensions = logits.ndim();
-  if (dimensions < 1 || dimensions > 2 || dtype < 0 || (dimensions == 2 && at >= logits.shape(0)))
+  one_row row(logits, at);
+  if (!row.first)
     return nb::none();
-  size_t size = logits.shape(dimensions - 1);
-  if (size < 1 || size > TSLT_MAX_VOCAB_SIZE)
-    return nb::none();
-  const char *first = static_cast<const char *>(logits.data()) + (dimensions == 2 ? at * size * logits.itemsize() : 0);
   auto made = std::make_unique<row_object>();
   made->logits = logits;
-  made->vocab_size = static_cast<uint32_t>(size);
+  made->vocab_size = row.size;
   made->changes.reserve(3);
   tslt_sampling sampling = {temperature, top_k, top_p, min_p};
   tslt_changes changes{};
@@ -95,7 +157,7 @@ object make_row(const logits_array &logits, size_t at, double temperature, uint3
   int error;
   {
     nb::gil_scoped_release unlocked;
-    error = tslt_row_new(own, first, dtype, made->vocab_size, &sampling, &changes, &made->row);
+    error = tslt_row_new(own, row.first, row.dtype, row.size, &sampling, &changes, &made->row);
   }
   if (error)
     return nb::int_(error);
@@ -190,6 +252,9 @@ void add_rows(nb::module_ &m) {
       .def("probs", &row_object::probs)
       .def("race", &row_object::race)
       .def("propose", &row_object::propose);
+  nb::class_<text_object>(m, "Text")
+      .def(nb::init<nb::tuple, nb::tuple, double, double, double, nb::tuple, handle, nb::tuple>())
+      .def("edits", &text_object::edits);
   nb::class_<residual_object>(m, "Residual")
       .def("share", &residual_object::share)
       .def("reject", &residual_object::reject)

@@ -1,4 +1,4 @@
-/* Passes over blocks of REAL numbers, included once for each kind.  LOAD_8 takes eight of them as doubles into a vector. */
+/* Passes over blocks of REAL numbers, included once for each kind.  LOAD_8 and LOAD_4 take so many as doubles into a vector. */
 
 /* The largest, and whether one is no number.  `count` is a multiple of MAX_LANES. */
 TSLT_CLONES
@@ -62,6 +62,41 @@ __attribute__((target("avx512f"))) static void NAME(weigh_512)(const REAL *x, ui
     maxima[b] = _mm512_reduce_max_pd(most);
   }
 }
+
+__attribute__((target("avx2"))) static void NAME(weigh_256)(const REAL *x, uint32_t blocks, double base, double scale,
+                                                            double *maxima, double *sums, double *weights) {
+  const __m256d shift = _mm256_set1_pd(TSLT_IN_256THS), least = _mm256_set1_pd(TSLT_LEAST_EXPONENT);
+  const __m256i nibble = _mm256_set1_epi64x(15);
+  for (uint32_t b = 0; b < blocks; b++) {
+    __m256d sum[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()}, most = LOAD_4(x);
+    for (unsigned i = 0; i < ROW_BLOCK; i += 4, x += 4) {
+      __m256d score = LOAD_4(x), y = _mm256_mul_pd(_mm256_sub_pd(score, _mm256_set1_pd(base)), _mm256_set1_pd(scale));
+      __m256d shifted = _mm256_add_pd(y, shift), f = _mm256_sub_pd(y, _mm256_sub_pd(shifted, shift));
+      __m256d rest = _mm256_add_pd(_mm256_mul_pd(_mm256_set1_pd(TSLT_POWER_3), f), _mm256_set1_pd(TSLT_POWER_2));
+      rest = _mm256_add_pd(_mm256_mul_pd(rest, f), _mm256_set1_pd(TSLT_POWER_1));
+      rest = _mm256_mul_pd(_mm256_add_pd(_mm256_mul_pd(rest, f), _mm256_set1_pd(TSLT_POWER_0)), f);
+      __m256i bits = _mm256_castpd_si256(shifted), high = _mm256_and_si256(_mm256_srli_epi64(bits, 4), nibble);
+      __m256d power = _mm256_mul_pd(_mm256_i64gather_pd(tslt_256ths, _mm256_and_si256(bits, nibble), 8),
+                                    _mm256_i64gather_pd(tslt_sixteenths, high, 8));
+      bits = _mm256_slli_epi64(_mm256_srli_epi64(bits, 8), 52);
+      power = _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(power), bits));
+      power = _mm256_add_pd(power, _mm256_mul_pd(power, rest));
+      power = _mm256_and_pd(power, _mm256_cmp_pd(y, least, _CMP_NLE_UQ));
+      sum[i / 4 % 2] = _mm256_add_pd(sum[i / 4 % 2], power);
+      most = _mm256_max_pd(score, most);
+      if (weights)
+        _mm256_storeu_pd(weights + (size_t)b * ROW_BLOCK + i, power);
+    }
+    double lanes[ROW_LANES];
+    _mm256_storeu_pd(lanes, sum[0]);
+    _mm256_storeu_pd(lanes + 4, sum[1]);
+    sums[b] = tslt_lane_sum(lanes);
+    _mm256_storeu_pd(lanes, most);
+    for (unsigned i = 1; i < 4; i++)
+      lanes[0] = lanes[i] > lanes[0] ? lanes[i] : lanes[0];
+    maxima[b] = lanes[0];
+  }
+}
 #endif
 
 static void NAME(weigh)(const REAL *x, uint32_t blocks, double base, double scale, double *maxima, double *sums,
@@ -69,6 +104,10 @@ static void NAME(weigh)(const REAL *x, uint32_t blocks, double base, double scal
 #if defined(TSLT_GATHERS)
   if (__builtin_cpu_supports("avx512f")) {
     NAME(weigh_512)(x, blocks, base, scale, maxima, sums, weights);
+    return;
+  }
+  if (__builtin_cpu_supports("avx2")) {
+    NAME(weigh_256)(x, blocks, base, scale, maxima, sums, weights);
     return;
   }
 #endif
@@ -83,3 +122,4 @@ static void NAME(weigh)(const REAL *x, uint32_t blocks, double base, double scal
 #undef REAL
 #undef NAME
 #undef LOAD_8
+#undef LOAD_4

@@ -9,6 +9,8 @@
 #include "target_row.h"
 
 enum { TAIL_PARTS = 32 };
+/* What is left of a residual where p and q are equal but for rounding is below this. */
+#define ROUNDING 0x1p-48
 
 typedef struct {
   uint32_t id;
@@ -291,7 +293,7 @@ int tslt_residual_reject(tslt_residual *r, uint32_t token) {
     listed += rest > 0 ? rest : 0;
   }
   double total = listed + r->s * off_total(r, off);
-  if (total > 0) {
+  if (total > ROUNDING) {
     for (uint32_t i = 0; i < r->count; i++) {
       double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
       r->own[i].rest = rest > 0 ? rest / total : 0;

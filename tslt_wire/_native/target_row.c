@@ -77,11 +77,13 @@ void tslt_row_scores(const tslt_row *row, uint32_t block, double *scores) {
 #define REAL float
 #define NAME(word) word##_single
 #define LOAD_8(x) _mm512_cvtps_pd(_mm256_loadu_ps(x))
+#define LOAD_4(x) _mm256_cvtps_pd(_mm_loadu_ps(x))
 #include "blocks.h"
 
 #define REAL double
 #define NAME(word) word##_double
 #define LOAD_8(x) _mm512_loadu_pd(x)
+#define LOAD_4(x) _mm256_loadu_pd(x)
 #include "blocks.h"
 
 /* Scores of some blocks: binary32, or where that is NULL binary64. */

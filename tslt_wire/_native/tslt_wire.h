@@ -190,6 +190,32 @@ typedef struct {
   const uint8_t *allowed; /* vocab_size bytes, which must outlive the row; NULL: all */
 } tslt_changes;
 
+/* A token of a text, and how often its output has it: 0 for one of the prompt alone. */
+typedef struct {
+  int32_t id;
+  uint32_t times;
+} tslt_seen;
+
+/* The tokens of a text, ascending, each once; how many.  `seen` has room for all of them.  Where only what the output has
+ * counts, the prompt is left out. */
+size_t tslt_count_tokens(const int32_t *prompt, size_t before, const int32_t *output, size_t after, tslt_seen *seen);
+/* Add `more` tokens of the output, those on the path to a node say, to `count` that are there. */
+size_t tslt_count_more(tslt_seen *seen, size_t count, const int32_t *tokens, size_t more);
+
+/* How scores differ from logits.  Tokens are ascending. */
+typedef struct {
+  double repetition, frequency, presence; /* neutral: 1, 0, 0 */
+  size_t biases, nevers;
+  const int32_t *biased;
+  const double *bias;   /* of each of `biased` */
+  const int32_t *never; /* tokens that never come */
+} tslt_adjustments;
+
+/* The changes that they make of a row's logits, `count` of them, for which there is room: as many as there are tokens.
+ * TSLT_BAD_ARGUMENT for a token that the row has not. */
+int tslt_adjust(const void *logits, int dtype, uint32_t vocab_size, const tslt_adjustments *how, const tslt_seen *seen,
+                size_t seen_count, int32_t *ids, double *scores, size_t *count);
+
 /* The target's distribution after one node. */
 typedef struct tslt_row tslt_row;
 

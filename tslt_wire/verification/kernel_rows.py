@@ -14,7 +14,6 @@ import numpy.typing as npt
 from tslt_wire._native import kernel
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.kernel_lists import kernel_tables
-from tslt_wire.verification.adjustments import Edits
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.coupling import Coupling
 
@@ -35,15 +34,15 @@ class KernelRow:
     __slots__ = ("_dense", "_row", "vocab_size")
 
     def __init__(
-        self, logits: Any, at: int, cuts: Cuts, edits: Edits | None, mask: npt.NDArray[np.bool_] | None
+        self, logits: Any, at: int, cuts: Cuts, edits: tuple[Any, Any] | None, mask: npt.NDArray[np.bool_] | None
     ) -> None:
         """``logits``: real (V,), or (N, V) of which it is row ``at``: of the CPU's memory and in one piece, float16,
-        bfloat16, float32 or float64.
+        bfloat16, float32 or float64.  ``edits``: tokens, int32 ascending, and scores in place of their logits, float64.
 
         TypeError for other memory, ValueError for logits that are no distribution.
         """
         ids = scores = None
-        if edits is not None and len(edits.ids):
+        if edits is not None and len(edits[0]):
             ids, scores = edits
         allowed = None if mask is None else np.ascontiguousarray(mask).view(np.uint8)
         found = kernel.make_row(logits, at, *cuts, ids, scores, allowed)

@@ -20,6 +20,7 @@ from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
 from tslt_wire.verification.kernel_rows import BAD_ROW, Cuts, KernelRow
+from tslt_wire.verification.kernel_text import KernelText
 from tslt_wire.verification.target_rows import DenseRow, real_array, with_shape
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ _NO_TEXT = SampledText()
 class _Source:
     """What rows are made of: what all of them share is worked out once."""
 
-    __slots__ = ("_changes", "_cuts", "_is_array", "_logits", "_one", "_sampling", "_text", "vocab_size")
+    __slots__ = ("_changes", "_cuts", "_is_array", "_logits", "_one", "_sampling", "_seen", "_text", "vocab_size")
 
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None) -> None:
         """``logits``: real (V,), or (rows, V)."""
@@ -45,6 +46,7 @@ class _Source:
         self._is_array = type(logits) is np.ndarray and logits.dtype.char in _KERNEL_CHARS
         self._cuts = cuts_of(sampling)
         self._changes = text is not None or sampling.changes_scores
+        self._seen: KernelText | None = None
 
     def in_kernel(self, at: int) -> KernelRow:
         """Row ``at`` as the kernel has it."""
@@ -53,8 +55,10 @@ class _Source:
             logits, place = _in_memory(logits if self._one else logits[at]), 0
         if not self._changes:
             return KernelRow(logits, place, self._cuts, None, None)
-        one = logits if len(logits.shape) == 1 else logits[place]
-        edits, mask = _edits(one, self._sampling, self._text, at), self._text.mask(at, self.vocab_size)
+        text = self._text
+        if self._seen is None:
+            self._seen = KernelText(self._sampling, text.prompt, text.output, text.eos_tokens)
+        edits, mask = self._seen.edits(logits, place, text.path(at)), text.mask(at, self.vocab_size)
         return KernelRow(logits, place, self._cuts, edits, mask)
 
     def reference(self, at: int) -> DenseRow:
@@ -89,10 +93,10 @@ class LogitsRow:
         return row
 
     def _row(self) -> DenseRow | KernelRow:
-        if (source := self._source) is not None:
-            self._found = source.in_kernel(self._at) if backend == "native" else source.reference(self._at)
+        if (found := self._found) is None and (source := self._source) is not None:
+            self._found = found = source.in_kernel(self._at) if backend == "native" else source.reference(self._at)
             self._source = None
-        return self._found  # type: ignore[return-value]
+        return found  # type: ignore[return-value]
 
     @property
     def in_kernel(self) -> KernelRow | None:
@@ -119,13 +123,14 @@ class LogitsRows(Sequence[LogitsRow]):
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None) -> None:
         """See ``target_rows``."""
         check_text(sampling, text)
-        array = with_shape("logits", logits)
-        if len(array.shape) != 2 or array.shape[1] < 1:
-            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(array.shape)}")
-        if text is not None and text.rows != array.shape[0]:
-            raise ValueError(f"the text is one of {text.rows} rows, logits have {array.shape[0]}")
-        self._source = _Source(_as_array(array), sampling, text)
-        self._rows: list[LogitsRow | None] = [None] * int(array.shape[0])
+        array = _as_array(with_shape("logits", logits))
+        shape = array.shape
+        if len(shape) != 2 or shape[1] < 1:
+            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(shape)}")
+        if text is not None and text.rows != shape[0]:
+            raise ValueError(f"the text is one of {text.rows} rows, logits have {shape[0]}")
+        self._source = _Source(array, sampling, text)
+        self._rows: list[LogitsRow | None] = [None] * int(shape[0])
 
     @property
     def vocab_size(self) -> int:
@@ -210,10 +215,12 @@ def _type_of(dtype: Any) -> str:
 
 def _as_array(logits: Any) -> Any:
     """``logits`` as a numpy array where that copies nothing; tensors of other memory stay what they are."""
+    if type(logits) is np.ndarray:
+        if logits.flags.c_contiguous and logits.dtype.isnative:
+            return logits
+        return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
     if hasattr(logits, "detach") and getattr(logits.device, "type", "") == "cpu" and logits.is_contiguous():
         return logits.detach().numpy() if _type_of(logits.dtype) in _KERNEL_TYPES[:3] else logits
-    if type(logits) is np.ndarray and not (logits.flags.c_contiguous and logits.dtype.isnative):
-        return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
     return logits
 
 
