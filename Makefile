@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants compat compat-here attacks bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants faults cuts compat compat-here attacks bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -81,6 +81,15 @@ conformance: $(READY)
 # The reference decoder with one mistake at a time, against the vectors: a quarter of an hour.
 mutants: $(READY)
 	$(BIN)/python -m spec.mutants --report spec/mutants.md
+
+# Texts over links that break: a million rounds in one process, twenty minutes; then a hundred texts of each sort between
+# real processes, half an hour.
+HELPERS := PYTHONPATH=tests/helpers:. OMP_NUM_THREADS=1 $(BIN)/python tests/helpers
+faults: $(READY)
+	$(HELPERS)/faulty_texts.py
+
+cuts: $(READY)
+	$(HELPERS)/cut_links.py
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)

@@ -140,6 +140,7 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
         0x03: ("prompt", prompt),
         0x04: ("error", error),
         0x05: ("bye", bye),
+        0x06: ("resume", resume),
         0x08: ("verdict", verdict),
         0x10: ("draft_list", draft_list),
         0x11: ("draft_match", draft_ids),
@@ -1646,7 +1647,7 @@ def sampling_value(settings: Json) -> Json:
     return {name: item if name in SETTINGS else tagged(item) for name, item in settings.items()}
 
 
-# ------------------------------------------------------------------------------------------- 7.2 to 7.6: control frames
+# ------------------------------------------------------------------------------------------- 7.2 to 7.8: control frames
 
 
 def control_body(bits: Bits, versions: int) -> tuple[bytes, bytes]:
@@ -1661,10 +1662,11 @@ def hello(bits: Bits, profile: Profile, limits: Limits) -> Json:
     (low, high), data = control_body(bits, 2)
     types: Json = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": ASKED}
     types |= {"evidence": [str], "precisions": [str], "entropy": [str], "priors": [str], "limits": LIMITS}
-    types |= {"resume": bytes}
+    types |= {"resume": bytes, "nonce": bytes}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(not 1 <= low <= high, "out_of_range")
     refuse_if(not 1 <= found["vocab_size"] <= MAX_VOCAB or len(found["tokenizer"]) != 64, "out_of_range")
+    refuse_if(len(found["resume"]) > 128 or len(found["nonce"]) != 32, "out_of_range")
     within_vocabulary(found)
     return {"min_version": low, "max_version": high, **found, "sampling": sampling_value(found["sampling"])}
 
@@ -1682,11 +1684,13 @@ def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
         "context": int,
         "eos_tokens": [int],
     }
-    types |= {"coupling": bytes}
+    types |= {"coupling": bytes, "resume": bytes, "resumed": bool, "held": int, "held_hash": int}
     found = fields(Control(data, limits).map, types, others=True)
     refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
     refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
     refuse_if(not 0 <= found["context"] <= U32 or len(found["coupling"]) not in (0, 16), "out_of_range")
+    refuse_if(len(found["resume"]) > 128 or not 0 <= found["held"] <= U32, "out_of_range")
+    refuse_if(not 0 <= found["held_hash"] <= U32, "out_of_range")
     refuse_if(any(not 0 <= token < found["vocab_size"] for token in found["eos_tokens"]), "out_of_range")
     within_vocabulary(found)
     return {"version": version, **found}
@@ -1701,6 +1705,19 @@ def prompt(bits: Bits, profile: Profile, limits: Limits) -> Json:
     tokens = bits.column("tokens", count, (profile["vocab_size"] - 1).bit_length())
     refuse_if(max(tokens, default=0) >= profile["vocab_size"], "out_of_range")
     return {"transcript": transcript.hex(), "epoch": epoch, "keep": keep, "tokens": tokens}
+
+
+def resume(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[RESUME-1]"""
+    found: Json = {"transcript": bits.octets(8).hex(), "hash": bits.field(32), "epoch": bits.varint()}
+    refuse_if(found["epoch"] == 0, "out_of_range")
+    found |= {name: bits.varint() for name in ("round", "prompt_length", "rejected", "batch")}
+    refuse_if(found["batch"] > 0 and found["rejected"] == 0, "out_of_range")
+    found["keep"], count = bits.varint(), bits.varint()
+    refuse_if(count > limits["max_prompt_tokens"], "limit_exceeded")
+    found["tokens"] = bits.fields(count, (profile["vocab_size"] - 1).bit_length())
+    refuse_if(max(found["tokens"], default=0) >= profile["vocab_size"], "out_of_range")
+    return {**found, "ended": bits.field(1)}
 
 
 def error(bits: Bits, profile: Profile, limits: Limits) -> Json:

@@ -110,7 +110,8 @@ class Autopilot:
             self._under_way = None
             if round_ is None:
                 return
-            self.planner.observe(observation(plan, round_))
+            if not round_.reconnects:  # its times say nothing of rounds to come
+                self.planner.observe(observation(plan, round_))
             self.chosen[plan.mode.evidence] += 1
             self.last = plan
             if self.chosen.total() % EXPLAIN_ROUNDS == 0:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from tslt_transports.link import Link, LinkClosed
-from tslt_transports.untrusted import printable
+from tslt_transports.link import Link
 
 import tslt_wire as tw
+from tslt_runtime.connection import Connection, EdgeError, Recovery
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.evidence import kind_of_evidence
@@ -31,15 +29,6 @@ from tslt_wire.session.negotiation import context_of
 log = logging.getLogger("tslt.device")
 
 T = TypeVar("T")
-
-
-class EdgeError(Exception):
-    """The edge refused, vanished or stayed silent; the message says which and what to try."""
-
-    code: int | None = None
-    """The number of the ERROR that it sent (``tw.ErrorCode``); None if it sent none."""
-    retry_after_s: float | None = None
-    """Seconds after which it takes this device again; None if it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +61,8 @@ class Round:
     """Seconds the edge says it took."""
     trips: int = 1
     """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
+    reconnects: int = 0
+    """Links that broke in it: its times and bytes have what that cost."""
     log_probs: tuple[float, ...] = ()
     """Log probability of each of ``tokens`` in the target's distribution, sampling settings applied, in nats, off by
     1/2048 at most; none unless HELLO asks for them (``tslt_wire.messages.log_probs.WANTED``) and the edge says."""
@@ -105,6 +96,8 @@ class _OpenRound:
     sent: int
     received: int
     """Bytes of the link before it."""
+    reconnects: int
+    """Links that broke before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +116,7 @@ class _Outcome:
 
 
 class Device:
-    """A device with one link to one edge.
+    """A device with one link to one edge, and another one where that breaks.
 
     One call at a time: a second task is refused with LocalProtocolError.  A round that is cancelled goes on in the
     background, since half a round would bias the text: the next ``round`` (or ``generate``) gives it first.  So does a
@@ -140,8 +133,11 @@ class Device:
         reply_timeout_s: float = 60.0,
         tables: Sequence[tw.Prior] = (),
         clock: Callable[[], float] = time.perf_counter,
+        recovery: Recovery | None = None,
     ) -> None:
-        """``tables``: the trained tables that ``hello.priors`` names.  ``clock``: seconds, for the rounds' times.
+        """``reply_timeout_s``: seconds that an answer may take.  ``recovery``: how to go on where the link breaks or an
+        answer does not come; None: that is an EdgeError at once.  ``tables``: the trained tables that ``hello.priors``
+        names.  ``clock``: seconds, for the rounds' times.
 
         Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
         """
@@ -151,21 +147,18 @@ class Device:
             raise ValueError(f"the draft model has {text.vocab_size} tokens, HELLO says {hello.vocab_size}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
-        self._link = link
         self._clock = clock
         self._text = text
         self._rng = rng
-        self._reply_timeout_s = checks.number("reply_timeout_s", reply_timeout_s, 0, None, above_low=True)
         self._worker = Worker("draft")
-        self._events: deque[tw.Event] = deque()
         self._running: asyncio.Task[Any] | None = None
         self._waited_for = False
         self._open_round: _OpenRound | None = None
-        self._last_frame = b""
         self._stale = False  # whether the engine's text may differ from the session's prefix
         self._closed = False
         self._tails = tw.TailScale()
         self.session = tw.DeviceSession(hello, tables)
+        self._edge = Connection(link, self.session, reply_timeout_s=reply_timeout_s, recovery=recovery)
         self.handshake = Exchange(0, 0, 0.0)
         """HELLO and WELCOME, once they are there: what the link is like before the first round."""
 
@@ -189,6 +182,8 @@ class Device:
         if self._running is not None:
             await self._finish()
         self._require_alive()
+        if self._edge.may_go_on:
+            await self._run(self._edge.mend())
         if self._open_round is not None:
             await self._run(self._settle_again())
         self.session.send_prompt(tokens, keep=keep)
@@ -216,6 +211,8 @@ class Device:
         if isinstance(found, Round):
             return found
         self._require_alive()
+        if self._edge.may_go_on:
+            await self._run(self._edge.mend())
         if self._open_round is not None:
             return await self._run(self._settle_again())
         if self.session.state is tw.State.READY:
@@ -234,13 +231,16 @@ class Device:
             await asyncio.gather(self._running, return_exceptions=True)
             self._running = None
         self.session.close()
-        with suppress(EdgeError):  # if it went first, there is nobody left to say goodbye to
-            await self._flush()
-        await self._link.close()
+        await self._edge.close()
         await self._worker.run(self._text.close)
         self._worker.close()
 
     # --------------------------------------------------------------------------------------------- what it knows
+
+    @property
+    def reconnects(self) -> int:
+        """Links that took the place of a broken one."""
+        return self._edge.reconnects
 
     @property
     def welcome(self) -> tw.Welcome:
@@ -272,9 +272,9 @@ class Device:
             raise TypeError(f"settings must be DraftSettings, got {settings!r}")
         welcome = self.welcome
         if settings.evidence not in welcome.evidence:
-            raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.evidence)}, not {settings.evidence!r}")
+            raise EdgeError(f"the edge at {self._edge.peer} takes {list(welcome.evidence)}, not {settings.evidence!r}")
         if kind_of_evidence(settings.evidence).sends_lists and settings.precision not in welcome.precisions:
-            raise EdgeError(f"the edge at {self._link.peer} takes {list(welcome.precisions)}, not {settings.precision}")
+            raise EdgeError(f"the edge at {self._edge.peer} takes {list(welcome.precisions)}, not {settings.precision}")
         if settings.nodes > welcome.limits.max_nodes:
             raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
         if settings.leaves > welcome.limits.max_leaves:
@@ -284,9 +284,10 @@ class Device:
 
     def _require_alive(self) -> None:
         state = self.session.state
-        if self._closed or state in (tw.State.CLOSED, tw.State.FAILED):
+        over = state in (tw.State.CLOSED, tw.State.FAILED) and not self._edge.may_go_on
+        if self._closed or over:
             raise EdgeError(
-                f"the session with the edge at {self._link.peer} is over ({state}): open a new link and device"
+                f"the session with the edge at {self._edge.peer} is over ({state}): open a new link and device"
             )
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -317,15 +318,15 @@ class Device:
 
     async def _shake_hands(self) -> tw.Welcome:
         started = self._clock()
-        event = await self._exchange()
-        self.handshake = Exchange(self._link.bytes_sent, self._link.bytes_received, self._clock() - started)
+        event = await self._edge.exchange()
+        self.handshake = Exchange(self._edge.bytes_sent, self._edge.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
-            raise EdgeError(f"the edge at {self._link.peer} answered HELLO with {type(event).__name__}")
+            raise EdgeError(f"the edge at {self._edge.peer} answered HELLO with {type(event).__name__}")
         return event.welcome
 
     async def _read_prompt(self) -> None:
         self._stale = True
-        await self._flush()
+        await self._edge.flush()
         # Both models read the prompt at the same time: the edge got it first.
         await self._read_prefix()
 
@@ -346,17 +347,18 @@ class Device:
             pick=kind.pick(self.session),
         )
         drafted = await self._worker.run(draw_tree, self._text, settings, drawing)
-        sent, received = self._link.bytes_sent, self._link.bytes_received
+        sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
         draft = self.session.send_draft(drafted.tree, kind.make(drafted.tree, drafted.lists, settings.replacement))
         queued = self._clock()
-        self._open_round = _OpenRound(draft, drafted, len(settings.expansion), queued - started, queued, sent, received)
+        took, depth = queued - started, len(settings.expansion)
+        self._open_round = _OpenRound(draft, drafted, depth, took, queued, sent, received, reconnects)
         return await self._end_round(self._open_round)
 
     async def _settle_again(self) -> Round:
         """Go on with a round whose answer did not come in time: the same frame again, nothing is drafted anew."""
         if self._open_round is None:
             raise RuntimeError("no round is open")
-        await self._send(self._last_frame)
+        await self._edge.again()
         return await self._end_round(self._open_round)
 
     async def _end_round(self, open_: _OpenRound) -> Round:
@@ -383,12 +385,13 @@ class Device:
             tried=len(path) + _rejected(drafted, done, end=end),
             lists=len(open_.draft.lists),
             nodes=len(tree),
-            uplink_bytes=self._link.bytes_sent - open_.sent,
-            downlink_bytes=self._link.bytes_received - open_.received,
+            uplink_bytes=self._edge.bytes_sent - open_.sent,
+            downlink_bytes=self._edge.bytes_received - open_.received,
             draft_s=open_.draft_s,
             link_s=answered - open_.queued - verify_s,
             verify_s=verify_s,
             trips=done.trips,
+            reconnects=self._edge.reconnects - open_.reconnects,
             log_probs=done.log_probs,
         )
 
@@ -397,7 +400,7 @@ class Device:
         trips, seconds = 0, 0.0
         path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
         while True:
-            event = await self._exchange()
+            event = await self._edge.exchange()
             trips += 1
             if isinstance(event, tw.VerdictReceived):
                 verdict = event.verdict
@@ -421,59 +424,7 @@ class Device:
                 path = tw.log_probs_of(event.extensions)
                 self.session.send_list()
             else:
-                raise EdgeError(f"the edge at {self._link.peer} answered a draft with {type(event).__name__}")
-
-    # ----------------------------------------------------------------------------------------------------- the link
-
-    async def _exchange(self) -> tw.Event:
-        """Send what is queued and return the next event."""
-        await self._flush()
-        try:
-            async with asyncio.timeout(self._reply_timeout_s):
-                while not self._events:
-                    self._events.extend(self.session.receive_data(await self._link.receive()))
-        except TimeoutError:
-            waited = f"did not answer within {self._reply_timeout_s:g} s"
-            raise EdgeError(
-                f"the edge at {self._link.peer} {waited}; the text so far is good; the next round asks again"
-            ) from None
-        except LinkClosed as closed:
-            raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
-        except (tw.DecodeError, tw.RemoteProtocolError) as error:
-            await self._flush()
-            raise EdgeError(f"the edge at {self._link.peer} broke the protocol: {printable(str(error))}") from error
-        event = self._events.popleft()
-        if isinstance(event, tw.PeerFailed):
-            raise self._refused(event.error)
-        if isinstance(event, tw.PeerClosed):
-            raise EdgeError(f"the edge at {self._link.peer} ended the session; the text so far is good")
-        return event
-
-    async def _flush(self) -> None:
-        while frame := self.session.data_to_send():
-            self._last_frame = frame
-            await self._send(frame)
-
-    def _refused(self, error: tw.ErrorMessage) -> EdgeError:
-        said = printable(error.message) or error.name
-        refused = EdgeError(f"the edge at {self._link.peer} refused: {said}")
-        refused.code, refused.retry_after_s = error.code, error.retry_after_s
-        return refused
-
-    async def _hear_why(self) -> None:
-        """Raise what the edge said before it closed the link, if it said something."""
-        with suppress(LinkClosed, tw.DecodeError, tw.RemoteProtocolError):
-            while True:
-                for event in self.session.receive_data(await self._link.receive()):
-                    if isinstance(event, tw.PeerFailed):
-                        raise self._refused(event.error)
-
-    async def _send(self, frame: bytes) -> None:
-        try:
-            await self._link.send(frame)
-        except LinkClosed as closed:
-            await self._hear_why()
-            raise EdgeError(f"{closed}; the text so far is good; start again when the edge is back") from closed
+                raise EdgeError(f"the edge at {self._edge.peer} answered a draft with {type(event).__name__}")
 
 
 def _rejected(drafted: Drafted, done: _Outcome, *, end: bool) -> bool:

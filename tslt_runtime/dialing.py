@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tslt_transports import ClientTls, ConnectError, DeviceKeys, Link, LinkOptions, PublicKey, SecretKey, connect
@@ -14,7 +17,7 @@ ATTEMPT_S = 5.0
 """Seconds of one attempt: several round trips over a bad link."""
 PAUSE_S = 0.2
 """Seconds between two attempts where the first one failed at once."""
-ABSENT = ("no answer", "nobody answered")
+ABSENT = ("no answer", "nobody answered", "nothing heard")
 """What the reason of a ConnectError says where nobody listens; all else does not change by waiting."""
 
 
@@ -33,25 +36,65 @@ def device_keys(key: SecretKey | str | Path | None, edge_key: PublicKey | str | 
     return DeviceKeys(own=own, edge=edge)
 
 
+class Dialer:
+    """Opens links to the edges of a device, of which each can take over from the others."""
+
+    def __init__(
+        self,
+        transport: str,
+        edges: str | Sequence[str],
+        *,
+        tls: ClientTls | None = None,
+        keys: DeviceKeys | None = None,
+        options: LinkOptions | None = None,
+    ) -> None:
+        """``edges``: their addresses, best first; else see ``tslt_transports.connect``.  ValueError for
+        none.
+        """
+        self.edges = (edges,) if isinstance(edges, str) else tuple(edges)
+        if not self.edges:
+            raise ValueError("the address of an edge is needed")
+        self._connect = partial(connect, transport, tls=tls, keys=keys)
+        self._options = options or LinkOptions(connect_timeout_s=ATTEMPT_S)
+        self.wrap: Callable[[Link], Link] = lambda link: link
+        """What every link is put into."""
+        self._at = self._start = 0
+
+    async def __call__(self, attempt: int) -> Link:
+        """A link to the edge of the last one, at ``attempt`` 0, or to those after it in turn; LinkError."""
+        if attempt == 0:
+            self._start = self._at
+        return await self._to(self._start + attempt, self._options.connect_timeout_s)
+
+    async def reach(self, timeout_s: float) -> Link:
+        """The first link, to the first edge that is there; they have ``timeout_s`` seconds to come up.
+
+        Raises ConnectError after that, and at once for what waiting does not mend, unless there is another edge to
+        try: a name that does not resolve, a certificate that is not trusted.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline, number = clock() + timeout_s, 0
+        while True:
+            try:
+                return await self._to(number, max(0.1, min(self._options.connect_timeout_s, deadline - clock())))
+            except ConnectError as error:
+                mends = any(word in error.reason.lower() for word in ABSENT) or len(self.edges) > 1
+                if clock() + PAUSE_S >= deadline or not mends:
+                    raise
+            if number == 0:
+                log.warning("no edge at %s yet: waiting for it, %g s at most", self.edges[0], timeout_s)
+            number += 1
+            await asyncio.sleep(PAUSE_S)
+
+    async def _to(self, number: int, timeout_s: float) -> Link:
+        at = number % len(self.edges)
+        link = await self._connect(self.edges[at], options=replace(self._options, connect_timeout_s=timeout_s))
+        self._at = at
+        return self.wrap(link)
+
+
 async def reach(
     transport: str, address: str, *, tls: ClientTls | None = None, keys: DeviceKeys | None = None, timeout_s: float
 ) -> Link:
-    """A link to the edge at ``address``, which has ``timeout_s`` seconds to come up.
-
-    Raises ConnectError after that, and at once for what waiting does not mend: a name that does not resolve, a
-    certificate that is not trusted.  Else see ``tslt_transports.connect``.
-    """
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + timeout_s
-    said = False
-    while True:
-        attempt = max(0.1, min(ATTEMPT_S, deadline - clock()))
-        try:
-            return await connect(transport, address, options=LinkOptions(connect_timeout_s=attempt), tls=tls, keys=keys)
-        except ConnectError as error:
-            if clock() + PAUSE_S >= deadline or not any(word in error.reason.lower() for word in ABSENT):
-                raise
-        if not said:
-            log.warning("no edge at %s yet: waiting for it, %g s at most", address, timeout_s)
-            said = True
-        await asyncio.sleep(PAUSE_S)
+    """A link to the edge at ``address``; see ``Dialer.reach``."""
+    return await Dialer(transport, address, tls=tls, keys=keys).reach(timeout_s)

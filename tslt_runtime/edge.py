@@ -19,10 +19,13 @@ from tslt_runtime.operating.budgets import Budgets
 from tslt_runtime.operating.draining import GOING_AWAY, SETTLE_S, Drain
 from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.overload import Overloaded
-from tslt_runtime.seeds import session_secret
+from tslt_runtime.sessions import Sessions
 from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 
 log = logging.getLogger("tslt.edge")
+
+LEAVE_S = 1.0
+"""Seconds that an old link has for the word that its session goes on over another one; the device may be gone."""
 
 
 def edge_settings(
@@ -67,6 +70,7 @@ async def serve(
     settings: tw.EdgeSettings,
     *,
     seed: int | None,
+    master: bytes | None = None,
     limits: EdgeLimits = DEFAULT_LIMITS,
     on_round: Callable[[EdgeRound], None] = lambda _: None,
     meter: EdgeMeter | None = None,
@@ -74,26 +78,29 @@ async def serve(
 ) -> None:
     """Serve devices until the listener is closed or the task is cancelled.
 
-    ``seed`` and the number of a device (0, 1, ... in order of arrival) fix the edge's random numbers; None draws them
-    from the operating system.  A device that is silent for longer than ``limits`` say loses its place; how many there
-    may be is the listener's to say.  ``meter`` counts what happens; once ``drain`` has begun nothing new does.
+    ``seed`` and a device's HELLO fix the edge's random numbers; None draws them from the operating system.  ``master``:
+    the master secret (``seeds.read_master_secret``): edges that share one take over each other's sessions.  A device
+    that is silent for longer than ``limits`` say loses its place; how many there may be is the listener's to say.
+    ``meter`` counts what happens; once ``drain`` has begun nothing new does.
     """
     meter, drain = meter or EdgeMeter(), drain or Drain()
     budgets = Budgets(limits, on_wait=meter.waited)
     tasks: set[asyncio.Task[None]] = set()
-    number = 0
+    sessions = Sessions(master=master, seed=seed, limits=limits, release=verifier.release)
 
-    async def attend(link: Link, number: int) -> None:
+    async def attend(link: Link) -> None:
         with drain.serving():
-            await admit(link, number)
+            await admit(link)
 
-    async def admit(link: Link, number: int) -> None:
+    async def admit(link: Link) -> None:
         try:
             with budgets.admitted(link) as account:
                 driver = EdgeDriver(
                     BudgetedVerifier(verifier, account, limits),
                     settings,
-                    secret=session_secret(seed, number),
+                    sessions=sessions,
+                    identity=link.identity,
+                    owner=link.identity or link.address,
                     peer=link.peer,
                     on_round=partial(_count_round, meter, link.identity, on_round),
                 )
@@ -108,14 +115,14 @@ async def serve(
                 link = await listener.accept()
             except LinkClosed:
                 return
-            task = asyncio.create_task(attend(link, number))
-            number += 1
+            task = asyncio.create_task(attend(link))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        sessions.close()
 
 
 async def serve_link(
@@ -129,6 +136,8 @@ async def serve_link(
     """Carry frames between a device's link and its driver, until the device leaves, is lost or breaks the protocol."""
     meter, drain = meter or EdgeMeter(), drain or Drain()
     log.info("%s: connected", link.peer)
+    closing: list[asyncio.Task[None]] = []
+    driver.displaced = lambda: closing.append(asyncio.create_task(_leave(link, driver, meter)))
     meter.came()
     try:
         while not driver.over:
@@ -140,6 +149,8 @@ async def serve_link(
                 return
             await _send(link, await driver.step(frame), meter)
             meter.steps.add(time.perf_counter() - started)
+        if driver.held_off:
+            driver.park()
     except TimeoutError:
         if drain.begun:
             why = tw.ErrorCode.GOING_AWAY, GOING_AWAY
@@ -147,8 +158,10 @@ async def serve_link(
             log.info("%s: said nothing for too long", link.peer)
             why = tw.ErrorCode.OVERLOADED, "idle for too long; connect again to go on"
         await _send(link, driver.fail(*why), meter)
+        driver.park()
     except LinkClosed as closed:
         log.info("%s", closed)
+        driver.park()
     except asyncio.CancelledError:
         with suppress(LinkClosed):
             await _send(link, driver.fail(tw.ErrorCode.GOING_AWAY, GOING_AWAY), meter)
@@ -157,6 +170,15 @@ async def serve_link(
         meter.left()
         driver.close()
         await link.close()
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+async def _leave(link: Link, driver: EdgeDriver, meter: EdgeMeter) -> None:
+    """Tell a device that its session goes on elsewhere, and end its link."""
+    with suppress(LinkClosed, TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await _send(link, driver.queued(), meter)
+    await link.close()
 
 
 async def _next_frame(link: Link, driver: EdgeDriver, limits: EdgeLimits, drain: Drain) -> bytes:

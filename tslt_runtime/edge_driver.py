@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tslt_transports.rates import LimitedLog
 from tslt_transports.untrusted import printable
@@ -17,6 +18,7 @@ from tslt_transports.untrusted import printable
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
+from tslt_runtime.sessions import Left, Sessions
 from tslt_runtime.timing import wants_timing, with_verify_time
 from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
@@ -58,19 +60,35 @@ class EdgeDriver:
         verifier: Verifier,
         settings: tw.EdgeSettings,
         *,
-        secret: bytes,
+        secret: bytes = b"",
+        sessions: Sessions | None = None,
+        identity: str = "",
+        owner: str = "",
         peer: str = "device",
         on_round: Callable[[EdgeRound], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``secret``: the session's, at least 16 bytes that no device knows: two drivers that share it give the same
-        answers.  ``peer``: its name in logs.  ``clock``: seconds, for what the device and ``on_round`` are told.
+        """``sessions``: those of the edge, which know each session's secret and keep what is left of it.  ``secret``:
+        in their place, the session's, at least 16 bytes that no device knows: two drivers that share it give the same
+        answers.  ``identity``: the device's, as its link knows it; ``owner``: whose sessions it counts among.
+        ``peer``: its name in logs.  ``clock``: seconds, for what the device and ``on_round`` are told.
 
         TypeError or ValueError for a secret that is none.
         """
-        tw.EdgeRandomness(secret)  # refuses an empty one here, not in the first round
         self._verifier = verifier
-        self._session = tw.EdgeSession(settings, secret=secret)
+        self._sessions = sessions
+        self._identity, self._owner = identity, owner
+        if sessions is None:
+            tw.EdgeRandomness(secret)  # refuses an empty one here, not in the first round
+            self._session = tw.EdgeSession(settings, secret=secret)
+        else:
+            self._session = tw.EdgeSession(settings, opening=self._open)
+        self._token = b""
+        self._released = False
+        self.displaced: Callable[[], None] = lambda: None
+        """Called when another link has taken the session."""
+        self.held_off = False
+        """Whether the device was told to come back later, with the session that it has."""
         self._text = verifier.open()
         self._peer = peer
         self._on_round = on_round
@@ -112,6 +130,10 @@ class EdgeDriver:
         self._waited_for = True
         try:
             frames = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.cancelled() or not self.over:
+                raise  # the caller's: the step goes on
+            frames = []  # another link has the session
         finally:
             self._waited_for = False
         self._running = None
@@ -125,16 +147,18 @@ class EdgeDriver:
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
+            self.held_off = True
             self._session.fail(tw.ErrorCode.OVERLOADED, str(error), retry_after_s=error.retry_after_s)
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         except Exception:
             log.exception("%s: the edge failed", self._peer)
             self._session.fail(tw.ErrorCode.INTERNAL, "the edge failed; its log says why")
-        return self._queued()
+        return self.queued()
 
     async def _decoded(self, frame: bytes) -> list[tw.Event]:
-        if len(frame) <= SMALL_FRAME:
+        # A HELLO is bounded, and what is known of sessions belongs to this thread.
+        if len(frame) <= SMALL_FRAME or not self.greeted:
             return self._session.receive_data(frame)
         # In a thread: a large frame takes long to decode, and the other devices' heartbeats must go on.
         return await asyncio.to_thread(self._session.receive_data, frame)
@@ -142,15 +166,60 @@ class EdgeDriver:
     def fail(self, code: tw.ErrorCode, message: str) -> list[bytes]:
         """End the session and return the frames that tell the device why."""
         self._session.fail(code, message)
-        return self._queued()
+        return self.queued()
 
     def close(self) -> None:
         """Give up the step that is under way, if there is one, and free the text."""
-        if self._running is not None:
-            self._running.cancel()
-        self._verifier.release(self._text)
+        if self._sessions is not None:
+            self._sessions.forget(self._token, self)
+        self._release(self._stop())
 
-    def _queued(self) -> list[bytes]:
+    def park(self) -> None:
+        """The link is gone: keep what is left of the session for the device's next one, or free it."""
+        text, sessions = self._stop(), self._sessions
+        left = Left(self._session.kept, text)
+        if sessions is None or self._released or not sessions.park(self._token, self, left, self._owner):
+            self._release(text)
+        elif text is not None:
+            self._released = True  # it is the sessions' now
+            log.info("%s: kept %d tokens", self._peer, len(left.tokens))
+
+    def let_go(self) -> Left:
+        """See ``sessions.Holder``."""
+        left = Left(self._session.kept, self._stop())
+        self._released = True
+        self._session.fail(tw.ErrorCode.UNKNOWN_SESSION, "the session goes on over another link")
+        self.displaced()
+        return left
+
+    def _open(self, hello: tw.Hello, frame: bytes) -> tw.Opening:
+        if self._sessions is None:
+            raise RuntimeError("a driver without sessions opens none")
+        found, text = self._sessions.open(hello, frame, identity=self._identity, holder=self)
+        self._token = found.token
+        if text is not None:
+            self._release(self._text)
+            self._text, self._released = text, False
+        if hello.resume:
+            known = f"{len(found.held)} tokens are here" if found.resumed else "its token is none of this edge's"
+            log.info("%s: comes back: %s", self._peer, known)
+        return found
+
+    def _stop(self) -> Any:
+        """Give up the step under way; the text, or None if that still computes with it: then it is freed after that."""
+        if self._running is None or self._running.done():
+            return self._text
+        self._running.cancel()
+        self._release(self._text)
+        return None
+
+    def _release(self, text: Any) -> None:
+        if text is not None and not self._released:
+            self._verifier.release(text)
+            self._released = True
+
+    def queued(self) -> list[bytes]:
+        """Frames that wait to be sent."""
         frames = []
         while frame := self._session.data_to_send():
             frames.append(frame)
@@ -162,7 +231,9 @@ class EdgeDriver:
                 self._timing, self._log_probs = wants_timing(hello), wants_log_probs(hello)
                 name = printable(hello.model) or "unnamed draft model"
                 log.info("%s: %s, %s", self._peer, name, self._session.sampling.in_force())
-            case tw.PromptReceived():
+            case tw.PromptReceived() | tw.TextResumed():
+                if self._sessions is not None:
+                    self._sessions.began(self._token)
                 await self._verifier.read(self._text, self._session.prefix)
             case tw.DraftReceived() | tw.MoreAsked() | tw.ListReceived():
                 await self._answer(event, started)

@@ -20,6 +20,13 @@ class EdgeLimits:
     """Seconds a new link has to say HELLO: several round trips over a bad link."""
     idle_timeout_s: float = 300.0
     """Seconds a session may be silent: a user who reads before typing on, not one who left."""
+    resume_s: float = 120.0
+    """Seconds that a session without a link is kept for: a train in a tunnel.  After that its tokens are asked for."""
+    parked: int = 256
+    """Sessions without a link that are kept, the latest: each holds the tokens of its text, and its cache until others
+    need the memory."""
+    parked_each: int = 8
+    """Sessions without a link of one device, or of one address where devices have no keys."""
     rows_bytes: int = 1 << 26
     """Bytes that the rows of one tree, (1 + nodes, V), would take in float64: bounds the largest tree that an edge
     offers to verify."""
@@ -63,12 +70,13 @@ class EdgeLimits:
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for limits that nothing could be served with."""
         least = dict.fromkeys(("devices", "rows_bytes", "rows", "chunk", "cache_bytes", "verify_threads"), 1)
-        least |= dict.fromkeys(("most_entries", "peer_queue"), 1)
+        least |= dict.fromkeys(("most_entries", "peer_queue", "parked", "parked_each"), 1)
         if self.peer_links is None:
             object.__setattr__(self, "peer_links", max(LEAST_PEER_LINKS, self.devices // 2))
         for name, low in {**least, "least_nodes": 0, "share_least": 0, "peer_links": 1, "mores": 0}.items():
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
-        above_0 = ("hello_timeout_s", "idle_timeout_s", "target_ms_per_s", "prompt_tokens_per_s", "burst_s", "pace_s")
+        above_0 = ["hello_timeout_s", "idle_timeout_s", "resume_s", "burst_s", "pace_s"]
+        above_0 += ["target_ms_per_s", "prompt_tokens_per_s"]
         for name in above_0:
             if not 0 < getattr(self, name) < float("inf"):
                 unit = "seconds" if name.endswith("_s") and "per" not in name else "units"

@@ -41,13 +41,14 @@ from tslt_transports import ClientTls, Link, PublicKey, SecretKey
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
+from tslt_runtime.connection import PATIENCE_S, Recovery
 from tslt_runtime.device import Device, Round
-from tslt_runtime.dialing import device_keys, reach
+from tslt_runtime.dialing import Dialer, device_keys
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import DraftEngine
 from tslt_runtime.fingerprint import vocabulary_of
 from tslt_runtime.incremental_decoding import IncrementalDecoder
-from tslt_runtime.seeds import device_rng
+from tslt_runtime.seeds import NONCE_BYTES, device_nonce, device_rng
 from tslt_runtime.timing import WANTED
 from tslt_runtime.tokenizer import tokenizer_of
 from tslt_wire.messages.log_probs import WANTED as LOG_PROBS_WANTED
@@ -80,9 +81,11 @@ def hello_of(
     entropy: str = "range",
     priors: Sequence[str] = (tw.DEFAULTS.prior,),
     log_probs: bool = False,
+    nonce: bytes = bytes(NONCE_BYTES),
 ) -> tw.Hello:
     """What a device with this draft model says first; what is named is preferred, all else offered as well.
 
+    ``nonce``: what makes it differ from other devices' (``seeds.device_nonce``).
     ``log_probs``: whether it asks for the log probabilities of its tokens (``Round.log_probs``).
     Raises VocabularyMismatch for a tokenizer of another model.
     """
@@ -96,6 +99,7 @@ def hello_of(
         evidence=tuple(dict.fromkeys((evidence, *OUR_EVIDENCE))),
         entropy=tuple(dict.fromkeys((entropy, "none"))),
         priors=tuple(dict.fromkeys((*priors, "none"))),
+        nonce=nonce,
         extra={**WANTED, **(LOG_PROBS_WANTED if log_probs else {})},
     )
 
@@ -128,7 +132,7 @@ class TextDevice:
         draft: DraftEngine,
         tokenizer: Any,
         *,
-        edge: str = EDGE,
+        edge: str | Sequence[str] = EDGE,
         transport: str = "zmq",
         tls: ClientTls | None = None,
         key: SecretKey | str | Path | None = None,
@@ -138,9 +142,13 @@ class TextDevice:
         settings: DraftSettings | None = None,
         seed: int | None = None,
         timeout_s: float = 60.0,
+        patience_s: float = PATIENCE_S,
         log_probs: bool = False,
     ) -> AsyncIterator[Self]:
         """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
+
+        Several edges take over from each other in their order: a link that breaks, or an edge that dies, is a pause for
+        the caller, of at most ``patience_s`` seconds, and then an EdgeError, after which the next call tries again.
 
         ``key``: this device's secret key, or its file; ``edge_key``: the edge's public key, its line or its file.
         ``link``: one that is open already, in the place of these, ``edge``, ``transport`` and ``tls`` (those of
@@ -158,9 +166,13 @@ class TextDevice:
             sampling or tw.SamplingRequest(),
             evidence=settings.evidence if settings else "list",
             log_probs=log_probs,
+            nonce=device_nonce(seed),
         )
-        link = link or await reach(transport, edge, tls=tls, keys=device_keys(key, edge_key), timeout_s=timeout_s)
-        device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s)
+        recovery = None
+        if link is None:
+            dialer = Dialer(transport, edge, tls=tls, keys=device_keys(key, edge_key))
+            link, recovery = await dialer.reach(timeout_s), Recovery(dial=dialer, patience_s=patience_s)
+        device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s, recovery=recovery)
         try:
             await device.open()
             yield cls(device, tokenizer, settings=settings)

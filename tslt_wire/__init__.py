@@ -41,6 +41,7 @@ from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
 from tslt_wire.messages.log_probs import log_probs_of
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
+from tslt_wire.messages.resume import Rejection, Resume
 from tslt_wire.messages.sampling import Sampling, SamplingRequest
 from tslt_wire.messages.token_tree import TokenTree
 from tslt_wire.messages.tree_sampler import TreeSampler
@@ -56,11 +57,14 @@ from tslt_wire.session.events import (
     PeerFailed,
     PromptReceived,
     ProposalsReceived,
+    Resumed,
     SessionOpened,
+    TextResumed,
     VerdictReceived,
     Welcomed,
 )
 from tslt_wire.session.negotiation import EdgeSettings
+from tslt_wire.session.resumption import Opening, SessionKeys
 from tslt_wire.session.states import State
 from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.answer_log_probs import with_log_probs
@@ -110,6 +114,7 @@ __all__ = [
     "MissingPackage",
     "More",
     "MoreAsked",
+    "Opening",
     "PeerClosed",
     "PeerFailed",
     "Precision",
@@ -121,16 +126,21 @@ __all__ = [
     "Proposals",
     "ProposalsReceived",
     "ProtocolError",
+    "Rejection",
     "RemoteProtocolError",
+    "Resume",
+    "Resumed",
     "SampledText",
     "Sampling",
     "SamplingRequest",
     "ScalarEvidence",
+    "SessionKeys",
     "SessionOpened",
     "SparseDistribution",
     "State",
     "TailScale",
     "TargetRow",
+    "TextResumed",
     "TokenTree",
     "TopK",
     "TopP",

@@ -47,6 +47,7 @@ ARROWS = {
     (State.START, State.GREETED): Arrow("M280 60 V102", (290, 87)),
     (State.GREETED, State.READY): Arrow("M280 144 V186", (290, 171)),
     (State.READY, State.IDLE): Arrow("M280 228 V278", (270, 253), "end"),
+    (State.READY, State.ENDED): Arrow("M228 208 H30 V408", (40, 183), "start", 22),
     (State.IDLE, State.IDLE): Arrow("M316 280 C 330 232, 400 262, 336 290", (374, 262)),
     (State.IDLE, State.OPEN): Arrow("M265 320 V408", (256, 370), "end"),
     (State.OPEN, State.IDLE): Arrow("M295 410 V322", (304, 370)),
@@ -68,7 +69,7 @@ ENDINGS = {
 """Arrows from that border."""
 COLOURS = {frozenset({Role.DEVICE}): "#1a5fb4", frozenset({Role.EDGE}): "#b0470c", frozenset(Role): "#444444"}
 """Of words, by who may send or do it."""
-ACTORS = {Act.VERDICT_END: Role.EDGE, Act.TAKE: Role.DEVICE, Act.TAKE_END: Role.DEVICE}
+ACTORS = {Act.VERDICT_END: Role.EDGE, Act.RESUME_END: Role.DEVICE, Act.TAKE: Role.DEVICE, Act.TAKE_END: Role.DEVICE}
 
 
 def arrows_of_the_table() -> tuple[dict[tuple[State, State], list[Kind | Act]], dict[State, list[Kind | Act]]]:
@@ -79,6 +80,8 @@ def arrows_of_the_table() -> tuple[dict[tuple[State, State], list[Kind | Act]], 
     between: dict[tuple[State, State], list[Kind | Act]] = {}
     endings: dict[State, list[Kind | Act]] = {}
     for (state, what), after in TRANSITIONS.items():
+        if what is Act.RECONNECT:
+            continue  # it leads to the start of another picture like this one: the page says so
         between.setdefault((state, after), []).append(what)
     for end in OVER:
         ways = {tuple(between.pop((state, end), ())) for state in State if state not in OVER}

@@ -161,8 +161,8 @@ def _line(number: int) -> str:
 
     numbers, rows = Recorder(number), tw.target_rows(logits, sampling, text=text)
     given: list[Any] = [*tree.parents, *tree.tokens]
-    more = {"coupling": coupling} if evidence == "coupled" else {}
-    answer = tw.verify(draft, rows, numbers, proposals=PROPOSALS, **more)
+    shared = coupling if evidence == "coupled" else None
+    answer = tw.verify(draft, rows, numbers, proposals=PROPOSALS, coupling=shared)
     if isinstance(draft.evidence, tw.ListEvidence):
         given = [tw.encode(draft, profile).hex()]
     elif isinstance(draft.evidence, tw.CoupledEvidence):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from spec.vectorgen import bad_extensions, bad_sampling
+from spec.vectorgen import bad_extensions, bad_resumptions, bad_sampling
 from spec.vectorgen.tools import Bits, sealed
 
 Refuse = Callable[..., None]
@@ -26,6 +26,7 @@ def add(refuse: Refuse) -> None:
     _control(refuse)
     _hello(refuse)
     _welcome(refuse)
+    bad_resumptions.add(refuse)
 
 
 def _layout(refuse: Refuse) -> None:
@@ -39,7 +40,7 @@ def _layout(refuse: Refuse) -> None:
     refuse(1, b"\x85" + bye[1:], "bad_checksum", "damaged-kind", "a damaged first byte", "order")
     refuse(1, sealed(b"\x85"), "reserved_bits", "kind-reserved", "bit 7 of the first byte")
     refuse(1, sealed(b"\x80"), "reserved_bits", "kind-reserved-unknown", "bit 7, and kind 0", "order")
-    for kind in (0x00, 0x06, 0x0F, 0x17, 0x3F):
+    for kind in (0x00, 0x07, 0x0F, 0x17, 0x3F):
         refuse(1, sealed(bytes([kind])), "unknown_kind", f"kind-{kind:02x}", f"kind 0x{kind:02x}")
     refuse(1, sealed(b"\x7f\x00"), "unknown_kind", "kind-3f-ext", "kind 0x3f with no extensions", "order")
     refuse(1, sealed(b"\x05\x00"), "trailing_bytes", "bye-zero", "a BYE with a body")
@@ -381,6 +382,7 @@ _HELLO: dict[str, bytes] = {
     "priors": b"\x91" + _text("none"),
     "limits": _map(_LIMITS),
     "resume": b"\xc4\x00",
+    "nonce": b"\xc4\x10" + bytes(16),
 }
 _WELCOME: dict[str, bytes] = {
     **{name: _HELLO[name] for name in ("vocab_size", "tokenizer", "model", "evidence", "precisions", "limits")},
@@ -391,6 +393,10 @@ _WELCOME: dict[str, bytes] = {
     "context": b"\x00",
     "eos_tokens": b"\x91\x02",
     "coupling": b"\xc4\x00",
+    "resume": b"\xc4\x00",
+    "resumed": b"\xc2",
+    "held": b"\x00",
+    "held_hash": b"\x00",
 }
 
 
@@ -415,9 +421,10 @@ def _hello(refuse: Refuse) -> None:
     bad("out_of_range", "vocab-0", "a vocabulary of 0", vocab_size=b"\x00")
     bad("out_of_range", "vocab-large", "a vocabulary of 2^20 + 1", vocab_size=b"\xce\x00\x10\x00\x01")
     bad("out_of_range", "tokenizer-31", "a fingerprint of 31 bytes", tokenizer=b"\xc4\x1f" + bytes(31))
-    for size in (0, 33):
+    sizes = {"tokenizer": (0, 33), "nonce": (0, 15, 17), "resume": (65,)}
+    for name, size in ((name, size) for name, some in sizes.items() for size in some):
         key = bytes([0xC4, size]) + bytes(size)
-        bad("out_of_range", f"tokenizer-{size}", f"a fingerprint of {size} bytes", tokenizer=key)
+        bad("out_of_range", f"{name}-{size}", f"a {name} of {size} bytes", **{name: key})
     bad("bad_control", "tokenizer-text", "a fingerprint that is a string", tokenizer=_text("x" * 31))
     bad("bad_control", "evidence-integer", "an evidence name that is an integer", evidence=b"\x91\x01")
     bad("bad_control", "priors-integer", "a prior that is an integer", priors=b"\x91\x01")
@@ -467,6 +474,7 @@ def _welcome(refuse: Refuse) -> None:
     welcome("bad_control", "coupling-string", "a coupling that is a string", coupling=_text("x" * 8))
     welcome("out_of_range", "eos", "an end token of 10", eos_tokens=b"\x91\x0a")
     welcome("bad_control", "eos-string", "an end token that is a string", eos_tokens=b"\x91" + _text("x"))
+    bad_resumptions.add_welcomes(welcome)
     welcome("out_of_range", "context", "a context of 2^32", context=b"\xcf\0\0\0\x01\0\0\0\0")
     bad_sampling.add(partial(_settings, welcome, {}), of_welcome=True)
 

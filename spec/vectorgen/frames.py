@@ -56,6 +56,7 @@ def build() -> list[Json]:
     """All groups."""
     frames = Frames()
     _rounds(frames)
+    _resumptions(frames)
     _drafts(frames)
     _shapes(frames)
     _handshake(frames)
@@ -87,6 +88,35 @@ def _rounds(frames: Frames) -> None:
         tokens = tuple(i * 37 % 32000 for i in range(count))
         frames.accept(32000, tw.Prompt(tokens=tokens), f"prompt-{count}", f"{count} tokens", "varint")
     frames.accept(10, tw.Bye(), "bye", "nothing to say")
+
+
+def _resumptions(frames: Frames) -> None:
+    """[RESUME-1]"""
+    for size in (1, 2, 300, 32000, 1 << 20):
+        tokens = (0, size - 1, size // 2)
+        plain = tw.Resume(tokens=tokens, prefix_crc=0x89ABCDEF, round=7, prompt_length=2, transcript=bytes(range(8)))
+        frames.accept(size, plain, "resume", "three tokens, and nothing is known of the open round")
+    for number in BOUNDARIES:
+        same: Json = dict.fromkeys(("prefix_crc", "round", "prompt_length", "keep"), number)
+        given = tw.Resume(tokens=(9,), epoch=max(1, number), **same)
+        frames.accept(10, given, f"resume-numbers-{number}", "all numbers", "varint")
+    for node, batch in ((-1, 0), (-1, 1), (125, 127), (126, 128), ((1 << 32) - 3, (1 << 32) - 1)):
+        known = tw.Resume(
+            tokens=(), prefix_crc=0, round=1, prompt_length=1, keep=3, rejection=tw.Rejection(node, batch)
+        )
+        note = f"a token after node {node} was rejected, batch {batch} is awaited"
+        frames.accept(10, known, f"resume-rejected-{node}-{batch}", note, "varint")
+    ended = tw.Resume(tokens=(1,), prefix_crc=0, round=1, prompt_length=1, ended=True)
+    frames.accept(10, ended, "resume-ended", "the text has ended")
+    frames.accept(
+        10,
+        tw.Resume(
+            tokens=(1,), prefix_crc=0, round=1, prompt_length=1, extensions=(tw.Extension(2, b"no time at all"),)
+        ),
+        "resume-ext",
+        "type 2 is not known in a RESUME: any data",
+        "extension",
+    )
 
 
 def _draft(tokens: list[int], parents: list[int], lists: dict[int, tw.SparseDistribution], **more: object) -> tw.Draft:
@@ -187,6 +217,7 @@ def _handshake(frames: Frames) -> None:
             max_frame_bytes=1 << 16, max_nodes=64, max_leaves=9, max_depth=16, max_entries=1, max_extensions=255
         ),
         resume=b"\x00\xff" * 8,
+        nonce=bytes(range(16)),
         min_version=1,
         max_version=255,
         extra={
@@ -224,6 +255,10 @@ def _handshake(frames: Frames) -> None:
         eos_tokens=(128255, 0),
         evidence=("coupled", "list", "match"),
         coupling=b"\x01\x23\x45\x67\x89\xab\xcd\xef",
+        resume=bytes(range(64)),
+        resumed=True,
+        held=(1 << 32) - 1,
+        held_hash=0xFFFFFFFF,
         extra={"motd": "hi"},
     )
     frames.accept(1, full, "welcome-rich", "an unknown field, boundary values", "control")

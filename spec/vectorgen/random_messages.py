@@ -23,7 +23,7 @@ FULL_UP_TO = 5000
 NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 1 << 28, (1 << 32) - 1)
 NAMES = ("list", "none", "range", "log2/2", "f16", "x-mine", "", "\u00e9\u4e2d\U0001f600")
 KINDS = (
-    *("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "hello", "welcome", "error", "bye"),
+    *("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "resume", "hello", "welcome", "error", "bye"),
     *("draft_scalar", "draft_lazy", "verdict_proposals", "more", "ask_list", "list_reply"),
 )
 
@@ -317,7 +317,8 @@ def some_hello(rng: Random, vocab_size: int) -> tw.Hello:
     return tw.Hello(
         sampling=tw.SamplingRequest(**{name: value for name, value in asked.items() if rng.random() < 0.7}),
         entropy=tuple(rng.sample(NAMES, rng.randint(0, 3))),
-        resume=rng.randbytes(rng.choice((0, 0, 1, 32))),
+        resume=rng.randbytes(rng.choice((0, 0, 1, 32, 64))),
+        nonce=rng.randbytes(16),
         min_version=low,
         max_version=rng.randint(low, 255),
         **_identity(rng, vocab_size),
@@ -334,6 +335,10 @@ def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
         context=number(rng),
         eos_tokens=tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 3, 16)))),
         coupling=rng.randbytes(rng.choice((0, 8))),
+        resume=rng.randbytes(rng.choice((0, 0, 1, 32, 64))),
+        resumed=rng.random() < 0.5,
+        held=number(rng),
+        held_hash=number(rng),
         **_identity(rng, vocab_size),
     )
 
@@ -371,6 +376,20 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
             tokens=tokens,
             epoch=max(1, number(rng)),
             keep=number(rng),
+            transcript=rng.randbytes(8),
+            extensions=extensions,
+        )
+    if kind == "resume":
+        known = tw.Rejection(min(number(rng), (1 << 32) - 2) - 1, number(rng)) if rng.random() < 0.5 else None
+        return tw.Resume(
+            tokens=tuple(rng.randrange(vocab_size) for _ in range(rng.choice((0, 1, 5, 127, 128)))),
+            prefix_crc=number(rng),
+            round=number(rng),
+            prompt_length=number(rng),
+            epoch=max(1, number(rng)),
+            keep=number(rng),
+            rejection=known,
+            ended=rng.random() < 0.3,
             transcript=rng.randbytes(8),
             extensions=extensions,
         )

@@ -12,6 +12,9 @@ from tslt_wire.session.states import OVER
 V = 16
 FINGERPRINT = bytes(range(32))
 KEY = bytes(range(8))
+OTHER_KEY = bytes(range(8, 16))
+TOKEN = bytes(range(100, 132))
+"""What edges of cases in which links break give devices to come back with."""
 EOS = 9
 CONTEXT = 40
 LISTS = {
@@ -47,7 +50,10 @@ class Recorded:
         self, id_: str, comment: str, flag: str, *, hello: tw.Hello = HELLO, edge: tw.EdgeSettings = EDGE
     ) -> None:
         self.id, self.comment, self.flag = f"session/{id_}", comment, flag
-        self.device, self.edge = tw.DeviceSession(hello), tw.EdgeSession(edge, coupling=KEY)
+        self._settings = edge
+        self._token = TOKEN if flag.startswith("resumption") else b""
+        self.device = tw.DeviceSession(hello)
+        self.edge = edge_of(edge, KEY, self._token)
         self.ends: dict[str, Any] = {"device": self.device, "edge": self.edge}
         self.steps: list[Json] = []
         self.frames: list[bytes] = []
@@ -58,7 +64,7 @@ class Recorded:
     def to_json(self) -> Json:
         """The vector as it is written."""
         head = {"id": self.id, "comment": self.comment, "flags": [self.flag], "result": "valid"}
-        return {**head, "steps": self.steps}
+        return {**head, **({"token": self._token.hex()} if self._token else {}), "steps": self.steps}
 
     def send(self, end: str, *, lost: bool = False, error: str | None = None) -> Recorded:
         """The next frame of an end, which the other takes, or refuses with ``error``, or does not get."""
@@ -84,6 +90,21 @@ class Recorded:
         self.frames.append(b"")
         self.steps.append({"from": "device", "how": "takes", "index": index, **self._states()})
         return self
+
+    def reconnects(self, *, kept: bool = True, key: bytes = KEY) -> Recorded:
+        """The device begins anew on another link, to an edge with the tokens of the last one, or without; no frame."""
+        held, resumed = self.edge.kept if kept else (), key == KEY and bool(self.device.prefix)
+        self.device.reconnect()
+        self.edge = self.ends["edge"] = edge_of(self._settings, key, self._token, resumed=resumed, held=held)
+        self.frames.append(b"")
+        step = {"from": "device", "how": "reconnects", "resumed": resumed, "held": list(held), "coupling": key.hex()}
+        self.steps.append({**step, **self._states()})
+        return self
+
+    def resumed(self, *, draft: bool = True) -> Recorded:
+        """HELLO, WELCOME, RESUME, and the draft of the round that was open."""
+        self.welcomed().send("device")
+        return self.send("device") if draft else self
 
     def _step(self, end: str, data: bytes, how: str, error: str | None) -> Recorded:
         other = self.ends["edge" if end == "device" else "device"]
@@ -118,10 +139,12 @@ class Recorded:
         """HELLO and WELCOME."""
         return self.send("device").send("edge")
 
-    def prompted(self, tokens: tuple[int, ...] = (3, 1, 4), keep: int = 0, *, new_text: bool = False) -> Recorded:
+    def prompted(
+        self, tokens: tuple[int, ...] = (3, 1, 4), keep: int = 0, *, new_text: bool = False, lost: bool = False
+    ) -> Recorded:
         """PROMPT, which is taken."""
         self.device.send_prompt(tokens, keep=keep, new_text=new_text)
-        return self.send("device")
+        return self.send("device", lost=lost)
 
     def drafted(self, name: str, *tokens: int, lost: bool = False) -> Recorded:
         """A chain of tokens, of LISTS if it needs any."""
@@ -154,6 +177,14 @@ class Recorded:
         """The device sends it."""
         self.device.send_list()
         return self.send("device", lost=lost)
+
+
+def edge_of(
+    settings: tw.EdgeSettings, key: bytes, token: bytes, *, resumed: bool = False, held: tuple[int, ...] = ()
+) -> tw.EdgeSession:
+    """An edge with this key, whose session goes on with ``token``, if there is one."""
+    opening = tw.Opening(b"", token, resumed, held)
+    return tw.EdgeSession(settings, coupling=key, opening=lambda hello, frame: opening)
 
 
 def evidence_of(name: str, tokens: tuple[int, ...], lists: Mapping[int, tw.SparseDistribution] = LISTS) -> tw.Evidence:

@@ -24,6 +24,8 @@ from spec.vectorgen.recorded_sessions import (
     opened,
     proposals_of,
 )
+from spec.vectorgen.resumed_sessions import NOTES as RESUMED
+from spec.vectorgen.resumed_sessions import resumptions
 from spec.vectorgen.session_settings import OWN, asked_settings, told
 from spec.vectorgen.tools import Json, list_value, make_list, sampling_value
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
@@ -39,6 +41,7 @@ NOTES = {
     "edge-checks": "what an edge checks of a draft, MORE or LIST",
     "device-checks": "what a device checks of an answer",
     "recovery": "a session is over, and another one goes on with its text",
+    **RESUMED,
 }
 
 
@@ -46,7 +49,7 @@ def build() -> list[Json]:
     """All groups; one for each way in which an edge is set up."""
     few = replace(EDGE, evidence=("list", "scalar"))
     group = [*conversations(), *refused_hellos(), *refused_welcomes(), *prompts(), *wrong_states(), *resends()]
-    group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *told()]
+    group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *resumptions(), *told()]
     return [_group(EDGE, group), _group(few, checked_evidence(few)), _group(OWN, asked_settings())]
 
 

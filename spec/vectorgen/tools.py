@@ -262,6 +262,20 @@ def message_value(message: tw.Message) -> Json:
             "keep": message.keep,
             "tokens": list(message.tokens),
         }
+    elif isinstance(message, tw.Resume):
+        known = message.rejection
+        out |= {
+            "transcript": message.transcript.hex(),
+            "hash": message.prefix_crc,
+            "epoch": message.epoch,
+            "round": message.round,
+            "prompt_length": message.prompt_length,
+            "rejected": 0 if known is None else known.node + 2,
+            "batch": 0 if known is None else known.batch,
+            "keep": message.keep,
+            "tokens": list(message.tokens),
+            "ended": int(message.ended),
+        }
     elif isinstance(message, tw.ErrorMessage):
         out |= {"code": message.code, "message": message.message}
     out["extensions"] = [{"type": item.type, "data": item.data.hex()} for item in message.extensions]

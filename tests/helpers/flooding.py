@@ -21,7 +21,8 @@ from tslt_transports import AllowList, DeviceKeys, EdgeKeys, PublicKey, SecretKe
 from two_ends import FINGERPRINT, hello
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
@@ -96,8 +97,8 @@ async def ask(made: Device, tree: tw.TokenTree, evidence: tw.Evidence) -> tw.Eve
 async def answer(made: Device) -> tw.Event:
     """Send what is queued, and return what comes back."""
     while frame := made.session.data_to_send():
-        await made._link.send(frame)
-    (event,) = made.session.receive_data(await made._link.receive())
+        await made._edge._link.send(frame)
+    (event,) = made.session.receive_data(await made._edge._link.receive())
     if isinstance(event, tw.PeerFailed):
         raise EdgeError(event.error.message)
     return event

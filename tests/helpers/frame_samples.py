@@ -31,6 +31,8 @@ from tslt_wire import (
     Prompt,
     Proposal,
     Proposals,
+    Rejection,
+    Resume,
     ScalarEvidence,
     TokenTree,
     TopK,
@@ -111,6 +113,9 @@ SAMPLES: dict[str, Message] = {
     "hello": Hello(vocab_size=V, tokenizer=bytes(range(32)), model="a draft", extra={"colour": [1, None, "x"]}),
     "welcome": Welcome(version=1, vocab_size=V, tokenizer=bytes(32), transcript=bytes(16), eos_tokens=(2,)),
     "prompt": Prompt(tokens=(1, 2, 11), keep=200),
+    "resume": Resume(
+        tokens=(1, 11), prefix_crc=0x89ABCDEF, round=300, prompt_length=4, keep=9, rejection=Rejection(2, 1)
+    ),
     "error": ErrorMessage(code=3, message="expected one thing, found another"),
     "bye": Bye(),
     "bye-extended": Bye(extensions=(Extension(0, b""), Extension(6, b"abc"))),

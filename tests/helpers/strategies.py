@@ -28,6 +28,8 @@ from tslt_wire import (
     Prompt,
     Proposal,
     Proposals,
+    Rejection,
+    Resume,
     Sampling,
     SamplingRequest,
     ScalarEvidence,
@@ -251,6 +253,23 @@ def prompts(vocab_size: int) -> st.SearchStrategy[Prompt]:
     )
 
 
+def resumes(vocab_size: int) -> st.SearchStrategy[Resume]:
+    """Any RESUME."""
+    return st.builds(
+        Resume,
+        tokens=st.lists(st.integers(0, vocab_size - 1), max_size=30).map(tuple),
+        prefix_crc=U32,
+        round=U32,
+        prompt_length=U32,
+        epoch=st.integers(1, 2**32 - 1),
+        keep=U32,
+        rejection=st.none() | st.builds(Rejection, node=st.integers(-1, 2**32 - 3), batch=U32),
+        ended=st.booleans(),
+        transcript=st.binary(min_size=8, max_size=8),
+        extensions=extensions,
+    )
+
+
 INTEGERS = st.one_of(
     st.integers(-(2**63), 2**64 - 1),
     st.sampled_from(
@@ -339,7 +358,8 @@ def hellos(draw: st.DrawFn) -> Hello:
         sampling=draw(samplings(SamplingRequest, fields["vocab_size"])),
         entropy=draw(names),
         priors=draw(names),
-        resume=draw(st.binary(max_size=20)),
+        resume=draw(st.binary(max_size=64)),
+        nonce=draw(st.binary(min_size=16, max_size=16)),
         min_version=low,
         max_version=high,
         **fields,
@@ -359,6 +379,10 @@ def welcomes(draw: st.DrawFn) -> Welcome:
         context=draw(U32),
         eos_tokens=tuple(draw(st.lists(st.integers(0, fields["vocab_size"] - 1), max_size=3))),
         coupling=draw(st.sampled_from([b"", bytes(range(8))])),
+        resume=draw(st.binary(max_size=64)),
+        resumed=draw(st.booleans()),
+        held=draw(U32),
+        held_hash=draw(U32),
         **fields,
     )
 
@@ -393,5 +417,6 @@ def messages(draw: st.DrawFn) -> tuple[Message, int]:
         exchanges(vocab_size),
         verdicts(vocab_size),
         prompts(vocab_size),
+        resumes(vocab_size),
     )
     return draw(st.one_of(rounds, rounds, hellos(), welcomes(), errors, byes)), vocab_size

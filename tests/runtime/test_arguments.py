@@ -10,7 +10,7 @@ from table_engine import TableTarget
 from two_ends import FINGERPRINT, hello, tables, two_ends
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
@@ -90,7 +90,9 @@ def test_a_timeout_is_seconds(timeout):
     async def run():
         async with two_ends(*tables()) as device:
             with pytest.raises((TypeError, ValueError), match="reply_timeout_s"):
-                type(device)(device._link, device._text, device.session.hello, rng=device._rng, reply_timeout_s=timeout)
+                type(device)(
+                    device._edge._link, device._text, device.session.hello, rng=device._rng, reply_timeout_s=timeout
+                )
 
     asyncio.run(run())
 
@@ -126,6 +128,6 @@ def test_a_draft_model_of_another_vocabulary_is_refused_at_once():
             for wrong in ({"rng": None}, {"hello": None}, {"hello": hello(9)}):
                 given = {"hello": device.session.hello, "rng": device._rng, **wrong}
                 with pytest.raises((TypeError, ValueError), match=r"rng|hello|HELLO"):
-                    type(device)(device._link, device._text, given["hello"], rng=given["rng"])
+                    type(device)(device._edge._link, device._text, given["hello"], rng=given["rng"])
 
     asyncio.run(run())

@@ -11,7 +11,7 @@ from table_engine import TableTarget
 from two_ends import FINGERPRINT, hello, tables, two_ends
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
@@ -182,12 +182,12 @@ def test_a_prompt_that_is_cancelled_is_read_all_the_same():
 def test_a_round_that_timed_out_is_asked_for_again_and_not_drafted_anew():
     async def run():
         async with slow_ends() as (device, verifier):
-            device._reply_timeout_s = 0.1
+            device._edge.reply_timeout_s = 0.1
             for _ in range(2):
                 with pytest.raises(EdgeError, match="the next round asks again"):
                     await device.round(30, SETTINGS)
             verifier.go.set()
-            device._reply_timeout_s = 20
+            device._edge.reply_timeout_s = 20
             first = await device.round(30, SETTINGS)
             assert device.session.prefix == (0, *first.tokens)
             _ = [round_ async for round_ in device.generate(40 - len(first.tokens), SETTINGS)]
@@ -199,11 +199,11 @@ def test_a_round_that_timed_out_is_asked_for_again_and_not_drafted_anew():
 def test_a_prompt_after_a_round_that_timed_out_settles_it_first():
     async def run():
         async with slow_ends() as (device, verifier):
-            device._reply_timeout_s = 0.1
+            device._edge.reply_timeout_s = 0.1
             with pytest.raises(EdgeError):
                 await device.round(30, SETTINGS)
             verifier.go.set()
-            device._reply_timeout_s = 20
+            device._edge.reply_timeout_s = 20
             await device.prompt([1], keep=1)
             _ = [round_ async for round_ in device.generate(12, SETTINGS)]
             assert len(device.session.prefix) == 14

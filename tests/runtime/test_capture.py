@@ -22,7 +22,8 @@ from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.seeds import device_rng, session_secret
+from tslt_runtime.seeds import device_rng
+from tslt_runtime.sessions import Sessions
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.frames.kinds import Role
 
@@ -43,7 +44,8 @@ def records(path) -> list[Record]:
 
 async def device_on(link, number):
     """A whole session of the device with that number; returns its text."""
-    device = Device(link, TableDraft(DRAFT), hello(V), rng=device_rng(number), reply_timeout_s=20)
+    said = hello(V, nonce=bytes([number + 1]) * 16)
+    device = Device(link, TableDraft(DRAFT), said, rng=device_rng(number), reply_timeout_s=20)
     await device.open()
     await device.prompt(PROMPT)
     async for _ in device.generate(12, DRAFTED[number]):
@@ -101,7 +103,7 @@ def test_a_fresh_edge_answers_captured_frames_with_the_captured_bytes(captured):
     async def replay(link, seed=SEED):
         verifier = LocalVerifier(TableTarget(TARGET))
         driver = EdgeDriver(
-            verifier, edge_settings(verifier.facts, FINGERPRINT), secret=session_secret(seed, link), peer="replay"
+            verifier, edge_settings(verifier.facts, FINGERPRINT), sessions=Sessions(seed=seed), peer="replay"
         )
         answers = [frame for sent in of(captured[0], link, Role.DEVICE) for frame in await driver.step(sent)]
         driver.close()

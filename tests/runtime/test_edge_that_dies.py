@@ -13,7 +13,8 @@ from tslt_transports import InProcessListener, LinkOptions, connect
 from two_ends import FINGERPRINT, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.seeds import device_rng

@@ -15,7 +15,7 @@ from two_ends import FINGERPRINT, KINDS, TREE, hello, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot, planner_for
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 import tslt_wire as tw
 from examples import PAIR
 from tslt_runtime.commands.device import draft_settings, parse
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel

@@ -10,7 +10,7 @@ import pytest
 from loop_harness import edge_on, generate, greedy_reference, offers, open_device, tiny_pair
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_rng, session_secret

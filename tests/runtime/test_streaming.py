@@ -15,14 +15,14 @@ from table_engine import TableDraft, TableTarget
 from tslt_transports import LinkError, LinkOptions, listen, pair
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.fingerprint import VocabularyMismatch, tokenizer_fingerprint
 from tslt_runtime.incremental_decoding import MOST_HELD, UNFINISHED
-from tslt_runtime.seeds import session_secret
+from tslt_runtime.sessions import Sessions
 from tslt_runtime.streaming import BlockingTextDevice, TextDevice
 from tslt_runtime.verifiers.local import LocalVerifier
 
@@ -68,7 +68,7 @@ def offered(verifier):
 async def text_device(verifier=None, **options):
     verifier = verifier or Slow()
     mine, theirs = pair(LinkOptions())
-    driver = EdgeDriver(verifier, offered(verifier), secret=session_secret(7, 0))
+    driver = EdgeDriver(verifier, offered(verifier), sessions=Sessions(seed=7))
     task = asyncio.create_task(serve_link(theirs, driver))
     given = {"settings": SETTINGS, "seed": 7, **options}
     try:

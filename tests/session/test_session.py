@@ -10,6 +10,7 @@ import pytest
 
 import tslt_wire as tw
 from tslt_wire.frames.kinds import DRAFT_KINDS, Kind, Role
+from tslt_wire.messages.draft import prefix_crc
 from tslt_wire.session.states import ANSWERS, OVER, SENDERS, TRANSITIONS, Act, may_send
 
 V = 50
@@ -431,6 +432,7 @@ MESSAGES[Kind.DRAFT_COUPLED] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.Co
 MESSAGES[Kind.DRAFT_SCALAR] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.ScalarEvidence(()))
 MESSAGES[Kind.DRAFT_LAZY] = replace(MESSAGES[Kind.DRAFT_LIST], evidence=tw.LazyEvidence(()))
 MESSAGES[Kind.VERDICT_PROPOSALS] = tw.Proposals(round=0, node=-1, proposals=(tw.Proposal(1, 0),))
+MESSAGES[Kind.RESUME] = tw.Resume(tokens=(1,), prefix_crc=prefix_crc((1,)), round=0, prompt_length=1)
 MESSAGES[Kind.MORE] = tw.More(round=0, batch=1)
 MESSAGES[Kind.ASK_LIST] = tw.AskList(round=0, node=-1)
 MESSAGES[Kind.LIST] = tw.ListReply(round=0, q=a_list(1, 2))
@@ -453,7 +455,7 @@ def test_every_message_in_every_state_is_allowed_or_refused_as_the_table_says(st
             session.proposals, session._asked = MESSAGES[Kind.VERDICT_PROPOSALS], MESSAGES[Kind.ASK_LIST]
     frame = tw.encode(MESSAGES[kind], session.profile)
     if not may_send(state, kind, peer, session._request):
-        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, *ANSWERS)
+        unknown = role is Role.EDGE and state is tw.State.START and kind in (Kind.PROMPT, Kind.RESUME, *ANSWERS)
         code = tw.ErrorCode.UNKNOWN_SESSION if unknown else tw.ErrorCode.PROTOCOL_VIOLATION
         with pytest.raises(tw.RemoteProtocolError) as caught:
             session.receive_data(frame)
@@ -470,7 +472,8 @@ def test_every_message_in_every_state_is_allowed_or_refused_as_the_table_says(st
 
 
 def test_the_table_is_complete():
-    assert {state for state, _ in TRANSITIONS} == set(tw.State) - OVER
+    assert {state for state, _ in TRANSITIONS} == set(tw.State)
+    assert {what for state, what in TRANSITIONS if state in OVER} == {Act.RECONNECT}
     assert {what for _, what in TRANSITIONS} == {*Kind, *Act}
     assert set(SENDERS) == set(Kind)
     assert set(ANSWERS) == {Kind.HELLO, Kind.MORE, Kind.LIST, *DRAFT_KINDS.values()}

@@ -26,7 +26,7 @@ from tslt_wire.verification.verdicts import verify_with
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "spec" / "vectors"
 MESSAGES: dict[str, Any] = {
-    cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Verdict, tw.Bye, tw.More)
+    cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Resume, tw.Verdict, tw.Bye, tw.More)
 } | {"ask_list": tw.AskList, "error": tw.ErrorMessage}
 EVIDENCE: dict[str, Any] = {
     "draft_match": tw.MatchEvidence,
@@ -120,7 +120,11 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
         return tw.Proposals(proposals=tuple(tw.Proposal(*row) for row in columns), **value)
     if kind == "list":
         return tw.ListReply(q=list_from(value.pop("list"), value.pop("precision"), profile), **value)
-    for name in ("tokenizer", "transcript", "resume", "coupling"):
+    if kind == "resume":
+        rejected, batch = value.pop("rejected"), value.pop("batch")
+        value["rejection"] = tw.Rejection(rejected - 2, batch) if rejected else None
+        value |= {"prefix_crc": value.pop("hash"), "ended": bool(value["ended"])}
+    for name in ("tokenizer", "transcript", "resume", "nonce", "coupling"):
         if name in value:
             value[name] = bytes.fromhex(value[name])
     if "limits" in value:

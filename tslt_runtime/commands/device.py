@@ -40,11 +40,12 @@ from tslt_runtime.commands.options import (
 )
 from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.device import Device, EdgeError, Round
-from tslt_runtime.dialing import reach
+from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
+from tslt_runtime.device import Device, Round
+from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
-from tslt_runtime.seeds import device_rng
+from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
 from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
@@ -64,7 +65,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "draft", model)
-    parser.add_argument("--edge", metavar="ADDRESS", help=f"({EDGE}; quic: {QUIC_ADDRESS})")
+    several = f"said more than once: the next one takes over where one is gone ({EDGE}; quic: {QUIC_ADDRESS})"
+    parser.add_argument("--edge", action="append", metavar="ADDRESS", help=several)
     who.add_device(parser)
     parser.add_argument(
         "--timeout",
@@ -72,6 +74,13 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         default=60.0,
         metavar="S",
         help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=seconds,
+        default=PATIENCE_S,
+        metavar="S",
+        help="seconds without an edge after which the text is given up (%(default)s)",
     )
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help='text to go on with (ours; "-": stdin)')
@@ -164,13 +173,23 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         entropy=args.entropy,
         priors=(*(table.name for table in tables), args.prior),
         log_probs=args.log_probs,
+        nonce=device_nonce(args.seed),
     )
     tls, keys = who.device_who(args)
-    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
-    link = await reach(args.transport, address, tls=tls, keys=keys, timeout_s=args.timeout)
+    edges = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
+    dialer = Dialer(args.transport, edges, tls=tls, keys=keys)
     if capture:
-        link = capture.link(link, end=Role.DEVICE)
-    device = Device(link, draft.open(), hello, rng=device_rng(args.seed), reply_timeout_s=args.timeout, tables=tables)
+        dialer.wrap = partial(capture.link, end=Role.DEVICE)
+    link = await dialer.reach(args.timeout)
+    device = Device(
+        link,
+        draft.open(),
+        hello,
+        rng=device_rng(args.seed),
+        reply_timeout_s=args.timeout,
+        tables=tables,
+        recovery=Recovery(dial=dialer, patience_s=args.patience),
+    )
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
     try:

@@ -27,6 +27,7 @@ from tslt_runtime.commands.options import (
 )
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
+from tslt_runtime.seeds import read_master_secret
 from tslt_runtime.streaming import EDGE
 
 
@@ -43,6 +44,13 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         default=DEFAULT_LIMITS.devices,
         metavar="N",
         help="devices served at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help="what all random numbers follow from, made if it is not there: after a restart, and at other edges with\n"
+        "it, texts go on as they were; keep it as secret as a key",
     )
     limits = parser.add_argument_group("model passes")
     limits.add_argument(
@@ -71,6 +79,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     who.add_edge(parser)
     operation.add(parser)
     args = parser.parse_args(argv)
+    if args.secret_file and args.seed is not None:
+        parser.error("--seed makes the master secret: say --secret-file or --seed")
     args.listen = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     try:
         who.check_edge(args)
@@ -91,6 +101,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     from tslt_runtime.verifiers.local import LocalVerifier
 
     tls, keys = who.edge_who(args)
+    master = read_master_secret(args.secret_file) if args.secret_file else None
     limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
     engine = load_options(args)
     engine["cache_bytes"] = limits.cache_bytes
@@ -109,7 +120,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
         if pages:
             print(f"edge: metrics at http://{pages}/metrics", flush=True)
         door = capture.listener(listener) if capture else listener
-        work = serve(door, verifier, settings, seed=args.seed, limits=limits, meter=meter, drain=drain)
+        work = serve(door, verifier, settings, seed=args.seed, master=master, limits=limits, meter=meter, drain=drain)
         operation.end_by_signal(drain)
         if keys and hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keys.allowed.reload)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tslt_transports import LinkError
 
 import tslt_wire as tw
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.engines.protocol import EngineError
 
 FAILED = 1

@@ -34,7 +34,7 @@ def read_fields(data: bytes, names: Mapping[str, type | Inner], limits: DecodeLi
             raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} is missing")
         value: Any = values.pop(name)
         wanted = kind if isinstance(kind, type) else dict
-        fits = isinstance(value, wanted) and not isinstance(value, bool)
+        fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
         if not fits:
             raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must be of type {wanted.__name__}")
         if kind is list:

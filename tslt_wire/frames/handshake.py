@@ -34,6 +34,7 @@ _HELLO_FIELDS: Mapping[str, type | Inner] = {
     "priors": list,
     "limits": read_limits,
     "resume": bytes,
+    "nonce": bytes,
 }
 _WELCOME_FIELDS: Mapping[str, type | Inner] = {
     "vocab_size": int,
@@ -49,6 +50,10 @@ _WELCOME_FIELDS: Mapping[str, type | Inner] = {
     "context": int,
     "eos_tokens": list,
     "coupling": bytes,
+    "resume": bytes,
+    "resumed": bool,
+    "held": int,
+    "held_hash": int,
 }
 
 

@@ -22,6 +22,7 @@ from tslt_wire.frames.handshake import read_hello, read_welcome, write_hello, wr
 from tslt_wire.frames.list_request import read_ask_list, read_list_reply, write_ask_list, write_list_reply
 from tslt_wire.frames.prompt import read_prompt, write_prompt
 from tslt_wire.frames.proposals import read_more, read_proposals, write_more, write_proposals
+from tslt_wire.frames.resume import read_resume, write_resume
 from tslt_wire.frames.verdict import read_verdict, write_verdict
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
@@ -41,6 +42,7 @@ from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
+from tslt_wire.messages.resume import Resume
 
 
 class Kind(enum.IntEnum):
@@ -51,6 +53,7 @@ class Kind(enum.IntEnum):
     PROMPT = 0x03
     ERROR = 0x04
     BYE = 0x05
+    RESUME = 0x06
     VERDICT = 0x08
     VERDICT_PROPOSALS = 0x09
     ASK_LIST = 0x0A
@@ -148,6 +151,13 @@ FRAME_KINDS = (
         read=read_bye,
         senders=_BOTH,
         needs_profile=False,
+    ),
+    FrameKind(
+        kind=Kind.RESUME,
+        message=Resume,
+        write=write_resume,
+        read=read_resume,
+        senders=_DEVICE,
     ),
     FrameKind(
         kind=Kind.VERDICT,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tslt_wire import checks
 from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.lists.precision import Precision
@@ -16,6 +17,10 @@ from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.fields import U32, check_bytes, check_extra, set_integers, set_items, set_names, set_tokens
 from tslt_wire.messages.sampling import Sampling, SamplingRequest, tokens_named
 
+NONCE_BYTES = 16
+"""Bytes of HELLO's nonce."""
+MOST_TOKEN_BYTES = 64
+"""Bytes of a resume token."""
 SPEC_VERSION = 1
 """The version of spec/tslt-wire.md this package implements."""
 
@@ -43,7 +48,9 @@ class Hello:
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     """What the device accepts."""
     resume: bytes = b""
-    """Token of a session to take up again; empty for a new one."""
+    """Token of the session that goes on, as its WELCOME had it; empty for a new one."""
+    nonce: bytes = bytes(NONCE_BYTES)
+    """16 bytes by which the HELLOs of devices differ that agree in all else."""
     min_version: int = SPEC_VERSION
     max_version: int = SPEC_VERSION
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -60,8 +67,8 @@ class Hello:
         if not isinstance(self.sampling, SamplingRequest):
             raise TypeError(f"sampling must be a SamplingRequest or Sampling, got {self.sampling!r}")
         check_named(self.sampling, self.vocab_size)
-        if not isinstance(self.resume, bytes):
-            raise TypeError(f"resume must be bytes, got {self.resume!r}")
+        check_token(self.resume)
+        check_bytes("nonce", self.nonce, NONCE_BYTES)
         set_integers(self, min_version=(1, 255), max_version=(1, 255))
         if self.min_version > self.max_version:
             raise ValueError(
@@ -93,6 +100,14 @@ class Welcome:
     """Tokens that end a text."""
     coupling: bytes = b""
     """The secret of evidence ``coupled``, 8 bytes; empty without it."""
+    resume: bytes = b""
+    """Token with which the session goes on over another link, at most 64 bytes; empty: it does not."""
+    resumed: bool = False
+    """Whether the session whose token HELLO brought goes on, with its random numbers."""
+    held: int = 0
+    """Tokens of that session's text that the edge holds."""
+    held_hash: int = 0
+    """CRC-32 of these."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     extensions: tuple[Extension, ...] = ()
 
@@ -103,12 +118,22 @@ class Welcome:
         set_items(self, "extensions", Extension)
         set_tokens(self, "eos_tokens", self.vocab_size)
         check_own(self.sampling, self.vocab_size)
-        set_integers(self, version=(1, 255), context=(0, U32))
+        set_integers(self, version=(1, 255), context=(0, U32), held=(0, U32), held_hash=(0, U32))
+        check_token(self.resume)
+        object.__setattr__(self, "resumed", checks.flag("resumed", self.resumed))
         for name in ("entropy", "prior"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} must be a name, got {getattr(self, name)!r}")
         check_bytes("transcript", self.transcript, 16)
         check_bytes("coupling", self.coupling, 0, KEY_BYTES)
+
+
+def check_token(token: Any) -> None:
+    """Check a resume token; TypeError for what is not bytes, ValueError for too many."""
+    if not isinstance(token, bytes):
+        raise TypeError(f"resume must be bytes, got {token!r}")
+    if len(token) > MOST_TOKEN_BYTES:
+        raise ValueError(f"resume must have {MOST_TOKEN_BYTES} bytes at most, got {len(token)}")
 
 
 def check_identity(ours: Any) -> None:

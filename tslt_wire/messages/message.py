@@ -11,5 +11,8 @@ from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.prompt import Prompt
+from tslt_wire.messages.resume import Resume
 
-Message = Hello | Welcome | Prompt | Draft | Verdict | Proposals | More | AskList | ListReply | ErrorMessage | Bye
+Message = (
+    Hello | Welcome | Prompt | Resume | Draft | Verdict | Proposals | More | AskList | ListReply | ErrorMessage | Bye
+)

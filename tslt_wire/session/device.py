@@ -7,12 +7,14 @@ Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its
     session.send_draft(tree, evidence)       # then wait for VerdictReceived;
     session.choose(rng)                      # after ProposalsReceived, until it returns a token
     session.send_list()                      # after ListAsked
+    session.reconnect()                      # on another link; what was open goes on after Resumed
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.prior import Prior
 from tslt_wire.messages.answers import AskList, Proposals, Verdict
-from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.messages.fields import several
@@ -31,8 +33,9 @@ from tslt_wire.messages.handshake import Hello, Welcome
 from tslt_wire.messages.log_probs import fits
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
+from tslt_wire.messages.resume import Rejection, Resume
 from tslt_wire.messages.token_tree import TokenTree
-from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, VerdictReceived, Welcomed
+from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, Resumed, VerdictReceived, Welcomed
 from tslt_wire.session.negotiation import (
     agreed_profile,
     check_names,
@@ -67,11 +70,46 @@ class DeviceSession(Session):
         prior_names(hello.priors, tables)
         self._tables = tables
         self.hello = hello
+        self._said = hello  # on this link
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
         self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
         self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
         self._asked: AskList | None = None
+        self._rejection: Rejection | None = None  # of the open round, as far as this end has heard
+        self._ended = False  # whether the text has
+        self._hello_frame = self._send(hello)
+
+    # ------------------------------------------------------------------------------------------------- another link
+
+    def reconnect(self) -> None:
+        """Begin anew on another link, to the same edge or to another one; HELLO is queued.
+
+        Once the edge has answered (``Resumed``) the text goes on, and the round that is open: its draft is sent again
+        by itself, and the next event is the one that was missing, or ``ListAsked`` once more.  What was queued and not
+        sent yet is dropped.  Without a text there is nothing to go on with, and ``Welcomed`` comes again.
+
+        Raises LocalProtocolError while proposals are open: ``choose``, or ``take`` or ``ask_more``, needs no link.
+        """
+        if self.proposals is not None:
+            raise LocalProtocolError("proposals are open: take one, or ask for more; neither needs a link")
+        self._outbox.clear()
+        self._max_frame_bytes = self._limits.max_frame_bytes
+        self._move(Act.RECONNECT)
+        agreed = self.welcome
+        hello = self.hello
+        if agreed is not None and self._prefix:
+            # The text and the open round are of these; an edge that has them not cannot go on.
+            hello = replace(
+                hello,
+                sampling=agreed.sampling,
+                evidence=agreed.evidence,
+                precisions=agreed.precisions,
+                entropy=(agreed.entropy,),
+                priors=(agreed.prior,),
+                resume=agreed.resume,
+            )
+        self._said = hello
         self._hello_frame = self._send(hello)
 
     # ------------------------------------------------------------------------------------------------------- sending
@@ -107,7 +145,7 @@ class DeviceSession(Session):
             self._check_prompt(prompt, self.welcome)
         self._send(prompt)
         self._set_prefix(known, prompt.tokens)
-        self._choice = None
+        self._choice, self._ended = None, False
         self._end_round()
 
     def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
@@ -129,7 +167,7 @@ class DeviceSession(Session):
         if self.welcome is not None:
             self._check_draft(draft, self.welcome)
         self._send(draft)
-        self.open_draft, self._choice, self._asked = draft, None, None
+        self.open_draft, self._choice, self._asked, self._rejection = draft, None, None, None
         self._waiting = (self.round, 0)
         self.round += 1
         return draft
@@ -165,7 +203,7 @@ class DeviceSession(Session):
         self._grow_prefix((token,))
         ends = self.welcome is not None and token in self.welcome.eos_tokens
         self._move(Act.TAKE_END if ends else Act.TAKE)
-        self._choice = index
+        self._choice, self._ended = index, ends
         self._end_round()
         return token
 
@@ -173,8 +211,10 @@ class DeviceSession(Session):
         """Ask for other proposals, because none of them was kept; LocalProtocolError if nothing is proposed."""
         if self.proposals is None:
             raise LocalProtocolError("there are no proposals to reject")
-        more = More(round=self.proposals.round, batch=self.proposals.batch + 1)
+        last = self.proposals
+        more = More(round=last.round, batch=last.batch + 1)
         self._send(more)
+        self._rejection = Rejection(last.node, more.batch)
         self.proposals = None
         return more
 
@@ -227,9 +267,10 @@ class DeviceSession(Session):
         if isinstance(draft.evidence, LazyEvidence):  # the edge may ask for one of them
             for q in (draft.evidence.lists or {}).values():
                 self._check_lists([q], welcome)
-        if len(self._prefix) + depth > context_of(welcome):
+        if draft.prefix_length + depth > context_of(welcome):
             raise LocalProtocolError(
-                f"the target holds {context_of(welcome)} tokens; the prefix has {len(self._prefix)}, the draft {depth}"
+                f"the target holds {context_of(welcome)} tokens; the prefix has {draft.prefix_length}, "
+                f"the draft {depth}"
             )
 
     def _check_lists(self, lists: Sequence[SparseDistribution], welcome: Welcome) -> None:
@@ -258,13 +299,17 @@ class DeviceSession(Session):
             return self._handle_proposals(message, self.open_draft)
         if isinstance(message, AskList) and self.open_draft is not None:
             self._check_rejection(message, self.open_draft)
+            if self._rejection not in (None, Rejection(message.node)):
+                raise RemoteProtocolError(
+                    ErrorCode.DESYNCHRONISED, f"a list is asked for after node {message.node}, not {self._rejection}"
+                )
             self._check_log_probs(message, self.open_draft)
-            self._asked = message
+            self._asked, self._rejection = message, Rejection(message.node)
             return [ListAsked(self.open_draft, message.node, message.extensions)]
         raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
 
     def _handle_welcome(self, welcome: Welcome, data: bytes) -> list[Event]:
-        hello = self.hello
+        hello = self._said
         if welcome.transcript != hashlib.sha256(self._hello_frame).digest()[:16]:
             raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the edge answered another HELLO than was sent")
         if not hello.min_version <= welcome.version <= hello.max_version:
@@ -289,12 +334,46 @@ class DeviceSession(Session):
                 f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
             )
         check_sampling_kept(hello, welcome)
+        if self._prefix and self.welcome is not None and welcome.eos_tokens != self.welcome.eos_tokens:
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, "other tokens end a text at this edge")
         self.welcome, self.sampling = welcome, welcome.sampling
         self._key = welcome.coupling
         self._max_frame_bytes = welcome.limits.max_frame_bytes
         self.profile = agreed_profile(welcome, self._tables)
         self._transcript = hashlib.sha256(self._hello_frame + data).digest()[:8]
-        return [Welcomed(welcome)]
+        return [self._resume(welcome) if self._prefix else Welcomed(welcome)]
+
+    def _resume(self, welcome: Welcome) -> Resumed:
+        """Say where the text stands, and send the draft of the open round again."""
+        draft = self.open_draft
+        prefix = self._prefix if draft is None else self._prefix[: draft.prefix_length]
+        known = welcome.held <= len(prefix) and prefix_crc(prefix[: welcome.held]) == welcome.held_hash
+        keep = welcome.held if known else 0
+        # What was taken is part of the prefix that is sent: there is nothing left to choose for the edge.
+        self._choice = self._asked = None
+        try:
+            if len(prefix) > context_of(welcome):
+                raise ValueError(f"the target holds {context_of(welcome)} tokens, the text has {len(prefix)}")
+            if draft is not None:
+                self._check_draft(draft, welcome)
+            self._send(
+                Resume(
+                    tokens=tuple(prefix[keep:]),
+                    prefix_crc=prefix_crc(prefix),
+                    round=self.round if draft is None else draft.round,
+                    prompt_length=self.prompt_length,
+                    epoch=self._epoch,
+                    keep=keep,
+                    rejection=None if draft is None else self._rejection,
+                    ended=self._ended,
+                    transcript=self._transcript,
+                )
+            )
+            if draft is not None:
+                self._send(replace(draft, extensions=()))
+        except (ValueError, LocalProtocolError) as error:
+            raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"the text cannot go on at this edge: {error}") from error
+        return Resumed(welcome, keep)
 
     def _handle_verdict(self, verdict: Verdict, draft: Draft) -> list[Event]:
         if verdict.round != draft.round:
@@ -305,9 +384,14 @@ class DeviceSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, f"a verdict on node {verdict.node} of a tree with {len(draft.tree)} nodes"
             )
+        if self._rejection is not None and self._asked is None:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a verdict on a draft of which {self._rejection} is known"
+            )
         self._check_log_probs(verdict, draft)
         tokens = verdict.tokens(draft.tree)
         self._grow_prefix(tokens)
+        self._ended = verdict.end
         self._end_round()
         return [VerdictReceived(draft, verdict, tokens)]
 

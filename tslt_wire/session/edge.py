@@ -3,7 +3,9 @@
 Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
 
     session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), secret=secrets.token_bytes(32))
-    answer = verify(event.draft, rows, session.generator(event), coupling=session.coupling)     # after DraftReceived
+    answer = verify(                                                                            # after DraftReceived
+        event.draft, rows, session.generator(event), coupling=session.coupling, rejection=event.rejection
+    )
     session.send_answer(answer, row=rows[1 + answer.node])
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +24,7 @@ from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.kinds import Kind, Role
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
-from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
@@ -29,7 +32,16 @@ from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
 from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
-from tslt_wire.session.events import DraftReceived, Event, ListReceived, MoreAsked, PromptReceived, SessionOpened
+from tslt_wire.messages.resume import Rejection, Resume
+from tslt_wire.session.events import (
+    DraftReceived,
+    Event,
+    ListReceived,
+    MoreAsked,
+    PromptReceived,
+    SessionOpened,
+    TextResumed,
+)
 from tslt_wire.session.negotiation import (
     EdgeSettings,
     agreed_profile,
@@ -40,10 +52,13 @@ from tslt_wire.session.negotiation import (
     not_agreed,
     prior_names,
 )
+from tslt_wire.session.resumption import Opening
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import SENDERS, State
 from tslt_wire.verification.randomness import EdgeRandomness
 
+_NEVER = 1 << 32
+"""A step that no frame has."""
 _COUPLING_LABEL = b"tslt-wire coupling key 1"
 
 
@@ -52,7 +67,14 @@ class EdgeSession(Session):
 
     role = Role.EDGE
 
-    def __init__(self, settings: EdgeSettings, *, secret: bytes = b"", coupling: bytes = b"") -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        *,
+        secret: bytes = b"",
+        coupling: bytes = b"",
+        opening: Callable[[Hello, bytes], Opening] | None = None,
+    ) -> None:
         """``secret``: what this session's random numbers are made of (see ``generator``), at least 16 uniform random
         bytes that no other session has.  The device is never told them.
 
@@ -61,18 +83,27 @@ class EdgeSession(Session):
         the key, so it must not tell it anything of the numbers that ``verify`` draws: take it from the operating
         system, not from a generator whose state its output gives away.
 
+        ``opening``: in place of ``secret``, for sessions that outlive their link: called with a HELLO that fits, and
+        its frame, it says which session this is (``SessionKeys``).
+
         Raises TypeError or ValueError for bytes of another type or size, TypeError for other settings.
         """
         if not isinstance(settings, EdgeSettings):
             raise TypeError(f"settings must be EdgeSettings, got {settings!r}")
         super().__init__(settings.limits)
         check_bytes("coupling", coupling, 0, KEY_BYTES)
+        if secret and opening is not None:
+            raise ValueError("a session has a secret, or an opening that says which one")
         self._randomness = EdgeRandomness(secret) if secret != b"" else None
         self._offered_key = coupling or (coupling_key(secret) if secret else b"")
+        self._opening = opening
         self.settings = settings
         self._row: Any = None  # the target's, where a token of the open draft was rejected; whatever it was given as
         self._step = 0  # of the next frame of the round that is under way or over: see _step_of
         self._asked: AskList | None = None
+        self._rejection: Rejection | None = None  # known to the device of the round that is to be answered next
+        self._resumed = False  # whether RESUME has to come
+        self._kept: tuple[int, ...] | int = ()  # the tokens a session that takes over starts from, or how many
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
         self._answered: tuple[bytes, bytes] = (b"", b"")
@@ -110,9 +141,12 @@ class EdgeSession(Session):
             raise LocalProtocolError("there is no open draft to answer")
         if verdict.round != draft.round:
             raise ValueError(f"the open draft is round {draft.round}, the verdict is on {verdict.round}")
-        last = self.proposals
+        last, known = self.proposals, self._rejection
+        if known is not None and (isinstance(verdict, Verdict) or verdict.node != known.node):
+            raise ValueError(f"the device knows of {known}: verify(..., rejection=event.rejection)")
         if isinstance(verdict, Proposals):
-            wanted = (0, verdict.node) if last is None else (last.batch + 1, last.node)
+            first = known.batch if known is not None else 0
+            wanted = (first, verdict.node) if last is None else (last.batch + 1, last.node)
             if (verdict.batch, verdict.node) != wanted:
                 raise ValueError(f"proposals of batch {wanted[0]} after node {wanted[1]} are to be sent next")
         if not isinstance(verdict, Verdict) and not draft.tree.children(verdict.node):
@@ -132,7 +166,13 @@ class EdgeSession(Session):
             if last is None:
                 self._grow_prefix(tuple(draft.tree.tokens[node] for node in draft.tree.path(verdict.node)))
             self.proposals = verdict
+        self._rejection = None
         return verdict
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Tokens at the start of the last round, which the device has whatever it heard: see ``Opening.held``."""
+        return self._kept if isinstance(self._kept, tuple) else tuple(self._prefix[: self._kept])
 
     # ----------------------------------------------------------------------------------------------------- receiving
 
@@ -161,6 +201,8 @@ class EdgeSession(Session):
             return self._handle_hello(message, data)
         if isinstance(message, Prompt):
             return self._handle_prompt(message)
+        if isinstance(message, Resume):
+            return self._handle_resume(message)
         if isinstance(message, Draft):
             return self._handle_draft(message, data)
         if isinstance(message, More) and self.open_draft is not None and self.proposals is not None:
@@ -178,8 +220,16 @@ class EdgeSession(Session):
             )
         check_vocabulary(hello, settings)
         sampling = agreed_sampling(hello, settings)
-        ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key)
+        ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key or self._opening)
         evidence = common("evidence", hello.evidence, ours)
+        precisions = common("precision", hello.precisions, settings.precisions)
+        entropy = common("entropy coder", hello.entropy, settings.entropy)[0]
+        prior = common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0]
+        opening = Opening(b"") if self._opening is None else self._opening(hello, data)
+        self._kept, self._resumed = opening.held, opening.resumed
+        if opening.secret:
+            self._randomness = EdgeRandomness(opening.secret)
+            self._offered_key = self._offered_key or coupling_key(opening.secret)
         welcome = Welcome(
             version=SPEC_VERSION,
             vocab_size=settings.vocab_size,
@@ -188,13 +238,17 @@ class EdgeSession(Session):
             model=settings.model,
             sampling=sampling,
             evidence=evidence,
-            precisions=common("precision", hello.precisions, settings.precisions),
-            entropy=common("entropy coder", hello.entropy, settings.entropy)[0],
-            prior=common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0],
+            precisions=precisions,
+            entropy=entropy,
+            prior=prior,
             limits=settings.limits,
             context=settings.context,
             eos_tokens=settings.eos_tokens,
             coupling=self._offered_key if "coupled" in evidence else b"",
+            resume=opening.token,
+            resumed=opening.resumed,
+            held=len(opening.held),
+            held_hash=prefix_crc(opening.held),
         )
         self.sampling = sampling
         self._max_frame_bytes = hello.limits.max_frame_bytes
@@ -208,6 +262,9 @@ class EdgeSession(Session):
         return [SessionOpened(hello)]
 
     def _handle_prompt(self, prompt: Prompt) -> list[Event]:
+        if self._resumed:
+            # Its rounds would begin anew, with the random numbers of earlier ones.
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "a session that goes on begins with RESUME")
         if prompt.transcript != self._transcript:
             raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
         if prompt.epoch != self._epoch + 1:
@@ -223,8 +280,34 @@ class EdgeSession(Session):
         if prompt.keep + len(prompt.tokens) == 0:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
         self._set_prefix(prompt.keep, prompt.tokens)
-        self.open_draft = self.proposals = self._row = None
+        self.open_draft = self.proposals = self._row = self._rejection = None
+        self._kept = len(self._prefix)
         return [PromptReceived(prompt.keep, prompt.tokens)]
+
+    def _handle_resume(self, resume: Resume) -> list[Event]:
+        if resume.transcript != self._transcript:
+            raise RemoteProtocolError(ErrorCode.TRANSCRIPT_MISMATCH, "the device saw another handshake than the edge")
+        held, size = self.kept, resume.keep + len(resume.tokens)
+        if resume.keep > len(held):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device keeps {resume.keep} tokens where the edge has {len(held)}"
+            )
+        self._check_context(size)
+        if not 1 <= resume.prompt_length <= size:
+            raise RemoteProtocolError(
+                ErrorCode.PROTOCOL_VIOLATION, f"a prompt of {resume.prompt_length} in a text of {size} tokens"
+            )
+        prefix = (*held[: resume.keep], *resume.tokens)
+        if prefix_crc(prefix) != resume.prefix_crc:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"the device's {size} tokens have another hash than those of the edge"
+            )
+        self._set_prefix(0, prefix)
+        self._resumed = False
+        self.prompt_length, self._epoch, self.round = resume.prompt_length, resume.epoch, resume.round
+        self._step = _NEVER  # whatever comes of rounds before this one is old
+        self._rejection, self._kept = resume.rejection, len(prefix)
+        return [TextResumed(resume.keep, resume.tokens)]
 
     def _handle_draft(self, draft: Draft, data: bytes) -> list[Event]:
         if draft.round != self.round:
@@ -246,10 +329,16 @@ class EdgeSession(Session):
             )
         self._check_precision(draft.precision)
         self._check_context(len(self._prefix) + max(draft.tree.depths, default=0))
+        if self._rejection is not None and not self._rejection.fits(draft):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"the device knows of {self._rejection}, which is none of this draft with {draft.evidence.name}",
+            )
         self.round += 1
         self.open_draft, self.proposals, self._asked, self._row = draft, None, None, None
+        self._kept = len(self._prefix)
         self._request_of(draft, data)
-        return [DraftReceived(draft, chosen)]
+        return [DraftReceived(draft, chosen, self._rejection)]
 
     def _chosen_by(self, draft: Draft) -> int | None:
         """The token of the proposal that a draft names; None if there is nothing to choose."""

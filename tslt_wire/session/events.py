@@ -14,6 +14,7 @@ from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.endings import ErrorMessage
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.resume import Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,16 @@ class Welcomed:
 
     welcome: Welcome
     """What the session will use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Device: the text goes on over the new link; RESUME is queued, and the open round's draft if one is open."""
+
+    welcome: Welcome
+    """What the session will use."""
+    kept: int
+    """Tokens of the text that the edge held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +90,29 @@ class PromptReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class TextResumed:
+    """Edge: a text goes on that another link was used for; ``EdgeSession.prefix`` holds all of it."""
+
+    keep: int
+    """Tokens of the prefix that this edge held."""
+    tokens: tuple[int, ...]
+    """Tokens that the device sent after them."""
+
+
+@dataclass(frozen=True, slots=True)
 class DraftReceived:
     """Edge: a draft that fits the prefix; answer it with ``send_answer``."""
 
     draft: Draft
     chosen: int | None = None
     """The token that the device took of the last round's proposals: the prefix has grown by it."""
+    rejection: Rejection | None = None
+    """What the device has heard on another link: ``verify`` has to know, and answers given this."""
 
     @property
     def step(self) -> int:
-        """Which frame of its round this is: 0."""
-        return 0
+        """Which frame of its round this is: 0; or the number of the batch that the device still waits for."""
+        return self.rejection.batch if self.rejection else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +165,13 @@ class PeerClosed:
 
 Event = (
     Welcomed
+    | Resumed
     | VerdictReceived
     | ProposalsReceived
     | ListAsked
     | SessionOpened
     | PromptReceived
+    | TextResumed
     | DraftReceived
     | MoreAsked
     | ListReceived

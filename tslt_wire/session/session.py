@@ -19,6 +19,7 @@ from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.endings import Bye, ErrorMessage, retry_after
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.message import Message
+from tslt_wire.messages.resume import Resume
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.session.events import Event, PeerClosed, PeerFailed
 from tslt_wire.session.states import ANSWERS, NEED_PROFILE, OVER, Act, State, may_send, state_after
@@ -209,4 +210,6 @@ class Session:
 
 def _what(message: Message) -> Kind | Act:
     """What a message that is sent or received is in the state table."""
+    if isinstance(message, Resume) and message.ended:
+        return Act.RESUME_END
     return Act.VERDICT_END if isinstance(message, Verdict) and message.end else kind_of(message)

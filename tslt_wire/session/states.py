@@ -32,15 +32,19 @@ class Act(enum.StrEnum):
     VERDICT_END = "a verdict that ends the text"
     TAKE = "the device takes a proposal"  # the edge hears of it with the next draft
     TAKE_END = "the device takes a proposal that ends the text"
+    RESUME_END = "RESUME of a text that has ended"
+    RECONNECT = "the device begins anew on another link"
     FAIL = "this end gives up"  # it says so by ERROR, if that fits the peer's limit
 
 
 OVER = frozenset({State.CLOSED, State.FAILED})
-"""States that nothing leads out of."""
+"""States that nothing leads out of on the link they were reached on."""
 
 TRANSITIONS: dict[tuple[State, Kind | Act], State] = {
     (State.START, Kind.HELLO): State.GREETED,
     (State.GREETED, Kind.WELCOME): State.READY,
+    (State.READY, Kind.RESUME): State.IDLE,
+    (State.READY, Act.RESUME_END): State.ENDED,
     **{(state, Kind.PROMPT): State.IDLE for state in (State.READY, State.IDLE, State.PROPOSED, State.ENDED)},
     **{(state, draft): State.OPEN for state in (State.IDLE, State.PROPOSED) for draft in DRAFT_KINDS.values()},
     # Which of these may come depends on what was sent: see ANSWERS.
@@ -52,6 +56,8 @@ TRANSITIONS: dict[tuple[State, Kind | Act], State] = {
     (State.PROPOSED, Act.TAKE): State.IDLE,
     (State.PROPOSED, Act.TAKE_END): State.ENDED,
     (State.ASKED, Kind.LIST): State.OPEN,
+    # A proposal is taken, or others are asked for, before that: both are the device's own to do.
+    **{(state, Act.RECONNECT): State.START for state in State if state not in (State.START, State.PROPOSED)},
     **{(state, Kind.BYE): State.CLOSED for state in State if state not in OVER},
     **{(state, failure): State.FAILED for state in State if state not in OVER for failure in (Kind.ERROR, Act.FAIL)},
 }

@@ -15,11 +15,13 @@ import numpy as np
 from tslt_wire.messages.answers import Answer
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.evidence import CoupledEvidence, LazyEvidence, ListEvidence, MatchEvidence, ScalarEvidence
+from tslt_wire.messages.resume import Rejection
 from tslt_wire.verification.checked_round import checked_round
 from tslt_wire.verification.choices import Choices, RandomChoices
 from tslt_wire.verification.coupled_rule import verify_races
 from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.float_errors import quiet
+from tslt_wire.verification.known_rejection import verify_given
 from tslt_wire.verification.lazy_rule import verify_lazily
 from tslt_wire.verification.list_rule import verify_lists
 from tslt_wire.verification.match_rule import verify_matches
@@ -44,6 +46,7 @@ def verify(
     *,
     coupling: Coupling | None = None,
     proposals: int = PROPOSALS,
+    rejection: Rejection | None = None,
 ) -> Answer:
     """Verify a chain or a tree against the target's distributions (spec sections 6.3 to 6.8).
 
@@ -57,10 +60,16 @@ def verify(
 
     ``coupling``: the session's shared numbers (``EdgeSession.coupling``), for evidence ``coupled`` and no other.
 
-    Raises ValueError for another shape or V, rows that are no distributions, coupled evidence without a coupling, or
-    ``proposals`` out of range; TypeError for rows without ``dense`` where the evidence needs it, and for other types.
+    ``rejection``: what the device has heard of this round on another link (``DraftReceived.rejection``): the answer is
+    then given this, and nothing that was decided is decided anew (spec section 6.9).
+
+    Raises ValueError for another shape or V, rows that are no distributions, coupled evidence without a coupling,
+    ``proposals`` out of range, or a rejection that is none of this draft; TypeError for rows without ``dense`` where
+    the evidence needs it, and for other types.
     """
-    return verify_with(draft, target_probs, RandomChoices(rng), coupling=coupling, proposals=proposals)
+    return verify_with(
+        draft, target_probs, RandomChoices(rng), coupling=coupling, proposals=proposals, rejection=rejection
+    )
 
 
 @quiet
@@ -71,7 +80,10 @@ def verify_with(
     *,
     coupling: Coupling | None = None,
     proposals: int = PROPOSALS,
+    rejection: Rejection | None = None,
 ) -> Answer:
     """``verify`` with any source of randomness."""
     round = checked_round(draft, target_probs, choices, coupling, proposals)
+    if rejection is not None:
+        return verify_given(round, rejection)
     return _RULES[type(draft.evidence)](round, draft.evidence)

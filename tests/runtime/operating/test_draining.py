@@ -12,7 +12,8 @@ from tslt_transports import InProcessListener, connect, listen
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.operating.draining import SETTLE_S, Drain
 from tslt_runtime.operating.meter import EdgeMeter
@@ -160,7 +161,7 @@ def test_a_round_that_needs_more_frames_is_brought_to_its_end():
     async def main():
         async with edge() as found:
             device = await found.device()
-            session, link = device.session, device._link
+            session, link = device.session, device._edge._link
             asked = 0
             while asked < 20:
                 drafting = KINDS["lazy"]

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tslt_transports import connect
 
 from tslt_runtime.commands import convert as convert_command
-from tslt_runtime.device import EdgeError
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.loading import load_draft
 from tslt_runtime.streaming import TextDevice
 
@@ -70,7 +70,7 @@ def metrics(pages):
 
 def test_pages_while_devices_run_and_an_end_in_good_order(pair):
     async def one_device(draft, tokenizer, address):
-        async with TextDevice.connect(draft, tokenizer, edge=address) as device:
+        async with TextDevice.connect(draft, tokenizer, edge=address, patience_s=0) as device:
             pieces = []
 
             async def write():
