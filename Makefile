@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance mutants faults cuts compat compat-here attacks bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts compat compat-here attacks bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -77,6 +77,12 @@ conformance: $(READY)
 	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- \
 		env TSLT_WIRE_BACKEND=reference $(BIN)/python -m spec.library_decoder
 	$(BIN)/python -m spec.conformance $(CONFORMANCE) -- $(BIN)/python -m spec.library_decoder
+
+# What reads bytes from a peer, guided by coverage: FUZZ="frames --seconds 3600" is one target for an hour.
+FUZZ := --seconds 600
+fuzz: $(READY)
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --group fuzz
+	PYTHONPATH=transports:tests/helpers:. $(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 # The reference decoder with one mistake at a time, against the vectors: a quarter of an hour.
 mutants: $(READY)

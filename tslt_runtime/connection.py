@@ -35,11 +35,6 @@ PASSING = frozenset(
 """Errors of an edge after which it, or another one, may take the text up again."""
 
 
-SPREAD = 0.25
-"""Part of the time that an edge asks for which is waited on top, at random: who was refused together does not come back
-together."""
-
-
 class EdgeError(Exception):
     """The edge refused, vanished or stayed silent; the message says which and what to try."""
 
@@ -67,7 +62,14 @@ class Recovery:
 
 
 class _Broken(EdgeError):
-    """This link gives no answer any more; the message says why."""
+    """This link gives no answer any more; another one may."""
+
+
+def _final(message: str, why: EdgeError) -> EdgeError:
+    """The error that a caller gets."""
+    found = EdgeError(message)
+    found.code, found.retry_after_s = why.code, why.retry_after_s
+    return found
 
 
 class Connection:
@@ -136,7 +138,7 @@ class Connection:
             await self._send_queued()
         except _Broken as broken:
             if self._recovery is None:
-                raise _given_up(broken) from broken
+                raise _final(str(broken), broken) from broken
             self._broken = broken  # the next exchange mends it, and sends what is missing
 
     async def again(self) -> None:
@@ -184,10 +186,10 @@ class Connection:
             raise _Broken(f"the edge at {self.peer} ended the session; the text so far is good")
         return event
 
-    def _refused(self, error: tw.ErrorMessage) -> Exception:
-        text = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
-        passing = self._session.welcome is not None and error.code in PASSING
-        refused = _Broken(text) if passing or error.retry_after_s is not None else EdgeError(text)
+    def _refused(self, error: tw.ErrorMessage) -> EdgeError:
+        passing = error.retry_after_s is not None or (self._session.welcome is not None and error.code in PASSING)
+        said = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
+        refused = (_Broken if passing else EdgeError)(said)
         refused.code, refused.retry_after_s = error.code, error.retry_after_s
         return refused
 
@@ -218,32 +220,34 @@ class Connection:
 
     async def _recover(self, broken: _Broken) -> None:
         """Go on over another link; EdgeError if none came to be in time."""
-        recovery = self._recovery
+        recovery, why = self._recovery, broken
         if recovery is None:
-            raise _given_up(broken) from broken
+            raise _final(str(broken), broken) from broken
         if self._deadline is None:
             log.warning("%s; trying for %g s to go on", broken, recovery.patience_s)
             self._deadline = time.monotonic() + recovery.patience_s
-        self._broken, last = broken, ""
+        self._broken = broken
         while True:
             pause = min(MOST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._attempts, 10)) * (0.5 + random.random() / 2)
-            pause = max(pause, (1 + SPREAD * random.random()) * (broken.retry_after_s or 0.0))
+            pause += why.retry_after_s or 0.0
             left = self._deadline - time.monotonic() - pause
             if left <= 0:
                 self._deadline, self._attempts = None, 0
-                raise _given_up(broken, f"; tried to go on for {recovery.patience_s:g} s{last}") from broken
+                last = "" if why is broken else f": {why}"
+                raise _final(f"{broken}; tried to go on for {recovery.patience_s:g} s{last}", why) from broken
             await asyncio.sleep(pause)
             attempt, self._attempts = self._attempts, self._attempts + 1
             try:
                 async with asyncio.timeout(min(left, self.reply_timeout_s)):
                     await self._begin_anew(await recovery.dial(attempt))
+            except _Broken as error:
+                why = error
             except (LinkError, TimeoutError, EdgeError) as error:
-                last = f": {str(error) or 'no answer'}"
-                broken.retry_after_s = getattr(error, "retry_after_s", None)
-                log.info("attempt %d to go on failed%s", attempt + 1, last)
-                continue
-            self._broken, self._last_frame = None, b""
-            return
+                why = _Broken(str(error) or "no answer")
+            else:
+                self._broken, self._last_frame = None, b""
+                return
+            log.info("attempt %d to go on failed: %s", attempt + 1, why)
 
     async def _begin_anew(self, link: Link) -> None:
         """Shake hands over ``link``; what is to be sent next is queued then."""
@@ -263,10 +267,3 @@ class Connection:
             log.warning("the session %s at %s, which held %d tokens of the text", how, link.peer, event.kept)
         elif new:
             self._events.append(event)  # what the caller still waits for
-
-
-def _given_up(broken: _Broken, also: str = "") -> EdgeError:
-    """What the caller gets of it."""
-    error = EdgeError(f"{broken}{also}")
-    error.code, error.retry_after_s = broken.code, broken.retry_after_s
-    return error

@@ -149,7 +149,7 @@ async def serve_link(
                 return
             await _send(link, await driver.step(frame), meter)
             meter.steps.add(time.perf_counter() - started)
-        if driver.held_off:
+        if driver.expected:
             driver.park()
     except TimeoutError:
         if drain.begun:

@@ -85,10 +85,10 @@ class EdgeDriver:
             self._session = tw.EdgeSession(settings, opening=self._open)
         self._token = b""
         self._released = False
+        self.expected = False
+        """Whether the device was told to come back later."""
         self.displaced: Callable[[], None] = lambda: None
         """Called when another link has taken the session."""
-        self.held_off = False
-        """Whether the device was told to come back later, with the session that it has."""
         self._text = verifier.open()
         self._peer = peer
         self._on_round = on_round
@@ -147,8 +147,8 @@ class EdgeDriver:
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
-            self.held_off = True
             self._session.fail(tw.ErrorCode.OVERLOADED, str(error), retry_after_s=error.retry_after_s)
+            self.expected = True
         except ContextFull as error:
             self._session.fail(tw.ErrorCode.CONTEXT_FULL, str(error))
         except Exception:

@@ -231,6 +231,8 @@ def _handshake(frames: Frames) -> None:
             "zz": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
         },
     )
+    back = tw.Hello(vocab_size=1, tokenizer=bytes(32), resume=bytes(range(64)), nonce=b"\xff" * 16)
+    frames.accept(1, back, "hello-resume", "a token as long as can be", "control", "limit")
     frames.accept(1, rich, "hello-rich", "every control type, unknown names and fields", "control")
     deep = tw.Hello(vocab_size=1, tokenizer=bytes(32), extra={"x": [[[1]]], "y": {"": {"": {"": 1}}}})
     frames.accept(1, deep, "hello-depth-4", "values at depth 4", "control")

@@ -162,6 +162,8 @@ def _fields(cases: Cases) -> None:
     )
     prompt = tw.Prompt(transcript=bytes(8), epoch=1, keep=3, tokens=())
     cases.message("prompt-v1", "no tokens of a vocabulary of one", prompt, vocab_size=1)
+    resume = tw.Resume(tokens=(), prefix_crc=0, round=0, prompt_length=0, keep=3)
+    cases.message("resume-v1", "no tokens of a vocabulary of one", resume, vocab_size=1)
     ends = Bits().put(PROMPT, 8).raw(bytes(8)).varint(0)
     cases.refuse("prompt-epoch-end", "an epoch of 0, and the end: first the epoch", ends, "out_of_range", vocab_size=9)
     for tail in (1, 31):

@@ -112,10 +112,12 @@ def device(*arguments):
 
 
 @contextmanager
-def edge(*arguments):
-    """A running edge; yields (its process, its address)."""
+def edge(*arguments, log=None):
+    """A running edge, which logs to the file ``log``; yields (its process, its address)."""
     command = [sys.executable, "-m", "examples.edge", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=log, text=True
+    ) as server:
         try:
             yield server, server.stdout.readline().split(" listens on ")[1].strip()
         finally:
@@ -235,6 +237,39 @@ def test_quic_device_and_edge(pair, tmp_path):
         stranger = device("--transport", "quic", "--edge", address, "--model", pair["draft"], "--prompt", "w1")
         assert stranger.returncode == 1
         assert "certificate" in stranger.stderr.lower()
+
+
+@pytest.mark.parametrize("transport", ["zmq", "quic"])
+def test_keys_of_device_and_edge(pair, tmp_path, transport):
+    for name in ("lab", "kitchen", "stranger"):
+        made = process("tslt_runtime.commands.keys", "make", str(tmp_path / f"{name}.key"))
+        (tmp_path / f"{name}.pub").write_text(made.stdout)
+    allowed = str(tmp_path / "devices.txt")
+    assert process("tslt_runtime.commands.keys", "add", allowed, str(tmp_path / "kitchen.pub")).returncode == 0
+    listen = "tcp://127.0.0.1:0" if transport == "zmq" else "127.0.0.1:0"
+    served = ("--model", pair["target"], "--transport", transport, "--listen", listen, "--verbose")
+
+    def asks(address, *keys):
+        options = ("--model", pair["draft"], "--prompt", "w1", "--tokens", "8", "--transport", transport)
+        return device(*options, "--edge", address, *keys)
+
+    def keys_of(name, edge_name="lab"):
+        return "--key", str(tmp_path / f"{name}.key"), "--edge-key", str(tmp_path / f"{edge_name}.pub")
+
+    with (
+        (tmp_path / "log").open("w") as log,
+        edge(*served, "--key", str(tmp_path / "lab.key"), "--allow", allowed, log=log) as (_, address),
+    ):
+        run = asks(address, *keys_of("kitchen"))
+        assert run.returncode == 0, run.stderr
+        for wrong, said in ((keys_of("stranger"), "not on"), (keys_of("kitchen", "stranger"), "key"), ((), "key")):
+            run = asks(address, *wrong)
+            assert run.returncode == 1
+            assert said in run.stderr
+            assert run.stderr.count("\n") == 1, run.stderr
+    told = (tmp_path / "log").read_text()
+    assert f"tslt.edge: kitchen at {'tcp' if transport == 'zmq' else 'quic'}://127.0.0.1:" in told
+    assert "stranger" not in told
 
 
 @pytest.mark.parametrize(("model", "named"), [("other", "90 tokens"), ("renamed", "tokenizer_mismatch")])

@@ -14,7 +14,8 @@ from tslt_transports.allow_list import allow
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, EdgeError
+from tslt_runtime.connection import EdgeError
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier

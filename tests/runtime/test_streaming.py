@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from byte_tokenizer import byte_level
 from table_engine import TableDraft, TableTarget
-from tslt_transports import LinkError, LinkOptions, listen, pair
+from tslt_transports import AllowList, EdgeKeys, LinkError, LinkOptions, SecretKey, listen, pair
+from tslt_transports.allow_list import allow
 
 import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
@@ -385,3 +386,28 @@ def test_the_blocking_twin_says_what_is_wrong_and_leaves_nothing_behind():
     ):
         list(device.stream("The old"))
     assert not [thread for thread in threading.enumerate() if thread.name == "tslt device"]
+
+
+@pytest.mark.parametrize("transport", ["zmq", "quic"])
+def test_keys(tmp_path, transport):
+    own, lab = SecretKey.make("kitchen"), SecretKey.make("lab")
+    own.write(tmp_path / "kitchen.key")
+    allow(tmp_path / "devices", own.public)
+
+    async def run():
+        verifier = Slow()
+        keys = EdgeKeys(own=lab, allowed=AllowList(tmp_path / "devices"))
+        listener = await listen(transport, "127.0.0.1:0", keys=keys)
+        task = asyncio.create_task(serve(listener, verifier, offered(verifier), seed=7))
+        given = {"edge": listener.address, "transport": transport, "settings": SETTINGS, "timeout_s": 20}
+        opened = TextDevice.connect(Draft(), TOKENIZER, key=tmp_path / "kitchen.key", edge_key=lab.public.line, **given)
+        async with opened as device:
+            assert "".join([piece async for piece in device.stream("Once", tokens=20)])
+        with pytest.raises(LinkError, match="key"):
+            async with TextDevice.connect(Draft(), TOKENIZER, key=lab, edge_key=lab.public, **given):
+                pass
+        await listener.close()
+        await task
+        verifier.close()
+
+    asyncio.run(run())

@@ -126,8 +126,11 @@ static double off_sum(const tslt_residual *r, uint32_t block, double c) {
     return 0;
   /* Most blocks of a peaked row have no token for which p is more than the tail's part of q: none is weighed then. */
   if (c > 0 && !r->lazy) {
-    int64_t least = least_weight(r->prior + block * ROW_BLOCK, tslt_block_size(row, block));
-    if (tslt_row_weight(row, row->maxima[block]) / row->total * 1.000001 < c * (double)least)
+    const int64_t *starts = r->prior + block * ROW_BLOCK;
+    uint32_t count = tslt_block_size(row, block);
+    double most = tslt_row_weight(row, row->maxima[block]) / row->total * 1.000001;
+    /* The least is no more than the mean, which is known. */
+    if (most * count < c * (double)(starts[count] - starts[0]) && most < c * (double)least_weight(starts, count))
       return 0;
   }
   off_list(r, block, c, out);
