@@ -151,6 +151,7 @@ def main(
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.attack:
+        print("begins", flush=True)
         asyncio.run(attack(args.attack, time.monotonic() + args.seconds))
         return 0
     import tempfile
@@ -162,10 +163,13 @@ def main(
 async def _judge(edge: Edge, seconds: float, most_mib: int, check: Check | None) -> int:
     calm = await honest(edge, time.monotonic() + min(seconds, 5) / 2)
     before = edge.memory()
-    attacker = subprocess.Popen([sys.executable, sys.argv[0], "--attack", edge.address, "--seconds", str(seconds)])
+    # It goes on for longer than the honest devices, so that they are never without it.
+    command = [sys.executable, sys.argv[0], "--attack", edge.address, "--seconds", str(10 * seconds + 60)]
+    attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     wrong = []
     try:
-        await asyncio.sleep(min(1.0, seconds / 2))  # its start
+        await asyncio.to_thread(attacker.stdout.readline)
+        await asyncio.sleep(min(1.0, seconds / 2))
         seen = await asyncio.wait_for(honest(edge, time.monotonic() + seconds), 120 + 3 * seconds)
         if check is not None and (found := await check(edge)):
             wrong.append(found)

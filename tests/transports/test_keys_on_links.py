@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from link_helpers import PATIENT
 from tslt_transports import (
     AllowList,
@@ -375,5 +376,31 @@ def test_a_device_answers_one_challenge(pair, run):
                 error = await refused("quic", listener, pair.device_keys())
             assert "second CHALLENGE" in error.reason
             await (await listener.accept()).close()  # its first answer was good
+
+    run(main())
+
+
+def test_a_certificate_without_its_secret_proves_nothing(pair, run):
+    """No authority is asked for an edge that is known by its key, so all hangs on the signature in TLS's handshake."""
+    from aioquic.asyncio import serve
+    from aioquic.quic.configuration import QuicConfiguration
+    from tslt_transports.quic_tls import own_certificate
+
+    async def main():
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=["tslt/1"])
+        configuration.certificate, _ = own_certificate(pair.edge)  # anybody can have seen it
+        _, configuration.private_key = own_certificate(SecretKey.make("mallory"))
+        server = await serve("127.0.0.1", 0, configuration=configuration)
+        port = server._transport.get_extra_info("sockname")[1]
+        digest = hashlib.sha256(configuration.certificate.public_bytes(Encoding.DER)).hexdigest()
+        for keys, tls in (
+            (pair.device_keys(), None),
+            (DeviceKeys(own=pair.device), ClientTls(cert_sha256=digest)),
+            (None, ClientTls(cert_sha256=digest)),
+        ):
+            with pytest.raises(ConnectError) as caught:
+                await connect("quic", f"127.0.0.1:{port}", options=PATIENT, keys=keys, tls=tls)
+            assert "CertificateVerify" in caught.value.reason or "QUIC error" in caught.value.reason
+        server.close()
 
     run(main())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from link_helpers import PATIENT, echo, end_of, numbered
-from tslt_transports import ConnectError, FrameTooLarge, Link, LinkClosed, Listener
+from tslt_transports import ConnectError, FrameTooLarge, Link, LinkClosed, LinkError, Listener, listen
 
 
 def test_interface(harness, run):
@@ -347,6 +347,27 @@ def test_a_peer_that_takes_nothing_loses_its_link_and_its_place(network, run):
         again = await network.connect(listener, PATIENT)
         await again.close()
         await device.close()
+        await listener.close()
+
+    run(main())
+
+
+def test_one_listener_for_both_families(network, run):
+    """And a device of the older one is called what it is called where it lives."""
+
+    async def main():
+        try:
+            listener = await listen(network.name, "[::]:0", options=PATIENT, tls=network.server_tls)
+        except LinkError:
+            pytest.skip("no IPv6 here")
+        port = listener.address.rpartition(":")[2]
+        for host in ("127.0.0.1", "[::1]"):
+            device = await network.dial(f"{host}:{port}", PATIENT)
+            edge = await listener.accept()
+            assert edge.address == host.strip("[]")
+            assert host in edge.peer
+            await device.close()
+            await edge.close()
         await listener.close()
 
     run(main())

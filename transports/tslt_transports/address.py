@@ -30,6 +30,11 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def unmapped(host: str) -> str:
+    """A numeric ``host`` as its owner writes it: a socket for both families calls 192.0.2.1 ``::ffff:192.0.2.1``."""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
 def parse_address(address: str, *, scheme: str) -> HostPort:
     """Read ``host:port``, ``[ipv6]:port``, or either after ``scheme`` and ``://``.  Raises ``ValueError``."""
     check_kind("address", address, str)

@@ -9,7 +9,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
 
-from tslt_transports.address import HostPort
+from tslt_transports.address import HostPort, unmapped
 from tslt_transports.control import ControlError
 from tslt_transports.flow_control import NO_EDGE_HINT, Channel, Parting
 from tslt_transports.framing import Unit, UnitDecoder, encode_control, encode_frame, prefix_bytes
@@ -147,12 +147,12 @@ class QuicEndpoint(QuicConnectionProtocol):
     def transmit(self) -> None:
         """Send what is to be sent.
 
-        After a datagram that is left to the next turn but one of the loop: a frame's answer is there by then, and one
-        pass over the connection does for both.
+        After a datagram that is left to the loop's next turn, behind the application's: a frame that is answered at
+        once is answered by then, and one pass over the connection does for both.
         """
         if self._holds_back:
             self._held_back = True
-            self._loop.call_soon(self._loop.call_soon, self._send_held_back)
+            self._loop.call_soon(self._send_held_back)
         else:
             self._transmit_now()
 
@@ -167,7 +167,7 @@ class QuicEndpoint(QuicConnectionProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[str, int]) -> None:
         """See ``asyncio.DatagramProtocol``."""
-        self._last_address = HostPort(addr[0], addr[1])
+        self._last_address = HostPort(unmapped(addr[0]), addr[1])
         if self._link is not None:
             self._link.heard()
         fed = self._bytes_fed

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from tslt_transports.accepting import BaseListener, Doorstep, cannot_listen
-from tslt_transports.address import HostPort, resolve
+from tslt_transports.address import HostPort, resolve, unmapped
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
     ControlError,
@@ -104,7 +104,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.BaseProtocol``."""
         self._transport = cast(asyncio.Transport, transport)
-        self._host, self._port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        host, self._port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self._host = unmapped(host)
+        # A frame is to leave at once.  asyncio sees to it only where a socket was made with the number of its protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.half_open.add(self)
         self._timer = asyncio.get_running_loop().call_later(self._options.connect_timeout_s, self._too_late)
         self._transport.write(greeting(self.mechanism.name))
@@ -290,7 +293,9 @@ class ZmqListener(BaseListener):
         loop = asyncio.get_running_loop()
         numeric = (await resolve(HostPort(host, target.port), kind=socket.SOCK_STREAM))[0]
         try:
-            door = socket.create_server((numeric.host, numeric.port), family=_family(numeric.host))
+            both = numeric.host == "::" and socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if ":" in numeric.host else socket.AF_INET
+            door = socket.create_server((numeric.host, numeric.port), family=family, dualstack_ipv6=both)
             self._server = await loop.create_server(
                 lambda: _Connection(self, self._mechanism(), self._options), sock=door, backlog=_ACCEPTED_A_TURN
             )
@@ -308,7 +313,3 @@ class ZmqListener(BaseListener):
         for connection in self.half_open:
             connection.finish()
         await self.half_open.emptied(timeout_s=self._options.linger_s)
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -100,5 +100,6 @@ def test_memory_is_that_of_a_row():
         pytest.skip("peaks cannot be read here")
     assert set(found) == {(evidence, "plain") for evidence in made_up_rounds.EVIDENCE}
     row = 8 * vocab_size
-    # The reference writes rows out, and what it does with them.
-    assert all(0.5 * row < peak < (3 if tw.backend == "native" else 60) * row for peak in found.values())
+    # The kernel keeps sums of blocks alone; the reference writes rows out, and what it does with them.
+    least, most = (0, 0.5) if tw.backend == "native" else (0.5, 60)
+    assert all(least * row <= peak < most * row for peak in found.values())
