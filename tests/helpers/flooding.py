@@ -23,21 +23,34 @@ from two_ends import FINGERPRINT, hello
 import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.device import Device
-from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve
-from tslt_runtime.engines.protocol import EngineFacts, Node, Work
+from tslt_runtime.engines.protocol import EngineFacts, Work
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
 
 V, ROWS = 32_000, 32
-CHAIN = DraftSettings(expansion=(1,) * 4, evidence="match", truncation=None)
 SAMPLING = tw.Sampling(temperature=1.0, top_p=0.99)
 
 
 def logits() -> NDArray[np.float64]:
-    """Those after a token, by its id modulo ROWS: float64 (ROWS, V)."""
-    return np.random.default_rng(0).normal(size=(ROWS, V)) * 2
+    """Those after a token, by its id modulo ROWS: float64 (ROWS, V); one token is nearly certain each time."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(ROWS, V)) * 2
+    table[range(ROWS), rng.integers(0, V, ROWS)] += 30
+    return table
+
+
+BEST = [int(token) for token in logits().argmax(axis=1)]
+
+
+def likely(token: int, count: int) -> tw.TokenTree:
+    """A chain of what the target will say after ``token``: every row of it is looked at."""
+    tokens = []
+    for _ in range(count):
+        token = BEST[token % ROWS]
+        tokens.append(token)
+    return tw.TokenTree(tokens, range(-1, count - 1))
 
 
 class FixedTime(TableTarget):
@@ -56,21 +69,17 @@ class FixedTime(TableTarget):
         return [None if tree is None else self.table[np.array([t[-1], *tree.tokens]) % ROWS] for t, tree in trees]
 
 
-class Guess(TableDraft):
-    """A draft model that knows the target's logits."""
+class Silent(TableDraft):
+    """A draft model that is never asked: its device makes up its drafts."""
 
     def __init__(self) -> None:
-        super().__init__(logits())
+        super().__init__(np.zeros((1, 1)))
         self.vocab_size = V
-
-    def expand(self, nodes: Sequence[Node]) -> NDArray[np.float64]:
-        self.nodes = [*self.nodes, *nodes] if nodes else []
-        return self.table[np.array([node.token for node in nodes] or [self.prefix[-1]]) % ROWS]
 
 
 async def run_edge(key: str, allowed: str, pass_s: float) -> None:
     """Serve until the process ends."""
-    limits = EdgeLimits(share_least=0)
+    limits = EdgeLimits(share_least=0, burst_s=0.5)  # what the flood had saved up is soon gone
     verifier = LocalVerifier(FixedTime(pass_s), limits=limits)
     keys = EdgeKeys(own=SecretKey.read(key), allowed=AllowList(Path(allowed)))
     listener = await listen("zmq", "127.0.0.1:0", keys=keys)
@@ -83,7 +92,7 @@ async def device(address: str, key: str, edge_key: str, seed: int) -> Device:
     keys = DeviceKeys(own=SecretKey.read(key), edge=PublicKey.read(edge_key))
     link = await connect("zmq", address, keys=keys)
     said = hello(V, sampling=SAMPLING, entropy=("zstd", "none"))
-    made = Device(link, Guess(), said, rng=device_rng(seed), reply_timeout_s=60)
+    made = Device(link, Silent(), said, rng=device_rng(seed), reply_timeout_s=60)
     await made.open()
     return made
 
@@ -112,9 +121,8 @@ async def prompts(made: Device) -> None:
 
 
 async def long_chains(made: Device) -> None:
-    """Chains without end that are as long as the edge takes."""
-    nodes = min(250, made.welcome.limits.max_nodes)
-    chain = tw.TokenTree([1] * nodes, range(-1, nodes - 1))
+    """Chains without end that are as long as the edge takes: 500 bytes, and 250 rows with top-p."""
+    chain = likely(3, min(250, made.welcome.limits.max_nodes))
     while True:
         made.session.send_prompt([1, 2, 3])
         await ask(made, chain, tw.MatchEvidence())

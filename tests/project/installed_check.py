@@ -23,7 +23,7 @@ import tslt_wire as tw
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 
 PACKAGES = (tw, tslt_transports, tslt_runtime)
-MUST_BE_ABSENT = {"torch", "transformers", "zmq", "aioquic", "zstandard", "rich", "msgpack"}
+MUST_BE_ABSENT = {"torch", "transformers", "zmq", "aioquic", "zstandard", "rich", "msgpack", "prometheus_client"}
 BROUGHT = {"zmq": {"zmq"}, "zstd": {"zstandard"}, "llamacpp": {"zmq"}}
 """What an extra brings of these."""
 COMMANDS = ("bench", "convert", "demo", "device", "edge", "inspect", "train-prior")

@@ -63,7 +63,9 @@ def make(session: Any, data: bytes, lists: dict[int, tw.SparseDistribution]) -> 
     elif isinstance(message, tw.Bye):
         session.close()
     elif isinstance(message, tw.ErrorMessage):
-        session.fail(tw.ErrorCode(message.code), message.message)  # nothing, if it has failed
+        session.fail(
+            tw.ErrorCode(message.code), message.message, retry_after_s=message.retry_after_s
+        )  # nothing, if it has failed
 
 
 def same_frame(found: bytes, wanted: bytes) -> bool:

@@ -45,6 +45,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         metavar="N",
         help="devices served at once (%(default)s)",
     )
+    share = "links of one device, or one address without keys (half of --max-devices, 8 at least)"
+    parser.add_argument("--max-links", type=at_least_one, metavar="N", help=share)
     parser.add_argument(
         "--secret-file",
         type=Path,
@@ -102,7 +104,12 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
 
     tls, keys = who.edge_who(args)
     master = read_master_secret(args.secret_file) if args.secret_file else None
-    limits = EdgeLimits(devices=args.max_devices, rows=args.max_rows, cache_bytes=args.cache_memory << 20)
+    limits = EdgeLimits(
+        devices=args.max_devices,
+        peer_links=args.max_links,
+        rows=args.max_rows,
+        cache_bytes=args.cache_memory << 20,
+    )
     engine = load_options(args)
     engine["cache_bytes"] = limits.cache_bytes
     target, tokenizer = load_target(args.model, **engine)
@@ -114,7 +121,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
-    async with operation.status_pages(args.metrics, verifier, meter, drain, limits) as pages:
+    async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:
         # One line for people and for scripts that wait until devices may connect.
         print(f"edge: {facts.model} listens on {listener.address}", flush=True)
         if pages:

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
+from tslt_transports import Listener
+from tslt_transports.accepting import BaseListener
 from tslt_transports.address import HostPort, parse_address
 
 from tslt_runtime.commands.options import seconds
@@ -52,7 +54,12 @@ def set_up(args: argparse.Namespace) -> None:
 
 @asynccontextmanager
 async def status_pages(
-    address: HostPort | None, verifier: LocalVerifier, meter: EdgeMeter, drain: Drain, limits: EdgeLimits
+    address: HostPort | None,
+    listener: Listener,
+    verifier: LocalVerifier,
+    meter: EdgeMeter,
+    drain: Drain,
+    limits: EdgeLimits,
 ) -> AsyncIterator[str]:
     """Serve the pages at ``address``; yields where they are, "" if they are nowhere.  Raises OSError."""
     if address is None:
@@ -61,7 +68,13 @@ async def status_pages(
     from tslt_runtime.operating.prometheus import EdgeCollector, Metrics
 
     health = Health(verifier.turn, room=lambda: meter.links < limits.devices, draining=lambda: drain.begun)
-    collector = EdgeCollector(meter, verifier.counts, waiting=lambda: verifier.waiting, most_links=limits.devices)
+    collector = EdgeCollector(
+        meter,
+        verifier.counts,
+        waiting=lambda: verifier.waiting,
+        most_links=limits.devices,
+        strangers=listener.refusals if isinstance(listener, BaseListener) else None,
+    )
     metrics = Metrics(collector)
 
     async def show_metrics(accept: str) -> Page:

@@ -24,9 +24,21 @@ UNNAMED = "unauthenticated"
 class EdgeCollector(Collector):
     """Reads the numbers whenever it is asked: counting costs the edge no more than it does without."""
 
-    def __init__(self, meter: EdgeMeter, counts: Counts, *, waiting: Callable[[], int], most_links: int) -> None:
-        """``counts``: the scheduler's; ``waiting``: requests in its queue now; ``most_links``: places for devices."""
+    def __init__(
+        self,
+        meter: EdgeMeter,
+        counts: Counts,
+        *,
+        waiting: Callable[[], int],
+        most_links: int,
+        strangers: Mapping[str, int] | None = None,
+    ) -> None:
+        """``counts``: the scheduler's; ``waiting``: requests in its queue now; ``most_links``: places for devices.
+
+        ``strangers``: how many the listener refused, by reason, before they had a link.
+        """
         self._meter, self._counts, self._waiting, self._most_links = meter, counts, waiting, most_links
+        self._strangers = {} if strangers is None else strangers
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric of the edge."""
@@ -34,7 +46,8 @@ class EdgeCollector(Collector):
         yield _gauge("tslt_edge_devices", "Devices with a link now", meter.links)
         yield _gauge("tslt_edge_devices_max", "Devices that are served at once", self._most_links)
         yield _counter("tslt_edge_links", "Links that were served", meter.accepted)
-        yield _labelled("tslt_edge_links_refused", "Links that were refused", ("reason",), meter.refused)
+        refused = {**dict(self._strangers), **dict(meter.refused)}
+        yield _labelled("tslt_edge_links_refused", "Links that were refused", ("reason",), refused)
         yield _counter("tslt_edge_sessions", "Handshakes that ended in WELCOME", meter.sessions)
         yield _labelled("tslt_edge_rounds", "Rounds", ("evidence",), meter.rounds)
         yield _labelled("tslt_edge_drafted_nodes", "Nodes of drafts", ("evidence",), meter.drafted)

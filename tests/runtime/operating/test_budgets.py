@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +12,10 @@ from tslt_transports import InProcessListener
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
-from tslt_runtime.connection import EdgeError
+from tslt_runtime.connection import EdgeError, Recovery
 from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.limits import LEAST_PEER_LINKS, EdgeLimits
-from tslt_runtime.opening import opened
 from tslt_runtime.operating import budgeted
 from tslt_runtime.operating.budgeted import BudgetedVerifier
 from tslt_runtime.operating.budgets import ACTIVE_S, MOST_ACCOUNTS, Bucket, Budgets, peer_of
@@ -24,6 +24,7 @@ from tslt_runtime.overload import Overloaded
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import Reply, Spent
+from tslt_wire.frames.kinds import Kind
 
 LIMITS = EdgeLimits(target_ms_per_s=500, prompt_tokens_per_s=100, burst_s=4, pace_s=10)
 
@@ -344,7 +345,7 @@ def run(work):
 
 
 def at_edge(work, *, limits, names):
-    """What ``work(dial, meter)`` gives at an edge with these limits."""
+    """What ``work(opened, meter)`` gives at an edge with these limits; ``opened(patience_s)`` opens a device."""
 
     async def main():
         meter = EdgeMeter()
@@ -353,11 +354,23 @@ def at_edge(work, *, limits, names):
         settings = edge_settings(verifier.facts, FINGERPRINT)
         serving = asyncio.create_task(serve(door, verifier, settings, seed=0, limits=limits, meter=meter))
 
-        async def make():
-            return Device(await door.inner.connect(), TableDraft(tables()[1]), hello(8), rng=device_rng(0))
+        async def dial(attempt):
+            return await door.inner.connect()
+
+        async def opened(patience_s):
+            recovery = Recovery(dial=dial, patience_s=patience_s)
+            said = hello(8, nonce=secrets.token_bytes(16))
+            text = TableDraft(tables()[1])
+            device = Device(await dial(0), text, said, rng=device_rng(0), recovery=recovery)
+            try:
+                await device.open()
+            except BaseException:
+                await device.close()
+                raise
+            return device
 
         try:
-            return await work(make, meter)
+            return await work(opened, meter)
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
@@ -367,34 +380,43 @@ def at_edge(work, *, limits, names):
 
 
 def test_a_device_with_too_many_links_is_told_when_to_come_again_and_comes():
-    async def work(make, meter):
-        first = await opened(make, timeout_s=0)
+    async def work(opened, meter):
+        first = await opened(0)
         with pytest.raises(EdgeError, match="1 links of this device are open") as told:
-            await opened(make, timeout_s=0.5)
+            await opened(0.5)
         assert told.value.code == tw.ErrorCode.OVERLOADED
         assert told.value.retry_after_s == 1.0
-        coming = asyncio.create_task(opened(make, timeout_s=10))
+        started = asyncio.get_running_loop().time()
+        coming = asyncio.create_task(opened(10))
         while meter.refused["too many links"] < 2:
             await asyncio.sleep(0.01)
         await first.close()
         second = await coming
+        took = asyncio.get_running_loop().time() - started
         await second.prompt([1, 2])
         round_ = await second.round(10, KINDS["list"])
         await second.close()
-        return round_, meter
+        return round_, took, meter
 
-    round_, meter = at_edge(work, limits=EdgeLimits(peer_links=1), names=["phone"] * 9)
+    round_, took, meter = at_edge(work, limits=EdgeLimits(peer_links=1), names=["phone"] * 9)
     assert round_.tokens
+    assert took >= 1.0
     assert meter.refused["too many links"] == 2
     assert meter.errors == {("edge", "overloaded"): 2}
 
 
+async def flooded(opened, patience_s, tokens):
+    """A device whose prompt was too much, beside an honest one."""
+    flood, honest = await opened(patience_s), await opened(0)
+    await honest.prompt([1, 2])
+    await honest.round(10, KINDS["list"])
+    await flood.prompt([1] * tokens)
+    return flood, honest
+
+
 def test_over_its_budget_a_device_is_told_how_long_to_stay_away():
-    async def work(make, meter):
-        flood, honest = await opened(make, timeout_s=0), await opened(make, timeout_s=0)
-        await honest.prompt([1, 2])
-        await honest.round(10, KINDS["list"])
-        await flood.prompt([1] * 500)
+    async def work(opened, meter):
+        flood, honest = await flooded(opened, 1, 500)
         with pytest.raises(EdgeError, match="prompt tokens of this device are used up") as told:
             await flood.round(10, KINDS["list"])
         assert (await honest.round(10, KINDS["list"])).tokens
@@ -408,24 +430,41 @@ def test_over_its_budget_a_device_is_told_how_long_to_stay_away():
     assert paced == {"prompt tokens": 1}
 
 
+def test_who_has_the_patience_comes_back_to_its_text():
+    async def work(opened, meter):
+        busy, honest = await flooded(opened, 20, 60)
+        started = asyncio.get_running_loop().time()
+        round_ = await busy.round(10, KINDS["list"])
+        took = asyncio.get_running_loop().time() - started
+        sent = busy.session.sent[Kind.PROMPT], busy.session.sent[Kind.RESUME]
+        await busy.close()
+        await honest.close()
+        return round_, took, sent, meter
+
+    limits = EdgeLimits(prompt_tokens_per_s=50, burst_s=0.1, pace_s=0.2)
+    round_, took, sent, meter = at_edge(work, limits=limits, names=["busy", "honest", "busy"])
+    assert round_.tokens
+    assert 0.8 < took < 8
+    assert meter.errors == {("edge", "overloaded"): 1}
+    assert 0 < sent[1] < sent[0]  # the edge has the text still
+
+
 def test_a_little_over_its_budget_a_device_is_answered_later():
-    async def work(make, meter):
-        busy, honest = await opened(make, timeout_s=0), await opened(make, timeout_s=0)
-        await honest.prompt([1, 2])
-        await honest.round(10, KINDS["list"])
-        await busy.prompt([1] * 60)
+    async def work(opened, meter):
+        busy, honest = await flooded(opened, 0, 60)
         started = asyncio.get_running_loop().time()
         round_ = await busy.round(10, KINDS["list"])
         took = asyncio.get_running_loop().time() - started
         await busy.close()
         await honest.close()
-        return round_, took, meter.paced
+        return round_, took, meter
 
     limits = EdgeLimits(prompt_tokens_per_s=100, burst_s=0.1, pace_s=1)
-    round_, took, paced = at_edge(work, limits=limits, names=["busy", "honest"])
+    round_, took, meter = at_edge(work, limits=limits, names=["busy", "honest"])
     assert round_.tokens
     assert 0.4 < took < 5
-    assert paced == {"prompt tokens": 1}
+    assert meter.paced == {"prompt tokens": 1}
+    assert not meter.errors
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from table_engine import TableDraft, TableTarget
-from tslt_transports import InProcessListener, connect, listen
+from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, listen
+from tslt_transports.devcert import make_dev_certificates
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.device import Device
+from tslt_runtime.drafting import Drawing, draw_tree
 from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.operating.draining import SETTLE_S, Drain
 from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.seeds import device_rng
@@ -38,7 +42,8 @@ class HeldTarget(TableTarget):
 class Edge:
     """An edge, and what a command does with it."""
 
-    def __init__(self, listener):
+    def __init__(self, listener, dial):
+        self.dial = dial
         self.listener, self.meter, self.drain = listener, EdgeMeter(), Drain()
         self.target = HeldTarget(tables()[0])
         self.verifier = LocalVerifier(self.target)
@@ -47,11 +52,7 @@ class Edge:
         self.serving = asyncio.create_task(work)
 
     async def device(self):
-        if isinstance(self.listener, InProcessListener):
-            link = await self.listener.connect()
-        else:
-            link = await connect("zmq", self.listener.address)
-        device = Device(link, TableDraft(tables()[1]), hello(8), rng=device_rng(0), reply_timeout_s=20)
+        device = Device(await self.dial(), TableDraft(tables()[1]), hello(8), rng=device_rng(0), reply_timeout_s=20)
         await device.open()
         await device.prompt([1, 2, 3])
         return device
@@ -65,8 +66,19 @@ class Edge:
 
 
 @asynccontextmanager
-async def edge(kind="inprocess"):
-    found = Edge(InProcessListener() if kind == "inprocess" else await listen("zmq", "127.0.0.1:0"))
+async def edge(kind="inprocess", folder=None):
+    if kind == "inprocess":
+        listener = InProcessListener()
+        dial = listener.connect
+    else:
+        client = server = None
+        if kind == "quic":
+            files = make_dev_certificates(folder)
+            client = ClientTls(ca_file=files.ca_file)
+            server = ServerTls(cert_file=files.cert_file, key_file=files.key_file)
+        listener = await listen(kind, "127.0.0.1:0", tls=server)
+        dial = partial(connect, kind, listener.address, tls=client)
+    found = Edge(listener, dial)
     try:
         yield found
     finally:
@@ -77,10 +89,10 @@ def run(work):
     return asyncio.run(asyncio.wait_for(work, 30))
 
 
-@pytest.mark.parametrize("kind", ["inprocess", "zmq"])
-def test_a_round_under_way_is_answered_and_the_next_one_hears_why_not(kind):
+@pytest.mark.parametrize("kind", ["inprocess", "zmq", "quic"])
+def test_a_round_under_way_is_answered_and_the_next_one_hears_why_not(kind, tmp_path):
     async def main():
-        async with edge(kind) as found:
+        async with edge(kind, tmp_path) as found:
             device = await found.device()
             await device.round(100, KINDS["list"])
             found.target.go.clear()
@@ -103,10 +115,10 @@ def test_a_round_under_way_is_answered_and_the_next_one_hears_why_not(kind):
     assert meter.links == 0
 
 
-@pytest.mark.parametrize("kind", ["inprocess", "zmq"])
-def test_an_idle_device_is_told_at_once_and_hears_it_when_it_asks(kind):
+@pytest.mark.parametrize("kind", ["inprocess", "zmq", "quic"])
+def test_an_idle_device_is_told_at_once_and_hears_it_when_it_asks(kind, tmp_path):
     async def main():
-        async with edge(kind) as found:
+        async with edge(kind, tmp_path) as found:
             device = await found.device()
             await device.round(100, KINDS["list"])
             started = asyncio.get_running_loop().time()
@@ -166,9 +178,6 @@ def test_a_round_that_needs_more_frames_is_brought_to_its_end():
             while asked < 20:
                 drafting = KINDS["lazy"]
                 # By hand, to stop in the middle of a round: a list that was asked for, and not sent yet.
-                from tslt_runtime.drafting import Drawing, draw_tree
-                from tslt_runtime.evidence import kind_of_evidence
-
                 kind = kind_of_evidence("lazy")
                 drawing = Drawing(
                     rng=device._rng,

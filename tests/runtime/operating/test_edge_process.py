@@ -18,6 +18,7 @@ from processes import ENVIRONMENT, ROOT
 from prometheus_client.parser import text_string_to_metric_families
 from tslt_transports import connect
 
+import tslt_wire as tw
 from tslt_runtime.commands import convert as convert_command
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.loading import load_draft
@@ -70,7 +71,7 @@ def metrics(pages):
 
 def test_pages_while_devices_run_and_an_end_in_good_order(pair):
     async def one_device(draft, tokenizer, address):
-        async with TextDevice.connect(draft, tokenizer, edge=address) as device:
+        async with TextDevice.connect(draft, tokenizer, edge=address, patience_s=0) as device:
             pieces = []
 
             async def write():
@@ -132,3 +133,27 @@ def test_a_draining_edge_is_not_ready_and_a_second_signal_ends_it_at_once(pair):
     assert seen == (503, "draining\n")
     assert status == -signal.SIGTERM
     assert took < 10
+
+
+def test_a_text_goes_on_at_another_edge_when_its_own_drains(pair, tmp_path):
+    async def text(draft, tokenizer, edges, process=None):
+        greedy = tw.SamplingRequest(temperature=0.0, ignore_eos=True)
+        pieces = []
+        async with TextDevice.connect(draft, tokenizer, edge=edges, sampling=greedy) as device:
+            async for piece in device.stream("the heat", tokens=150):
+                pieces.append(piece)
+                if process is not None and len(pieces) == 3:
+                    process.send_signal(signal.SIGTERM)
+            return "".join(pieces), device.device.reconnects
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(range(32)))
+    secret.chmod(0o600)
+    draft, tokenizer = load_draft(str(pair / "draft.gguf"))
+    options = ("--secret-file", str(secret))
+    with edge(pair, *options) as (first, one, _), edge(pair, *options) as (_, two, _):
+        plain, none = asyncio.run(asyncio.wait_for(text(draft, tokenizer, [two]), 60))
+        moved, once = asyncio.run(asyncio.wait_for(text(draft, tokenizer, [one, two], first), 60))
+        assert first.wait(20) == 0
+    assert (none, once) == (0, 1)
+    assert moved == plain

@@ -25,7 +25,9 @@ from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 
 def shown(meter, counts=None, waiting=0):
     """{sample: value}, read from the text as Prometheus reads it."""
-    collector = EdgeCollector(meter, counts or Counts(), waiting=lambda: waiting, most_links=7)
+    collector = EdgeCollector(
+        meter, counts or Counts(), waiting=lambda: waiting, most_links=7, strangers={"key": 2, "protocol": 1}
+    )
     body, content_type = Metrics(collector).render("")
     assert content_type.startswith("text/plain")
     return {
@@ -78,6 +80,7 @@ def test_what_a_session_did_is_counted_and_shown():
     assert found["tslt_edge_devices",] == 0
     assert found["tslt_edge_devices_max",] == 7
     assert found["tslt_edge_queue_length",] == 3
+    assert found["tslt_edge_links_refused_total", ("reason", "key")] == 2
     assert found["tslt_edge_sessions_total",] == found["tslt_edge_links_total",] == 1
     evidence = ("evidence", "list")
     assert found["tslt_edge_rounds_total", evidence] == len(told)
