@@ -441,6 +441,7 @@ def _hello(refuse: Refuse) -> None:
     fewer = {name: value for name, value in _LIMITS.items() if name != "max_leaves"}
     bad("bad_control", "limits-short", "no max_leaves", limits=_map(fewer))
     bad("bad_control", "limits-bool", "a limit that is true", limits=_map(_LIMITS | {"max_nodes": b"\xc3"}))
+    bad("bad_control", "limits-number", "0.0", "mutant", limits=_map(_LIMITS | {"max_nodes": b"\xcb" + bytes(8)}))
     bad("out_of_range", "limits-0", "a limit of 0", limits=_map(_LIMITS | {"max_nodes": b"\x00"}))
 
 

@@ -99,6 +99,7 @@ def add(bad: Bad, *, of_welcome: bool) -> None:
         for limit in wrong:
             label = f"{name}-{limit:g}".replace("_", "-")
             bad("out_of_range", label, f"{name} {limit:g}", **{name: _number(limit)})
+    bad("out_of_range", "top-p-negative", "top_p -0.5", "mutant", top_p=_number(-0.5))
     bad("out_of_range", "top-k", "top_k -1", top_k=b"\xff")
     bad("bad_control", "bias-map", "biases as a map", logit_bias=b"\x81\xa1a" + _number(1.0))
     bad("bad_control", "bias-flat", "a bias that is no pair", logit_bias=b"\x92\x01" + _number(1.0))
