@@ -60,7 +60,7 @@ sanitized: $(READY)
 	$(CC) $(SANITIZE) tests/native/fuzz.c build/sanitize/*.o -o build/sanitize/fuzz
 	$(CC) $(SANITIZE) tests/native/fuzz_rows.c build/sanitize/*.o -o build/sanitize/fuzz_rows -lm
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
-	TSLT_WIRE_BACKEND=reference $(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
+	$(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
 	build/sanitize/embed < build/sanitize/vectors.txt
 	build/sanitize/edge < build/sanitize/rounds.txt
 	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt

@@ -53,7 +53,7 @@ def test_what_is_no_number_is_a_type_error(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, -0.1, np.float64("nan")])
 def test_a_number_is_finite_and_has_bounds(value):
-    with pytest.raises(ValueError, match=r"^t must be at least 0, got "):
+    with pytest.raises(ValueError, match=r"^t must be at least 0 and finite, got "):
         checks.number("t", value, 0, None)
 
 
@@ -62,7 +62,7 @@ def test_bounds_are_included_unless_said_otherwise():
     assert checks.number("t", 1, 0, 1, above_low=True) == 1
     with pytest.raises(ValueError, match=r"^p must be above 0 and at most 1, got 0$"):
         checks.number("p", 0, 0, 1, above_low=True)
-    with pytest.raises(ValueError, match=r"^p must be above 0, got 0$"):
+    with pytest.raises(ValueError, match=r"^p must be above 0 and finite, got 0$"):
         checks.number("p", 0, 0, None, above_low=True)
 
 

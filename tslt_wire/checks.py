@@ -43,7 +43,8 @@ def number(name: str, value: Any, low: float, high: float | None, *, above_low: 
     # NaN compares false to everything.
     if (low < found < math.inf or (found == low and not above_low)) and (high is None or found <= high):
         return found
-    raise ValueError(f"{name} must be {_span(low, high, above_low)}, got {value!r}")
+    finite = " and finite" if high is None else ""
+    raise ValueError(f"{name} must be {_span(low, high, above_low)}{finite}, got {value!r:.40}")
 
 
 def flag(name: str, value: Any) -> bool:

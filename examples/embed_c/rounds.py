@@ -20,12 +20,15 @@ ANSWER is the last accepted node, a number of proposals, that many of token, cod
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+os.environ["TSLT_WIRE_BACKEND"] = "reference"  # whose random numbers can be counted; read by what follows
 
 import tslt_wire as tw
 from tslt_wire.lists.prior import plain_prior

@@ -42,7 +42,7 @@ def test_the_parts_of_every_valid_vector_are_its_frame():
         kinds.add(test["value"]["kind"])
         assert ("compressed" in {name for name, _ in meter.parts}) == bool(meter.inside.parts)
         assert sum(bits for _, bits in meter.inside.parts) % 8 == 0
-    assert len(kinds) == 15
+    assert len(kinds) == 16
 
 
 def test_an_invalid_vector_gives_its_error_and_where_it_was():

@@ -118,9 +118,9 @@ def test_logits_of_any_real_type():
         ([0.0, np.nan], {}, "NaN"),
         ([0.0, np.inf], {}, "inf"),
         ([-np.inf, -np.inf], {}, "at least one finite"),
-        ([0.0], {"temperature": -1}, "temperature must be at least 0, got -1"),
-        ([0.0], {"temperature": np.nan}, "temperature must be at least 0, got"),
-        ([0.0], {"temperature": np.inf}, "temperature must be at least 0, got"),
+        ([0.0], {"temperature": -1}, "temperature must be at least 0 and finite, got -1"),
+        ([0.0], {"temperature": np.nan}, "temperature must be at least 0 and finite, got"),
+        ([0.0], {"temperature": np.inf}, "temperature must be at least 0 and finite, got"),
         ([0.0], {"precision": "log2/7"}, "log2/7"),
     ],
 )

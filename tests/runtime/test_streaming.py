@@ -382,7 +382,7 @@ def test_the_blocking_twin_says_what_is_wrong_and_leaves_nothing_behind():
     with (
         edge(Broken) as (address, _, _),
         pytest.raises(EdgeError, match="its log says why"),
-        BlockingTextDevice.connect(Draft(), TOKENIZER, edge=address) as device,
+        BlockingTextDevice.connect(Draft(), TOKENIZER, edge=address, patience_s=1) as device,
     ):
         list(device.stream("The old"))
     assert not [thread for thread in threading.enumerate() if thread.name == "tslt device"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from link_helpers import PATIENT, QUICK, SOON_S, end_of, numbered
@@ -157,7 +158,7 @@ def test_killed_device_ends_the_edges_link(network, run, spawn):
 
 def test_frozen_device_is_lost_by_silence(network, run, spawn):
     async def main():
-        listener = await network.listen(QUICK)
+        listener = await network.listen(replace(QUICK, linger_s=0.5))
         child = spawn(DEVICE_PROGRAM, [network.name, listener.address, str(network.certificates.ca_file)])
         edge = await listener.accept()
         assert await edge.receive() == b"here"

@@ -305,7 +305,7 @@ def test_timers_of_a_closed_link_write_nowhere(quic_harness, run, caplog):
     """aioquic goes on sending for a while; asyncio warned of each write to the socket that was closed."""
 
     async def main():
-        async with quic_harness.linked() as (device, edge):
+        async with quic_harness.linked(LinkOptions(linger_s=0.5)) as (device, edge):
             await device.send(b"x")
             await edge.receive()
             device._endpoint.release_socket()

@@ -38,7 +38,7 @@ def log_probs_extension(probs: Iterable[float]) -> Extension:
 
 def log_probs_of(extensions: Sequence[Extension]) -> tuple[float, ...]:
     """The log probabilities, in nats, that an answer with these extensions has; none if it does not say."""
-    return tuple((np.frombuffer(data_of(extensions, LOG_PROBS) or b"", "<u2") * -UNIT).tolist())
+    return tuple((0.0 - np.frombuffer(data_of(extensions, LOG_PROBS) or b"", "<u2") * UNIT).tolist())
 
 
 def cut(extensions: Sequence[Extension], tokens: int) -> tuple[Extension, ...]:

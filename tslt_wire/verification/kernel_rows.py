@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Cuts = tuple[float, int, float, float]
 """Temperature, top-k (0: off), top-p, min-p."""
 
-BAD_ROW = "each row of logits needs a finite largest value and no NaN"
+BAD_ROW = "each row of logits needs a finite largest value and no NaN, of the tokens that the settings leave"
 
 
 def _refused(code: int) -> Exception:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire._native import backend
+from tslt_wire.checks import integer
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.messages.sampling import Sampling
 from tslt_wire.verification.adjustments import SampledText
@@ -21,7 +22,7 @@ from tslt_wire.verification.choices import Choices
 from tslt_wire.verification.float_errors import quiet
 from tslt_wire.verification.kernel_rows import BAD_ROW, Cuts, KernelRow
 from tslt_wire.verification.kernel_text import KernelText
-from tslt_wire.verification.target_rows import DenseRow, real_array, with_shape
+from tslt_wire.verification.target_rows import DenseRow, not_in_memory, real_array, with_shape
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class _Source:
         self.vocab_size = int(logits.shape[-1])
         self._logits, self._sampling, self._text = logits, sampling, text or _NO_TEXT
         self._one = len(logits.shape) == 1
-        self._is_array = type(logits) is np.ndarray and logits.dtype.char in _KERNEL_CHARS
+        self._is_array = type(logits) is np.ndarray and _is_plain(logits) and logits.dtype.char in _KERNEL_CHARS
         self._cuts = cuts_of(sampling)
         self._changes = text is not None or sampling.changes_scores
         self._seen: KernelText | None = None
@@ -76,8 +77,8 @@ class LogitsRow:
     def __init__(self, logits: Any, sampling: Sampling, text: SampledText | None = None, at: int = 0) -> None:
         """``logits``: real (V,), an array or tensor; ``at``: its row of ``text``.  Errors as ``target_rows``."""
         logits = with_shape("logits", logits)
-        if len(logits.shape) != 1 or logits.shape[0] < 1:
-            raise ValueError(f"logits must have shape (V,), got {tuple(logits.shape)}")
+        if len(logits.shape) != 1 or not 1 <= logits.shape[0] <= MAX_VOCAB_SIZE:
+            raise ValueError(f"logits must have shape (V,), V at most {MAX_VOCAB_SIZE}, got {tuple(logits.shape)}")
         self._set(_Source(logits, check_text(sampling, text), text), at)
 
     def _set(self, source: _Source, at: int) -> None:
@@ -105,7 +106,9 @@ class LogitsRow:
         return found if type(found) is KernelRow else None
 
     def prob(self, token: int) -> float:
-        """See TargetRow.prob; ValueError for logits that are no distribution (``target_probs``)."""
+        """See TargetRow.prob; ValueError for logits that are no distribution (``target_probs``), and for no token."""
+        if type(token) is not int or not 0 <= token < self.vocab_size:
+            token = integer("token", token, 0, self.vocab_size - 1)
         return self._row().prob(token)
 
     def draw(self, choices: Choices) -> int:
@@ -125,8 +128,9 @@ class LogitsRows(Sequence[LogitsRow]):
         check_text(sampling, text)
         array = _as_array(with_shape("logits", logits))
         shape = array.shape
-        if len(shape) != 2 or shape[1] < 1:
-            raise ValueError(f"logits must have shape (1 + nodes, V), got {tuple(shape)}")
+        if len(shape) != 2 or shape[0] < 1 or not 1 <= shape[1] <= MAX_VOCAB_SIZE:
+            wanted = f"(1 + nodes, V), V at most {MAX_VOCAB_SIZE}"
+            raise ValueError(f"logits must have shape {wanted}, got {tuple(shape)}")
         if text is not None and text.rows != shape[0]:
             raise ValueError(f"the text is one of {text.rows} rows, logits have {shape[0]}")
         self._source = _Source(array, sampling, text)
@@ -215,13 +219,17 @@ def _type_of(dtype: Any) -> str:
 
 def _as_array(logits: Any) -> Any:
     """``logits`` as a numpy array where that copies nothing; tensors of other memory stay what they are."""
-    if type(logits) is np.ndarray:
-        if logits.flags.c_contiguous and logits.dtype.isnative:
-            return logits
-        return np.ascontiguousarray(logits, logits.dtype.newbyteorder("="))
-    if hasattr(logits, "detach") and getattr(logits.device, "type", "") == "cpu" and logits.is_contiguous():
-        return logits.detach().numpy() if _type_of(logits.dtype) in _KERNEL_TYPES[:3] else logits
+    try:
+        if hasattr(logits, "detach") and getattr(logits.device, "type", "") == "cpu" and logits.is_contiguous():
+            return logits.detach().numpy() if _type_of(logits.dtype) in _KERNEL_TYPES[:3] else logits
+    except RuntimeError as error:
+        raise not_in_memory("logits", error) from error
     return logits
+
+
+def _is_plain(logits: npt.NDArray[Any]) -> bool:
+    """Whether rows of an array are read where they are; of others each is copied when it is looked at."""
+    return bool(logits.flags.c_contiguous and logits.dtype.isnative)
 
 
 def _in_memory(logits: Any) -> Any:
@@ -229,7 +237,10 @@ def _in_memory(logits: Any) -> Any:
     if hasattr(logits, "detach"):
         logits = logits.detach()
         if _type_of(logits.dtype) in _KERNEL_TYPES:
-            return logits.cpu().contiguous()
+            try:
+                return logits.cpu().contiguous()
+            except RuntimeError as error:
+                raise not_in_memory("logits", error) from error
     if isinstance(logits, np.ndarray) and logits.dtype.isnative and logits.dtype.char in _KERNEL_CHARS:
         return np.ascontiguousarray(logits)
     return np.ascontiguousarray(real_array("logits", logits))

@@ -115,13 +115,25 @@ def distribution(found: Floats, name: str) -> Floats:
 
 def with_shape(name: str, values: Any) -> Any:
     """``values`` if it is an array or a tensor, else an array of it; TypeError for what is not real."""
-    if isinstance(values, np.ndarray) or hasattr(values, "__dlpack__"):
+    if isinstance(values, np.ndarray) or (hasattr(values, "__dlpack__") and hasattr(values, "shape")):
         return values
     return real_array(name, values)
 
 
 def real_array(name: str, values: Any) -> Floats:
     """``values``, an array, a tensor or nested lists of real numbers, as float64; TypeError for what is not real."""
+    try:
+        return _real_array(name, values)
+    except (BufferError, RuntimeError) as error:
+        raise not_in_memory(name, error) from error
+
+
+def not_in_memory(name: str, error: Exception) -> TypeError:
+    """What to say of a tensor that is no numbers in memory, a sparse one say, by torch's ``error``."""
+    return TypeError(f"{name} must be real numbers in memory, one after another: {error}")
+
+
+def _real_array(name: str, values: Any) -> Floats:
     found = values
     if not isinstance(found, np.ndarray):
         if hasattr(found, "detach"):

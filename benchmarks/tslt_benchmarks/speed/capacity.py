@@ -248,7 +248,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
     """Everything about one engine."""
     out = Table(title=f"{engine}: one edge, one thread for the model", title_justify="left")
     names = ("way", "users", "tokens/s", "of one", "p50 ms", "p99 ms", "CPU ms/token", "texts/pass", "cache MB/user")
-    for name in (*names, "evicted", "ended"):
+    for name in (*names, "evicted", "ended", "parted"):
         out.add_column(name, justify="right")
     for one in found:
         if one.engine != engine:
@@ -264,7 +264,7 @@ def table(found: Sequence[Capacity], engine: str) -> Table:
             f"{one.cpu_ms:.2f}",
             f"{one.texts:.1f}",
             "" if np.isnan(one.cache_mb) else f"{one.cache_mb:.1f}",
-            *((str(one.evictions), str(one.sessions)) if one.way == "split" else ("", "")),
+            *(map(str, (one.evictions, one.sessions, one.parted)) if one.way == "split" else ("", "", "")),
         )
     return out
 
@@ -311,7 +311,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--alone", nargs="*", choices=["plain", "own"], default=["plain", "own"], help="(both)")
     parser.add_argument("--seconds", type=above, default=8.0, metavar="S", help="for each number (%(default)s)")
     parser.add_argument("--warm-up", type=zero_or_more, default=2.0, metavar="S", help="before (%(default)s)")
-    parser.add_argument("--once", action="store_true", help="a session for each device to its end, whatever it takes")
+    once = "a session for each device to its end, or to where a rounding changed a token (parted)"
+    parser.add_argument("--once", action="store_true", help=once)
     several = "sessions; more devices play some of them twice, and share nothing all the same (%(default)s)"
     parser.add_argument("--recordings", type=one, default=16, metavar="N", help=several)
     parser.add_argument("--tokens", type=one, default=64, metavar="N", help="of a session (%(default)s)")
