@@ -37,12 +37,15 @@ class Middle:
             edge = await connect("zmq", address)
 
             async def pump(source, sink, change):
-                with contextlib.suppress(LinkClosed):
-                    while True:
+                while True:
+                    try:
                         frame = change(await source.receive())
-                        self.passed.append(frame)
+                    except LinkClosed:
+                        await sink.close()
+                        return
+                    self.passed.append(frame)
+                    with contextlib.suppress(LinkClosed):  # what it said last is still on its way to the other end
                         await sink.send(frame)
-                await sink.close()
 
             await asyncio.gather(pump(device, edge, self.up), pump(edge, device, self.down))
 
