@@ -47,14 +47,16 @@ class Edge:
     process: subprocess.Popen[str]
     folder: Path
     log: Path
+    others: tuple[str, ...] = ()
+    """Addresses of its other transports, if it has several."""
 
-    def memory(self) -> int:
-        """Bytes that it held at most so far; 0 where the system does not tell."""
+    def memory(self, field: str = "VmHWM") -> int:
+        """Bytes that it held at most so far, or with VmRSS now; 0 where the system does not tell."""
         status = Path(f"/proc/{self.process.pid}/status")
         if not status.exists():
             return 0
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
+        return int(lines[field].split()[0]) * 1024
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
@@ -62,7 +64,7 @@ class Edge:
 
 @contextmanager
 def edge_process(transport: str, folder: Path, *options: str) -> Iterator[Edge]:
-    """An edge with a table for a model, on loopback, without keys."""
+    """An edge with a table for a model, on loopback, without keys; ``transport``: one, or several with commas."""
     log = folder / "edge.log"
     command = [sys.executable, str(HERE / "table_edge.py"), transport, str(folder), *options]
     with (
@@ -73,7 +75,8 @@ def edge_process(transport: str, folder: Path, *options: str) -> Iterator[Edge]:
             line = process.stdout.readline()
             if " listens on " not in line:
                 raise ChildProcessError(f"the edge did not start: {log.read_text()}")
-            yield Edge(line.split(" listens on ")[1].strip(), process, folder, log)
+            address, *others = line.split(" listens on ")[1].split()
+            yield Edge(address, process, folder, log, tuple(others))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
