@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts compat compat-here attacks bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here attacks bytes \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -88,14 +88,17 @@ fuzz: $(READY)
 mutants: $(READY)
 	$(BIN)/python -m spec.mutants --report spec/mutants.md
 
-# Texts over links that break: a million rounds in one process, twenty minutes; then a hundred texts of each sort between
-# real processes, half an hour.
-HELPERS := PYTHONPATH=tests/helpers:. OMP_NUM_THREADS=1 $(BIN)/python tests/helpers
+# Texts over links that break: a million rounds in one process, twenty minutes; a hundred texts of each sort between
+# real processes, half an hour; three hundred sessions at one edge, six minutes.
+LONG := PYTHONPATH=tests/helpers:. OMP_NUM_THREADS=1 $(BIN)/python tests/long
 faults: $(READY)
-	$(HELPERS)/faulty_texts.py
+	$(LONG)/faulty_texts.py
 
 cuts: $(READY)
-	$(HELPERS)/cut_links.py
+	$(LONG)/cut_links.py
+
+crowd: $(READY)
+	$(LONG)/many_sessions.py
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)

@@ -1,6 +1,6 @@
 """An edge in a process of its own, a device, and a proxy between them that cuts links at any place.
 
-Models are tables of logits.  ``python tests/helpers/cut_links.py`` runs the cases of tests/runtime/test_cut_links.py
+Models are tables of logits.  ``python tests/long/cut_links.py`` runs the cases of tests/runtime/test_cut_links.py
 with many seeds: ``make cuts``.
 """
 
@@ -73,7 +73,8 @@ class EdgeProcess:
         """Start it, and wait until it listens."""
         transport, folder, most = self._given
         command = [sys.executable, __file__, "--edge", transport, self.address, str(folder), most]
-        path = os.pathsep.join([str(Path(__file__).parent), ENVIRONMENT["PYTHONPATH"]])
+        here = Path(__file__).parent
+        path = os.pathsep.join([str(here), str(here.parent / "helpers"), ENVIRONMENT["PYTHONPATH"]])
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**ENVIRONMENT, "PYTHONPATH": path}
         )

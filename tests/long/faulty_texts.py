@@ -1,6 +1,6 @@
 """Whole texts between two sessions whose links lose, repeat, reorder and break: in one process, with seeds.
 
-``python tests/helpers/faulty_texts.py`` runs a million rounds: ``make faults``.
+``python tests/long/faulty_texts.py`` runs a million rounds: ``make faults``.
 """
 
 from __future__ import annotations
