@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -52,6 +53,7 @@ def load(args: argparse.Namespace, *, on_pass: Callable[[Pass], None]) -> tuple[
     from tslt_runtime.loading import load_described
     from tslt_runtime.verifiers.servers.loading import load_llama_server, load_vllm
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a call
     connect = {"vllm": load_vllm, "llama-server": load_llama_server}[args.engine]
     return partial(connect, args.url, load_described, model=args.model)(
         api_key=os.environ.get(API_KEY, ""), on_pass=on_pass

@@ -43,8 +43,8 @@ WAYS = {
 }
 
 
-def served(mode: str):
-    """A server process, and its address."""
+def served(mode: str, log: Path):
+    """A server process, and its address; what it says is in the file ``log``."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -62,13 +62,8 @@ def served(mode: str):
     command = [VLLM, "serve", str(pair_folder("target")), "--dtype", "float32", "--max-model-len", "512"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--logprobs-mode", mode, "--max-logprobs", "-1"]
     command += ["--enforce-eager", "--max-num-seqs", "64"]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with log.open("w") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     until = time.monotonic() + STARTS_S
     while time.monotonic() < until and process.poll() is None:
@@ -77,7 +72,7 @@ def served(mode: str):
                 return process, url
         except httpx.TransportError:
             time.sleep(1)
-    raise ChildProcessError("vLLM did not start")
+    raise ChildProcessError(f"vLLM did not start: {log.read_text()[-2000:]}")
 
 
 def end(process):
@@ -86,9 +81,12 @@ def end(process):
 
 
 @pytest.fixture(scope="module")
-def url():
-    process, url = served("processed_logprobs")
+def url(tmp_path_factory):
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    process, url = served("processed_logprobs", log)
     yield url
+    if process.poll() is not None or "Traceback" in log.read_text():
+        print(log.read_text()[-8000:])
     end(process)
 
 
@@ -153,8 +151,8 @@ def test_text_has_the_targets_distribution(evidence, url, pair, tmp_path):
     assert accepted > drawn / 8
 
 
-def test_a_server_that_tells_other_probabilities_is_refused():
-    process, url = served("raw_logprobs")
+def test_a_server_that_tells_other_probabilities_is_refused(tmp_path):
+    process, url = served("raw_logprobs", tmp_path / "log")
     try:
         with pytest.raises(EngineError, match="--logprobs-mode processed_logprobs"):
             load_vllm(url, load_described)
