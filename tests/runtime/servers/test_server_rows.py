@@ -64,8 +64,14 @@ def test_several_draws_of_a_row_are_independent():
 
 def test_what_the_server_drew_is_used_before_it_is_asked_again():
     server = Server()
-    assert row_of(server, [], drawn=(5,)).draw(RandomChoices(np.random.default_rng(0))) == 5
+    assert row_of(server, [], drawn=(Drawn(5, 0.1),)).draw(RandomChoices(np.random.default_rng(0))) == 5
     assert server.calls == 0
+
+
+def test_what_was_drawn_has_been_told():
+    server = Server()
+    assert row_of(server, [2], drawn=(Drawn(5, 0.1),)).prob(5) == 0.1
+    assert server.rows == 0
 
 
 def test_a_rare_token_costs_a_bounded_number_of_calls():

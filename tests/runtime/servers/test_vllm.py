@@ -61,7 +61,8 @@ def served(mode: str, log: Path):
     environment.pop("PYTHONPATH", None)
     command = [VLLM, "serve", str(pair_folder("target")), "--dtype", "float32", "--max-model-len", "512"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--logprobs-mode", mode, "--max-logprobs", "-1"]
-    command += ["--enforce-eager", "--max-num-seqs", "64"]
+    command += ["--enforce-eager", "--max-num-seqs", "64", "--no-enable-chunked-prefill"]
+    command += ["--max-num-batched-tokens", "2048"]
     with log.open("w") as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
     url = f"http://127.0.0.1:{port}"

@@ -22,6 +22,14 @@ SETTINGS = ("temperature", "top_k", "top_p", "min_p")
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token that a server drew, and its probability."""
+
+    token: int
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """What a server told of one row."""
 
@@ -29,16 +37,8 @@ class Listed:
     """Probabilities of some tokens, settings applied."""
     whole: bool = False
     """Whether all other tokens have none."""
-    drawn: tuple[int, ...] = ()
+    drawn: tuple[Drawn, ...] = ()
     """Tokens that the server drew from the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A token that a server drew, and its probability."""
-
-    token: int
-    prob: float
 
 
 class ServerGone(Exception):

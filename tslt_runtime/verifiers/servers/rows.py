@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import tslt_wire as tw
-from tslt_runtime.verifiers.servers.protocol import InferenceServer, Listed
+from tslt_runtime.verifiers.servers.protocol import Drawn, InferenceServer, Listed
 from tslt_wire.verification.choices import Choices
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +43,8 @@ class ServerRow:
         self._listed = listed
         self._known = np.fromiter(listed.probs.keys(), np.int64), np.fromiter(listed.probs.values(), np.float64)
         self._told = dict(listed.probs)
-        self._waiting = list(listed.drawn)
+        self._waiting: list[int] = []
+        self._hold(listed.drawn)
         self._draws, self._calls = draws, 0
         self._row: Floats | None = None
 
@@ -81,6 +82,10 @@ class ServerRow:
         found[tokens] = probs
         return found
 
+    def _hold(self, drawn: Sequence[Drawn]) -> None:
+        self._told.update((each.token, each.prob) for each in drawn)
+        self._waiting += [each.token for each in drawn]
+
     def _whole(self) -> Floats:
         if self._row is None:
             self._row = self._server.row(self._prompt, self._sampling)
@@ -100,8 +105,7 @@ class ServerRow:
             drawn = self._server.drawn(self._prompt, self._sampling, count, int(choices.uniform() * SEEDS))
             if not drawn:
                 break
-            self._told.update((each.token, each.prob) for each in drawn)
-            self._waiting += [each.token for each in drawn]
+            self._hold(drawn)
         rest = self._whole().copy()
         rest[self._known[0]] = 0.0
         if rest.sum() < LEAST_LEFT:  # the listed ones have all there is, but for rounding

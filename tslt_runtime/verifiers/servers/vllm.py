@@ -48,6 +48,8 @@ class VllmServer:
         """Where its model's files are, or their hub id."""
         self.context = int(known[model]["max_model_len"])
         self.name = f"vLLM at {url}"
+        self.vocab_size = 0
+        """Tokens V of its model: it does not say, so that whoever knows sets it before asking for whole rows."""
 
     def differs(self, sampling: tw.Sampling) -> str | None:
         """See ``InferenceServer.differs``."""
@@ -76,16 +78,16 @@ class VllmServer:
             more = {"logprobs": 0}
         found = []
         for choice in self._ask(prompts, sampling, seed=seed, **more):
-            token, _, probs = _told(choice)
+            token, prob, probs = _told(choice)
             if sampling.temperature == 0:
                 found.append(Listed({token: 1.0}, whole=True))
             elif few:
                 some = {each: value for each, value in probs.items() if value > NOTHING}
-                found.append(Listed(some, whole=len(some) < len(probs), drawn=(token,)))
+                found.append(Listed(some, whole=len(some) < len(probs), drawn=(Drawn(token, prob),)))
             else:
                 # What was drawn is told, too: taken as listed it would count twice.
                 asked = {each: probs[each] for each in tokens if each in probs}
-                found.append(Listed(asked, drawn=(token,)))
+                found.append(Listed(asked, drawn=(Drawn(token, prob),)))
         return found
 
     def drawn(self, prompt: Sequence[int], sampling: tw.Sampling, count: int, seed: int) -> list[Drawn]:
@@ -99,7 +101,7 @@ class VllmServer:
         """See ``InferenceServer.row``: megabytes of JSON."""
         (choice,) = self._ask([prompt], sampling, seed=0, logprobs=-1)
         _, _, probs = _told(choice)
-        found = np.zeros(max(probs) + 1)
+        found = np.zeros(self.vocab_size)
         found[list(probs)] = list(probs.values())
         return found
 
