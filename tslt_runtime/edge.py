@@ -55,6 +55,7 @@ def edge_settings(
         evidence=facts.evidence,
         sampling=engine.sampling,
         refusal=facts.refusal,
+        evidence_for=facts.evidence_for,
         tables=tuple(tables),
         limits=tw.DecodeLimits(
             max_nodes=min(affordable, engine.most_nodes),

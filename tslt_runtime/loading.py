@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar, Unpack
 
-from tslt_runtime.engines.protocol import DraftEngine, TargetEngine
+from tslt_runtime.engines.protocol import DraftEngine, EngineFacts, TargetEngine
 from tslt_runtime.tokenizer import Tokenizer, tokenizer_of
 from tslt_wire import checks
 
@@ -80,6 +80,20 @@ def load_target(source: str | Path, **options: Unpack[LoadOptions]) -> LoadedTar
     from tslt_runtime.engines.transformers.target import TargetModel
 
     return LoadedTarget(*_load_checkpoint(TargetModel, source, **options))
+
+
+def load_described(source: str | Path) -> tuple[EngineFacts, Tokenizer]:
+    """The facts of a model that a server runs, and its tokenizer; of a checkpoint no weights are read.
+
+    Sources and errors are those of ``load_draft``.
+    """
+    if is_gguf(source):
+        target, vocabulary = load_target(source)
+        return target.facts, vocabulary
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
+    from tslt_runtime.engines.transformers.described import described
+
+    return described(source), tokenizer_of(load_tokenizer(source))
 
 
 def is_gguf(source: str | Path) -> bool:

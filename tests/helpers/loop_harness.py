@@ -21,7 +21,7 @@ from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_runtime.verifiers.protocol import VerifierFacts
+from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 from tslt_wire.verification.proposals import PROPOSALS
 
 FINGERPRINT = bytes(range(32))
@@ -51,8 +51,12 @@ async def edge_on(
     settings: tw.EdgeSettings | None = None,
     proposals: int = PROPOSALS,
     limits: EdgeLimits | None = None,
+    verifier: Verifier | None = None,
 ) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Serve ``target`` over transport ``kind``; yields an async function that opens a device's link."""
+    """Serve ``target`` over transport ``kind``; yields an async function that opens a device's link.
+
+    ``verifier``: in its place.
+    """
     listener: Listener
     if kind == "inprocess":
         local = listener = InProcessListener()
@@ -71,7 +75,7 @@ async def edge_on(
             return await connect(kind, listener.address, tls=client)
 
     limits = limits or EdgeLimits()
-    verifier = LocalVerifier(target, proposals=proposals, limits=limits)
+    verifier = verifier or LocalVerifier(target, proposals=proposals, limits=limits)
     offered = settings or edge_settings(verifier.facts, FINGERPRINT)
     task = asyncio.create_task(serve(listener, verifier, offered, seed=seed, limits=limits))
     try:

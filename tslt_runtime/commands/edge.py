@@ -4,6 +4,8 @@ tslt edge --model meta-llama/Llama-3.1-8B --torch-device cuda --dtype bfloat16
 tslt edge --model llama-8b.gguf --context 4096
 tslt edge --model llama-8b.gguf --listen tcp://0.0.0.0:5757 --key edge.key --allow devices.txt
 tslt edge --model llama-8b.gguf --transport quic --listen 0.0.0.0:5757 --key edge.key --allow devices.txt
+tslt edge --engine vllm --url http://127.0.0.1:8000
+tslt edge --engine llama-server --url http://127.0.0.1:8080 --model llama-8b.gguf
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tslt_runtime.capture import Capture, capturing
-from tslt_runtime.commands import operation, who
+from tslt_runtime.commands import inference, operation, who
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -78,9 +80,14 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         metavar="FILE",
         help="trained priors that devices may name (tslt train-prior)",
     )
+    inference.add(parser)
     who.add_edge(parser)
     operation.add(parser)
     args = parser.parse_args(argv)
+    try:
+        inference.check(args, default=parser.get_default("model"))
+    except ValueError as error:
+        parser.error(str(error))
     if args.secret_file and args.seed is not None:
         parser.error("--seed makes the master secret: say --secret-file or --seed")
     args.listen = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
@@ -101,6 +108,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     from tslt_runtime.operating.draining import Drain
     from tslt_runtime.operating.meter import EdgeMeter
     from tslt_runtime.verifiers.local import LocalVerifier
+    from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 
     tls, keys = who.edge_who(args)
     master = read_master_secret(args.secret_file) if args.secret_file else None
@@ -110,14 +118,18 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
         rows=args.max_rows,
         cache_bytes=args.cache_memory << 20,
     )
-    engine = load_options(args)
-    engine["cache_bytes"] = limits.cache_bytes
-    target, tokenizer = load_target(args.model, **engine)
-    facts = target.facts
+    meter, drain = EdgeMeter(), Drain()
+    verifier: LocalVerifier | ServerVerifier
+    if args.engine:
+        verifier, tokenizer = inference.load(args, on_pass=meter.passed)
+    else:
+        engine = load_options(args)
+        engine["cache_bytes"] = limits.cache_bytes
+        target, tokenizer = load_target(args.model, **engine)
+        verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
+    facts = verifier.facts.engine
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    meter, drain = EdgeMeter(), Drain()
-    verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
     settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)

@@ -23,6 +23,7 @@ from tslt_runtime.operating.logs import FORMATS, set_up_logs
 from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.operating.status_server import Page, StatusServer
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 
 log = logging.getLogger("tslt.edge")
 
@@ -56,7 +57,7 @@ def set_up(args: argparse.Namespace) -> None:
 async def status_pages(
     address: HostPort | None,
     listener: Listener,
-    verifier: LocalVerifier,
+    verifier: LocalVerifier | ServerVerifier,
     meter: EdgeMeter,
     drain: Drain,
     limits: EdgeLimits,

@@ -38,9 +38,9 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken."""
     group = parser.add_argument_group("model")
     words = f"{model} model: {MODEL_NAMES}" + ("" if default is None else " (%(default)s)")
-    group.add_argument(
-        "--model", default=default and str(default), required=default is None, metavar="PATH", help=words
-    )
+    # The target's may be run by a server, which says itself what it runs: see ``inference.check``.
+    required = default is None and model != "target"
+    group.add_argument("--model", default=default and str(default), required=required, metavar="PATH", help=words)
     add_engine(group)
     link = parser.add_argument_group("link")
     link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))

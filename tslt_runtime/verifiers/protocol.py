@@ -32,6 +32,8 @@ class VerifierFacts:
     """Kinds of evidence that it serves exactly, by the specification's names."""
     refusal: Callable[[tw.Sampling], str | None] = takes_all
     """Why it does not serve these sampling settings exactly; None if it does."""
+    evidence_for: Callable[[tw.Sampling], tuple[str, ...]] | None = None
+    """Which of ``evidence`` it serves exactly with these settings; None: all, whatever they are."""
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for facts of no verifier."""
@@ -43,6 +45,8 @@ class VerifierFacts:
         object.__setattr__(self, "evidence", names)
         if not callable(self.refusal):
             raise TypeError(f"refusal must be a function of sampling settings, got {self.refusal!r}")
+        if not (self.evidence_for is None or callable(self.evidence_for)):
+            raise TypeError(f"evidence_for must be a function of sampling settings or None, got {self.evidence_for!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,7 +220,9 @@ class EdgeSession(Session):
             )
         check_vocabulary(hello, settings)
         sampling = agreed_sampling(hello, settings)
-        ours = tuple(name for name in settings.evidence if name != "coupled" or self._offered_key or self._opening)
+        served = settings.evidence if settings.evidence_for is None else settings.evidence_for(sampling)
+        keyed = bool(self._offered_key or self._opening)
+        ours = tuple(name for name in settings.evidence if name in served and (keyed or name != "coupled"))
         evidence = common("evidence", hello.evidence, ours)
         precisions = common("precision", hello.precisions, settings.precisions)
         entropy = common("entropy coder", hello.entropy, settings.entropy)[0]

@@ -98,6 +98,8 @@ class EdgeSettings:
     """The target's own settings: those in force where a device names none."""
     refusal: Callable[[Sampling], str | None] = takes_all
     """Why the edge does not take these sampling settings; None if it does.  A device that wants them is refused."""
+    evidence_for: Callable[[Sampling], Sequence[str]] | None = None
+    """Which of ``evidence`` it accepts under these sampling settings; None: all, whatever they are."""
 
     def __post_init__(self) -> None:
         check_identity(self)
@@ -108,6 +110,8 @@ class EdgeSettings:
         object.__setattr__(self, "tables", tables_of(self.tables))
         if not callable(self.refusal):
             raise TypeError(f"refusal must be a function of Sampling, got {self.refusal!r}")
+        if not (self.evidence_for is None or callable(self.evidence_for)):
+            raise TypeError(f"evidence_for must be a function of Sampling or None, got {self.evidence_for!r}")
         check_names(self)
         prior_names(self.priors, self.tables)
         for table in self.tables:

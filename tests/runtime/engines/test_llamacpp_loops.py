@@ -8,13 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from chi_square import chi_square_p
 from default_pair import pair_folder
 from gguf_models import needs_llamacpp, pair_gguf, tiny_pair
 from loop_harness import edge_on, generate, greedy_reference, open_device
+from text_law import text_law
 from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
@@ -23,7 +22,6 @@ from tslt_runtime.commands.convert import convert
 from tslt_runtime.device import DraftSettings
 from tslt_runtime.engines.llamacpp.draft import LlamaDraft
 from tslt_runtime.engines.llamacpp.target import LlamaTarget
-from tslt_runtime.engines.protocol import Work
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 
@@ -95,7 +93,6 @@ DRAWS = 10_000
 """Tokens that are drawn in each shape of drafts."""
 LENGTH = 25
 """Tokens of each text of theirs, unless it ends."""
-BINS = 40
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +107,6 @@ def tiny(tmp_path_factory):
 
 @pytest.mark.parametrize("expansion", [(1, 1, 1, 1), (2, 2, 2)], ids=["chain", "tree"])
 def test_text_has_the_targets_distribution(expansion, tiny, tmp_path):
-    """Texts through real sessions: each token's place in the target's cumulative distribution is uniform.
-
-    The place is a random one in the token's own share of the distribution after the tokens before it, most probable
-    first; over all draws that is exact, whatever the texts are.
-    """
     target, draft = tiny
     settings = DraftSettings(expansion=expansion, truncation=tw.TopK(16), temperature=0.6)
 
@@ -132,30 +124,8 @@ def test_text_has_the_targets_distribution(expansion, tiny, tmp_path):
 
     texts, accepted = asyncio.run(run())
     assert accepted > DRAWS / 8
-    places = places_of(texts, target, np.random.default_rng(5))
-    assert len(places) == DRAWS
-    uniform = np.full(BINS, 1 / BINS)
-    assert chi_square_p(np.histogram(places, BINS, (0, 1))[0], uniform) > 1e-3
-    # First tokens alone come from one distribution, where an error would not average out.
-    first = tw.target_probs(rows_of(target, ())[0], LAW)
-    assert chi_square_p(np.bincount([text[0] for text in texts], minlength=300), first) > 1e-3
-
-
-def rows_of(target, text):
-    """The target's logits after the prompt and after each token of ``text``, from one pass without a session."""
-    scored = target.open()
-    (rows,) = target.score([Work(scored, (1, 2, 3), tw.TokenTree.chain(text))])
-    scored.close()
-    return rows
-
-
-def places_of(texts, target, rng):
-    places = []
-    for text in texts:
-        for row, token in zip(rows_of(target, text[:-1]), text, strict=True):
-            p = tw.target_probs(row, LAW)
-            places.append(p[p > p[token]].sum() + p[token] * rng.random())
-    return places
+    assert sum(map(len, texts)) == DRAWS
+    assert min(text_law(texts, target, [1, 2, 3], LAW)) > 1e-3
 
 
 def test_ends_of_text_are_the_same(engines):

@@ -67,7 +67,7 @@ class CausalModel:
         self.model_id = model_id
         self.vocab_size = int(config.vocab_size)
         self.context_limit = context_of(model_id, context, trained=int(config.max_position_embeddings))
-        self.eos_token_ids = _eos_token_ids(module)
+        self.eos_token_ids = eos_token_ids(getattr(module, "generation_config", None), config)
         self.own_settings = own_settings(getattr(module, "generation_config", None))
         self.packed_layers = pack_linear_layers(module) if packed else 0
         self._module = module.eval()
@@ -242,9 +242,9 @@ def _key_width(config: Any) -> int:
     return heads * int(size)
 
 
-def _eos_token_ids(module: PreTrainedModel) -> tuple[int, ...]:
-    """Return the ids that end a text, ascending; () if the checkpoint names none."""
-    for source in (getattr(module, "generation_config", None), module.config):
+def eos_token_ids(*sources: Any) -> tuple[int, ...]:
+    """Ids that end a text, ascending, by the first of these configurations that names some; () if none does."""
+    for source in sources:
         ids = getattr(source, "eos_token_id", None)
         if ids is not None:
             return tuple(sorted({int(ids)} if isinstance(ids, int) else {int(token) for token in ids}))

@@ -1,0 +1,44 @@
+"""Whether texts have their target's distribution, whatever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from chi_square import chi_square_p
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import Work
+
+BINS = 40
+
+
+def text_law(
+    texts: Sequence[Sequence[int]], target: Any, prompt: Sequence[int], sampling: tw.Sampling
+) -> tuple[float, float]:
+    """Upper tail probabilities of two chi-square tests: of all tokens' places, and of the first tokens.
+
+    A token's place is a random one in its own share of the distribution after the tokens before it, most probable
+    first: over all draws these are uniform, exactly, whatever the texts are.  First tokens come from one distribution,
+    where an error would not average out.  ``target``: a TargetEngine with the model's rows.
+    """
+    rng = np.random.default_rng(5)
+    places = []
+    for text in texts:
+        for row, token in zip(_rows(target, prompt, text[:-1]), text, strict=True):
+            p = tw.target_probs(row, sampling)
+            places.append(p[p > p[token]].sum() + p[token] * rng.random())
+    first = tw.target_probs(_rows(target, prompt, ())[0], sampling)
+    return (
+        chi_square_p(np.histogram(places, BINS, (0, 1))[0], np.full(BINS, 1 / BINS)),
+        chi_square_p(np.bincount([text[0] for text in texts], minlength=len(first)), first),
+    )
+
+
+def _rows(target: Any, prompt: Sequence[int], text: Sequence[int]) -> Any:
+    """The target's logits after the prompt and after each token of ``text``, from one pass without a session."""
+    scored = target.open()
+    (rows,) = target.score([Work(scored, tuple(prompt), tw.TokenTree.chain(text))])
+    scored.close()
+    return rows

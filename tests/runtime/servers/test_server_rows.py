@@ -1,0 +1,123 @@
+"""Rows that a server tells in part: exactly the target's law, however little is listed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from chi_square import chi_square_p
+
+import tslt_wire as tw
+from tslt_runtime.verifiers.servers.protocol import Drawn, Listed
+from tslt_runtime.verifiers.servers.rows import CALLS, ServerRow
+from tslt_wire.verification.choices import RandomChoices
+
+V = 12
+PROBS = tw.target_probs(np.random.default_rng(2).normal(size=V) * 1.5, tw.Sampling())
+RARE = np.array([0.9995, 0.0005])
+DRAWS = 20_000
+
+
+class Server:
+    """Draws from given probabilities; ``draws=False``: as one that cannot."""
+
+    name, context, most_top_k = "a table", 100, 4
+
+    def __init__(self, probs=PROBS, *, draws=True):
+        self.probs, self.draws, self.calls, self.rows = probs, draws, 0, 0
+
+    def differs(self, sampling):
+        return None
+
+    def drawn(self, prompt, sampling, count, seed):
+        self.calls += 1
+        if not self.draws:
+            return []
+        drawn = np.random.default_rng(seed).choice(len(self.probs), count, p=self.probs)
+        return [Drawn(int(token), float(self.probs[token])) for token in drawn]
+
+    def row(self, prompt, sampling):
+        self.rows += 1
+        return self.probs
+
+
+def row_of(server, tokens, *, whole=False, drawn=(), draws=4):
+    listed = Listed({token: float(server.probs[token]) for token in tokens}, whole=whole, drawn=drawn)
+    return ServerRow(server, [1], tw.Sampling(), listed, vocab_size=len(server.probs), draws=draws)
+
+
+@pytest.mark.parametrize("draws", [True, False], ids=["draws", "rows alone"])
+@pytest.mark.parametrize("tokens", [[], [3], [0, 2, 5, 7], range(V)], ids=["none", "one", "some", "all"])
+def test_draws_have_the_law(tokens, draws):
+    server, choices = Server(draws=draws), RandomChoices(np.random.default_rng(4))
+    found = [row_of(server, tokens).draw(choices) for _ in range(DRAWS)]
+    assert chi_square_p(np.bincount(found, minlength=V), PROBS) > 1e-3
+
+
+def test_several_draws_of_a_row_are_independent():
+    server, choices = Server(), RandomChoices(np.random.default_rng(4))
+    pairs = np.zeros((V, V))
+    for _ in range(DRAWS // 2):
+        row = row_of(server, [0, 2])
+        pairs[row.draw(choices), row.draw(choices)] += 1
+    assert chi_square_p(pairs.ravel(), np.outer(PROBS, PROBS).ravel()) > 1e-3
+
+
+def test_what_the_server_drew_is_used_before_it_is_asked_again():
+    server = Server()
+    assert row_of(server, [], drawn=(Drawn(5, 0.1),)).draw(RandomChoices(np.random.default_rng(0))) == 5
+    assert server.calls == 0
+
+
+def test_what_was_drawn_has_been_told():
+    server = Server()
+    assert row_of(server, [2], drawn=(Drawn(5, 0.1),)).prob(5) == 0.1
+    assert server.rows == 0
+
+
+def test_a_rare_token_costs_a_bounded_number_of_calls():
+    class Unlucky:
+        """The listed tokens are never drawn."""
+
+        def uniform(self):
+            return 0.9999
+
+        def draw(self, weights, cumulative=None):
+            return int(np.flatnonzero(weights)[0])
+
+    server = Server(np.array([1.0, 0.0]))
+    server_probs = RARE
+    row = ServerRow(server, [1], tw.Sampling(), Listed({0: float(RARE[0])}), vocab_size=2, draws=2)
+    server.row = lambda prompt, sampling: server_probs
+    assert row.draw(Unlucky()) == 1
+    assert server.calls == CALLS
+
+
+def test_a_whole_row_needs_no_server():
+    row = row_of(Server(draws=False), range(V), whole=True)
+    np.testing.assert_allclose(row.dense(), PROBS)
+    assert row.prob(3) == PROBS[3]
+    few = ServerRow(Server(), [1], tw.Sampling(), Listed({1: 0.25, 3: 0.75}, whole=True), vocab_size=V, draws=4)
+    assert few.prob(0) == 0.0
+    assert few.dense().sum() == 1.0
+
+
+def test_what_is_not_listed_is_asked_for():
+    server = Server()
+    row = row_of(server, [1])
+    assert row.prob(1) == PROBS[1]
+    assert server.rows == 0
+    assert row.prob(2) == PROBS[2]
+    np.testing.assert_array_equal(row.dense(), PROBS)
+    assert server.rows == 1
+
+
+def test_rounding_that_leaves_nothing_else():
+    """The listed ones are all there is, and sum to a little less than 1."""
+    probs = np.array([0.5, 0.5, 0.0])
+    row = ServerRow(Server(probs), [1], tw.Sampling(), Listed({0: 0.5, 1: 0.5 - 1e-7}), vocab_size=3, draws=4)
+
+    class Last(RandomChoices):
+        def uniform(self):
+            return 1 - 1e-9
+
+    assert row.draw(Last(np.random.default_rng(0))) in (0, 1)

@@ -1,0 +1,1 @@
+"""Verifiers over inference servers that others run: the target's weights are theirs."""

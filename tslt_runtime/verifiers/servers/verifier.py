@@ -1,0 +1,177 @@
+"""A verifier over an inference server: one call a round, and a second one where a token was rejected.
+
+The server is given the text and each path of the draft as a prompt of its own; it shares what they begin with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import tslt_wire as tw
+from tslt_runtime.engines.protocol import EngineFacts
+from tslt_runtime.engines.text_rules import require_room
+from tslt_runtime.overload import Overloaded
+from tslt_runtime.scheduler import Counts, Pass
+from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
+from tslt_runtime.verifiers.servers.protocol import SETTINGS, InferenceServer, ServerGone
+from tslt_runtime.verifiers.servers.rows import SEEDS, ServerRow
+from tslt_runtime.worker import Worker
+from tslt_wire.checks import integer
+from tslt_wire.messages.answers import MOST_PROPOSALS
+from tslt_wire.session.negotiation import OUR_EVIDENCE, takes_only
+from tslt_wire.verification.proposals import PROPOSALS
+
+T = TypeVar("T")
+
+BY_DRAWS = ("scalar", "match")
+"""Evidence that needs no whole row."""
+COME_BACK_S = 5.0
+"""When a device may try again whose edge does not reach its server."""
+THREADS = 32
+"""Calls under way at a time; the server puts them into common passes."""
+
+
+@dataclass(slots=True)
+class ServedText:
+    """What is known of one device's text here: what it has cost.  The server finds its cache by the tokens."""
+
+    seconds: float = 0.0
+    read: int = 0
+
+
+class ServerVerifier:
+    """Answers drafts with an inference server (see ``verifiers.protocol.Verifier``)."""
+
+    def __init__(
+        self,
+        server: InferenceServer,
+        facts: EngineFacts,
+        *,
+        proposals: int = PROPOSALS,
+        on_pass: Callable[[Pass], None] = lambda _: None,
+    ) -> None:
+        """``facts``: of the model that the server runs; ``proposals``: of one frame, 1 to 256.
+
+        ``on_pass``: told of every round and prompt.
+
+        TypeError or ValueError for others.
+        """
+        self._server = server
+        self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
+        self._worker = Worker("server", threads=THREADS)
+        self._on_pass = on_pass
+        self.counts = Counts()
+        """What was asked of the server so far; of its caches nothing is known."""
+        self.waiting = 0
+        """Requests that wait for the server."""
+        self.facts = VerifierFacts(engine=facts, refusal=self._refusal, evidence_for=self._evidence_for)
+
+    def _refusal(self, sampling: tw.Sampling) -> str | None:
+        if (said := takes_only(*SETTINGS)(sampling)) is not None:
+            return f"{said}: {self._server.name} is asked for {', '.join(SETTINGS)} alone"
+        differs = self._server.differs(sampling)
+        return f"{self._server.name} applies {differs}" if differs else None
+
+    def _evidence_for(self, sampling: tw.Sampling) -> tuple[str, ...]:
+        """All kinds where a row has few tokens that the server lists; else those that need no whole row."""
+        few = sampling.temperature == 0 or 0 < sampling.top_k <= self._server.most_top_k
+        return OUR_EVIDENCE if few else BY_DRAWS
+
+    async def turn(self) -> None:
+        """Return when the server answers."""
+        await self._worker.run(self._server.alive)
+
+    def open(self) -> ServedText:
+        """See ``Verifier.open``."""
+        return ServedText()
+
+    def release(self, text: ServedText) -> None:
+        """See ``Verifier.release``: the server drops its cache when it needs the memory."""
+
+    def spent(self, text: ServedText) -> Spent:
+        """See ``Verifier.spent``: seconds of calls, which others share."""
+        return Spent(seconds=text.seconds, tokens=text.read)
+
+    async def read(self, text: ServedText, prefix: tuple[int, ...]) -> None:
+        """See ``Verifier.read``."""
+        require_room(len(prefix) + 1, self._server.context)
+        await self._timed(text, len(prefix), self._read, prefix)
+        text.read += len(prefix)
+        self.counts.prefilled += len(prefix)
+
+    async def answer(self, text: ServedText, request: Request) -> Reply:
+        """See ``Verifier.answer``.  Raises Overloaded where the server does not answer."""
+        asked = request.asked
+        depth = max(asked.draft.tree.depths, default=0) if isinstance(asked, tw.DraftReceived) else 0
+        require_room(len(request.prefix) + depth + 1, self._server.context)
+        rows = 1 + len(asked.draft.tree) if isinstance(asked, tw.DraftReceived) else 1
+        reply = await self._timed(text, rows, self._answer, request)
+        self.counts.rounds += isinstance(asked, tw.DraftReceived)
+        return reply
+
+    def close(self) -> None:
+        """See ``Verifier.close``."""
+        self._worker.close()
+        self._server.close()
+
+    async def _timed(self, text: ServedText, rows: int, function: Callable[..., T], *arguments: Any) -> T:
+        started = time.perf_counter()
+        self.waiting += 1
+        try:
+            return await self._worker.run(function, *arguments)
+        except ServerGone as error:
+            raise Overloaded(f"{self._server.name} does not answer: {error}", retry_after_s=COME_BACK_S) from error
+        finally:
+            took = time.perf_counter() - started
+            self.waiting -= 1
+            text.seconds += took
+            self.counts.passes += 1
+            self.counts.texts += 1
+            self.counts.rows += rows
+            self.counts.pass_s += took
+            self._on_pass(Pass(1, rows, took, (0.0,)))
+
+    def _read(self, prefix: Sequence[int]) -> None:
+        self._server.listed([prefix], tw.Sampling(temperature=0.0), (), 0)
+
+    def _answer(self, request: Request) -> Reply:
+        asked, rng = request.asked, request.generator
+        if isinstance(asked, tw.DraftReceived):
+            rows = self._rows(request, asked.draft.tree)
+            answer = tw.verify(
+                asked.draft,
+                rows,
+                rng,
+                coupling=request.coupling,
+                proposals=self._proposals,
+                rejection=asked.rejection,
+            )
+            answer = tw.with_log_probs(answer, asked.draft, rows) if request.log_probs else answer
+            return Reply(answer) if isinstance(answer, tw.Verdict) else Reply(answer, rows[1 + answer.node])
+        row = asked.row
+        if row is None:  # it was lost, or never here
+            path: tuple[int, ...] = ()
+            if isinstance(asked, tw.ListReceived):
+                path = tuple(asked.draft.tree.tokens[node] for node in asked.draft.tree.path(asked.node))
+            row = self._rows(request, tw.TokenTree([], []), path)[0]
+        if isinstance(asked, tw.MoreAsked):
+            last = asked.proposals
+            more = tw.propose(last.round, last.node, row, rng, batch=last.batch + 1, count=self._proposals)
+            return Reply(tw.with_log_probs(more, asked.draft, None, row) if request.log_probs else more, row)
+        verdict = tw.verify_list(asked.draft, asked.node, row, asked.q, rng)
+        return Reply(tw.with_log_probs(verdict, asked.draft, None, row) if request.log_probs else verdict)
+
+    def _rows(self, request: Request, tree: tw.TokenTree, path: Sequence[int] = ()) -> list[ServerRow]:
+        """Rows after the prefix and ``path``, and after every node of ``tree`` that hangs off there."""
+        start = [*request.prefix, *path]
+        prompts = [start, *([*start, *(tree.tokens[at] for at in tree.path(node))] for node in range(len(tree)))]
+        seed = int(request.generator.random() * SEEDS)
+        found = self._server.listed(prompts, request.sampling, sorted(set(tree.tokens)), seed)
+        size = self.facts.engine.vocab_size
+        return [
+            ServerRow(self._server, prompt, request.sampling, listed, vocab_size=size, draws=self._proposals)
+            for prompt, listed in zip(prompts, found, strict=True)
+        ]
