@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	attacks bytes test-vllm test-llama-server \
-	wheels check-wheel check-sdist clean
+	attacks bytes test-vllm test-llama-server wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
