@@ -43,7 +43,7 @@ class Place:
     start: float = 0.0
     """Virtual time from which its next rows count."""
     given: int = 0
-    """Rows with logits since its cache was last empty."""
+    """Rows with logits since its cache was last empty, or most of it was replaced by another prompt."""
     reserved: int = 0
     """Rows of its cache that memory was found for since it was last empty."""
     used: float = 0.0
@@ -123,6 +123,8 @@ class PassPlan:
             part = self._part(place, job, kept, None)  # two caches may be too much
             if part is None or not self._make_room(part):
                 return
+        if job.tree is None and 2 * kept < len(job.prefix):
+            place.given = 0  # a text that is worth something once it is read: what it was before does not count
         self.parts.append(part)
         self._rows -= part.rows
         if part.read > _free(job):

@@ -149,6 +149,8 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         parser.error("--log-probs is for --json")
     try:
         who.check_device(args)
+        asked_sampling(args)
+        draft_settings(args)
     except ValueError as error:
         parser.error(str(error))
     return args
