@@ -78,4 +78,5 @@ class EdgeRandomness:
         )
         keyed = self._keyed.copy()
         keyed.update(place)
-        return np.random.Generator(np.random.Philox(_Key(keyed.digest()[:_KEY_BYTES]), counter=_START))
+        key: Any = _Key(keyed.digest()[:_KEY_BYTES])  # numpy takes any ISeedSequence, which its types do not say
+        return np.random.Generator(np.random.Philox(key, counter=_START))
