@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tslt_transports.rates import LimitedLog
@@ -20,7 +21,7 @@ from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.sessions import Left, Sessions
 from tslt_runtime.timing import wants_timing, with_verify_time
-from tslt_runtime.verifiers.protocol import Asked, Request, Verifier
+from tslt_runtime.verifiers.protocol import Asked, Numbers, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
@@ -248,7 +249,7 @@ class EdgeDriver:
             prefix=session.prefix,
             sampling=session.sampling,
             asked=asked,
-            generator=session.generator(asked),
+            numbers=Numbers(partial(session.generator, asked)),
             coupling=session.coupling,
             prompt_length=session.prompt_length,
             log_probs=self._log_probs,

@@ -29,7 +29,7 @@ class Job:
     tree: tw.TokenTree | None
     future: asyncio.Future[Any]
     then: Callable[[Any], Any] | None = None
-    """What is made of the rows, in a thread beside the model's."""
+    """What is made of the rows, in no thread of the event loop's."""
     waits_since: float | None = None
     """When it was queued, until a pass did some of it."""
 
@@ -43,7 +43,7 @@ class Place:
     start: float = 0.0
     """Virtual time from which its next rows count."""
     given: int = 0
-    """Rows with logits since its cache was last empty."""
+    """Rows with logits since its cache was last empty, or most of it was replaced by another prompt."""
     reserved: int = 0
     """Rows of its cache that memory was found for since it was last empty."""
     used: float = 0.0
@@ -55,7 +55,7 @@ class Place:
     passes_s: float = 0.0
     """Its part of the seconds that passes took so far, by rows."""
     made_s: float = 0.0
-    """Seconds of a thread beside the model's for what was made of its rows."""
+    """Seconds of a thread for what was made of its rows."""
     read: int = 0
     """Tokens that were read for it without logits."""
 
@@ -83,7 +83,7 @@ class Part:
     found: Any = None
     """The engine's rows."""
     made: Future[Any] | None = None
-    """What the job makes of them."""
+    """What the job makes of them, in a thread beside the model's; None: ``found`` is that."""
     given: int = 0
     """Rows of the pass that it took."""
     shared: int = 0
@@ -123,6 +123,8 @@ class PassPlan:
             part = self._part(place, job, kept, None)  # two caches may be too much
             if part is None or not self._make_room(part):
                 return
+        if job.tree is None and 2 * kept < len(job.prefix):
+            place.given = 0  # a text that is worth something once it is read: what it was before does not count
         self.parts.append(part)
         self._rows -= part.rows
         if part.read > _free(job):

@@ -159,8 +159,9 @@ class Scheduler:
     ) -> Any:
         """Raw logits after ``prefix`` and after every node of ``tree``, as ``TargetEngine.score`` gives them.
 
-        ``then``: what to make of them, in a thread of ``beside`` and without a turn of the event loop before; it is
-        returned in their place.  Raises ContextFull, and what else the engine raises for this text, or ``then``.
+        ``then``: what to make of them, without a turn of the event loop before; it is returned in their place.  A
+        thread of ``beside`` does it or, where nobody else waits, the one that runs the model.  Raises ContextFull, and
+        what else the engine raises for this text, or ``then``.
         """
         return await self._ask(place, prefix, tree, then)
 
@@ -286,9 +287,14 @@ class Scheduler:
                 part.error = _error_of(self._prepare, part) or _error_of(self._score, [part])
         elif error is not None:
             going[0].error = error
-        for part in parts:  # now that nothing is done anew: ``then`` is called once
-            if part.whole and part.error is None and part.job.then is not None:
-                part.made = self.beside.submit(timed, part.place, part.job.then, part.found)
+        # Now that nothing is done anew: ``then`` is called once.
+        made = [part for part in parts if part.whole and part.error is None and part.job.then is not None]
+        if len(made) == 1 and len(self._queue) <= 1:
+            # Nobody waits for this thread, and to wake another one takes as long as half of the work.
+            made[0].error = _error_of(_make, made[0])
+            return
+        for part in made:
+            part.made = self.beside.submit(timed, part.place, part.job.then, part.found)
 
     def _prepare(self, part: Part) -> None:
         part.work = self._work_of(part)
@@ -374,6 +380,12 @@ def timed(place: Place, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     finally:
         place.made_s += time.thread_time() - started
+
+
+def _make(part: Part) -> None:
+    """Make what the job wants of its rows."""
+    if part.job.then is not None:
+        part.found = timed(part.place, part.job.then, part.found)
 
 
 def _hand_out(part: Part) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import TargetEngine, Work
 from tslt_runtime.engines.text_rules import require_room, require_tokens, shared_length
+from tslt_wire.messages.token_tree import PREFIX
 
 
 class ScoredText:
@@ -19,6 +20,7 @@ class ScoredText:
     def __init__(self, engine: TargetEngine) -> None:
         """Start with no tokens."""
         self._engine = engine
+        self._facts = engine.facts  # an engine may make them anew each time
         self._text = engine.open()
         self._prefix: tuple[int, ...] = ()
         self._tree = tw.TokenTree([], [])
@@ -65,9 +67,8 @@ class ScoredText:
         follows = fresh[: len(known)] == known
         if not fresh:
             raise ValueError("a prefix has at least one token (usually the beginning-of-text token)")
-        facts = self._engine.facts
-        require_tokens(fresh[len(known) if follows else 0 :], facts.vocab_size)
-        require_room(len(fresh), facts.context)
+        require_tokens(fresh[len(known) if follows else 0 :], self._facts.vocab_size)
+        require_room(len(fresh), self._facts.context)
         if self._scored and follows:
             self._text.commit(self._path_along(fresh[len(known) :]))
             self._prefix = fresh[: self._text.length]
@@ -123,11 +124,12 @@ class ScoredText:
     def _path_along(self, tokens: Sequence[int]) -> list[int]:
         """Nodes of the last tree that ``tokens`` follow, but for the last token: its row comes with the next tree."""
         path: list[int] = []
-        at = -1
-        for token in tokens[:-1]:
-            child = next((node for node in self._tree.children(at) if self._tree.tokens[node] == token), None)
-            if child is None:
+        at, tree = PREFIX, self._tree
+        # In one go, as a child comes after its parent; of children with one token the first is followed.
+        for node, (token, parent) in enumerate(zip(tree.tokens, tree.parents, strict=True)):
+            if len(path) + 1 >= len(tokens):
                 break
-            path.append(child)
-            at = child
+            if parent == at and token == tokens[len(path)]:
+                path.append(node)
+                at = node
         return path

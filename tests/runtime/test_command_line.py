@@ -185,13 +185,26 @@ def test_wrong_sampling_options(option, said, capsys):
     [
         (("--min-p", "2"), "min_p must be in 0..1"),
         (("--repetition-penalty", "0"), "repetition_penalty must be in 0.01"),
-        (("--logit-bias", "100=1"), "sampling names token 100 of a vocabulary of 100"),
+        (("--temperature", "-1"), "temperature"),
+        (("--draft-temperature", "-1"), "temperature"),
+        (("--k", "0"), "k of TopK must be at least 1"),
+        (("--min-prob", "2"), "MinProb"),
     ],
 )
-def test_settings_out_of_range_are_one_line(option, said, pair):
-    run = device("--model", pair["draft"], "--edge", "tcp://127.0.0.1:9", "--prompt", "w1", *option)
+def test_settings_out_of_range_are_wrong_arguments(option, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        device_command.parse(option, model=ROOT)
+    assert end.value.code == 2
+    usage, _, error = capsys.readouterr().err.partition("error: ")
+    assert usage.startswith("usage:")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_token_that_the_model_has_not_is_one_line(pair):
+    run = device("--model", pair["draft"], "--edge", "tcp://127.0.0.1:9", "--prompt", "w1", "--logit-bias", "100=1")
     assert run.returncode == 1
-    assert said in run.stderr
+    assert "sampling names token 100 of a vocabulary of 100" in run.stderr
     assert run.stderr.count("\n") == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_runtime.verifiers.protocol import Reply, Request, VerifierFacts
+from tslt_runtime.verifiers.protocol import Numbers, Reply, Request, VerifierFacts
 
 V = 8
 TOKENS = 4000
@@ -317,9 +318,9 @@ def test_rounds_of_others_come_between_the_chunks_of_a_long_prompt():
         draft = tw.Draft(
             round=0, prefix_length=1, prefix_hash=0, tree=tw.TokenTree.chain([1]), evidence=tw.MatchEvidence()
         )
-        request = Request(
-            prefix=(0,), sampling=tw.Sampling(), asked=tw.DraftReceived(draft), generator=np.random.default_rng(0)
-        )
+        numbers = Numbers(partial(np.random.default_rng, 0))
+        request = Request(prefix=(0,), sampling=tw.Sampling(), asked=tw.DraftReceived(draft), numbers=numbers)
+        assert request.generator is request.generator
         await verifier.answer(short, request)
         assert not reading.done()
         await reading

@@ -92,6 +92,27 @@ def test_memory_for_a_quarter_of_the_texts_is_enough():
     assert verifier.counts.prefilled < 8 * sum(map(len, alone))
 
 
+def test_a_prompt_that_takes_a_texts_place_is_not_dropped_while_it_is_read():
+    async def run():
+        engine = HistoryTarget(tables(V)[0], pass_s=0.001, token_bytes=1)
+        scheduler = Scheduler(engine, EdgeLimits(rows=40, chunk=5, cache_bytes=120, share_least=0))
+        old, other = scheduler.open(), scheduler.open()
+        first, again, others = ((number, *prompt) for number, prompt in enumerate(prompts(3, 59)))
+        await scheduler.read(old, first)
+        for _ in range(10):
+            await scheduler.score(old, first, tw.TokenTree.chain([1] * 5))  # it was worth reading
+        reading = asyncio.create_task(scheduler.read(old, again))
+        await asyncio.sleep(0.005)
+        assert not reading.done()
+        await asyncio.wait_for(asyncio.gather(reading, scheduler.read(other, others)), 60)
+        scheduler.close()
+        return scheduler.counts
+
+    counts = asyncio.run(run())
+    assert counts.evictions == 1
+    assert counts.prefilled == 3 * 59
+
+
 def test_a_context_is_no_longer_than_the_memory_for_caches():
     engine = HistoryTarget(tables(V)[0], token_bytes=10)
     assert LocalVerifier(engine, limits=EdgeLimits(cache_bytes=1234)).facts.engine.context == 123

@@ -148,10 +148,17 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
     if args.log_probs and not args.json:
         parser.error("--log-probs is for --json")
     try:
-        who.check_device(args)
+        check_values(args)
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def check_values(args: argparse.Namespace) -> None:
+    """Raise ValueError for values that no model could be run with; the model's own limits are seen once it is there."""
+    who.check_device(args)
+    asked_sampling(args)
+    draft_settings(args)
 
 
 async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:

@@ -5,6 +5,7 @@ The scheduler runs the model, and threads beside it compare drafts with its rows
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -80,6 +81,9 @@ class LocalVerifier:
         asked = request.asked
         if isinstance(asked, tw.DraftReceived):
             verify = partial(self._verify, request, asked)
+            # Random numbers are made while the model computes: two turns from now the scheduler has started it.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, request.numbers)
             reply: Reply = await self._scheduler.score(text, request.prefix, asked.draft.tree, verify)
             return reply
         row = asked.row

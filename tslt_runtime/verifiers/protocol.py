@@ -6,6 +6,7 @@ edge offers no more.  What it keeps for a text is a cache: it can be lost at any
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -49,6 +50,25 @@ class VerifierFacts:
             raise TypeError(f"evidence_for must be a function of sampling settings or None, got {self.evidence_for!r}")
 
 
+class Numbers:
+    """An answer's random numbers, made when they are first asked for: the model does not wait for them."""
+
+    __slots__ = ("_lock", "_made", "_make")
+
+    def __init__(self, make: Callable[[], np.random.Generator]) -> None:
+        """``make``: makes the generator, the same one each time."""
+        self._make = make
+        self._made: np.random.Generator | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> np.random.Generator:
+        """The generator: the same object each time, from whatever thread, so that nothing is drawn twice."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One thing to answer, with all that the answer depends on: the same request has the same answer anywhere."""
@@ -58,14 +78,19 @@ class Request:
     sampling: tw.Sampling
     """The target's settings in force."""
     asked: Asked
-    generator: np.random.Generator
-    """The edge's random numbers for this step: they depend on nothing but the session's secret, round and step."""
+    numbers: Numbers
+    """See ``generator``."""
     coupling: tw.Coupling | None = None
     """The shared numbers of evidence ``coupled``."""
     prompt_length: int = 0
     """Tokens of ``prefix`` that are the prompt's; those after them are the output, which penalties look at."""
     log_probs: bool = False
     """Whether the device wants to know the log probabilities of its tokens (``tw.with_log_probs``)."""
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The edge's random numbers for this step: they depend on nothing but the session's secret, round and step."""
+        return self.numbers()
 
     def text(
         self, tree: tw.TokenTree | None, eos_tokens: Sequence[int], allowed: Allowed | None = None

@@ -77,6 +77,8 @@ class TokenTree:
 
     @cached_property
     def _children(self) -> dict[int, tuple[int, ...]]:
+        if self.parents == tuple(range(PREFIX, len(self.parents) - 1)):  # a chain
+            return {parent: (parent + 1,) for parent in self.parents}
         children: dict[int, list[int]] = {}
         for node, parent in enumerate(self.parents):
             children.setdefault(parent, []).append(node)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from tslt_wire.checks import integer
 
@@ -19,6 +21,20 @@ _PURPOSE = b"tslt-wire edge randomness 1"
 _KEY_BYTES = 16
 """Bytes of a key of Philox4x64 as numpy has it."""
 _MOST = (1 << 32) - 1
+_WORD = np.dtype("<u8")
+_START = np.zeros(4, np.uint64)
+"""Where the counter starts."""
+
+
+class _Key(ISeedSequence):
+    """A key for ``Philox``, which asks the operating system for a seed of its own where it is given ``key=``."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = np.frombuffer(key, _WORD)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> Any:
+        """The key's two words of 64 bits, whatever is asked for: nothing but ``Philox`` asks."""
+        return self._key
 
 
 class EdgeRandomness:
@@ -31,7 +47,7 @@ class EdgeRandomness:
     accordingly.  Keys are HMAC-SHA256 of round and step, so that no two answers share their numbers.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_keyed", "_secret")
 
     def __init__(self, secret: bytes) -> None:
         """``secret``: 16 random bytes or more, of one session alone.
@@ -43,6 +59,12 @@ class EdgeRandomness:
         if len(secret) < LEAST_SECRET_BYTES:
             raise ValueError(f"secret must have at least {LEAST_SECRET_BYTES} bytes, got {len(secret)}")
         self._secret = secret
+        # The two hashes that begin with the secret are made once.
+        self._keyed = hmac.new(secret, _PURPOSE, hashlib.sha256)
+
+    def __reduce__(self) -> tuple[type[EdgeRandomness], tuple[bytes]]:
+        """For copies, also those of a session that has one: a hash under way has none."""
+        return EdgeRandomness, (self._secret,)
 
     def generator(self, round: int, step: int) -> np.random.Generator:
         """Make the generator for one answer: always the same for the same ``round`` and ``step``.
@@ -54,6 +76,7 @@ class EdgeRandomness:
         place = integer("round", round, 0, _MOST).to_bytes(4, "little") + integer("step", step, 0, _MOST).to_bytes(
             4, "little"
         )
-        digest = hmac.digest(self._secret, _PURPOSE + place, hashlib.sha256)
-        key = int.from_bytes(digest[:_KEY_BYTES], "little")
-        return np.random.Generator(np.random.Philox(key=key, counter=0))
+        keyed = self._keyed.copy()
+        keyed.update(place)
+        key: Any = _Key(keyed.digest()[:_KEY_BYTES])  # numpy takes any ISeedSequence, which its types do not say
+        return np.random.Generator(np.random.Philox(key, counter=_START))

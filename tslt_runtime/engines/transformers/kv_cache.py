@@ -34,6 +34,24 @@ class GrowingLayer(DynamicLayer):
         self._value_rows = torch.empty(0)
 
     @property
+    def keys(self) -> torch.Tensor | None:
+        """Keys of the rows in use; made when they are asked for, as most changes of length are followed by others."""
+        return self._key_rows.narrow(2, 0, self._length) if self.is_initialized else None
+
+    @keys.setter
+    def keys(self, rows: torch.Tensor | None) -> None:
+        """Nothing: the base class, which starts without, has an attribute here."""
+
+    @property
+    def values(self) -> torch.Tensor | None:
+        """Values of the rows in use."""
+        return self._value_rows.narrow(2, 0, self._length) if self.is_initialized else None
+
+    @values.setter
+    def values(self, rows: torch.Tensor | None) -> None:
+        """Nothing, as for ``keys``."""
+
+    @property
     def capacity(self) -> int:
         """Rows the buffers hold, used or not; 0 before the first update."""
         return int(self._key_rows.shape[-2]) if self.is_initialized else 0
@@ -44,7 +62,7 @@ class GrowingLayer(DynamicLayer):
         self._key_rows = _resized(key_states[:, :, :0], self._block)
         self._value_rows = _resized(value_states[:, :, :0], self._block)
         self.is_initialized = True
-        self._set_length(0)
+        self._length = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -60,7 +78,8 @@ class GrowingLayer(DynamicLayer):
         # narrow: one operation each, where indexing takes three; there are layers x texts of these in a pass.
         self._key_rows.narrow(2, start, end - start).copy_(key_states)
         self._value_rows.narrow(2, start, end - start).copy_(value_states)
-        return self._set_length(end)
+        self._length = end
+        return self._key_rows.narrow(2, 0, end), self._value_rows.narrow(2, 0, end)
 
     def get_seq_length(self) -> int:
         """Return the number of rows in use."""
@@ -85,8 +104,7 @@ class GrowingLayer(DynamicLayer):
         """Keep the first ``length`` rows; ValueError if there are fewer."""
         if not 0 <= length <= self._length:
             raise ValueError(f"cannot keep {length} of {self._length} rows")
-        if self.is_initialized:
-            self._set_length(length)
+        self._length = length
 
     def gather(self, start: int, offsets: torch.Tensor) -> None:
         """Keep the rows before ``start`` and, right behind them, the rows ``start + offsets``; drop all others.
@@ -97,7 +115,7 @@ class GrowingLayer(DynamicLayer):
         for rows in (self._key_rows, self._value_rows):
             # index_select copies before the assignment writes, so that the two ranges may overlap.
             rows[:, :, start:end] = rows[:, :, start : self._length].index_select(2, offsets)
-        self._set_length(end)
+        self._length = end
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Select sequences of the batch (beam search)."""
@@ -108,24 +126,16 @@ class GrowingLayer(DynamicLayer):
         if self.is_initialized:
             self._key_rows = self._key_rows.repeat_interleave(repeats, dim=0)
             self._value_rows = self._value_rows.repeat_interleave(repeats, dim=0)
-            self._set_length(self._length)
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep the given sequences of the batch."""
         if self.is_initialized:
             self._key_rows = self._key_rows[indices.to(self._key_rows.device)]
             self._value_rows = self._value_rows[indices.to(self._value_rows.device)]
-            self._set_length(self._length)
 
     def offload(self) -> None:
         """Refuse: the views that are handed out must stay views of the buffers (NotImplementedError)."""
         raise NotImplementedError("a growing cache stays on its device")
-
-    def _set_length(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        self._length = length
-        keys, values = self._key_rows.narrow(2, 0, length), self._value_rows.narrow(2, 0, length)
-        self.keys, self.values = keys, values
-        return keys, values
 
 
 class TreeCache(Cache):
