@@ -10,7 +10,6 @@ import hmac
 from typing import Any
 
 import numpy as np
-from numpy.random.bit_generator import ISeedSequence
 
 from tslt_wire.checks import integer
 
@@ -26,8 +25,11 @@ _START = np.zeros(4, np.uint64)
 """Where the counter starts."""
 
 
-class _Key(ISeedSequence):
-    """A key for ``Philox``, which asks the operating system for a seed of its own where it is given ``key=``."""
+class _Key:
+    """A key for ``Philox``, which asks the operating system for a seed of its own where it is given ``key=``.
+
+    An ``ISeedSequence`` of numpy's, which ``EdgeRandomness`` tells it: numpy.random is loaded when it is needed.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._key = np.frombuffer(key, _WORD)
@@ -58,6 +60,7 @@ class EdgeRandomness:
             raise TypeError(f"secret must be bytes, got {type(secret).__name__}")
         if len(secret) < LEAST_SECRET_BYTES:
             raise ValueError(f"secret must have at least {LEAST_SECRET_BYTES} bytes, got {len(secret)}")
+        np.random.bit_generator.ISeedSequence.register(_Key)
         self._secret = secret
         # The two hashes that begin with the secret are made once.
         self._keyed = hmac.new(secret, _PURPOSE, hashlib.sha256)
