@@ -410,7 +410,7 @@ def test_the_place_of_a_device_that_was_killed_is_free_in_time(transport, tmp_pa
     """No later than ``peer_timeout_s``, for a device that says no more."""
     prepare(tmp_path)
     edge = EdgeProcess(transport, tmp_path, max_links=1)
-    path = {**ENVIRONMENT, "PYTHONPATH": f"tests/helpers:{ENVIRONMENT['PYTHONPATH']}"}
+    path = {**ENVIRONMENT, "PYTHONPATH": f"tests/long:tests/helpers:{ENVIRONMENT['PYTHONPATH']}"}
     command = [sys.executable, "-c", KILLED, transport, edge.address, str(tmp_path)]
     device = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=path)
     try:
