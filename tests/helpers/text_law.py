@@ -9,9 +9,25 @@ import numpy as np
 from chi_square import chi_square_p
 
 import tslt_wire as tw
+from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import Work
 
 BINS = 40
+
+
+async def texts_of(
+    device: Any, prompt: Sequence[int], draws: int, settings: DraftSettings, *, length: int
+) -> tuple[list[tuple[int, ...]], int]:
+    """Texts of ``length`` tokens at most, ``draws`` tokens in all, and how many of these were drafted."""
+    texts: list[tuple[int, ...]] = []
+    accepted, left = 0, draws
+    while left > 0:
+        await device.prompt(prompt)
+        accepted += sum([len(r.accepted) async for r in device.generate(min(left, length), settings)])
+        texts.append(device.session.prefix[len(prompt) :])
+        left -= len(texts[-1])
+    await device.close()
+    return texts, accepted
 
 
 def text_law(

@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tslt_runtime.scheduler import Pass
@@ -55,6 +54,5 @@ def load(args: argparse.Namespace, *, on_pass: Callable[[Pass], None]) -> tuple[
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a call
     connect = {"vllm": load_vllm, "llama-server": load_llama_server}[args.engine]
-    return partial(connect, args.url, load_described, model=args.model)(
-        api_key=os.environ.get(API_KEY, ""), on_pass=on_pass
-    )
+    api_key = os.environ.get(API_KEY, "")
+    return connect(args.url, load_described, model=args.model, api_key=api_key, on_pass=on_pass)

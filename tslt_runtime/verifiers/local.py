@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from tslt_runtime.engines.protocol import TargetEngine
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
 from tslt_runtime.scheduler import Counts, Pass, Scheduler, timed
+from tslt_runtime.verifiers.answering import after, answer_draft, answer_follow_up, at_rejection
 from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
@@ -88,37 +88,22 @@ class LocalVerifier:
             return reply
         row = asked.row
         if row is None:  # it was lost, or never here
-            if isinstance(asked, tw.ListReceived):
-                request = _after(request, asked.draft.tree, asked.node)
+            request = at_rejection(request, asked)
             row = self._row(request, await self._scheduler.score(text, request.prefix, tw.TokenTree([], [])))
         return await self._scheduler.beside.run(timed, text, self._go_on, request, asked, row)
 
     def _verify(self, request: Request, asked: tw.DraftReceived, logits: Any) -> Reply:
         draft = asked.draft
         rows = self._rows(request, draft.tree, logits)
-        answer = tw.verify(
-            draft,
-            rows,
-            request.generator,
-            coupling=request.coupling,
-            proposals=self._proposals,
-            rejection=asked.rejection,
-        )
-        if request.log_probs:
-            answer = tw.with_log_probs(answer, draft, rows)
+        answer = answer_draft(request, asked, rows, proposals=self._proposals)
         if isinstance(answer, tw.Verdict):
             return Reply(answer)
         # A copy: the row is kept until the round is over, and would keep the logits of all texts of its pass.
-        return Reply(answer, self._row(_after(request, draft.tree, answer.node), _copied(logits[1 + answer.node])))
+        return Reply(answer, self._row(after(request, draft.tree, answer.node), _copied(logits[1 + answer.node])))
 
     def _go_on(self, request: Request, asked: tw.MoreAsked | tw.ListReceived, row: Any) -> Reply:
-        if isinstance(asked, tw.MoreAsked):
-            last = asked.proposals
-            batch, count = last.batch + 1, self._proposals
-            more = tw.propose(last.round, last.node, row, request.generator, batch=batch, count=count)
-            return Reply(tw.with_log_probs(more, asked.draft, None, row) if request.log_probs else more, row)
-        verdict = tw.verify_list(asked.draft, asked.node, row, asked.q, request.generator)
-        return Reply(tw.with_log_probs(verdict, asked.draft, None, row) if request.log_probs else verdict)
+        answer = answer_follow_up(request, asked, row, proposals=self._proposals)
+        return Reply(answer, row if isinstance(answer, tw.Proposals) else None)
 
     def _rows(self, request: Request, tree: tw.TokenTree, logits: Any) -> Any:
         """Rows of ``logits``, real (1 + nodes, V), with the settings in force and the text before them."""
@@ -134,11 +119,6 @@ class LocalVerifier:
     def close(self) -> None:
         """See ``Verifier.close``."""
         self._scheduler.close()
-
-
-def _after(request: Request, tree: tw.TokenTree, node: int) -> Request:
-    """``request`` with a prefix that goes on to ``node`` of its draft."""
-    return replace(request, prefix=(*request.prefix, *(tree.tokens[i] for i in tree.path(node))))
 
 
 def _copied(row: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from default_pair import pair_folder
 from gguf_models import needs_llamacpp, pair_gguf, tiny_pair
 from loop_harness import edge_on, generate, greedy_reference, open_device
-from text_law import text_law
+from text_law import text_law, texts_of
 from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
@@ -113,14 +113,7 @@ def test_text_has_the_targets_distribution(expansion, tiny, tmp_path):
     async def run():
         async with edge_on("inprocess", target, tmp_path) as dial:
             device = await open_device(await dial(), draft, sampling=LAW)
-            texts, accepted, left = [], 0, DRAWS
-            while left > 0:
-                await device.prompt([1, 2, 3])
-                accepted += sum([len(r.accepted) async for r in device.generate(min(left, LENGTH), settings)])
-                texts.append(device.session.prefix[3:])
-                left -= len(texts[-1])
-            await device.close()
-            return texts, accepted
+            return await texts_of(device, [1, 2, 3], DRAWS, settings, length=LENGTH)
 
     texts, accepted = asyncio.run(run())
     assert accepted > DRAWS / 8

@@ -10,7 +10,7 @@ import pytest
 from gguf_models import byte_level_tokenizer, needs_llamacpp, tiny_folder, tiny_pair
 from llama_servers import llama_server
 from loop_harness import edge_on, generate, greedy_reference, open_device
-from text_law import text_law
+from text_law import text_law, texts_of
 
 import tslt_wire as tw
 from tslt_runtime.commands.convert import convert
@@ -88,14 +88,7 @@ def test_text_has_the_targets_distribution(evidence, served, models, tmp_path):
     async def run():
         async with edge_on("inprocess", None, tmp_path, verifier=verifier) as dial:
             device = await open_device(await dial(), draft, sampling=sampling, evidence=(evidence,))
-            texts, accepted, left = [], 0, DRAWS
-            while left > 0:
-                await device.prompt(PROMPT)
-                accepted += sum([len(r.accepted) async for r in device.generate(min(left, LENGTH), settings)])
-                texts.append(device.session.prefix[3:])
-                left -= len(texts[-1])
-            await device.close()
-            return texts, accepted
+            return await texts_of(device, PROMPT, DRAWS, settings, length=LENGTH)
 
     texts, accepted = asyncio.run(run())
     assert accepted > DRAWS / 16

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from chi_square import chi_square_p
 
 import tslt_wire as tw
+from tslt_runtime.engines.protocol import EngineFacts
+from tslt_runtime.verifiers.protocol import Numbers, Request
 from tslt_runtime.verifiers.servers.protocol import Drawn, Listed
 from tslt_runtime.verifiers.servers.rows import CALLS, ServerRow
+from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 from tslt_wire.verification.choices import RandomChoices
 
 V = 12
@@ -35,9 +40,15 @@ class Server:
         drawn = np.random.default_rng(seed).choice(len(self.probs), count, p=self.probs)
         return [Drawn(int(token), float(self.probs[token])) for token in drawn]
 
+    def listed(self, prompts, sampling, tokens, seed):
+        return [Listed({token: float(self.probs[token]) for token in tokens}) for _ in prompts]
+
     def row(self, prompt, sampling):
         self.rows += 1
-        return self.probs
+        return {token: float(prob) for token, prob in enumerate(self.probs)}
+
+    def close(self):
+        pass
 
 
 def row_of(server, tokens, *, whole=False, drawn=(), draws=4):
@@ -85,9 +96,8 @@ def test_a_rare_token_costs_a_bounded_number_of_calls():
             return int(np.flatnonzero(weights)[0])
 
     server = Server(np.array([1.0, 0.0]))
-    server_probs = RARE
     row = ServerRow(server, [1], tw.Sampling(), Listed({0: float(RARE[0])}), vocab_size=2, draws=2)
-    server.row = lambda prompt, sampling: server_probs
+    server.row = lambda prompt, sampling: dict(enumerate(RARE))
     assert row.draw(Unlucky()) == 1
     assert server.calls == CALLS
 
@@ -121,3 +131,23 @@ def test_rounding_that_leaves_nothing_else():
             return 1 - 1e-9
 
     assert row.draw(Last(np.random.default_rng(0))) in (0, 1)
+
+
+def test_more_proposals_do_not_depend_on_what_was_left_of_earlier_draws():
+    """Whoever answers MORE, the edge that sent the first ones or one that has just come up: the answer is one."""
+    facts = EngineFacts(model="m", vocab_size=V, context=100)
+    tree = tw.TokenTree.chain([3, 5])
+    evidence = tw.ScalarEvidence.of(tree, dict.fromkeys(tree.inner, tw.sparsify(np.zeros(V))))
+    draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=evidence)
+
+    def answer(verifier, asked, step):
+        numbers = Numbers(lambda: np.random.default_rng([7, step]))
+        request = Request(prefix=(1,), sampling=tw.Sampling(), asked=asked, numbers=numbers)
+        return asyncio.run(verifier.answer(verifier.open(), request))
+
+    going, fresh = ServerVerifier(Server(), facts), ServerVerifier(Server(), facts)
+    first = answer(going, tw.DraftReceived(draft), 0)
+    assert isinstance(first.answer, tw.Proposals)
+    again = [answer(who, tw.MoreAsked(draft, first.answer, first.row), 1).answer for who in (going, fresh)]
+    later = answer(fresh, tw.MoreAsked(draft, first.answer), 1).answer
+    assert again == [later, later]

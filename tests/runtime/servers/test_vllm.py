@@ -17,7 +17,7 @@ import httpx
 import pytest
 from default_pair import pair_folder
 from loop_harness import edge_on, generate, greedy_reference, open_device
-from text_law import text_law
+from text_law import text_law, texts_of
 
 import tslt_wire as tw
 from tslt_runtime.device import DraftSettings
@@ -118,7 +118,7 @@ def test_text_has_the_targets_distribution(evidence, url, pair, tmp_path):
     verifier, _ = load_vllm(url, load_described)
     sampling, settings = WAYS[evidence]
 
-    async def texts_of(dial, seed):
+    async def one(dial, seed):
         device = await open_device(
             await dial(),
             draft,
@@ -128,18 +128,11 @@ def test_text_has_the_targets_distribution(evidence, url, pair, tmp_path):
             timeout=120,
             nonce=bytes([seed] * 16),
         )
-        texts, accepted, left = [], 0, DRAWS // DEVICES
-        while left > 0:
-            await device.prompt(PROMPT)
-            accepted += sum([len(r.accepted) async for r in device.generate(min(left, LENGTH), settings)])
-            texts.append(device.session.prefix[len(PROMPT) :])
-            left -= len(texts[-1])
-        await device.close()
-        return texts, accepted
+        return await texts_of(device, PROMPT, DRAWS // DEVICES, settings, length=LENGTH)
 
     async def run():
         async with edge_on("inprocess", None, tmp_path, verifier=verifier, seed=None) as dial:
-            return await asyncio.gather(*(texts_of(dial, seed) for seed in range(DEVICES)))
+            return await asyncio.gather(*(one(dial, seed) for seed in range(DEVICES)))
 
     found = asyncio.run(run())
     texts = [text for some, _ in found for text in some]

@@ -10,18 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import tslt_wire as tw
 from tslt_runtime.verifiers.servers.http import JsonHttp
-from tslt_runtime.verifiers.servers.protocol import Drawn, Listed, ServerGone
-
-Floats = npt.NDArray[np.float64]
+from tslt_runtime.verifiers.servers.protocol import SETTINGS, Drawn, Listed, ServerGone
 
 LISTED = 64
 """Tokens of a row that are asked for."""
-SAMPLERS = ("temperature", "top_k", "top_p", "min_p")
-"""Spec section 7.2, in this order."""
 FAR_ABOVE = 10_000.0
 """A bias that no logit comes near to."""
 
@@ -67,14 +62,14 @@ class LlamaServer:
             answers = self._ask(prompts, sampling, seed=seed)
             return [Listed({_sampled(answer): 1.0}, whole=True) for answer in answers]
         if 0 < sampling.top_k <= self.most_top_k:
-            return [self._cut(row, sampling) for row in self._raw(prompts, LISTED)]
+            return [self._listed(row, sampling) for row in self._raw(prompts, LISTED)]
         answers = self._ask(prompts, sampling, seed=seed, n_probs=LISTED)
         told = [_probs(answer, "top_probs", "prob") for answer in answers]
         # An answer whose sample was a part of a character comes without probabilities.
         left = [prompt for prompt, probs in zip(prompts, told, strict=True) if probs is None]
         rows = iter(self._raw(left, self._vocab_size) if left else ())
         return [
-            self._cut(next(rows), sampling) if probs is None else Listed(probs, whole=len(probs) < LISTED)
+            self._listed(next(rows), sampling) if probs is None else Listed(probs, whole=len(probs) < LISTED)
             for probs in told
         ]
 
@@ -82,11 +77,10 @@ class LlamaServer:
         """See ``InferenceServer.drawn``: none, as what is not listed is seldom wanted, and the whole row then tells."""
         return []
 
-    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Floats:
+    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Mapping[int, float]:
         """See ``InferenceServer.row``: megabytes of JSON."""
         (told,) = self._raw([prompt], self._vocab_size)
-        found: Floats = tw.target_probs(self._logits(told), sampling)
-        return found
+        return _cut(told, sampling)
 
     def _raw(self, prompts: Sequence[Sequence[int]], count: int) -> list[dict[int, float]]:
         """Log probabilities before all settings of the ``count`` likeliest tokens after each prompt.
@@ -100,18 +94,12 @@ class LlamaServer:
             raise ServerGone("a completion without log probabilities")
         return [told for told in found if told]
 
-    def _logits(self, told: Mapping[int, float]) -> Floats:
-        row = np.full(self._vocab_size, -np.inf)
-        row[list(told)] = list(told.values())
-        return row
-
-    def _cut(self, told: Mapping[int, float], sampling: tw.Sampling) -> Listed:
-        """What the settings leave of the likeliest tokens, by our own rules."""
-        probs = tw.target_probs(self._logits(told), sampling)
-        kept = np.flatnonzero(probs)
+    def _listed(self, told: Mapping[int, float], sampling: tw.Sampling) -> Listed:
+        """What the settings leave of the likeliest tokens."""
+        kept = _cut(told, sampling)
         # Where the last one that was told is kept, there may be equals that were not told.
         whole = len(kept) < len(told) or len(told) == self._vocab_size
-        return Listed({int(token): float(probs[token]) for token in kept} if whole else {}, whole=whole)
+        return Listed(kept if whole else {}, whole=whole)
 
     def close(self) -> None:
         """See ``InferenceServer.close``."""
@@ -121,7 +109,7 @@ class LlamaServer:
         body = {
             "prompt": [list(prompt) for prompt in prompts],
             "n_predict": 1,
-            "samplers": SAMPLERS,
+            "samplers": SETTINGS,
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
@@ -145,6 +133,13 @@ class LlamaServer:
         if len(answers) != len(prompts):
             raise ServerGone(f"{len(answers)} completions of {len(prompts)} prompts")
         return answers
+
+
+def _cut(told: Mapping[int, float], sampling: tw.Sampling) -> dict[int, float]:
+    """The probabilities that are left of log probabilities ``told`` of the likeliest tokens, by our own rules."""
+    tokens = sorted(told)  # equals are told apart by their ids
+    probs = tw.target_probs(np.array([told[token] for token in tokens]), sampling)
+    return {token: float(prob) for token, prob in zip(tokens, probs, strict=True) if prob}
 
 
 def _sampled(answer: Any) -> int:

@@ -36,7 +36,6 @@ def load_vllm(
     try:
         server = VllmServer(url, api_key=api_key)
         facts, tokenizer = described(model or server.source)
-        server.vocab_size = facts.vocab_size
         _require_same_text(server, tokenizer)
         _require_processed(server, tokenizer.tokens_of(SAMPLE))
     except ServerGone as error:

@@ -10,15 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 import tslt_wire as tw
 
-Floats = npt.NDArray[np.float64]
-
 SETTINGS = ("temperature", "top_k", "top_p", "min_p")
-"""Sampling settings that servers are asked for; all others need the text's own logits."""
+"""Sampling settings that servers are asked for, in the order of spec section 7.2; all others need the text's own
+logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +79,8 @@ class InferenceServer(Protocol):
         """Draw ``count`` tokens after ``prompt``, independent of each other; none if it cannot."""
         ...
 
-    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Floats:
-        """All probabilities after ``prompt``, float64 (V,)."""
+    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Mapping[int, float]:
+        """The probabilities after ``prompt`` of all tokens that have one."""
         ...
 
     def alive(self) -> None:

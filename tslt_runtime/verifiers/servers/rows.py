@@ -5,7 +5,7 @@ Spec section 6.3.  Nothing here is an approximation: what the server has not tol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +77,7 @@ class ServerRow:
         """All probabilities, float64 (V,)."""
         if not self._listed.whole:
             return self._whole()
-        tokens, probs = self._known
-        found = np.zeros(self.vocab_size)
-        found[tokens] = probs
-        return found
+        return self._array(self._listed.probs)
 
     def _hold(self, drawn: Sequence[Drawn]) -> None:
         self._told.update((each.token, each.prob) for each in drawn)
@@ -88,8 +85,13 @@ class ServerRow:
 
     def _whole(self) -> Floats:
         if self._row is None:
-            self._row = self._server.row(self._prompt, self._sampling)
+            self._row = self._array(self._server.row(self._prompt, self._sampling))
         return self._row
+
+    def _array(self, probs: Mapping[int, float]) -> Floats:
+        found = np.zeros(self.vocab_size)
+        found[list(probs)] = list(probs.values())
+        return found
 
     def _other(self, choices: Choices) -> int:
         """Draw a token that is not listed."""

@@ -15,12 +15,14 @@ from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.engines.text_rules import require_room
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.scheduler import Counts, Pass
+from tslt_runtime.verifiers.answering import after, answer_draft, answer_follow_up, at_rejection
 from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_runtime.verifiers.servers.protocol import SETTINGS, InferenceServer, ServerGone
 from tslt_runtime.verifiers.servers.rows import SEEDS, ServerRow
 from tslt_runtime.worker import Worker
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
+from tslt_wire.messages.token_tree import PREFIX
 from tslt_wire.session.negotiation import OUR_EVIDENCE, takes_only
 from tslt_wire.verification.proposals import PROPOSALS
 
@@ -138,36 +140,17 @@ class ServerVerifier:
         self._server.listed([prefix], tw.Sampling(temperature=0.0), (), 0)
 
     def _answer(self, request: Request) -> Reply:
-        asked, rng = request.asked, request.generator
+        asked = request.asked
         if isinstance(asked, tw.DraftReceived):
-            rows = self._rows(request, asked.draft.tree)
-            answer = tw.verify(
-                asked.draft,
-                rows,
-                rng,
-                coupling=request.coupling,
-                proposals=self._proposals,
-                rejection=asked.rejection,
-            )
-            answer = tw.with_log_probs(answer, asked.draft, rows) if request.log_probs else answer
-            return Reply(answer) if isinstance(answer, tw.Verdict) else Reply(answer, rows[1 + answer.node])
-        row = asked.row
-        if row is None:  # it was lost, or never here
-            path: tuple[int, ...] = ()
-            if isinstance(asked, tw.ListReceived):
-                path = tuple(asked.draft.tree.tokens[node] for node in asked.draft.tree.path(asked.node))
-            row = self._rows(request, tw.TokenTree([], []), path)[0]
-        if isinstance(asked, tw.MoreAsked):
-            last = asked.proposals
-            more = tw.propose(last.round, last.node, row, rng, batch=last.batch + 1, count=self._proposals)
-            return Reply(tw.with_log_probs(more, asked.draft, None, row) if request.log_probs else more, row)
-        verdict = tw.verify_list(asked.draft, asked.node, row, asked.q, rng)
-        return Reply(tw.with_log_probs(verdict, asked.draft, None, row) if request.log_probs else verdict)
+            return Reply(answer_draft(request, asked, self._rows(request, asked.draft.tree), proposals=self._proposals))
+        # Rows are asked for again and not kept: what is left of a server's draws would make the answer another one than
+        # that of an edge which has just come up.
+        (row,) = self._rows(at_rejection(request, asked), tw.TokenTree([], []))
+        return Reply(answer_follow_up(request, asked, row, proposals=self._proposals))
 
-    def _rows(self, request: Request, tree: tw.TokenTree, path: Sequence[int] = ()) -> list[ServerRow]:
-        """Rows after the prefix and ``path``, and after every node of ``tree`` that hangs off there."""
-        start = [*request.prefix, *path]
-        prompts = [start, *([*start, *(tree.tokens[at] for at in tree.path(node))] for node in range(len(tree)))]
+    def _rows(self, request: Request, tree: tw.TokenTree) -> list[ServerRow]:
+        """Rows after the prefix and after every node of ``tree``."""
+        prompts = [after(request, tree, node).prefix for node in range(PREFIX, len(tree))]
         seed = int(request.generator.random() * SEEDS)
         found = self._server.listed(prompts, request.sampling, sorted(set(tree.tokens)), seed)
         size = self.facts.engine.vocab_size

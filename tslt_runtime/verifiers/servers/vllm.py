@@ -7,17 +7,12 @@ after temperature and cuts, which it applies in our order but for min_p, which c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 import tslt_wire as tw
 from tslt_runtime.verifiers.servers.http import JsonHttp
 from tslt_runtime.verifiers.servers.protocol import Drawn, Listed, ServerGone
-
-Floats = npt.NDArray[np.float64]
 
 LISTED = 64
 """Tokens of a top-k support that are asked for."""
@@ -48,8 +43,6 @@ class VllmServer:
         """Where its model's files are, or their hub id."""
         self.context = int(known[model]["max_model_len"])
         self.name = f"vLLM at {url}"
-        self.vocab_size = 0
-        """Tokens V of its model: it does not say, so that whoever knows sets it before asking for whole rows."""
 
     def differs(self, sampling: tw.Sampling) -> str | None:
         """See ``InferenceServer.differs``."""
@@ -97,13 +90,10 @@ class VllmServer:
             for token, prob, _ in map(_told, self._ask([prompt], sampling, seed=seed, logprobs=0, n=count))
         ]
 
-    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Floats:
+    def row(self, prompt: Sequence[int], sampling: tw.Sampling) -> Mapping[int, float]:
         """See ``InferenceServer.row``: megabytes of JSON."""
         (choice,) = self._ask([prompt], sampling, seed=0, logprobs=-1)
-        _, _, probs = _told(choice)
-        found = np.zeros(self.vocab_size)
-        found[list(probs)] = list(probs.values())
-        return found
+        return _told(choice)[2]
 
     def close(self) -> None:
         """See ``InferenceServer.close``."""
