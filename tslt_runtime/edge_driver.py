@@ -178,7 +178,7 @@ class EdgeDriver:
     def park(self) -> None:
         """The link is gone: keep what is left of the session for the device's next one, or free it."""
         text, sessions = self._stop(), self._sessions
-        left = Left(self._session.kept, text)
+        left = Left(self._session.kept, text, self._session.kept_round)
         if sessions is None or self._released or not sessions.park(self._token, self, left, self._owner):
             self._release(text)
         elif text is not None:
@@ -187,7 +187,7 @@ class EdgeDriver:
 
     def let_go(self) -> Left:
         """See ``sessions.Holder``."""
-        left = Left(self._session.kept, self._stop())
+        left = Left(self._session.kept, self._stop(), self._session.kept_round)
         self._released = True
         self._session.fail(tw.ErrorCode.UNKNOWN_SESSION, "the session goes on over another link")
         self.displaced()

@@ -13,7 +13,7 @@ import logging
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import tslt_wire as tw
@@ -35,6 +35,8 @@ class Left:
     """Of its text: ``tw.EdgeSession.kept``."""
     text: Any
     """The verifier's handle, with its cache; None: it has none any more."""
+    round: int = 0
+    """The earliest one that the device may go on with: ``tw.EdgeSession.kept_round``."""
 
 
 class Holder(Protocol):
@@ -94,7 +96,7 @@ class Sessions:
         if hello.resume and (found := self._keys.resumed(hello.resume, identity)) is not None:
             left = self._left(found.token)
             if left is not None:
-                found, text = self._keys.resumed(hello.resume, identity, left.tokens) or found, left.text
+                found, text = replace(found, held=left.tokens, round=left.round), left.text
             self.resumed += 1
         if found is None:
             self.forgotten += bool(hello.resume)

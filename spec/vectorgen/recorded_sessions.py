@@ -53,7 +53,7 @@ class Recorded:
         self._settings = edge
         self._token = TOKEN if flag.startswith("resumption") else b""
         self.device = tw.DeviceSession(hello)
-        self.edge = edge_of(edge, KEY, self._token)
+        self.edge = edge_of(edge, KEY, tw.Opening(b"", self._token))
         self.ends: dict[str, Any] = {"device": self.device, "edge": self.edge}
         self.steps: list[Json] = []
         self.frames: list[bytes] = []
@@ -94,11 +94,13 @@ class Recorded:
     def reconnects(self, *, kept: bool = True, key: bytes = KEY) -> Recorded:
         """The device begins anew on another link, to an edge with the tokens of the last one, or without; no frame."""
         held, resumed = self.edge.kept if kept else (), key == KEY and bool(self.device.prefix)
+        round_ = self.edge.kept_round if kept else 0
         self.device.reconnect()
-        self.edge = self.ends["edge"] = edge_of(self._settings, key, self._token, resumed=resumed, held=held)
+        opening = tw.Opening(b"", self._token, resumed, held, round_)
+        self.edge = self.ends["edge"] = edge_of(self._settings, key, opening)
         self.frames.append(b"")
-        step = {"from": "device", "how": "reconnects", "resumed": resumed, "held": list(held), "coupling": key.hex()}
-        self.steps.append({**step, **self._states()})
+        step = {"from": "device", "how": "reconnects", "resumed": resumed, "held": list(held), "held_round": round_}
+        self.steps.append({**step, "coupling": key.hex(), **self._states()})
         return self
 
     def resumed(self, *, draft: bool = True) -> Recorded:
@@ -179,11 +181,8 @@ class Recorded:
         return self.send("device", lost=lost)
 
 
-def edge_of(
-    settings: tw.EdgeSettings, key: bytes, token: bytes, *, resumed: bool = False, held: tuple[int, ...] = ()
-) -> tw.EdgeSession:
-    """An edge with this key, whose session goes on with ``token``, if there is one."""
-    opening = tw.Opening(b"", token, resumed, held)
+def edge_of(settings: tw.EdgeSettings, key: bytes, opening: tw.Opening) -> tw.EdgeSession:
+    """An edge with this key, whose session ``opening`` tells."""
     return tw.EdgeSession(settings, coupling=key, opening=lambda hello, frame: opening)
 
 

@@ -138,6 +138,21 @@ def _refused_by_edges() -> list[Recorded]:
     talk = _text("twice-said", "RESUME of a session that has a prefix", "resumption-checks")
     again: Any = {"round": 0, "transcript": talk.device._transcript, **right}
     found.append(talk.forge("device", tw.Resume(**again), "protocol_violation"))
+    for label, back, kept, again in (
+        ("back", 1, True, False),
+        ("back-far", 0, True, False),
+        ("back-twice", 1, True, True),
+        ("back-forgot", 0, False, False),
+    ):
+        talk = _text(label, f"RESUME of round {back} after a draft of round 2", "resumption-checks")
+        talk.drafted("match", 1).verdict(-1, 5).drafted("match", 2).verdict(-1, 6).drafted("match", 1)
+        if again:
+            talk.reconnects().resumed(draft=False)
+        talk.reconnects(kept=kept).send("device").send("edge")
+        given = {**right, "tokens": prefix, "keep": 0, "round": back, "transcript": talk.device._transcript}
+        if kept:
+            given["prompt_length"] = 0
+        found.append(talk.forge("device", tw.Resume(**given), "desynchronised" if kept else None))
     refused: tuple[tuple[bytes, str | None], ...] = ((KEY, "protocol_violation"), (OTHER_KEY, None))
     for key, found_error in refused:
         talk = _text(f"prompt-for-it-{found_error}", "PROMPT in place of RESUME", "resumption-checks")

@@ -72,13 +72,14 @@ class World:
         self.made: dict[Any, list[Any]] = {}
         self.secret = b""
         self.held: tuple[int, ...] = ()
+        self.held_round = 0
         self.device = tw.DeviceSession(hello)
         self.resumed = self.reconnects = 0
         self._connect()
         self.device.send_prompt(PROMPT)
 
     def _open(self, hello: tw.Hello, frame: bytes) -> tw.Opening:
-        found = self.keys[self.where].resumed(hello.resume, held=self.held)
+        found = self.keys[self.where].resumed(hello.resume, held=self.held, round=self.held_round)
         self.resumed += found is not None
         found = found or self.keys[self.where].new(next(self.nonces).to_bytes(16, "little"))
         self.secret = found.secret
@@ -92,6 +93,7 @@ class World:
     def break_link(self, edge: str) -> None:
         """Another link, to ``edge``; what was on its way is gone."""
         self.held = self.edge.kept if edge == KEPT else ()
+        self.held_round = self.edge.kept_round if edge == KEPT else 0
         self.where ^= edge == OTHER
         self.device.reconnect()
         self.reconnects += 1

@@ -7,12 +7,18 @@ import os
 import stat
 
 import pytest
+from table_engine import TableTarget
+from two_ends import FINGERPRINT, tables
 
 import tslt_wire as tw
 from tslt_runtime.commands import device, edge
+from tslt_runtime.edge import edge_settings
+from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.seeds import device_nonce, master_secret, read_master_secret
 from tslt_runtime.sessions import Left, Sessions
+from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_wire.messages.draft import prefix_crc
 
 HELLO = tw.Hello(vocab_size=8, tokenizer=bytes(32))
 
@@ -63,6 +69,62 @@ def test_a_live_session_is_taken_from_its_link():
     first, _ = sessions.open(HELLO, b"hello", identity="", holder=me)
     again, text = come_back(sessions, first.token)
     assert (me.gone, again.held, text) == (1, (1, 2), "text")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_session_goes_back_to_no_earlier_round(live):
+    """Whether its link is gone or another one takes it: the numbers of a round are for one draft."""
+
+    async def run():
+        verifier = LocalVerifier(TableTarget(tables()[0]))
+        sessions, settings = Sessions(master=bytes(32)), edge_settings(verifier.facts, FINGERPRINT)
+        device = tw.DeviceSession(tw.Hello(vocab_size=8, tokenizer=FINGERPRINT, evidence=("match",)))
+
+        async def say(driver, frames):
+            for frame in frames:
+                for answer in await driver.step(frame):
+                    device.receive_data(answer)
+
+        def queued():
+            return list(iter(device.data_to_send, b""))
+
+        async def another_link(last):
+            if not live:
+                last.park()
+            driver = EdgeDriver(verifier, settings, sessions=sessions)
+            device.reconnect()
+            await say(driver, queued())
+            return driver
+
+        driver = EdgeDriver(verifier, settings, sessions=sessions)
+        await say(driver, queued())
+        device.send_prompt([1, 2, 3])
+        for _ in range(3):
+            device.send_draft(tw.TokenTree.chain([4]), tw.MatchEvidence())
+            await say(driver, queued())
+        driver = await another_link(driver)
+        resume = tw.decode(queued()[0], device.profile)
+        assert (resume.round, sessions.resumed) == (3, 1)
+        back = tw.Resume(
+            round=1,
+            transcript=resume.transcript,
+            tokens=device.prefix,
+            prefix_crc=prefix_crc(device.prefix),
+            prompt_length=3,
+        )
+        (said,) = await driver.step(tw.encode(back, device.profile))
+        assert (
+            tw.decode(said, device.profile).message
+            == "desynchronised: the device goes back to round 1 where the edge is at 2"
+        )
+        driver = await another_link(driver)
+        device.send_draft(tw.TokenTree.chain([4]), tw.MatchEvidence())
+        await say(driver, queued())
+        assert (device.state, device.round) == (tw.State.IDLE, 4)
+        driver.close()
+        verifier.close()
+
+    asyncio.run(run())
 
 
 @inside

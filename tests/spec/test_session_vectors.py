@@ -27,7 +27,7 @@ def edge_of(group: dict, test: dict, link: dict | None = None) -> tw.EdgeSession
     opening = tw.Opening(b"", bytes.fromhex(test.get("token", "")))
     if link is not None:
         key = bytes.fromhex(link["coupling"])
-        opening = replace(opening, resumed=link["resumed"], held=tuple(link["held"]))
+        opening = replace(opening, resumed=link["resumed"], held=tuple(link["held"]), round=link["held_round"])
     return tw.EdgeSession(settings, coupling=key, opening=lambda hello, frame: opening)
 
 

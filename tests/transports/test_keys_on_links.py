@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import hashlib
 import logging
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from tslt_transports import (
     ConnectError,
     DeviceKeys,
     EdgeKeys,
+    LinkClosed,
     LinkOptions,
     SecretKey,
     ServerTls,
@@ -31,6 +33,7 @@ from tslt_transports.allow_list import allow, disallow
 from tslt_transports.control import ControlType, PeerLimits, decode_control, encode_greeting, encode_proof
 from tslt_transports.devcert import make_dev_certificates
 from tslt_transports.framing import UnitDecoder, encode_control
+from tslt_transports.zmtp import ZmtpFrame
 
 HELLO = encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions()))
 
@@ -98,6 +101,63 @@ def test_both_ends_know_each_other(pair, transport, run):
                 assert await device.receive() == frame
             await device.close()
             await edge.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [1000, 2 << 20])
+def test_a_large_frame_is_decrypted_in_a_thread(pair, run, size):
+    """6 ms a MiB in the event loop, and nobody's heartbeat is answered meanwhile."""
+
+    async def main():
+        async with edge_of("zmq", pair.edge_keys()) as listener:
+            device = await connect("zmq", listener.address, options=PATIENT, keys=pair.device_keys())
+            edge = await listener.accept()
+            mechanism, threads = edge._connection.mechanism, []
+            unseal = mechanism.unseal
+            mechanism.unseal = lambda frame: threads.append(threading.current_thread()) or unseal(frame)
+            frames = [bytes([i]) * size for i in range(3)]
+            for frame in frames:
+                await device.send(frame)
+            assert [await edge.receive() for _ in frames] == frames
+            assert sum(thread is not threading.main_thread() for thread in threads) == (3 if size > 1000 else 0)
+            await device.close()
+            await edge.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["changed", "gone", "closed"])
+def test_what_becomes_of_a_large_frame_that_is_being_decrypted(pair, run, end):
+    """It was changed on the way; its device is gone meanwhile; or this end has closed the link."""
+
+    async def main():
+        async with edge_of("zmq", pair.edge_keys()) as listener:
+            device = await connect("zmq", listener.address, options=PATIENT, keys=pair.device_keys())
+            edge = await listener.accept()
+            connection, begun, may_end = edge._connection, asyncio.Event(), threading.Event()
+            loop, unseal = asyncio.get_running_loop(), connection.mechanism.unseal
+
+            def slow(frame):
+                if len(frame.body) < 1 << 20:
+                    return unseal(frame)
+                loop.call_soon_threadsafe(begun.set)
+                may_end.wait(30)
+                body = frame.body[:-1] + bytes([frame.body[-1] ^ 1]) if end == "changed" else frame.body
+                return unseal(ZmtpFrame(frame.flags, body))
+
+            connection.mechanism.unseal = slow
+            await device.send(bytes(1 << 20))
+            await begun.wait()
+            if end == "gone":
+                connection.abort()
+            closing = asyncio.create_task(edge.close() if end == "closed" else asyncio.sleep(0.1))
+            await asyncio.sleep(0.1)
+            may_end.set()
+            await closing
+            with pytest.raises(LinkClosed, match={"changed": "changed on the way", "gone": "gone"}.get(end, "closed")):
+                await (device if end == "changed" else edge).receive()
+            await asyncio.gather(device.close(), edge.close())
 
     run(main())
 

@@ -104,6 +104,7 @@ class EdgeSession(Session):
         self._rejection: Rejection | None = None  # known to the device of the round that is to be answered next
         self._resumed = False  # whether RESUME has to come
         self._kept: tuple[int, ...] | int = ()  # the tokens a session that takes over starts from, or how many
+        self._kept_round = 0
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
         self._answered: tuple[bytes, bytes] = (b"", b"")
@@ -174,6 +175,11 @@ class EdgeSession(Session):
         """Tokens at the start of the last round, which the device has whatever it heard: see ``Opening.held``."""
         return self._kept if isinstance(self._kept, tuple) else tuple(self._prefix[: self._kept])
 
+    @property
+    def kept_round(self) -> int:
+        """The round that starts from ``kept``: no honest device goes on with an earlier one.  See ``Opening.round``."""
+        return self._kept_round
+
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _refuse_unread(self, kind: Kind) -> None:
@@ -228,7 +234,7 @@ class EdgeSession(Session):
         entropy = common("entropy coder", hello.entropy, settings.entropy)[0]
         prior = common("prior", hello.priors, prior_names(settings.priors, settings.tables))[0]
         opening = Opening(b"") if self._opening is None else self._opening(hello, data)
-        self._kept, self._resumed = opening.held, opening.resumed
+        self._kept, self._kept_round, self._resumed = opening.held, opening.round, opening.resumed
         if opening.secret:
             self._randomness = EdgeRandomness(opening.secret)
             self._offered_key = self._offered_key or coupling_key(opening.secret)
@@ -283,7 +289,7 @@ class EdgeSession(Session):
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
         self._set_prefix(prompt.keep, prompt.tokens)
         self.open_draft = self.proposals = self._row = self._rejection = None
-        self._kept = len(self._prefix)
+        self._kept, self._kept_round = len(self._prefix), self.round
         return [PromptReceived(prompt.keep, prompt.tokens)]
 
     def _handle_resume(self, resume: Resume) -> list[Event]:
@@ -293,6 +299,11 @@ class EdgeSession(Session):
         if resume.keep > len(held):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, f"the device keeps {resume.keep} tokens where the edge has {len(held)}"
+            )
+        if resume.round < self._kept_round:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"the device goes back to round {resume.round} where the edge is at {self._kept_round}",
             )
         self._check_context(size)
         if not 1 <= resume.prompt_length <= size:
@@ -308,7 +319,7 @@ class EdgeSession(Session):
         self._resumed = False
         self.prompt_length, self._epoch, self.round = resume.prompt_length, resume.epoch, resume.round
         self._step = _NEVER  # whatever comes of rounds before this one is old
-        self._rejection, self._kept = resume.rejection, len(prefix)
+        self._rejection, self._kept, self._kept_round = resume.rejection, len(prefix), resume.round
         return [TextResumed(resume.keep, resume.tokens)]
 
     def _handle_draft(self, draft: Draft, data: bytes) -> list[Event]:
@@ -338,7 +349,7 @@ class EdgeSession(Session):
             )
         self.round += 1
         self.open_draft, self.proposals, self._asked, self._row = draft, None, None, None
-        self._kept = len(self._prefix)
+        self._kept, self._kept_round = len(self._prefix), draft.round
         self._request_of(draft, data)
         return [DraftReceived(draft, chosen, self._rejection)]
 

@@ -33,6 +33,8 @@ class Opening:
     """Whether it is the secret of the session whose token HELLO brought."""
     held: tuple[int, ...] = ()
     """Tokens of that session's text that the edge has: ``EdgeSession.kept`` of its last link."""
+    round: int = 0
+    """The earliest round that it goes on with: ``EdgeSession.kept_round`` of its last link."""
 
 
 class SessionKeys:
@@ -59,15 +61,15 @@ class SessionKeys:
         check_bytes("nonce", nonce, NONCE_BYTES)
         return Opening(self._hmac(_SECRET_LABEL, nonce), self._token(nonce, identity))
 
-    def resumed(self, token: bytes, identity: str = "", held: tuple[int, ...] = ()) -> Opening | None:
+    def resumed(self, token: bytes, identity: str = "", held: tuple[int, ...] = (), round: int = 0) -> Opening | None:
         """The session that ``token`` is of, for the device that it was given to; None if this edge cannot tell.
 
-        ``held``: see ``Opening``.
+        ``held``, ``round``: see ``Opening``.
         """
         nonce = token[:NONCE_BYTES]
         if len(nonce) != NONCE_BYTES or not hmac.compare_digest(token, self._token(nonce, identity)):
             return None
-        return Opening(self._hmac(_SECRET_LABEL, nonce), token, resumed=True, held=held)
+        return Opening(self._hmac(_SECRET_LABEL, nonce), token, resumed=True, held=held, round=round)
 
     def _token(self, nonce: bytes, identity: str) -> bytes:
         return nonce + self._hmac(_TOKEN_LABEL, nonce + identity.encode())[:_MAC_BYTES]
