@@ -18,6 +18,7 @@ from tslt_transports.link import Link
 
 import tslt_wire as tw
 from tslt_runtime.connection import Connection, EdgeError, Recovery
+from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.evidence import kind_of_evidence
@@ -149,6 +150,7 @@ class Device:
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
         self._clock = clock
         self._text = text
+        self._window = DraftWindow(text)
         self._rng = rng
         self._worker = Worker("draft")
         self._running: asyncio.Task[Any] | None = None
@@ -190,7 +192,8 @@ class Device:
         await self._run(self._read_prompt())
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
-        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of either context window.
+        """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of the target's
+        context window.
 
         Raises EdgeError if the edge has not agreed to the evidence, ValueError for a tree that it does not take.
         """
@@ -262,8 +265,11 @@ class Device:
 
     @property
     def room(self) -> int:
-        """Tokens that both models' contexts still hold, the target's own token not counted; below 0: none at all."""
-        return min(self._text.room, context_of(self.welcome) - len(self.session.prefix))
+        """Depth of the deepest draft that can follow, the target's own token not counted; below 0: the text is full.
+
+        A draft model whose context is shorter than the target's is no end of a text: see ``draft_window``.
+        """
+        return min(self._window.room, context_of(self.welcome) - len(self.session.prefix))
 
     # --------------------------------------------------------------------------------------------------- one round
 
@@ -322,6 +328,13 @@ class Device:
         self.handshake = Exchange(self._edge.bytes_sent, self._edge.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._edge.peer} answered HELLO with {type(event).__name__}")
+        if self._window.context < context_of(event.welcome):
+            log.warning(
+                "the draft model holds %d tokens, the target %d: in a longer text it drafts from the first token and "
+                "the last ones; the output stays the target's, fewer drafted tokens may be accepted",
+                self._window.context,
+                context_of(event.welcome),
+            )
         return event.welcome
 
     async def _read_prompt(self) -> None:
@@ -331,8 +344,13 @@ class Device:
         await self._read_prefix()
 
     async def _read_prefix(self) -> None:
-        await self._worker.run(self._text.set_prefix, self.session.prefix)
+        await self._worker.run(self._window.read, self.session.prefix)
         self._stale = False
+
+    def _draw(self, prefix: Sequence[int], settings: DraftSettings, drawing: Drawing) -> Drafted:
+        """Draft, in the worker's thread."""
+        self._window.make_room(prefix, len(settings.expansion))
+        return draw_tree(self._text, settings, drawing)
 
     async def _round(self, settings: DraftSettings) -> Round:
         if self._stale:
@@ -346,7 +364,7 @@ class Device:
             tail_scale=self.tail_scale,
             pick=kind.pick(self.session),
         )
-        drafted = await self._worker.run(draw_tree, self._text, settings, drawing)
+        drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing)
         sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
         draft = self.session.send_draft(drafted.tree, kind.make(drafted.tree, drafted.lists, settings.replacement))
         queued = self._clock()

@@ -61,7 +61,7 @@ class DraftSettings:
     def within(self, tokens: int, room: int) -> DraftSettings:
         """The same for a tree that is no deeper than what is wanted and what fits.
 
-        ``tokens``: wanted at most, the target's own included; ``room``: that both contexts still hold, without it.
+        ``tokens``: wanted at most, the target's own included; ``room``: depth of the deepest draft that fits.
         """
         return replace(self, expansion=self.expansion[: max(0, min(tokens - 1, room))])
 
@@ -112,7 +112,7 @@ def draw_tree(text: DraftText, settings: DraftSettings, drawing: Drawing) -> Dra
     before ``text.set_prefix``.
     """
     expansion = settings.expansion
-    if len(expansion) > text.room:
+    if expansion and len(expansion) > text.room:
         raise ContextFull(needed=drawing.position + len(expansion), limit=drawing.position + text.room)
     kind = kind_of_evidence(settings.evidence)
     tokens: list[int] = []
