@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	attacks bytes test-vllm test-llama-server wheels check-wheel check-sdist clean
+	coverage attacks bytes test-vllm test-llama-server wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -46,6 +46,7 @@ SANITIZE := -std=c11 -g -O1 -ffp-contract=off -fsanitize=address,undefined -fno-
 	-Wall -Wextra -Wpedantic -Wcast-qual -Werror -Itslt_wire/_native
 SANITIZERS := $(shell mkdir -p build/sanitize && echo 'int main(void) { return 0; }' > build/sanitize/none.c && \
 	$(CC) $(SANITIZE) build/sanitize/none.c -o build/sanitize/none 2> /dev/null && build/sanitize/none && echo yes)
+WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 sanitize: $(if $(SANITIZERS),sanitized,no-sanitizers)
 
 no-sanitizers:
@@ -59,12 +60,18 @@ sanitized: $(READY)
 	$(CC) $(SANITIZE) examples/embed_c/edge.c build/sanitize/*.o -o build/sanitize/edge
 	$(CC) $(SANITIZE) tests/native/fuzz.c build/sanitize/*.o -o build/sanitize/fuzz
 	$(CC) $(SANITIZE) tests/native/fuzz_rows.c build/sanitize/*.o -o build/sanitize/fuzz_rows -lm
+	$(CC) $(SANITIZE) tests/native/refusals.c $(WRAP) build/sanitize/*.o -o build/sanitize/refusals
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
 	$(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
 	build/sanitize/embed < build/sanitize/vectors.txt
 	build/sanitize/edge < build/sanitize/rounds.txt
 	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt
 	build/sanitize/fuzz_rows 1 4000
+	build/sanitize/refusals < build/sanitize/vectors.txt
+
+# Every line and branch of what reads bytes from a peer: gcov for the kernel.
+coverage: $(READY)
+	$(BIN)/python tests/covered/kernel.py
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py

@@ -95,8 +95,6 @@ int tslt_get_align(bit_reader *r) {
 }
 
 int tslt_get_finish(bit_reader *r) {
-  if (r->error)
-    return r->error;
   if (bits_left(r) >= 8)
     return TSLT_TRAILING_BYTES;
   return tslt_get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;

@@ -24,14 +24,15 @@ typedef struct {
   uint32_t low, high, n, at, first, end;
 } interval;
 
-/* The parts have less than 2^52. */
+/* The parts have less than 2^52, and one of them more than nothing: an interval that is halved has free ids, and each of
+ * them a weight. */
 static inline unsigned share_class(const free_ids *f, uint64_t left, uint64_t right) {
-  return f->context->share_class[left + right ? (left << 12) / (left + right) : 2048];
+  return f->context->share_class[(left << 12) / (left + right)];
 }
 
 /* The same of counts of ids; divisions of 32 bits are quicker. */
 static inline unsigned count_class(const free_ids *f, uint32_t left, uint32_t right) {
-  return f->context->share_class[left + right ? (left << 12) / (left + right) : 2048];
+  return f->context->share_class[(left << 12) / (left + right)];
 }
 
 static inline unsigned code_urn(range_coder *c, unsigned k, const uint16_t *urn, unsigned n) {
@@ -276,6 +277,7 @@ static void places_to_ids(const seen_ids *seen, const int32_t *places, uint32_t 
     ids[i] = places[i] + (int32_t)x;
 }
 
+/* There are some on either side: a list of all ids has no gaps, and one that is long does not remember ids (code_long). */
 int tslt_code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32_t count, uint32_t vocab_size,
                       const seen_ids *seen) {
   uint32_t total = vocab_size - seen->count, rest = total - count;
@@ -295,7 +297,7 @@ int tslt_code_gap_ids(tslt_context *context, plain_bits *p, int32_t *ids, uint32
     if (others)
       other_places(places, count, total, coded);
   }
-  int error = fewer ? tslt_plain_gaps(p, coded, fewer, total) : TSLT_OK;
+  int error = tslt_plain_gaps(p, coded, fewer, total);
   if (error || !p->reads)
     return error;
   if (others)

@@ -7,14 +7,12 @@ enum { GAP_STEPS = 6, GAP_BITS = 20 };
 
 /* The shortest ending in [low, low + range) after which any bytes may follow; like `ending`, modulo 2^64. */
 static unsigned closed_ending(uint64_t low, uint64_t range, uint64_t *up) {
-  for (unsigned count = 1; count < WINDOW_BYTES; count++) {
-    uint64_t mask = UINT64_MAX >> 8 * count;
-    *up = (0 - low) & mask;
-    if (range > mask && *up < range - mask)
-      return count;
-  }
-  *up = 0;
-  return WINDOW_BYTES;
+  uint64_t rest = RANGE_LEAST - 1; /* what may follow one byte */
+  *up = (0 - low) & rest;
+  if (*up < range - rest)
+    return 1;
+  *up = (0 - low) & rest >> 8;
+  return 2;
 }
 
 int tslt_range_leave(range_coder *c, plain_bits *p) {
@@ -38,7 +36,7 @@ int tslt_range_leave(range_coder *c, plain_bits *p) {
   }
   unsigned count = closed_ending(c->low, c->range, &up);
   uint64_t value = c->low + up;
-  if (value < up && c->low)
+  if (value < up)
     tslt_range_carry(c->out, c->at);
   if (c->at + WINDOW_BYTES > c->size)
     return TSLT_NO_SPACE;

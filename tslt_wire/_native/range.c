@@ -12,7 +12,8 @@ void tslt_range_read_start(range_coder *c, const uint8_t *data, size_t size) {
 }
 
 void tslt_range_carry(uint8_t *out, size_t at) {
-  while (at && ++out[--at] == 0) {
+  /* All that was written is below 1, so that a carry ends at a byte that is there. */
+  while (++out[--at] == 0) {
   }
 }
 
@@ -32,24 +33,20 @@ range_coder tslt_range_read_slowly(range_coder c, unsigned bytes) {
 }
 
 /* The shortest ending in [low, low + range): how many bytes of the window; `up` is what must be added to low.  All in
- * arithmetic modulo 2^64, where low + up may be 2^64, written 0. */
+ * arithmetic modulo 2^64, where low + up may be 2^64, written 0.  A range has RANGE_LEAST or more, so one byte will do. */
 static unsigned ending(uint64_t low, uint64_t range, uint64_t *up) {
-  for (unsigned count = 0; count < WINDOW_BYTES; count++) {
-    *up = (0 - low) & (UINT64_MAX >> 8 * count);
-    if (*up < range)
-      return count;
-  }
-  *up = 0;
-  return WINDOW_BYTES;
+  *up = 0 - low;
+  if (*up < range)
+    return 0;
+  *up &= RANGE_LEAST - 1;
+  return 1;
 }
 
 int tslt_range_write_finish(range_coder *c, size_t *size) {
-  if (c->error)
-    return c->error;
   uint64_t up;
   unsigned count = ending(c->low, c->range, &up);
   uint64_t value = c->low + up;
-  if (value < up && c->low)
+  if (value < up)
     tslt_range_carry(c->out, c->at);
   size_t length = c->at + count;
   if (c->at + WINDOW_BYTES > c->size || c->least > c->size)
@@ -64,8 +61,6 @@ int tslt_range_write_finish(range_coder *c, size_t *size) {
 }
 
 int tslt_range_read_finish(range_coder *c) {
-  if (c->error)
-    return c->error;
   uint64_t window = 0, up;
   for (size_t i = c->at - WINDOW_BYTES; i < c->at; i++)
     window = window << 8 | (i < c->size ? c->in[i] : 0);
@@ -75,8 +70,9 @@ int tslt_range_read_finish(range_coder *c) {
     size = c->least;
   if (c->size > size)
     return TSLT_TRAILING_BYTES;
-  /* low + up and the window are both in the interval, so they are equal if they are so modulo 2^64. */
-  if (c->size < size || up != c->low)
+  /* low + up and the window are both in the interval, so they are equal if they are so modulo 2^64.  Bytes that are not
+   * there were read as zeros, which end with no byte: they are no fewer than `size`. */
+  if (up != c->low)
     return TSLT_NON_CANONICAL;
   for (size_t i = c->at; i < c->size; i++)
     if (c->in[i])

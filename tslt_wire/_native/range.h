@@ -28,7 +28,7 @@ typedef struct range_coder {
 
 void tslt_range_write_start(range_coder *c, uint8_t *out, size_t capacity);
 void tslt_range_read_start(range_coder *c, const uint8_t *data, size_t size);
-/* The last bytes: `size` gets how many there are in all. */
+/* The last bytes, of a coder without an error: `size` gets how many there are in all. */
 int tslt_range_write_finish(range_coder *c, size_t *size);
 int tslt_range_read_finish(range_coder *c);
 void tslt_range_carry(uint8_t *out, size_t at);

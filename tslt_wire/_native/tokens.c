@@ -149,7 +149,7 @@ int tslt_code_tokens(tslt_context *context, range_coder *c, const tslt_profile *
       if (draft->without_replacement)
         take_away(s->tail, &s->tail_count, token, profile->prior->tail[token + 1] - profile->prior->tail[token]);
     } else {
-      uint32_t place = (uint32_t)(rank < 0 ? 0 : rank);
+      uint32_t place = (uint32_t)rank;
       token = code_listed(c, s, list, &place);
       if (draft->without_replacement)
         take_away(s->listed, &s->listed_count, place, list->weights[place]);

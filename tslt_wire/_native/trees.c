@@ -43,9 +43,8 @@ static int form_of(tslt_context *context, const int32_t *parents, uint32_t count
 
 int tslt_write_shape(tslt_context *context, bit_writer *w, const int32_t *parents, uint32_t count) {
   uint32_t layers = 0;
+  /* It has the memory of tslt_find_inner, which came first. */
   int form = form_of(context, parents, count, &layers);
-  if (form < 0)
-    return form;
   tslt_put_varint(w, (form == EXPANSION ? layers : count) << 2 | (uint32_t)form);
   if (form == EXPANSION) {
     const uint32_t *degrees = context->degrees.at;
