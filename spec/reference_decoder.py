@@ -1636,7 +1636,7 @@ def target_row(z: Sequence[float], settings: Json) -> dict[int, float]:
 
 
 def within_vocabulary(found: Json) -> None:
-    """[CTRL-4]: the tokens of ``sampling`` are in the vocabulary."""
+    """[CTRL-4]: the tokens of WELCOME's ``sampling`` are in the vocabulary."""
     named = [token for token, _ in found["sampling"].get("logit_bias", [])]
     largest = max(named + found["sampling"].get("suppress_tokens", []), default=0)
     refuse_if(largest >= found["vocab_size"], "out_of_range")
@@ -1663,11 +1663,13 @@ def hello(bits: Bits, profile: Profile, limits: Limits) -> Json:
     types: Json = {"vocab_size": int, "tokenizer": bytes, "model": str, "sampling": ASKED}
     types |= {"evidence": [str], "precisions": [str], "entropy": [str], "priors": [str], "limits": LIMITS}
     types |= {"resume": bytes, "nonce": bytes}
-    found = fields(Control(data, limits).map, types, others=True)
+    said = Control(data, limits).map
+    types |= {name: bytes for name in ("ordinary", "token_map") if name in said}
+    found = fields(said, types, others=True)
     refuse_if(not 1 <= low <= high, "out_of_range")
     refuse_if(not 1 <= found["vocab_size"] <= MAX_VOCAB or len(found["tokenizer"]) != 64, "out_of_range")
     refuse_if(len(found["resume"]) > 128 or len(found["nonce"]) != 32, "out_of_range")
-    within_vocabulary(found)
+    refuse_if(any(len(found.get(name, "0" * 64)) != 64 for name in ("ordinary", "token_map")), "out_of_range")
     return {"min_version": low, "max_version": high, **found, "sampling": sampling_value(found["sampling"])}
 
 
@@ -1685,13 +1687,17 @@ def welcome(bits: Bits, profile: Profile, limits: Limits) -> Json:
         "eos_tokens": [int],
     }
     types |= {"coupling": bytes, "resume": bytes, "resumed": bool, "held": int, "held_hash": int}
-    found = fields(Control(data, limits).map, types, others=True)
+    said, may = Control(data, limits).map, {"ordinary": bytes, "begins": [int]}
+    types |= {name: kind for name, kind in may.items() if name in said}
+    found = fields(said, types, others=True)
     refuse_if(version == 0 or not 1 <= found["vocab_size"] <= MAX_VOCAB, "out_of_range")
     refuse_if(len(found["tokenizer"]) != 64 or len(found["transcript"]) != 32, "out_of_range")
     refuse_if(not 0 <= found["context"] <= U32 or len(found["coupling"]) not in (0, 16), "out_of_range")
     refuse_if(len(found["resume"]) > 128 or not 0 <= found["held"] <= U32, "out_of_range")
     refuse_if(not 0 <= found["held_hash"] <= U32, "out_of_range")
     refuse_if(any(not 0 <= token < found["vocab_size"] for token in found["eos_tokens"]), "out_of_range")
+    refuse_if(any(not 0 <= token < found["vocab_size"] for token in found.get("begins", [])), "out_of_range")
+    refuse_if(len(found.get("ordinary", "0" * 64)) != 64, "out_of_range")
     within_vocabulary(found)
     return {"version": version, **found}
 

@@ -18,11 +18,14 @@ from tslt_transports.link import Link
 
 import tslt_wire as tw
 from tslt_runtime.connection import Connection, EdgeError, Recovery
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.mapped_text import MappedText
 from tslt_runtime.timing import verify_seconds
+from tslt_runtime.token_map import same_ids
 from tslt_runtime.worker import Worker
 from tslt_wire import checks
 from tslt_wire.session.negotiation import context_of
@@ -135,15 +138,19 @@ class Device:
         tables: Sequence[tw.Prior] = (),
         clock: Callable[[], float] = time.perf_counter,
         recovery: Recovery | None = None,
+        vocabulary: DraftVocabulary | None = None,
     ) -> None:
         """``reply_timeout_s``: seconds that an answer may take.  ``recovery``: how to go on where the link breaks or an
         answer does not come; None: that is an EdgeError at once.  ``tables``: the trained tables that ``hello.priors``
-        names.  ``clock``: seconds, for the rounds' times.
+        names.  ``clock``: seconds, for the rounds' times.  ``vocabulary``: the draft's, of which HELLO is made; None:
+        HELLO says nothing of ordinary tokens, and drafts of other special tokens than the target's do not fit.
 
         Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
         """
         if not isinstance(hello, tw.Hello):
             raise TypeError(f"hello must be a Hello, got {hello!r}")
+        if vocabulary is None and (hello.ordinary or hello.token_map):
+            raise ValueError("HELLO tells of ordinary tokens: give the vocabulary that it is made of")
         if text.vocab_size != hello.vocab_size:
             raise ValueError(f"the draft model has {text.vocab_size} tokens, HELLO says {hello.vocab_size}")
         if not isinstance(rng, np.random.Generator):
@@ -159,6 +166,7 @@ class Device:
         self._stale = False  # whether the engine's text may differ from the session's prefix
         self._closed = False
         self._tails = tw.TailScale()
+        self._vocabulary = vocabulary
         self.session = tw.DeviceSession(hello, tables)
         self._edge = Connection(link, self.session, reply_timeout_s=reply_timeout_s, recovery=recovery)
         self.handshake = Exchange(0, 0, 0.0)
@@ -260,8 +268,15 @@ class Device:
     @property
     def tail_scale(self) -> float:
         """Part of the probability a list leaves out that its tail has, as the verdicts so far suggest."""
-        # A greedy target has one token to offer, and hardly ever one that a prior would guess.
-        return self._tails.scale if self.prior and self.session.sampling.temperature > 0 else 0.0
+        # A greedy target has one token to offer, and hardly ever one that a prior would guess.  A prior is over all of
+        # the target's tokens: where not all may be drafted there is none to draw from (spec section 7.9).
+        useful = self.session.sampling.temperature > 0 and not self.restricted
+        return self._tails.scale if self.prior and useful else 0.0
+
+    @property
+    def restricted(self) -> bool:
+        """Whether some of the target's tokens are never drafted, because the draft model has them not."""
+        return isinstance(self._text, MappedText)
 
     @property
     def room(self) -> int:
@@ -328,6 +343,7 @@ class Device:
         self.handshake = Exchange(self._edge.bytes_sent, self._edge.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._edge.peer} answered HELLO with {type(event).__name__}")
+        self._take_target(event.welcome)
         if self._window.context < context_of(event.welcome):
             log.warning(
                 "the draft model holds %d tokens, the target %d: in a longer text it drafts from the first token and "
@@ -336,6 +352,17 @@ class Device:
                 context_of(event.welcome),
             )
         return event.welcome
+
+    def _take_target(self, welcome: tw.Welcome) -> None:
+        """Draft in the target's tokens from now on."""
+        fit = self.session.fit or tw.Fit.SAME
+        if self._vocabulary is not None:
+            self._vocabulary.compare_begins(welcome)
+            self._text = self._vocabulary.text_for(self._text, fit, welcome)
+        elif fit is tw.Fit.PADDED:
+            self._text = MappedText(self._text, same_ids(self._text.vocab_size, welcome.vocab_size))
+        if self.restricted:
+            self._window = DraftWindow(self._text)
 
     async def _read_prompt(self) -> None:
         self._stale = True

@@ -47,11 +47,13 @@ class DraftWindow:
 
     def make_room(self, prefix: Sequence[int], depth: int) -> None:
         """Let a draft of ``depth``, at most ``room``, fit behind ``prefix``, which the model has read."""
-        if depth > 0 and self._text.room < depth:
-            self._set(prefix, self._slid_start(prefix))
+        kept = self._kept
+        while depth > 0 and self._text.room < depth and kept:
+            self._set(prefix, self._slid_start(prefix, kept))
+            kept //= 2  # where a token of the text is several of the model's
 
-    def _slid_start(self, prefix: Sequence[int]) -> int:
-        return len(prefix) - max(1, self._kept - 1)
+    def _slid_start(self, prefix: Sequence[int], kept: int | None = None) -> int:
+        return max(0, len(prefix) - max(1, (kept or self._kept) - 1))
 
     def _set(self, prefix: Sequence[int], start: int) -> None:
         first = prefix[:1] if start and self._kept > 1 else ()  # one token alone is the last one

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from tslt_transports.link import Link, LinkClosed, Listener
 
 import tslt_wire as tw
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
+from tslt_runtime.fingerprint import Vocabulary
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.operating.budgeted import BudgetedVerifier
 from tslt_runtime.operating.budgets import Budgets
@@ -30,25 +32,30 @@ LEAVE_S = 1.0
 
 def edge_settings(
     facts: VerifierFacts,
-    fingerprint: bytes,
+    vocabulary: Vocabulary | bytes,
     tables: Sequence[tw.Prior] = (),
     *,
     limits: EdgeLimits = DEFAULT_LIMITS,
 ) -> tw.EdgeSettings:
     """What an edge with this verifier, and these trained tables, offers: what the verifier serves, and no more.
 
-    ``fingerprint``: of the target's tokenizer, 32 bytes.  What the target's files say of sampling and no edge applies
-    is logged as a warning.
+    ``vocabulary``: the target's (``fingerprint.vocabulary_of``), or the fingerprint of its tokenizer alone, 32 bytes:
+    then drafts with other special tokens do not fit, and devices are not told how a text begins.  What the target's
+    files say of sampling and no edge applies is logged as a warning.
     """
     if not isinstance(facts, VerifierFacts):
         raise TypeError(f"facts must be VerifierFacts, got {facts!r}")
     engine = facts.engine
+    if isinstance(vocabulary, Vocabulary) and vocabulary.vocab_size != engine.vocab_size:
+        raise ValueError(f"a vocabulary of {vocabulary.vocab_size} tokens, and {engine.model} has {engine.vocab_size}")
+    fingerprint = vocabulary.fingerprint if isinstance(vocabulary, Vocabulary) else vocabulary
     for line in engine.not_applied:
         log.warning("%s: %s", engine.model, line)
     affordable = max(limits.least_nodes, limits.rows_bytes // (8 * engine.vocab_size))
     return tw.EdgeSettings(
         vocab_size=engine.vocab_size,
         tokenizer=fingerprint,
+        **_more_of(vocabulary),
         model=engine.model,
         eos_tokens=engine.eos_tokens,
         context=engine.context,
@@ -63,6 +70,13 @@ def edge_settings(
             max_entries=limits.most_entries,
         ),
     )
+
+
+def _more_of(vocabulary: Vocabulary | bytes) -> dict[str, Any]:
+    """What an edge says of its vocabulary besides the fingerprint."""
+    if not isinstance(vocabulary, Vocabulary):
+        return {}
+    return {name: getattr(vocabulary, name) for name in ("ordinary", "begins", "others")}
 
 
 async def serve(

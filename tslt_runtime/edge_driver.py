@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tslt_transports.rates import LimitedLog
@@ -21,6 +22,7 @@ from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.sessions import Left, Sessions
 from tslt_runtime.timing import wants_timing, with_verify_time
+from tslt_runtime.token_names import in_words
 from tslt_runtime.verifiers.protocol import Asked, Numbers, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
@@ -232,6 +234,7 @@ class EdgeDriver:
                 self._timing, self._log_probs = wants_timing(hello), wants_log_probs(hello)
                 name = printable(hello.model) or "unnamed draft model"
                 log.info("%s: %s, %s", self._peer, name, self._session.sampling.in_force())
+                self._tell_fit(hello)
             case tw.PromptReceived() | tw.TextResumed():
                 if self._sessions is not None:
                     self._sessions.began(self._token)
@@ -242,6 +245,21 @@ class EdgeDriver:
                 caused.warning("%s: gave up: %s: %s", self._peer, error.name, printable(error.message))
             case _:
                 pass
+
+    def _tell_fit(self, hello: tw.Hello) -> None:
+        """Log which of the target's tokens the device never drafts, as far as this end knows."""
+        settings, fit = self._session.settings, self._session.fit
+        if hello.token_map:
+            log.info("%s: drafts by the token map %s", self._peer, hello.token_map[:8].hex())
+        if fit is None or fit is tw.Fit.SAME:
+            return
+        size = settings.vocab_size
+        special = [item for item in settings.others if item[0] < hello.vocab_size] if fit is tw.Fit.RENAMED else []
+        beyond = range(hello.vocab_size, size)
+        count = len(special) + len(beyond)
+        some = in_words(chain(special, ((token, "") for token in beyond)), count) or "none"
+        which = "%s: %s vocabulary: %d of %d tokens are never drafted: %s"
+        log.info(which, self._peer, fit.value, count, size, some)
 
     async def _answer(self, asked: Asked, started: float) -> None:
         session = self._session

@@ -44,6 +44,7 @@ from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.connection import PATIENCE_S, Recovery
 from tslt_runtime.device import Device, Round
 from tslt_runtime.dialing import Dialer, device_keys
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import DraftEngine
 from tslt_runtime.fingerprint import vocabulary_of
@@ -82,18 +83,21 @@ def hello_of(
     priors: Sequence[str] = (tw.DEFAULTS.prior,),
     log_probs: bool = False,
     nonce: bytes = bytes(NONCE_BYTES),
+    vocabulary: DraftVocabulary | None = None,
 ) -> tw.Hello:
     """What a device with this draft model says first; what is named is preferred, all else offered as well.
 
     ``nonce``: what makes it differ from other devices' (``seeds.device_nonce``).
     ``log_probs``: whether it asks for the log probabilities of its tokens (``Round.log_probs``).
+    ``vocabulary``: the draft's, for a ``Device`` that is given it, too (see there); None: ``tokenizer`` alone counts.
     Raises VocabularyMismatch for a tokenizer of another model.
     """
     facts = draft.facts
-    vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
+    found = vocabulary.facts if vocabulary else vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     return tw.Hello(
-        vocab_size=vocabulary.vocab_size,
-        tokenizer=vocabulary.fingerprint,
+        vocab_size=found.vocab_size,
+        tokenizer=found.fingerprint,
+        ordinary=found.ordinary if vocabulary else b"",
         model=facts.model,
         sampling=sampling,
         evidence=tuple(dict.fromkeys((evidence, *OUR_EVIDENCE))),
@@ -160,6 +164,7 @@ class TextDevice:
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
+        vocabulary = DraftVocabulary(tokenizer, vocab_size=draft.facts.vocab_size)
         hello = hello_of(
             draft,
             tokenizer,
@@ -167,12 +172,21 @@ class TextDevice:
             evidence=settings.evidence if settings else "list",
             log_probs=log_probs,
             nonce=device_nonce(seed),
+            vocabulary=vocabulary,
         )
         recovery = None
         if link is None:
             dialer = Dialer(transport, edge, tls=tls, keys=device_keys(key, edge_key))
             link, recovery = await dialer.reach(timeout_s), Recovery(dial=dialer, patience_s=patience_s)
-        device = Device(link, draft.open(), hello, rng=device_rng(seed), reply_timeout_s=timeout_s, recovery=recovery)
+        device = Device(
+            link,
+            draft.open(),
+            hello,
+            rng=device_rng(seed),
+            reply_timeout_s=timeout_s,
+            recovery=recovery,
+            vocabulary=vocabulary,
+        )
         try:
             await device.open()
             yield cls(device, tokenizer, settings=settings)

@@ -66,6 +66,7 @@ from tslt_wire.session.events import (
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.resumption import Opening, SessionKeys
 from tslt_wire.session.states import State
+from tslt_wire.session.vocabularies import Fit
 from tslt_wire.verification.adjustments import SampledText
 from tslt_wire.verification.answer_log_probs import with_log_probs
 from tslt_wire.verification.coupling import Coupling
@@ -101,6 +102,7 @@ __all__ = [
     "Event",
     "Evidence",
     "Extension",
+    "Fit",
     "Hello",
     "LazyEvidence",
     "ListAsked",

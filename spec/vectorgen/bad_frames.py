@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from spec.vectorgen import bad_extensions, bad_resumptions, bad_sampling
+from spec.vectorgen import bad_extensions, bad_resumptions, bad_sampling, bad_vocabularies
 from spec.vectorgen.tools import Bits, sealed
 
 Refuse = Callable[..., None]
@@ -426,6 +426,7 @@ def _hello(refuse: Refuse) -> None:
         key = bytes([0xC4, size]) + bytes(size)
         bad("out_of_range", f"{name}-{size}", f"a {name} of {size} bytes", **{name: key})
     bad("bad_control", "tokenizer-text", "a fingerprint that is a string", tokenizer=_text("x" * 31))
+    bad_vocabularies.add_hellos(bad)
     bad("bad_control", "evidence-integer", "an evidence name that is an integer", evidence=b"\x91\x01")
     bad("bad_control", "priors-integer", "a prior that is an integer", priors=b"\x91\x01")
     bad_sampling.add(partial(_settings, bad, _SAMPLING), of_welcome=False)
@@ -474,6 +475,7 @@ def _welcome(refuse: Refuse) -> None:
         welcome("out_of_range", f"coupling-{size}", f"a coupling of {size} bytes", coupling=key)
     welcome("bad_control", "coupling-string", "a coupling that is a string", coupling=_text("x" * 8))
     welcome("out_of_range", "eos", "an end token of 10", eos_tokens=b"\x91\x0a")
+    bad_vocabularies.add_welcomes(welcome)
     welcome("bad_control", "eos-string", "an end token that is a string", eos_tokens=b"\x91" + _text("x"))
     bad_resumptions.add_welcomes(welcome)
     welcome("out_of_range", "context", "a context of 2^32", context=b"\xcf\0\0\0\x01\0\0\0\0")

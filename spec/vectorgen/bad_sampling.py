@@ -73,6 +73,7 @@ def add(bad: Bad, *, of_welcome: bool) -> None:
             suppress_tokens=_ids(2, 1),
         )
         bad("out_of_range", "sampling-vocab", "suppresses token 10 of 10", suppress_tokens=_ids(10))
+        bad("out_of_range", "sampling-bias", "token 10 of 10", logit_bias=_bias((1, 1.0), (10, 1.0)))
         bad("non_canonical", "sampling-order", "tokens out of order, and a penalty that changes nothing", "order",
             suppress_tokens=_ids(2, 1), presence_penalty=_number(0.0))  # fmt: skip
         bad("out_of_range", "sampling-range", "a penalty of 3, and one that changes nothing", "order",
@@ -114,12 +115,10 @@ def add(bad: Bad, *, of_welcome: bool) -> None:
     bad("non_canonical", "suppress-order", "tokens 2, 1", suppress_tokens=_ids(2, 1))
     bad("non_canonical", "suppress-twice", "tokens 1, 1", suppress_tokens=_ids(1, 1))
     bad("out_of_range", "bias-negative", "token -1", logit_bias=_bias((-1, 1.0)))
-    bad("out_of_range", "bias-vocab", "token 10 of 10", logit_bias=_bias((1, 1.0), (10, 1.0)))
     bad("out_of_range", "bias-token-large", "token 2^20", logit_bias=_bias((1 << 20, 1.0)))
     bad("out_of_range", "bias-large", "a bias of 100.5", logit_bias=_bias((1, 1.0), (2, 100.5)))
     bad("out_of_range", "bias-small", "a bias of -100.5", logit_bias=_bias((1, -100.5)))
     bad("out_of_range", "suppress-negative", "token -1", suppress_tokens=_ids(-1, 1))
-    bad("out_of_range", "suppress-vocab", "token 10 of 10", suppress_tokens=_ids(10))
     bad("out_of_range", "suppress-large", "token 2^20", suppress_tokens=_ids(1 << 20))
     many = _bias(*((token, 1.0) for token in range(301)))
     bad("limit_exceeded", "bias-301", "301 biases", "limit", logit_bias=many)

@@ -5,6 +5,7 @@ Spec sections 3, 6 and 7.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import tslt_wire as tw
@@ -232,6 +233,18 @@ def _handshake(frames: Frames) -> None:
         },
     )
     back = tw.Hello(vocab_size=1, tokenizer=bytes(32), resume=bytes(range(64)), nonce=b"\xff" * 16)
+    told = tw.Hello(vocab_size=32000, tokenizer=FINGERPRINT, ordinary=FINGERPRINT[::-1])
+    frames.accept(1, told, "hello-ordinary", "a fingerprint of the ordinary tokens", "control")
+    frames.accept(1, replace(told, token_map=bytes(32)), "hello-token-map", "and one of a map", "control")
+    frames.accept(1, replace(told, ordinary=b"", token_map=FINGERPRINT), "hello-map-alone", "a map alone", "control")
+    wide = tw.SamplingRequest(logit_bias=((9, 1.0),), suppress_tokens=(9, (1 << 20) - 1))
+    frames.accept(
+        1,
+        tw.Hello(vocab_size=9, tokenizer=FINGERPRINT, sampling=wide),
+        "hello-asks-beyond",
+        "settings name tokens of the target, which the draft model has not",
+        "control",
+    )
     frames.accept(1, back, "hello-resume", "a token as long as can be", "control", "limit")
     frames.accept(1, rich, "hello-rich", "every control type, unknown names and fields", "control")
     deep = tw.Hello(vocab_size=1, tokenizer=bytes(32), extra={"x": [[[1]]], "y": {"": {"": {"": 1}}}})
@@ -244,6 +257,10 @@ def _handshake(frames: Frames) -> None:
     )
     welcome = tw.Welcome(version=1, vocab_size=32000, tokenizer=FINGERPRINT, transcript=bytes(range(16)))
     frames.accept(1, welcome, "welcome", "all defaults", "control")
+    begun = replace(welcome, ordinary=FINGERPRINT, begins=(1,))
+    frames.accept(1, begun, "welcome-begins", "ordinary tokens, and what a text begins with", "control")
+    frames.accept(1, replace(welcome, begins=()), "welcome-begins-none", "a text begins with no token", "control")
+    frames.accept(1, replace(welcome, begins=(31999, 0, 0)), "welcome-begins-three", "three tokens", "control")
     full = tw.Welcome(
         version=255,
         vocab_size=128256,

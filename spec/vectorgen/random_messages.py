@@ -282,6 +282,7 @@ def _identity(rng: Random, vocab_size: int) -> dict[str, Any]:
     return {
         "vocab_size": vocab_size,
         "tokenizer": rng.randbytes(32),
+        "ordinary": rng.choice((b"", rng.randbytes(32))),
         "model": some_text(rng),
         "evidence": tuple(rng.sample(NAMES, rng.randint(0, 3))),
         "precisions": tuple(rng.sample(NAMES, rng.randint(0, 3))),
@@ -319,6 +320,7 @@ def some_hello(rng: Random, vocab_size: int) -> tw.Hello:
         entropy=tuple(rng.sample(NAMES, rng.randint(0, 3))),
         resume=rng.randbytes(rng.choice((0, 0, 1, 32, 64))),
         nonce=rng.randbytes(16),
+        token_map=rng.choice((b"", rng.randbytes(32))),
         min_version=low,
         max_version=rng.randint(low, 255),
         **_identity(rng, vocab_size),
@@ -339,6 +341,7 @@ def some_welcome(rng: Random, vocab_size: int) -> tw.Welcome:
         resumed=rng.random() < 0.5,
         held=number(rng),
         held_hash=number(rng),
+        begins=rng.choice((None, (), (rng.randrange(vocab_size),) * 3)),
         **_identity(rng, vocab_size),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import tslt_wire as tw
+from spec.vectorgen.fitting_sessions import FITTING, fittings
 from spec.vectorgen.recorded_sessions import (
     CONTEXT,
     EDGE,
@@ -34,6 +35,7 @@ NOTES = {
     "conversation": "all goes well",
     "handshake": "HELLO or WELCOME is refused",
     "log-probs": "answers that say how probable their tokens were",
+    "vocabulary": "whether vocabularies fit, and how",
     "sampling": "which sampling settings are in force",
     "prompt": "what an edge checks of a PROMPT, and what a device may send in place of a draft",
     "state": "a frame that the state or the side does not allow",
@@ -50,7 +52,12 @@ def build() -> list[Json]:
     few = replace(EDGE, evidence=("list", "scalar"))
     group = [*conversations(), *refused_hellos(), *refused_welcomes(), *prompts(), *wrong_states(), *resends()]
     group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *resumptions(), *told()]
-    return [_group(EDGE, group), _group(few, checked_evidence(few)), _group(OWN, asked_settings())]
+    return [
+        _group(EDGE, group),
+        _group(few, checked_evidence(few)),
+        _group(OWN, asked_settings()),
+        _group(FITTING, fittings()),
+    ]
 
 
 def _group(edge: tw.EdgeSettings, recorded: list[Recorded]) -> Json:
@@ -60,6 +67,10 @@ def _group(edge: tw.EdgeSettings, recorded: list[Recorded]) -> Json:
     if edge.sampling.in_force():
         settings["sampling"] = sampling_value(edge.sampling)
     settings |= {"tokenizer": edge.tokenizer.hex(), "limits": asdict(edge.limits), "coupling": KEY.hex()}
+    if edge.ordinary:
+        settings["ordinary"] = edge.ordinary.hex()
+    if edge.begins is not None:
+        settings["begins"] = list(edge.begins)
     lists = [{"parent": parent, **list_value(q)} for parent, q in LISTS.items()]
     tests = [test.to_json() for test in recorded]
     return {"edge": settings, "precision": "log2/1", "lists": lists, "tests": tests}
@@ -111,7 +122,7 @@ def refused_hellos() -> list[Recorded]:
     found = []
     for label, error, changes in (
         ("version", "version_mismatch", {"min_version": 2, "max_version": 3, "vocab_size": V + 1}),
-        ("vocabulary", "vocabulary_mismatch", {"vocab_size": V + 1}),
+        ("vocabulary", "vocabulary_mismatch", {"vocab_size": V + 1, "tokenizer": bytes(32)}),
         ("tokenizer", "tokenizer_mismatch", {"tokenizer": bytes(32)}),
         ("precision", "unsupported", {"precisions": ("f16",)}),
     ):

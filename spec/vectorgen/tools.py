@@ -205,6 +205,10 @@ def sampling_value(value: tw.Sampling | tw.SamplingRequest) -> Json:
     return {**shown, **extra}
 
 
+MAY = ("ordinary", "token_map", "begins")
+"""Fields of HELLO and WELCOME that may be missing: then they are not in the JSON form, either."""
+
+
 def message_value(message: tw.Message) -> Json:
     """JSON form of a message: its kind, then its fields under their names in the specification."""
     out: Json = {"kind": kind_of(message).name.lower()}
@@ -238,6 +242,8 @@ def message_value(message: tw.Message) -> Json:
                 out[name] = sampling_value(value)
             elif name == "limits":
                 out[name] = asdict(value)
+            elif name in MAY and value in (b"", None):
+                continue
             elif name != "extensions":
                 out[name] = (
                     value.hex() if isinstance(value, bytes) else list(value) if isinstance(value, tuple) else value

@@ -340,6 +340,7 @@ def samplings(kind: Any, vocab_size: int) -> st.SearchStrategy[Any]:
 _identity: dict[str, st.SearchStrategy[Any]] = {
     "vocab_size": st.integers(1, 2**20),
     "tokenizer": st.binary(min_size=32, max_size=32),
+    "ordinary": st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)),
     "model": st.text(max_size=20),
     "evidence": names,
     "precisions": names,
@@ -355,11 +356,12 @@ def hellos(draw: st.DrawFn) -> Hello:
     low, high = sorted(draw(st.tuples(st.integers(1, 255), st.integers(1, 255))))
     fields: dict[str, Any] = {name: draw(values) for name, values in _identity.items()}
     return Hello(
-        sampling=draw(samplings(SamplingRequest, fields["vocab_size"])),
+        sampling=draw(samplings(SamplingRequest, 1 << 20)),
         entropy=draw(names),
         priors=draw(names),
         resume=draw(st.binary(max_size=64)),
         nonce=draw(st.binary(min_size=16, max_size=16)),
+        token_map=draw(st.one_of(st.just(b""), st.binary(min_size=32, max_size=32))),
         min_version=low,
         max_version=high,
         **fields,
@@ -383,6 +385,7 @@ def welcomes(draw: st.DrawFn) -> Welcome:
         resumed=draw(st.booleans()),
         held=draw(U32),
         held_hash=draw(U32),
+        begins=draw(st.one_of(st.none(), st.lists(st.integers(0, fields["vocab_size"] - 1), max_size=3).map(tuple))),
         **fields,
     )
 

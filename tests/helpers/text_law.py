@@ -52,6 +52,18 @@ def text_law(
     )
 
 
+def transition_law(table: Any, text: Sequence[int], sampling: tw.Sampling | None = None) -> float:
+    """Worst probability that the transitions of ``text`` are those of ``table``, logits (V, V) by the token before.
+
+    A chi-square test for each token that comes often, and Bonferroni's correction for V of them.
+    """
+    counts = np.zeros(table.shape)
+    np.add.at(counts, (text[:-1], text[1:]), 1)
+    rows = tw.target_probs(table, sampling or tw.Sampling())
+    tests = [chi_square_p(seen, row) for seen, row in zip(counts, rows, strict=True) if seen.sum() > 100]
+    return min(tests) * len(table)
+
+
 def _rows(target: Any, prompt: Sequence[int], text: Sequence[int]) -> Any:
     """The target's logits after the prompt and after each token of ``text``, from one pass without a session."""
     scored = target.open()

@@ -14,6 +14,7 @@ from tslt_transports import Link, LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
@@ -45,8 +46,8 @@ def tables(vocab_size: int = 8, seed: int = 0, apart: float = 1.0) -> tuple[NDAr
 
 def hello(vocab_size: int, **changes: Any) -> tw.Hello:
     """What a device of these tests says."""
-    given = {"evidence": OUR_EVIDENCE, "entropy": ("range", "none"), "priors": ("density", "none"), **changes}
-    return tw.Hello(vocab_size=vocab_size, tokenizer=FINGERPRINT, **given)
+    given = {"evidence": OUR_EVIDENCE, "entropy": ("range", "none"), "priors": ("density", "none")}
+    return tw.Hello(**{"vocab_size": vocab_size, "tokenizer": FINGERPRINT, **given, **changes})
 
 
 @asynccontextmanager
@@ -57,14 +58,25 @@ async def two_ends(
     verifier: Verifier | None = None,
     seed: int = 0,
     links: tuple[Link, Link] | None = None,
+    offered: tw.EdgeSettings | None = None,
+    vocabulary: DraftVocabulary | None = None,
     **changes: Any,
 ) -> AsyncIterator[Device]:
-    """A device that has shaken hands with an edge; ``links``: its and the edge's; ``changes``: of its HELLO."""
+    """A device that has shaken hands with an edge; ``links``: its and the edge's; ``changes``: of its HELLO.
+
+    ``offered``: by the edge; ``vocabulary``: the draft's, if it has more than a fingerprint.
+    """
     mine, theirs = links or pair(LinkOptions())
     answers = verifier or LocalVerifier(TableTarget(target))
-    driver = EdgeDriver(answers, edge_settings(answers.facts, FINGERPRINT), secret=session_secret(seed, 0))
+    offered = offered or edge_settings(answers.facts, FINGERPRINT)
+    driver = EdgeDriver(answers, offered, secret=session_secret(seed, 0))
     task = asyncio.create_task(serve_link(theirs, driver))
-    device = Device(mine, TableDraft(draft), hello(len(draft), **changes), rng=device_rng(seed), reply_timeout_s=20)
+    if vocabulary:
+        own = {name: getattr(vocabulary.facts, name) for name in ("vocab_size", "ordinary")}
+        changes = {**own, "tokenizer": vocabulary.facts.fingerprint, **changes}
+    said = hello(**{"vocab_size": len(draft), **changes})
+    given: dict[str, Any] = {"rng": device_rng(seed), "reply_timeout_s": 20, "vocabulary": vocabulary}
+    device = Device(mine, TableDraft(draft), said, **given)
     try:
         await device.open()
         yield device

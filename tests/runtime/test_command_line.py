@@ -201,10 +201,10 @@ def test_settings_out_of_range_are_wrong_arguments(option, said, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_token_that_the_model_has_not_is_one_line(pair):
-    run = device("--model", pair["draft"], "--edge", "tcp://127.0.0.1:9", "--prompt", "w1", "--logit-bias", "100=1")
+def test_a_token_that_the_target_has_not_is_one_line(pair, address):
+    run = device("--model", pair["draft"], "--edge", address, "--prompt", "w1", "--logit-bias", "100=1")
     assert run.returncode == 1
-    assert "sampling names token 100 of a vocabulary of 100" in run.stderr
+    assert "the sampling settings name token 100; the edge has 100" in run.stderr
     assert run.stderr.count("\n") == 1
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import table_engine
-from chi_square import chi_square_p
 from table_engine import TableTarget
+from text_law import transition_law
 from two_ends import FINGERPRINT, KINDS, TREE, hello, tables, two_ends
 
 import tslt_wire as tw
@@ -43,35 +43,27 @@ async def text_of(settings, tokens, **options):
         return device.session.prefix, rounds
 
 
-def follows(target, text, sampling=None):
-    """Worst probability that transitions of ``text`` are the target's own: a chi-square test for each token."""
-    counts = np.zeros((V, V))
-    np.add.at(counts, (text[:-1], text[1:]), 1)
-    rows = tw.target_probs(target, sampling or tw.Sampling())
-    return min(chi_square_p(counts[i], rows[i]) for i in range(V) if counts[i].sum() > 100) * V
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_evidence_gives_the_targets_text(kind):
     text, rounds = asyncio.run(text_of(KINDS[kind], TOKENS, seed=3))
     accepted = sum(len(round_.accepted) for round_ in rounds)
     assert len(text) == TOKENS + 1
     assert 0 < accepted < sum(round_.drafted for round_ in rounds)
-    assert follows(tables(V)[0], text) > NOT_BY_CHANCE
+    assert transition_law(tables(V)[0], text) > NOT_BY_CHANCE
 
 
 def test_the_law_is_noticed_when_it_is_broken():
     text, _ = asyncio.run(text_of(KINDS["scalar"], TOKENS, seed=3))
     other = tables(V)[0].copy()
     other[:, 0] += 0.5
-    assert follows(other, text) < NOT_BY_CHANCE
+    assert transition_law(other, text) < NOT_BY_CHANCE
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0.7, "top_p": 0.8}, {"top_k": 3}])
 def test_the_targets_settings_are_applied(settings):
     sampling = tw.Sampling(**settings)
     text, _ = asyncio.run(text_of(KINDS["scalar"], 1500, seed=5, sampling=sampling))
-    assert follows(tables(V)[0], text, sampling) > NOT_BY_CHANCE
+    assert transition_law(tables(V)[0], text, sampling) > NOT_BY_CHANCE
 
 
 def test_a_greedy_target():
@@ -137,7 +129,7 @@ class Server:
 def test_probabilities_and_draws_are_enough_for_scalar_and_match(kind):
     target, _ = tables(V)
     text, _ = asyncio.run(text_of(KINDS[kind], TOKENS, seed=3, verifier=Server(target)))
-    assert follows(target, text) > NOT_BY_CHANCE
+    assert transition_law(target, text) > NOT_BY_CHANCE
 
 
 def test_an_edge_offers_no_more_than_its_verifier_serves():

@@ -146,7 +146,7 @@ def refused(device_hello, edge_settings):
 
 
 def test_another_vocabulary_is_refused_and_both_are_named():
-    error = refused(replace(hello(), vocab_size=60), settings())
+    error = refused(replace(hello(), vocab_size=60, tokenizer=bytes(32)), settings())
     assert error.code == tw.ErrorCode.VOCABULARY_MISMATCH
     assert "60 tokens" in error.message
     assert f"{V} tokens" in error.message
@@ -194,7 +194,7 @@ def welcome_for(device, **changes):
     [
         ({"transcript": bytes(16)}, tw.ErrorCode.TRANSCRIPT_MISMATCH),
         ({"version": 2}, tw.ErrorCode.VERSION_MISMATCH),
-        ({"vocab_size": V + 1}, tw.ErrorCode.VOCABULARY_MISMATCH),
+        ({"vocab_size": V + 1, "tokenizer": bytes(32)}, tw.ErrorCode.VOCABULARY_MISMATCH),
         ({"tokenizer": bytes(32)}, tw.ErrorCode.TOKENIZER_MISMATCH),
         ({"precisions": ("f64",)}, tw.ErrorCode.UNSUPPORTED),
         ({"evidence": ()}, tw.ErrorCode.UNSUPPORTED),

@@ -71,7 +71,6 @@ def test_settings_that_leave_no_token_are_refused():
 @pytest.mark.parametrize("settings", [{"logit_bias": {V: 1}}, {"suppress_tokens": [V]}])
 def test_tokens_outside_the_vocabulary_are_refused_where_they_are_given(settings):
     for make in (
-        lambda: tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=tw.SamplingRequest(**settings)),
         lambda: tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT, sampling=tw.Sampling(**settings)),
         lambda: tw.Welcome(
             version=1, vocab_size=V, tokenizer=FINGERPRINT, transcript=bytes(16), sampling=tw.Sampling(**settings)
@@ -79,6 +78,16 @@ def test_tokens_outside_the_vocabulary_are_refused_where_they_are_given(settings
     ):
         with pytest.raises(ValueError, match=f"sampling names token {V} of a vocabulary of {V}"):
             make()
+
+
+@pytest.mark.parametrize("settings", [{"logit_bias": {V: 1}}, {"suppress_tokens": [V]}])
+def test_an_edge_refuses_settings_that_name_a_token_its_target_has_not(settings):
+    """[HELLO-6]: the device cannot know, its draft model may have more tokens, or fewer."""
+    hello = tw.Hello(vocab_size=V, tokenizer=FINGERPRINT, sampling=tw.SamplingRequest(**settings))
+    edge = tw.EdgeSession(tw.EdgeSettings(vocab_size=V, tokenizer=FINGERPRINT))
+    with pytest.raises(tw.RemoteProtocolError, match=f"name token {V}") as caught:
+        edge.receive_data(tw.DeviceSession(hello).data_to_send())
+    assert caught.value.code == tw.ErrorCode.UNSUPPORTED
 
 
 def test_both_ends_know_where_the_output_starts():

@@ -23,7 +23,8 @@ def edge_of(group: dict, test: dict, link: dict | None = None) -> tw.EdgeSession
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in group["edge"].items()}
     key, given["limits"] = bytes.fromhex(given.pop("coupling")), tw.DecodeLimits(**given["limits"])
     given["sampling"] = tw.Sampling(**given.get("sampling", {}))
-    settings = tw.EdgeSettings(**given | {"tokenizer": bytes.fromhex(given["tokenizer"])})
+    given |= {name: bytes.fromhex(given[name]) for name in ("tokenizer", "ordinary") if name in given}
+    settings = tw.EdgeSettings(**given)
     opening = tw.Opening(b"", bytes.fromhex(test.get("token", "")))
     if link is not None:
         key = bytes.fromhex(link["coupling"])

@@ -124,7 +124,7 @@ def message_from(value: dict, profile: tw.Profile) -> tw.Message:
         rejected, batch = value.pop("rejected"), value.pop("batch")
         value["rejection"] = tw.Rejection(rejected - 2, batch) if rejected else None
         value |= {"prefix_crc": value.pop("hash"), "ended": bool(value["ended"])}
-    for name in ("tokenizer", "transcript", "resume", "nonce", "coupling"):
+    for name in ("tokenizer", "ordinary", "token_map", "transcript", "resume", "nonce", "coupling"):
         if name in value:
             value[name] = bytes.fromhex(value[name])
     if "limits" in value:

@@ -43,6 +43,7 @@ from tslt_runtime.commands.running import run_command
 from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
 from tslt_runtime.device import Device, Round
 from tslt_runtime.dialing import Dialer
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.seeds import device_nonce, device_rng
@@ -166,21 +167,22 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     from tslt_runtime.loading import load_draft
 
     prompt = read_prompt(args)
-    sampling = asked_sampling(args)
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
     facts = draft.facts
     ids = tokens_of(tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
+    vocabulary = DraftVocabulary(tokenizer, vocab_size=facts.vocab_size)
     hello = hello_of(
         draft,
         tokenizer,
-        sampling,
+        asked_sampling(args),
         evidence=EVIDENCE.get(args.evidence, "list"),
         entropy=args.entropy,
         priors=(*(table.name for table in tables), args.prior),
         log_probs=args.log_probs,
         nonce=device_nonce(args.seed),
+        vocabulary=vocabulary,
     )
     tls, keys = who.device_who(args)
     edges = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
@@ -196,6 +198,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         reply_timeout_s=args.timeout,
         tables=tables,
         recovery=Recovery(dial=dialer, patience_s=args.patience),
+        vocabulary=vocabulary,
     )
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
@@ -219,7 +222,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     finally:
         await device.close()
     evidence = pilot.evidence_line() if pilot else settings.evidence
-    figures = figures_of(tally, handshake, vocab_size=facts.vocab_size, evidence=evidence, prior=prior_line(device))
+    figures = figures_of(tally, handshake, vocab_size=welcome.vocab_size, evidence=evidence, prior=prior_line(device))
     if args.json:
         found = {"prompt": prompt, "text": output.text, "stopped_by": stopped_by, **figures, **told_of(tally)}
         print(json.dumps(found, ensure_ascii=False), flush=True)

@@ -130,7 +130,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     facts = verifier.facts.engine
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    settings = edge_settings(verifier.facts, vocabulary.fingerprint, tables, limits=limits)
+    settings = edge_settings(verifier.facts, vocabulary, tables, limits=limits)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
     async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:

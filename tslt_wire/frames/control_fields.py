@@ -18,10 +18,17 @@ Inner = Callable[[Control], Any]
 """Reads a field that is a map of its own; DecodeError."""
 
 
-def read_fields(data: bytes, names: Mapping[str, type | Inner], limits: DecodeLimits) -> tuple[Control, Control]:
+def read_fields(
+    data: bytes,
+    names: Mapping[str, type | Inner],
+    limits: DecodeLimits,
+    *,
+    may: Mapping[str, type | Inner] | None = None,
+) -> tuple[Control, Control]:
     """The named fields of the map in ``data``, and all others; DecodeError if one is missing or has another type.
 
-    ``names``: the type of each field; of one that is a map what reads it.
+    ``names``: the type of each field; of one that is a map what reads it.  ``may``: those that may be missing, and are
+    then not in what is returned; a fingerprint among them that is empty is refused: it has one form, not to be there.
     """
     if len(data) > limits.max_control_bytes:
         raise DecodeError(
@@ -32,20 +39,26 @@ def read_fields(data: bytes, names: Mapping[str, type | Inner], limits: DecodeLi
     for name, kind in names.items():
         if name not in values:
             raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} is missing")
-        value: Any = values.pop(name)
-        wanted = kind if isinstance(kind, type) else dict
-        fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
-        if not fits:
-            raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must be of type {wanted.__name__}")
-        if kind is list:
-            found[name] = _array(name, value)
-        else:
-            found[name] = value if isinstance(kind, type) else kind(value)
-    return found, values
+        found[name] = _read(name, kind, values.pop(name))
+    said = {name: _read(name, kind, values.pop(name)) for name, kind in (may or {}).items() if name in values}
+    if empty := [name for name, value in said.items() if value == b""]:
+        raise DecodeError(ErrorCode.OUT_OF_RANGE, f"the field {empty[0]!r} must not be there if it is empty")
+    return found | said, values
+
+
+def _read(name: str, kind: type | Inner, value: Any) -> Any:
+    """What a field of this kind holds; DecodeError for another type."""
+    wanted = kind if isinstance(kind, type) else dict
+    fits = isinstance(value, wanted) and isinstance(value, bool) == (wanted is bool)
+    if not fits:
+        raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must be of type {wanted.__name__}")
+    if kind is list:
+        return _array(name, value)
+    return value if isinstance(kind, type) else kind(value)
 
 
 def _array(name: str, items: list[Any]) -> tuple[Any, ...]:
-    kind = int if name == "eos_tokens" else str
+    kind = int if name in ("eos_tokens", "begins") else str
     if any(type(item) is not kind for item in items):
         raise DecodeError(ErrorCode.BAD_CONTROL, f"the field {name!r} must hold {kind.__name__} alone")
     return tuple(items)

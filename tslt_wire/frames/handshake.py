@@ -36,6 +36,8 @@ _HELLO_FIELDS: Mapping[str, type | Inner] = {
     "resume": bytes,
     "nonce": bytes,
 }
+_HELLO_MAY: Mapping[str, type | Inner] = {"ordinary": bytes, "token_map": bytes}
+"""Fields that may be missing."""
 _WELCOME_FIELDS: Mapping[str, type | Inner] = {
     "vocab_size": int,
     "tokenizer": bytes,
@@ -55,29 +57,30 @@ _WELCOME_FIELDS: Mapping[str, type | Inner] = {
     "held": int,
     "held_hash": int,
 }
+_WELCOME_MAY: Mapping[str, type | Inner] = {"ordinary": bytes, "begins": list}
 
 
 def write_hello(out: BitWriter, hello: Hello, profile: Profile) -> None:
     """Append the body of HELLO."""
-    out.raw(MAGIC + bytes([hello.min_version, hello.max_version]) + pack(_to_map(hello, _HELLO_FIELDS)))
+    out.raw(MAGIC + bytes([hello.min_version, hello.max_version]) + pack(_to_map(hello, _HELLO_FIELDS, _HELLO_MAY)))
 
 
 def read_hello(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Hello:
     """Read the body of HELLO; versions this package does not know are read as far as possible."""
     versions, rest = _head(data, 2)
-    found, extra = read_fields(rest, _HELLO_FIELDS, limits)
+    found, extra = read_fields(rest, _HELLO_FIELDS, limits, may=_HELLO_MAY)
     return build(Hello, **found, extra=extra, min_version=versions[0], max_version=versions[1], extensions=extensions)
 
 
 def write_welcome(out: BitWriter, welcome: Welcome, profile: Profile) -> None:
     """Append the body of WELCOME."""
-    out.raw(MAGIC + bytes([welcome.version]) + pack(_to_map(welcome, _WELCOME_FIELDS)))
+    out.raw(MAGIC + bytes([welcome.version]) + pack(_to_map(welcome, _WELCOME_FIELDS, _WELCOME_MAY)))
 
 
 def read_welcome(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Welcome:
     """Read the body of WELCOME."""
     versions, rest = _head(data, 1)
-    found, extra = read_fields(rest, _WELCOME_FIELDS, limits)
+    found, extra = read_fields(rest, _WELCOME_FIELDS, limits, may=_WELCOME_MAY)
     return build(Welcome, **found, extra=extra, version=versions[0], extensions=extensions)
 
 
@@ -93,9 +96,11 @@ def _head(reader: BitReader, versions: int) -> tuple[bytes, bytes]:
     return found, reader.raw(reader.left // 8)
 
 
-def _to_map(message: Hello | Welcome, names: Mapping[str, type | Inner]) -> Control:
+def _to_map(message: Hello | Welcome, names: Mapping[str, type | Inner], may: Mapping[str, type | Inner]) -> Control:
     known = {name: _value(getattr(message, name)) for name in names}
-    clash = set(message.extra) & set(known)
+    said = {name: getattr(message, name) for name in may}
+    known |= {name: value for name, value in said.items() if value not in (b"", None)}
+    clash = set(message.extra) & {*names, *may}
     if clash:
         raise ValueError(f"extra must not repeat the fields {sorted(clash)}")
     return {**message.extra, **known}

@@ -19,6 +19,8 @@ from tslt_wire.messages.sampling import Sampling, SamplingRequest, tokens_named
 
 NONCE_BYTES = 16
 """Bytes of HELLO's nonce."""
+FINGERPRINT_BYTES = 32
+"""Bytes of a fingerprint."""
 MOST_TOKEN_BYTES = 64
 """Bytes of a resume token."""
 SPEC_VERSION = 1
@@ -35,11 +37,16 @@ class Hello:
     vocab_size: int
     tokenizer: bytes
     """Fingerprint of the tokenizer, 32 bytes."""
+    ordinary: bytes = b""
+    """Fingerprint of its ordinary tokens, 32 bytes (spec section 7.9); empty: not said."""
+    token_map: bytes = b""
+    """Fingerprint of the map by which the device drafts for another tokenizer than its model's, which ``tokenizer`` is
+    then; 32 bytes; empty: there is none."""
     model: str = ""
     """Name of the draft model, for people."""
     sampling: SamplingRequest | Sampling = field(default_factory=SamplingRequest)
-    """What the device asks for; what it does not name is the target's own.  A ``Sampling`` becomes a request for all of
-    its settings."""
+    """What the device asks for, in the target's tokens; what it does not name is the target's own.  A ``Sampling``
+    becomes a request for all of its settings."""
     evidence: tuple[str, ...] = ("list",)
     precisions: tuple[str, ...] = tuple(p.value for p in Precision)
     entropy: tuple[str, ...] = ("none",)
@@ -66,8 +73,8 @@ class Hello:
             object.__setattr__(self, "sampling", SamplingRequest(**self.sampling.named()))
         if not isinstance(self.sampling, SamplingRequest):
             raise TypeError(f"sampling must be a SamplingRequest or Sampling, got {self.sampling!r}")
-        check_named(self.sampling, self.vocab_size)
         check_token(self.resume)
+        check_bytes("token_map", self.token_map, 0, FINGERPRINT_BYTES)
         check_bytes("nonce", self.nonce, NONCE_BYTES)
         set_integers(self, min_version=(1, 255), max_version=(1, 255))
         if self.min_version > self.max_version:
@@ -83,6 +90,10 @@ class Welcome:
     version: int
     vocab_size: int
     tokenizer: bytes
+    ordinary: bytes = b""
+    """Fingerprint of the target's ordinary tokens, 32 bytes (spec section 7.9); empty: not said."""
+    begins: tuple[int, ...] | None = None
+    """Tokens that the target's tokenizer puts before a text; None: not said."""
     transcript: bytes
     """First 16 bytes of SHA-256 over the HELLO frame as the edge received it."""
     model: str = ""
@@ -117,6 +128,8 @@ class Welcome:
         check_extra(self)
         set_items(self, "extensions", Extension)
         set_tokens(self, "eos_tokens", self.vocab_size)
+        if self.begins is not None:
+            set_tokens(self, "begins", self.vocab_size)
         check_own(self.sampling, self.vocab_size)
         set_integers(self, version=(1, 255), context=(0, U32), held=(0, U32), held_hash=(0, U32))
         check_token(self.resume)
@@ -142,7 +155,8 @@ def check_identity(ours: Any) -> None:
     TypeError or ValueError that names the field.
     """
     set_integers(ours, vocab_size=(1, MAX_VOCAB_SIZE))
-    check_bytes("tokenizer", ours.tokenizer, 32)
+    check_bytes("tokenizer", ours.tokenizer, FINGERPRINT_BYTES)
+    check_bytes("ordinary", ours.ordinary, 0, FINGERPRINT_BYTES)
     if not isinstance(ours.model, str):
         raise TypeError(f"model must be a string, got {ours.model!r}")
     if not isinstance(ours.limits, DecodeLimits):
@@ -153,10 +167,5 @@ def check_own(sampling: Any, vocab_size: int) -> None:
     """Check settings that are in force, or a target's own; TypeError, or ValueError for tokens of no vocabulary."""
     if not isinstance(sampling, Sampling):
         raise TypeError(f"sampling must be Sampling, got {sampling!r}")
-    check_named(sampling, vocab_size)
-
-
-def check_named(sampling: Sampling | SamplingRequest, vocab_size: int) -> None:
-    """Raise ValueError for settings that name a token outside the vocabulary."""
     if (largest := max(tokens_named(sampling), default=-1)) >= vocab_size:
         raise ValueError(f"sampling names token {largest} of a vocabulary of {vocab_size}")

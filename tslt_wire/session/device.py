@@ -40,7 +40,6 @@ from tslt_wire.session.negotiation import (
     agreed_profile,
     check_names,
     check_sampling_kept,
-    check_vocabulary,
     context_of,
     not_agreed,
     prior_names,
@@ -48,6 +47,7 @@ from tslt_wire.session.negotiation import (
 )
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import Act, State
+from tslt_wire.session.vocabularies import Fit, check_same_target, fit_of
 from tslt_wire.verification.proposals import choose
 
 
@@ -73,6 +73,8 @@ class DeviceSession(Session):
         self._said = hello  # on this link
         self.welcome: Welcome | None = None
         """What the edge agreed to; None until Welcomed."""
+        self.fit: Fit | None = None
+        """How its vocabulary goes with the device's, and so what may be drafted; None until Welcomed."""
         self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
         self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
         self._asked: AskList | None = None
@@ -317,7 +319,7 @@ class DeviceSession(Session):
                 ErrorCode.VERSION_MISMATCH,
                 f"the edge chose version {welcome.version}, the device speaks {hello.min_version}..{hello.max_version}",
             )
-        check_vocabulary(hello, welcome)
+        fit = fit_of(hello, welcome)
         for name, chosen, offered in (
             ("evidence", welcome.evidence, hello.evidence),
             ("precision", welcome.precisions, hello.precisions),
@@ -334,9 +336,11 @@ class DeviceSession(Session):
                 f"the edge chose evidence {list(welcome.evidence)} and a coupling of {len(welcome.coupling)} bytes",
             )
         check_sampling_kept(hello, welcome)
+        if self.welcome is not None:
+            check_same_target(self.welcome, welcome)
         if self._prefix and self.welcome is not None and welcome.eos_tokens != self.welcome.eos_tokens:
             raise RemoteProtocolError(ErrorCode.UNSUPPORTED, "other tokens end a text at this edge")
-        self.welcome, self.sampling = welcome, welcome.sampling
+        self.welcome, self.sampling, self.fit = welcome, welcome.sampling, fit
         self._key = welcome.coupling
         self._max_frame_bytes = welcome.limits.max_frame_bytes
         self.profile = agreed_profile(welcome, self._tables)

@@ -46,7 +46,6 @@ from tslt_wire.session.negotiation import (
     EdgeSettings,
     agreed_profile,
     agreed_sampling,
-    check_vocabulary,
     common,
     context_of,
     not_agreed,
@@ -55,6 +54,7 @@ from tslt_wire.session.negotiation import (
 from tslt_wire.session.resumption import Opening
 from tslt_wire.session.session import Session
 from tslt_wire.session.states import SENDERS, State
+from tslt_wire.session.vocabularies import Fit, fit_of
 from tslt_wire.verification.randomness import EdgeRandomness
 
 _NEVER = 1 << 32
@@ -98,6 +98,8 @@ class EdgeSession(Session):
         self._offered_key = coupling or (coupling_key(secret) if secret else b"")
         self._opening = opening
         self.settings = settings
+        self.fit: Fit | None = None
+        """How the device's vocabulary goes with the target's; None before HELLO."""
         self._row: Any = None  # the target's, where a token of the open draft was rejected; whatever it was given as
         self._step = 0  # of the next frame of the round that is under way or over: see _step_of
         self._asked: AskList | None = None
@@ -224,7 +226,7 @@ class EdgeSession(Session):
                 ErrorCode.VERSION_MISMATCH,
                 f"the device speaks versions {hello.min_version}..{hello.max_version}, the edge {SPEC_VERSION}",
             )
-        check_vocabulary(hello, settings)
+        fit = fit_of(hello, settings)
         sampling = agreed_sampling(hello, settings)
         served = settings.evidence if settings.evidence_for is None else settings.evidence_for(sampling)
         keyed = bool(self._offered_key or self._opening)
@@ -242,6 +244,8 @@ class EdgeSession(Session):
             version=SPEC_VERSION,
             vocab_size=settings.vocab_size,
             tokenizer=settings.tokenizer,
+            ordinary=settings.ordinary,
+            begins=settings.begins,
             transcript=hashlib.sha256(data).digest()[:16],
             model=settings.model,
             sampling=sampling,
@@ -258,7 +262,7 @@ class EdgeSession(Session):
             held=len(opening.held),
             held_hash=prefix_crc(opening.held),
         )
-        self.sampling = sampling
+        self.sampling, self.fit = sampling, fit
         self._max_frame_bytes = hello.limits.max_frame_bytes
         try:
             frame = self._send(welcome)

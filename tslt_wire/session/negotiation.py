@@ -17,7 +17,7 @@ from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
-from tslt_wire.messages.sampling import SETTINGS, Sampling
+from tslt_wire.messages.sampling import SETTINGS, Sampling, tokens_named
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
@@ -79,6 +79,13 @@ class EdgeSettings:
     """Rows of the target's output layer."""
     tokenizer: bytes
     """Fingerprint of the target's tokenizer, 32 bytes."""
+    ordinary: bytes = b""
+    """Fingerprint of its ordinary tokens, 32 bytes (spec section 7.9); empty: drafts of other special tokens do not
+    fit."""
+    begins: tuple[int, ...] | None = None
+    """Tokens that it puts before a text; None: devices are not told."""
+    others: tuple[tuple[int, str], ...] = ()
+    """Its tokens that are not ordinary, each with its text, for logs."""
     model: str = ""
     """Name of the target model, for people."""
     eos_tokens: tuple[int, ...] = ()
@@ -105,6 +112,8 @@ class EdgeSettings:
         check_identity(self)
         set_names(self, "evidence", "precisions", "entropy", "priors")
         set_tokens(self, "eos_tokens", self.vocab_size)
+        if self.begins is not None:
+            set_tokens(self, "begins", self.vocab_size)
         set_integers(self, context=(0, U32))
         check_own(self.sampling, self.vocab_size)
         object.__setattr__(self, "tables", tables_of(self.tables))
@@ -167,19 +176,6 @@ def context_of(edge: Welcome | EdgeSettings) -> int:
     return edge.context or edge.limits.max_prompt_tokens
 
 
-def check_vocabulary(hello: Hello, edge: Welcome | EdgeSettings) -> None:
-    """Refuse two ends whose vocabularies differ; RemoteProtocolError names both."""
-    both = (
-        f"the device ({hello.model or 'unnamed model'}) has {hello.vocab_size} tokens, fingerprint "
-        f"{hello.tokenizer[:8].hex()}; the edge ({edge.model or 'unnamed model'}) has {edge.vocab_size} tokens, "
-        f"fingerprint {edge.tokenizer[:8].hex()}"
-    )
-    if hello.vocab_size != edge.vocab_size:
-        raise RemoteProtocolError(ErrorCode.VOCABULARY_MISMATCH, both)
-    if hello.tokenizer != edge.tokenizer:
-        raise RemoteProtocolError(ErrorCode.TOKENIZER_MISMATCH, both)
-
-
 def agreed_sampling(hello: Hello, settings: EdgeSettings) -> Sampling:
     """The settings of a session: what HELLO names, and the target's own; RemoteProtocolError if the edge lacks one."""
     asked = hello.sampling
@@ -189,6 +185,10 @@ def agreed_sampling(hello: Hello, settings: EdgeSettings) -> Sampling:
     if (refusal := settings.refusal(found)) is not None:
         raise RemoteProtocolError(
             ErrorCode.UNSUPPORTED, f"the sampling settings {found.in_force()} are not served: {refusal}"
+        )
+    if (largest := max(tokens_named(found), default=-1)) >= settings.vocab_size:
+        raise RemoteProtocolError(
+            ErrorCode.UNSUPPORTED, f"the sampling settings name token {largest}; the edge has {settings.vocab_size}"
         )
     never = {*found.suppress_tokens, *(settings.eos_tokens if found.ignore_eos else ())}
     if len(never) >= settings.vocab_size:

@@ -69,6 +69,12 @@ class Words(dict[str, int]):
     def get_vocab(self) -> dict[str, int]:
         return dict(self)
 
+    def tokens_of(self, text: str) -> list[int]:
+        return [self["<s>"]] if "<s>" in self else []
+
+    def is_silent(self, token: int) -> bool:
+        return any(token == own and text.startswith("<") for text, own in self.items())
+
 
 def fast_tokenizer(vocab: dict[str, int]) -> PreTrainedTokenizerFast:
     unknown = next(iter(vocab))
@@ -115,5 +121,22 @@ def test_padding_may_exceed_the_tokenizer() -> None:
     narrow, padded = vocabulary_of(words, vocab_size=3), vocabulary_of(words, vocab_size=64)
     assert padded.vocab_size == 64
     assert narrow.fingerprint == padded.fingerprint
+    assert (narrow.others, padded.others[:2], len(padded.others)) == ((), ((3, ""), (4, "")), 61)
     with pytest.raises(VocabularyMismatch, match="id 2"):
         vocabulary_of(words, vocab_size=2)
+
+
+def test_the_fingerprint_of_ordinary_tokens_leaves_out_special_ones() -> None:
+    words = Words({"<s>": 0, "a": 1, "é": 2, "<pad>": 3})
+    found = vocabulary_of(words)
+    data = b"tslt-wire ordinary tokens 1\n"
+    for token_id, token in ((1, b"a"), (2, "é".encode())):
+        data += struct.pack("<II", token_id, len(token)) + token
+    assert found.ordinary == hashlib.sha256(data).digest()
+    assert (found.others, found.begins, found.vocab_size) == (((0, "<s>"), (3, "<pad>")), (0,), 4)
+    renamed = vocabulary_of(Words({"<s>": 0, "a": 1, "é": 2, "<eom>": 3, "<more>": 4}))
+    assert renamed.ordinary == found.ordinary
+    assert renamed.fingerprint != found.fingerprint
+    assert vocabulary_of(Words({**words, "b": 4})).ordinary != found.ordinary
+    with pytest.raises(VocabularyMismatch, match="no token with a text"):
+        vocabulary_of(Words({"<s>": 0}))
