@@ -170,7 +170,7 @@ def coder_of(profile: Profile) -> str:
 
 
 def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
-    """[EXT-1] to [EXT-3]; [PROP-5]: a draft's choice; [TIME-1], [LOGP-1]: of answers; [ERROR-3]: an error's."""
+    """[EXT-1] to [EXT-3]; [PROP-5]: of drafts; [TIME-1], [LOGP-1]: of answers; [ERROR-3]: of an error; [PAD-1]."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
@@ -187,6 +187,7 @@ def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
         refuse_if(is_log_probs and (length % 2 == 1 or not 2 <= length <= 131070), "out_of_range")
         data = bits.octets(length)
         refuse_if((is_time or is_retry) and length > 1 and data[-1] == 0, "non_canonical")
+        refuse_if(type_ == 32 and any(data), "reserved_bits")
         found.append({"type": type_, "data": data.hex()})
         before = type_
     return found

@@ -52,6 +52,8 @@ from tslt_runtime.incremental_decoding import IncrementalDecoder
 from tslt_runtime.seeds import NONCE_BYTES, device_nonce, device_rng
 from tslt_runtime.timing import WANTED
 from tslt_runtime.tokenizer import tokenizer_of
+from tslt_wire import checks
+from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.log_probs import WANTED as LOG_PROBS_WANTED
 from tslt_wire.session.negotiation import OUR_EVIDENCE
 
@@ -82,6 +84,7 @@ def hello_of(
     entropy: str = "range",
     priors: Sequence[str] = (tw.DEFAULTS.prior,),
     log_probs: bool = False,
+    padding: int = 0,
     nonce: bytes = bytes(NONCE_BYTES),
     vocabulary: DraftVocabulary | None = None,
 ) -> tw.Hello:
@@ -90,10 +93,12 @@ def hello_of(
     ``nonce``: what makes it differ from other devices' (``seeds.device_nonce``).
     ``log_probs``: whether it asks for the log probabilities of its tokens (``Round.log_probs``).
     ``vocabulary``: the draft's, for a ``Device`` that is given it, too (see there); None: ``tokenizer`` alone counts.
-    Raises VocabularyMismatch for a tokenizer of another model.
+    ``padding``: bytes of which the lengths of frames, both ends', are to be multiples; 0: they are as long as they are.
+    Raises VocabularyMismatch for a tokenizer of another model, ValueError for a padding of more than 65,536.
     """
     facts = draft.facts
     found = vocabulary.facts if vocabulary else vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
+    padding = checks.integer("padding", padding, 0, MOST_PADDING)
     return tw.Hello(
         vocab_size=found.vocab_size,
         tokenizer=found.fingerprint,
@@ -104,7 +109,7 @@ def hello_of(
         entropy=tuple(dict.fromkeys((entropy, "none"))),
         priors=tuple(dict.fromkeys((*priors, "none"))),
         nonce=nonce,
-        extra={**WANTED, **(LOG_PROBS_WANTED if log_probs else {})},
+        extra={**WANTED, **(LOG_PROBS_WANTED if log_probs else {}), **({"padding": padding} if padding else {})},
     )
 
 

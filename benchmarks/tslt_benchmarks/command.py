@@ -18,6 +18,7 @@ BENCHMARKS = {
         "bytes.fit_list_model",
         "bytes.published_bound",
         "links.best_evidence",
+        "links.padding",
         "planner.simulated_links",
         "speed.capacity",
         "speed.codec_speed",

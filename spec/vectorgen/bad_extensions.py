@@ -20,6 +20,7 @@ def add(refuse: Refuse) -> None:
     _times(refuse)
     _log_probs(refuse)
     _retries(refuse)
+    _padding(refuse)
 
 
 def _ext(*items: tuple[int, bytes], count: int | None = None) -> Bits:
@@ -91,6 +92,19 @@ def _log_probs(refuse: Refuse) -> None:
             refuse(10, sealed(bits.done()), "out_of_range", f"{kind}-log-probs-{size}", note, "extension")
         bits = Bits().put(number | 0x40, 8).varint(1).varint(4).varint(4).raw(b"\0\0")
         refuse(10, sealed(bits.done()), "truncated", f"{kind}-log-probs-short", "log_probs: 2 bytes of 4", "extension")
+
+
+def _padding(refuse: Refuse) -> None:
+    """Padding of each sort of frame that is not zeros; their bodies would be right."""
+    for kind, (number, body) in {"bye": (0x05, b""), "draft": (0x10, bytes(6)), **_BODIES}.items():
+        for name, data in (("first", b"\1\0\0"), ("last", b"\0\0\x80"), ("only", b"\xff")):
+            bits = Bits().put(number | 0x40, 8).varint(1).varint(32).varint(len(data)).raw(data).raw(body)
+            note = f"padding: its {name} byte is not 0"
+            refuse(10, sealed(bits.done()), "reserved_bits", f"{kind}-padding-{name}", note, "extension")
+        bits = Bits().put(number | 0x40, 8).varint(1).varint(32).varint(2).raw(b"\1")
+        refuse(10, sealed(bits.done()), "truncated", f"{kind}-padding-short", "padding: 1 byte of 2", "extension")
+    bits = Bits().put(0x45, 8).varint(2).varint(32).varint(1).raw(b"\1").varint(31).varint(0)
+    refuse(1, sealed(bits.done()), "reserved_bits", "bye-padding-then", "and a critical one", "extension", "order")
 
 
 def _retries(refuse: Refuse) -> None:

@@ -378,6 +378,17 @@ def _extensions(frames: Frames) -> None:
             ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=told)),
         ):
             frames.accept(10, answer, f"{kind}-log-probs-{label}", note, "extension")
+    for size in (0, 1, 127, 128):
+        zeros = (tw.Extension(32, bytes(size)),)
+        for kind, padded in (
+            ("bye", tw.Bye(extensions=zeros)),
+            ("verdict", tw.Verdict(round=1, node=0, token=3, extensions=zeros)),
+            ("draft", _draft([7], [-1], {-1: make_list(10, "log2/1", [2, 7], [0, 3])}, extensions=zeros)),
+            ("hello", tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"padding": 64}, extensions=zeros)),
+        ):
+            frames.accept(10 if kind != "hello" else 1, padded, f"{kind}-padding-{size}", "padding", "extension")
+    between = (tw.Extension(30, b"\1"), tw.Extension(32, bytes(3)), tw.Extension(34, b"\1"))
+    frames.accept(1, tw.Bye(extensions=between), "bye-padding-between", "padding between others", "extension")
     both = (tw.Extension(2, b"\x07"), tw.Extension(4, b"\x00\x04"))
     timed = tw.Verdict(round=1, node=-1, token=3, extensions=both)
     frames.accept(10, timed, "verdict-time-log-probs", "verify_time and log_probs", "extension")

@@ -12,7 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
-from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, RETRY_AFTER, VERIFY_TIME
+from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, PADDING, RETRY_AFTER, VERIFY_TIME
 from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
@@ -220,7 +220,11 @@ def some_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     if rng.random() < 0.8:
         return ()
     types = {2 * (number(rng) // 2) for _ in range(rng.choice((1, 2, 16)))}
-    return tuple(tw.Extension(type_, rng.randbytes(rng.choice((0, 1, 5, 130)))) for type_ in sorted(types))
+    found = []
+    for type_ in sorted(types):
+        data = rng.randbytes(rng.choice((0, 1, 5, 130)))
+        found.append(tw.Extension(type_, bytes(len(data)) if type_ == PADDING else data))
+    return tuple(found)
 
 
 def some_answer_extensions(rng: Random) -> tuple[tw.Extension, ...]:

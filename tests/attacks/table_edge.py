@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tslt_transports import LinkOptions, ServerTls, listen
 from tslt_transports.devcert import make_dev_certificates
 from two_ends import FINGERPRINT
 
+from tslt_runtime.commands.edge import SWITCH_S
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -53,4 +55,5 @@ if __name__ == "__main__":
     parser.add_argument("--peer-links", type=int)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("quic").setLevel(logging.CRITICAL)
+    sys.setswitchinterval(SWITCH_S)
     asyncio.run(run(parser.parse_args()))

@@ -44,13 +44,16 @@ from tslt_wire import (
 )
 from tslt_wire.lists.prior import TABLE_MAGIC, plain_prior
 from tslt_wire.lists.truncation import Truncation
+from tslt_wire.messages.extensions import PADDING
 from tslt_wire.messages.token_tree import expansion_parents
 
 U32 = st.one_of(st.integers(0, 300), st.integers(0, 2**32 - 1), st.sampled_from([127, 128, 16383, 16384, 2**32 - 1]))
 VOCAB_SIZES = st.one_of(st.integers(1, 40), st.sampled_from([1, 2, 3, 255, 256, 257, 4096, 5000]))
 
 extensions = st.dictionaries(st.integers(0, 2**31 - 1).map(lambda n: 2 * n), st.binary(max_size=8), max_size=3).map(
-    lambda found: tuple(Extension(type_, found[type_]) for type_ in sorted(found))
+    lambda found: tuple(
+        Extension(type_, bytes(len(found[type_])) if type_ == PADDING else found[type_]) for type_ in sorted(found)
+    )
 )
 
 draft_extensions = st.builds(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 import pytest
 import zmq
 import zmq.asyncio
+from link_helpers import SOON_S
 from tslt_transports import (
     ClientTls,
     ConnectError,
@@ -363,6 +365,35 @@ def test_a_device_that_is_killed_is_noticed_at_once(run):
             with pytest.raises(LinkClosed, match="the device is gone") as caught:
                 await asyncio.wait_for(edge.receive(), 10)
             assert not caught.value.clean
+        await listener.close()
+
+    run(main())
+
+
+def test_an_edge_without_files_takes_connections_again_when_it_has_some(run, caplog):
+    resource = pytest.importorskip("resource", reason="there is no limit of files here")
+
+    async def main():
+        listener = await listen("zmq", "127.0.0.1:0", options=QUICK)
+        host, port = listener.address.removeprefix("tcp://").split(":")
+        stranger = socket.socket()
+        stranger.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        next_one = os.dup(stranger.fileno())
+        os.close(next_one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+        try:
+            await asyncio.get_running_loop().sock_connect(stranger, (host, int(port)))
+            async with asyncio.timeout(SOON_S):
+                while "cannot be taken" not in caplog.text:
+                    await asyncio.sleep(0.01)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(stranger, 10), SOON_S)
+        assert said[:1] == b"\xff"  # a greeting
+        stranger.close()
+        device, edge = await asyncio.gather(connect("zmq", listener.address, options=QUICK), listener.accept())
+        await asyncio.gather(device.close(), edge.close())
         await listener.close()
 
     run(main())

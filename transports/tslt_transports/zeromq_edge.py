@@ -11,6 +11,7 @@ What a peer can make the edge hold: a connection that has no link yet, one comma
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, cast
@@ -46,8 +47,15 @@ from tslt_transports.zmtp import (
 _MIN_BACKLOG: Final = 100
 """TCP connections that may wait to be taken, however few links there may be: every device may come back at once."""
 
-_ACCEPTED_A_TURN: Final = 8
-"""TCP connections that are taken in one turn of the event loop."""
+_ACCEPTED_A_TURN: Final = 4
+_TURN_S: Final = 0.004
+"""TCP connections that are taken at once, and seconds until the next ones: a thousand a second.  Each costs the event
+loop some 150 microseconds, whoever it is, and the devices that have a link are to have the rest of it.  The others wait
+in the system's queue."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_EXHAUSTED_S: Final = 1.0
+"""Errors of a system that has nothing left for a connection, and seconds until another try."""
 
 _OPENED_AT_ONCE_BYTES: Final = 64 * 1024
 """Bytes of a sealed frame that are decrypted in the event loop: .4 ms, not much more than a thread takes."""
@@ -313,33 +321,50 @@ class ZmqListener(BaseListener):
         self.half_open = Doorstep[_Connection](most=options.max_links)
         """Connections that have no link, or none any more."""
         self._mechanism = mechanism
-        self._server: asyncio.Server | None = None
+        self._door: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
 
     async def bind(self, target: HostPort) -> None:
         """Start to listen.  Raises ``LinkError`` where that fails."""
         host = target.host
         if host == "*":
             host = "0.0.0.0"  # noqa: S104 - what the star says
-        loop = asyncio.get_running_loop()
         numeric = (await resolve(HostPort(host, target.port), kind=socket.SOCK_STREAM))[0]
         try:
             both = numeric.host == "::" and socket.has_dualstack_ipv6()
             family = socket.AF_INET6 if ":" in numeric.host else socket.AF_INET
-            door = socket.create_server((numeric.host, numeric.port), family=family, dualstack_ipv6=both)
-            self._server = await loop.create_server(
-                lambda: _Connection(self, self._mechanism(), self._options), sock=door, backlog=_ACCEPTED_A_TURN
+            backlog = max(_MIN_BACKLOG, self._options.max_links)
+            door = socket.create_server(
+                (numeric.host, numeric.port), family=family, backlog=backlog, dualstack_ipv6=both
             )
         except OSError as error:
             raise cannot_listen(f"tcp://{target}", error.strerror or error) from error
-        # asyncio takes the backlog for how many it accepts in one turn, too: a flood would keep all others waiting.
-        door.listen(max(_MIN_BACKLOG, self._options.max_links))
-        found = self._server.sockets[0].getsockname()
+        door.setblocking(False)
+        found = door.getsockname()
         self._address = f"tcp://{HostPort(found[0], found[1])}"
+        self._door, self._accepting = door, asyncio.create_task(self._accept(door))
+
+    async def _accept(self, door: socket.socket) -> None:
+        """Take connections.  Not by asyncio's server, which takes all that come as fast as they come."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for _ in range(_ACCEPTED_A_TURN):
+                try:
+                    connection, _ = await loop.sock_accept(door)
+                    await loop.connect_accepted_socket(
+                        lambda: _Connection(self, self._mechanism(), self._options), connection
+                    )
+                except OSError as error:
+                    self._log.warning("a connection cannot be taken: %s", error)
+                    await asyncio.sleep(_EXHAUSTED_S if error.errno in _EXHAUSTED else 0)
+            await asyncio.sleep(_TURN_S)
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._door is not None and self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+            self._door.close()
+            self._door = self._accepting = None
         for connection in self.half_open:
             connection.finish()
         await self.half_open.emptied(timeout_s=self._options.linger_s)

@@ -181,6 +181,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         entropy=args.entropy,
         priors=(*(table.name for table in tables), args.prior),
         log_probs=args.log_probs,
+        padding=args.pad,
         nonce=device_nonce(args.seed),
         vocabulary=vocabulary,
     )

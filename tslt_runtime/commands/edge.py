@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tslt_runtime.capture import Capture, capturing
@@ -31,6 +32,10 @@ from tslt_runtime.commands.running import run_command
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.seeds import read_master_secret
 from tslt_runtime.streaming import EDGE
+
+SWITCH_S = 0.0005
+"""Seconds after which a thread that computes in Python lets another one have the interpreter, instead of 5 ms: the
+event loop, busy with a flood say, and the model's thread wait for each other several times a round."""
 
 
 def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path | None = None) -> argparse.Namespace:
@@ -130,7 +135,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     facts = verifier.facts.engine
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    settings = edge_settings(verifier.facts, vocabulary, tables, limits=limits)
+    settings = replace(edge_settings(verifier.facts, vocabulary, tables, limits=limits), padding=args.pad)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
     async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:
@@ -154,6 +159,7 @@ def main(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path 
     args = parse(argv, prog=prog, model=model or shipped("target"))
 
     def work() -> None:
+        sys.setswitchinterval(SWITCH_S)
         with capturing(args.capture) as capture:
             operation.set_up(args)
             set_up(args)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import tslt_wire as tw
 from tslt_runtime.loading import LoadOptions
+from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.sampling import SETTINGS
 
 QUIC_ADDRESS = "127.0.0.1:5757"
@@ -46,6 +47,10 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
     held = "record every frame, for tslt inspect; holds all tokens, so nobody but you may read it (mode 0600)"
     link.add_argument("--capture", type=Path, metavar="FILE", help=held)
+    whose = "both ends'" if model == "draft" else "the edge's"
+    link.add_argument(
+        "--pad", type=padding, default=0, metavar="N", help=f"{whose} are multiples of N bytes long (off)"
+    )
     parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
@@ -138,6 +143,14 @@ def at_least_one(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def padding(text: str) -> int:
+    """An argument type: bytes that lengths of frames are multiples of, 0 for any length."""
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value <= MOST_PADDING:
+        raise argparse.ArgumentTypeError(f"expected 0 to {MOST_PADDING} bytes, got {text!r}")
     return value
 
 

@@ -101,7 +101,7 @@ int tslt_get_finish(bit_reader *r) {
 }
 
 /* The one critical extension of drafts: which proposal the device took (section 6.7). */
-enum { CHOICE = 1, CHOICE_BYTES = 1 };
+enum { CHOICE = 1, CHOICE_BYTES = 1, PADDING = 32 };
 
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
   uint32_t count = tslt_get_varint(r), last = 0;
@@ -124,6 +124,9 @@ int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
       return reader_error(r, TSLT_OUT_OF_RANGE);
     if (8 * bytes > bits_left(r))
       return reader_error(r, TSLT_TRUNCATED);
+    for (uint64_t j = r->at / 8, end = j + bytes; type == PADDING && j < end; j++)
+      if (r->data[j])
+        return reader_error(r, TSLT_RESERVED_BITS);
     r->at += 8 * bytes;
     last = type;
   }

@@ -5,8 +5,6 @@ Spec section 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.errors import DecodeError, ErrorCode
 from tslt_wire.limits import DecodeLimits
@@ -15,6 +13,7 @@ from tslt_wire.messages.extensions import (
     CHOICE_BYTES,
     LOG_PROB_BYTES,
     LOG_PROBS,
+    PADDING,
     RETRY_AFTER,
     RETRY_AFTER_BYTES,
     VERIFY_TIME,
@@ -22,14 +21,15 @@ from tslt_wire.messages.extensions import (
     Extension,
 )
 
-Known = Mapping[int, range]
+Known = dict[int, range]
 """The types that a kind of frame knows, and how many bytes of data each may have."""
-OF_DRAFTS: Known = {CHOICE: range(CHOICE_BYTES, CHOICE_BYTES + 1)}
-OF_ANSWERS: Known = {
+OF_ALL: Known = {PADDING: range(1 << 32)}
+OF_DRAFTS: Known = OF_ALL | {CHOICE: range(CHOICE_BYTES, CHOICE_BYTES + 1)}
+OF_ANSWERS: Known = OF_ALL | {
     VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1),
     LOG_PROBS: range(LOG_PROB_BYTES, 1 << 17, LOG_PROB_BYTES),
 }
-OF_ERRORS: Known = {RETRY_AFTER: range(1, RETRY_AFTER_BYTES + 1)}
+OF_ERRORS: Known = OF_ALL | {RETRY_AFTER: range(1, RETRY_AFTER_BYTES + 1)}
 _NUMBERS = (VERIFY_TIME, RETRY_AFTER)
 
 
@@ -45,6 +45,8 @@ def write_extensions(out: BitWriter, extensions: tuple[Extension, ...], known: K
             raise ValueError(f"extension {extension.type} cannot have {len(extension.data)} bytes")
         if extension.type in known and _is_longer(extension):
             raise ValueError(f"extension {extension.type} must be as short as can be, got {extension.data.hex()}")
+        if extension.type == PADDING and any(extension.data):
+            raise ValueError(f"extension {PADDING} is padding and must be zeros, got {extension.data[:16].hex()}")
     out.varint(len(extensions))
     for extension in extensions:
         out.varint(extension.type)
@@ -71,6 +73,8 @@ def read_extensions(data: BitReader, limits: DecodeLimits, known: Known) -> tupl
         found.append(Extension(type_, data.raw(size)))
         if type_ in known and _is_longer(found[-1]):
             raise DecodeError(ErrorCode.NON_CANONICAL, f"extension {type_} is not as short as can be")
+        if type_ == PADDING and any(found[-1].data):
+            raise DecodeError(ErrorCode.RESERVED_BITS, "padding is not zeros")
     return tuple(found)
 
 

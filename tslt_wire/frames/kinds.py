@@ -17,7 +17,7 @@ from tslt_wire.frames.draft_codes import read_draft_codes, write_draft_codes
 from tslt_wire.frames.draft_ids import read_draft_ids, write_draft_ids
 from tslt_wire.frames.draft_list import read_draft_list, write_draft_list
 from tslt_wire.frames.endings import read_bye, read_error, write_bye, write_error
-from tslt_wire.frames.extensions import OF_ANSWERS, OF_DRAFTS, OF_ERRORS, Known
+from tslt_wire.frames.extensions import OF_ALL, OF_ANSWERS, OF_DRAFTS, OF_ERRORS, Known
 from tslt_wire.frames.handshake import read_hello, read_welcome, write_hello, write_welcome
 from tslt_wire.frames.list_request import read_ask_list, read_list_reply, write_ask_list, write_list_reply
 from tslt_wire.frames.prompt import read_prompt, write_prompt
@@ -98,7 +98,7 @@ class FrameKind:
     """What it may be answered with; nothing: it has no answer of its own."""
     compressible: bool = False
     """Whether ``entropy="zstd"`` may compress it."""
-    extensions: Known = field(default_factory=dict)
+    extensions: Known = field(default_factory=lambda: OF_ALL)
     """The extensions that this version knows in it."""
     needs_profile: bool = True
     """Whether it cannot be read before WELCOME has said the profile."""

@@ -1,7 +1,7 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows four: the choice of a draft, which is critical, the
-time that an answer took, the log probabilities of its tokens, and the time after which to come again.
+Spec section 3.4.  This version carries any ignorable one, and knows five: the choice of a draft, which is critical, the
+time that an answer took, the log probabilities of its tokens, the time after which to come again, and padding.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ RETRY_AFTER = 6
 """Type of the extension in which an ERROR says when to come again (spec section 7.5)."""
 RETRY_AFTER_BYTES = 4
 """Most bytes of its data: milliseconds, little-endian, as short as can be."""
+PADDING = 32
+"""Type of the extension, of any frame, that only makes it longer (spec section 3.4): its data is zeros."""
+MOST_PADDING = 1 << 16
+"""The largest number that lengths of frames can be asked to be a multiple of."""
 
 
 @dataclass(frozen=True, slots=True)

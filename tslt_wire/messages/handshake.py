@@ -13,7 +13,7 @@ from tslt_wire import checks
 from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.limits import MAX_VOCAB_SIZE, DecodeLimits
 from tslt_wire.lists.precision import Precision
-from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.extensions import MOST_PADDING, Extension
 from tslt_wire.messages.fields import U32, check_bytes, check_extra, set_integers, set_items, set_names, set_tokens
 from tslt_wire.messages.sampling import Sampling, SamplingRequest, tokens_named
 
@@ -139,6 +139,12 @@ class Welcome:
                 raise TypeError(f"{name} must be a name, got {getattr(self, name)!r}")
         check_bytes("transcript", self.transcript, 16)
         check_bytes("coupling", self.coupling, 0, KEY_BYTES)
+
+
+def padding_wanted(hello: Hello) -> int:
+    """Bytes of which a device wants the lengths of frames to be multiples (HELLO's ``padding``); 0: any will do."""
+    asked = hello.extra.get("padding")
+    return asked if type(asked) is int and 2 <= asked <= MOST_PADDING else 0
 
 
 def check_token(token: Any) -> None:

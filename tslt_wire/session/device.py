@@ -29,7 +29,7 @@ from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.messages.fields import several
 from tslt_wire.messages.follow_ups import ListReply, More
-from tslt_wire.messages.handshake import Hello, Welcome
+from tslt_wire.messages.handshake import Hello, Welcome, padding_wanted
 from tslt_wire.messages.log_probs import fits
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
@@ -65,7 +65,7 @@ class DeviceSession(Session):
         if not isinstance(hello, Hello):
             raise TypeError(f"hello must be a Hello, got {hello!r}")
         tables = tables_of(tables)
-        super().__init__(hello.limits)
+        super().__init__(hello.limits, padding_wanted(hello))
         check_names(hello)
         prior_names(hello.priors, tables)
         self._tables = tables
@@ -96,7 +96,7 @@ class DeviceSession(Session):
         if self.proposals is not None:
             raise LocalProtocolError("proposals are open: take one, or ask for more; neither needs a link")
         self._outbox.clear()
-        self._max_frame_bytes = self._limits.max_frame_bytes
+        self._max_frame_bytes, self._max_extensions = self._limits.max_frame_bytes, self._limits.max_extensions
         self._move(Act.RECONNECT)
         agreed = self.welcome
         hello = self.hello
@@ -342,7 +342,7 @@ class DeviceSession(Session):
             raise RemoteProtocolError(ErrorCode.UNSUPPORTED, "other tokens end a text at this edge")
         self.welcome, self.sampling, self.fit = welcome, welcome.sampling, fit
         self._key = welcome.coupling
-        self._max_frame_bytes = welcome.limits.max_frame_bytes
+        self._max_frame_bytes, self._max_extensions = welcome.limits.max_frame_bytes, welcome.limits.max_extensions
         self.profile = agreed_profile(welcome, self._tables)
         self._transcript = hashlib.sha256(self._hello_frame + data).digest()[:8]
         return [self._resume(welcome) if self._prefix else Welcomed(welcome)]

@@ -28,7 +28,7 @@ from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
-from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
+from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome, padding_wanted
 from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
@@ -90,7 +90,7 @@ class EdgeSession(Session):
         """
         if not isinstance(settings, EdgeSettings):
             raise TypeError(f"settings must be EdgeSettings, got {settings!r}")
-        super().__init__(settings.limits)
+        super().__init__(settings.limits, settings.padding)
         check_bytes("coupling", coupling, 0, KEY_BYTES)
         if secret and opening is not None:
             raise ValueError("a session has a secret, or an opening that says which one")
@@ -263,7 +263,8 @@ class EdgeSession(Session):
             held_hash=prefix_crc(opening.held),
         )
         self.sampling, self.fit = sampling, fit
-        self._max_frame_bytes = hello.limits.max_frame_bytes
+        self._max_frame_bytes, self._max_extensions = hello.limits.max_frame_bytes, hello.limits.max_extensions
+        self._padding = self._padding or padding_wanted(hello)
         try:
             frame = self._send(welcome)
         except ValueError as error:

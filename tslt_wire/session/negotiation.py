@@ -15,6 +15,7 @@ from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
+from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
 from tslt_wire.messages.sampling import SETTINGS, Sampling, tokens_named
@@ -107,6 +108,8 @@ class EdgeSettings:
     """Why the edge does not take these sampling settings; None if it does.  A device that wants them is refused."""
     evidence_for: Callable[[Sampling], Sequence[str]] | None = None
     """Which of ``evidence`` it accepts under these sampling settings; None: all, whatever they are."""
+    padding: int = 0
+    """Bytes of which the lengths of its frames are multiples, 2 to 65,536; 0: padded for who asks for it in HELLO."""
 
     def __post_init__(self) -> None:
         check_identity(self)
@@ -114,7 +117,7 @@ class EdgeSettings:
         set_tokens(self, "eos_tokens", self.vocab_size)
         if self.begins is not None:
             set_tokens(self, "begins", self.vocab_size)
-        set_integers(self, context=(0, U32))
+        set_integers(self, context=(0, U32), padding=(0, MOST_PADDING))
         check_own(self.sampling, self.vocab_size)
         object.__setattr__(self, "tables", tables_of(self.tables))
         if not callable(self.refusal):

@@ -12,6 +12,7 @@ from tslt_wire import checks
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE, KIND_MASK, decode, encode
 from tslt_wire.frames.kinds import Kind, Role, kind_of
+from tslt_wire.frames.padding import padded
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
 from tslt_wire.messages.answers import Proposals, Verdict
@@ -35,7 +36,7 @@ class Session:
 
     role: Role
 
-    def __init__(self, limits: DecodeLimits) -> None:
+    def __init__(self, limits: DecodeLimits, padding: int = 0) -> None:
         self.profile: Profile = HANDSHAKE_PROFILE
         """What lists are made and written with, ``prior=session.profile.prior`` say, once WELCOME is there; before that
         a vocabulary of one token, with which no list can be made."""
@@ -56,7 +57,8 @@ class Session:
         self._state = State.START
         self._request = Kind.HELLO  # the last frame of the device that is answered
         self._limits = limits
-        self._max_frame_bytes = limits.max_frame_bytes
+        self._max_frame_bytes, self._max_extensions = limits.max_frame_bytes, limits.max_extensions
+        self._padding = padding
         self._outbox: deque[bytes] = deque()
         self._prefix: list[int] = []
         self._prefix_read: tuple[int, ...] | None = ()  # the prefix as it was handed out; None: it has changed
@@ -151,7 +153,7 @@ class Session:
             frame = encode(ErrorMessage(code=code, message="", extensions=extensions), self.profile)
         self._move(Act.FAIL)
         if len(frame) <= self._max_frame_bytes:
-            self._queue(Kind.ERROR, frame)
+            self._queue(Kind.ERROR, self._pad(frame))
 
     def _send(self, message: Message) -> bytes:
         """Queue ``message`` and move on.
@@ -166,9 +168,16 @@ class Session:
             raise ValueError(
                 f"the peer takes frames of {self._max_frame_bytes} bytes, this {kind.name} has {len(frame)}"
             )
+        frame = self._pad(frame)
         self._queue(kind, frame)
         self._move(_what(message))
         return frame
+
+    def _pad(self, frame: bytes) -> bytes:
+        if not self._padding:
+            return frame
+        limits = {"max_frame_bytes": self._max_frame_bytes, "max_extensions": self._max_extensions}
+        return padded(frame, self._padding, **limits)
 
     def _queue(self, kind: Kind, frame: bytes) -> None:
         self._outbox.append(frame)
