@@ -60,7 +60,7 @@ def planner_for(device: Device, **options: Any) -> Planner:
             evidence=evidence,
             precisions=welcome.precisions,
             max_nodes=welcome.limits.max_nodes,
-            max_leaves=welcome.limits.max_leaves,
+            max_leaves=min(welcome.limits.max_leaves, device.most_leaves or welcome.limits.max_leaves),
             max_entries=welcome.limits.max_entries,
         ),
         **options,

@@ -139,11 +139,13 @@ class Device:
         clock: Callable[[], float] = time.perf_counter,
         recovery: Recovery | None = None,
         vocabulary: DraftVocabulary | None = None,
+        most_leaves: int | None = None,
     ) -> None:
         """``reply_timeout_s``: seconds that an answer may take.  ``recovery``: how to go on where the link breaks or an
         answer does not come; None: that is an EdgeError at once.  ``tables``: the trained tables that ``hello.priors``
         names.  ``clock``: seconds, for the rounds' times.  ``vocabulary``: the draft's, of which HELLO is made; None:
         HELLO says nothing of ordinary tokens, and drafts of other special tokens than the target's do not fit.
+        ``most_leaves``: of the nodes that the draft model is run on, its ``EngineFacts.most_leaves``; None: any number.
 
         Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
         """
@@ -155,6 +157,8 @@ class Device:
             raise ValueError(f"the draft model has {text.vocab_size} tokens, HELLO says {hello.vocab_size}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
+        self.most_leaves = None if most_leaves is None else checks.integer("most_leaves", most_leaves, 1, None)
+        """Most leaves of the nodes that the draft model is run on; None: any number."""
         self._clock = clock
         self._text = text
         self._window = DraftWindow(text)
@@ -301,6 +305,11 @@ class Device:
         if settings.leaves > welcome.limits.max_leaves:
             raise ValueError(
                 f"the edge takes trees of {welcome.limits.max_leaves} leaves, {settings.expansion} has more"
+            )
+        if self.most_leaves is not None and settings.run_leaves > self.most_leaves:
+            raise ValueError(
+                f"the draft model runs trees of {self.most_leaves} leaves, {settings.expansion} has more above its "
+                "last level"
             )
 
     def _require_alive(self) -> None:

@@ -75,6 +75,11 @@ class DraftSettings:
         """Leaves of a tree with this expansion: 1 of a chain, 0 without a draft."""
         return prod(self.expansion) if self.expansion else 0
 
+    @property
+    def run_leaves(self) -> int:
+        """Leaves of the nodes that the draft model is run on: all but those of the last level."""
+        return prod(self.expansion[:-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Drafted:

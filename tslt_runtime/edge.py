@@ -49,7 +49,7 @@ def edge_settings(
     if isinstance(vocabulary, Vocabulary) and vocabulary.vocab_size != engine.vocab_size:
         raise ValueError(f"a vocabulary of {vocabulary.vocab_size} tokens, and {engine.model} has {engine.vocab_size}")
     fingerprint = vocabulary.fingerprint if isinstance(vocabulary, Vocabulary) else vocabulary
-    for line in engine.not_applied:
+    for line in (*engine.not_applied, *engine.remarks):
         log.warning("%s: %s", engine.model, line)
     affordable = max(limits.least_nodes, limits.rows_bytes // (8 * engine.vocab_size))
     return tw.EdgeSettings(

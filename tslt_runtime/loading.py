@@ -23,8 +23,8 @@ SUFFIX = ".gguf"
 """How the name of llama.cpp's files ends."""
 
 
-class LoadOptions(TypedDict, total=False):
-    """How a model is loaded."""
+class EngineOptions(TypedDict, total=False):
+    """How an engine reads a model."""
 
     dtype: str
     """What it computes in: "auto", the default, is what its weights are stored in.  A GGUF file has no other."""
@@ -42,6 +42,13 @@ class LoadOptions(TypedDict, total=False):
     """Shared library of llama.cpp, by default the installed package's.  GGUF files alone."""
 
 
+class LoadOptions(EngineOptions, total=False):
+    """How a model is loaded."""
+
+    self_check: bool
+    """Whether the engine is compared with plain text first (``engines.self_check``), as it is by default."""
+
+
 class LoadedDraft(NamedTuple):
     """A draft model and its tokenizer."""
 
@@ -56,30 +63,48 @@ class LoadedTarget(NamedTuple):
     tokenizer: Tokenizer
 
 
-def load_draft(source: str | Path, **options: Unpack[LoadOptions]) -> LoadedDraft:
+def load_draft(source: str | Path, *, self_check: bool = True, **options: Unpack[EngineOptions]) -> LoadedDraft:
     """Load a draft model: a ``.gguf`` file, a folder of safetensors, or a hub id.
+
+    ``self_check``: whether the engine is compared with plain text first (``engines.self_check``).
 
     Raises EngineError for a model that is not there, damaged or not supported, ImportError for a package that is not
     installed, ValueError or TypeError for options that do not fit.
     """
     if is_gguf(source):
         from tslt_runtime.engines.llamacpp.draft import LlamaDraft
+        from tslt_runtime.engines.self_check import check_draft
 
-        return LoadedDraft(*_load_gguf(LlamaDraft, source, **options))
+        file, vocabulary = _load_gguf(LlamaDraft, source, **options)
+        if self_check:
+            file.restrict(check_draft(file))
+        return LoadedDraft(file, vocabulary)
+    from tslt_runtime.engines.transformers.checking import check_draft_model
     from tslt_runtime.engines.transformers.draft import DraftModel
 
-    return LoadedDraft(*_load_checkpoint(DraftModel, source, **options))
+    model, tokenizer = _load_checkpoint(DraftModel, source, **options)
+    if self_check:
+        check_draft_model(model)
+    return LoadedDraft(model, tokenizer)
 
 
-def load_target(source: str | Path, **options: Unpack[LoadOptions]) -> LoadedTarget:
+def load_target(source: str | Path, *, self_check: bool = True, **options: Unpack[EngineOptions]) -> LoadedTarget:
     """Load a target model; sources and errors are those of ``load_draft``."""
     if is_gguf(source):
         from tslt_runtime.engines.llamacpp.target import LlamaTarget
+        from tslt_runtime.engines.self_check import check_target
 
-        return LoadedTarget(*_load_gguf(LlamaTarget, source, **options))
+        file, vocabulary = _load_gguf(LlamaTarget, source, **options)
+        if self_check:
+            file.restrict(check_target(file))
+        return LoadedTarget(file, vocabulary)
+    from tslt_runtime.engines.transformers.checking import check_target_model
     from tslt_runtime.engines.transformers.target import TargetModel
 
-    return LoadedTarget(*_load_checkpoint(TargetModel, source, **options))
+    model, tokenizer = _load_checkpoint(TargetModel, source, **options)
+    if self_check:
+        check_target_model(model)
+    return LoadedTarget(model, tokenizer)
 
 
 def load_described(source: str | Path) -> tuple[EngineFacts, Tokenizer]:
@@ -88,7 +113,7 @@ def load_described(source: str | Path) -> tuple[EngineFacts, Tokenizer]:
     Sources and errors are those of ``load_draft``.
     """
     if is_gguf(source):
-        target, vocabulary = load_target(source)
+        target, vocabulary = load_target(source, self_check=False)
         return target.facts, vocabulary
     from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
     from tslt_runtime.engines.transformers.described import described

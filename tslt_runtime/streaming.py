@@ -191,6 +191,7 @@ class TextDevice:
             reply_timeout_s=timeout_s,
             recovery=recovery,
             vocabulary=vocabulary,
+            most_leaves=draft.facts.most_leaves,
         )
         try:
             await device.open()

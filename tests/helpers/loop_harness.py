@@ -96,6 +96,7 @@ async def open_device(
     text: Any = None,
     timeout: float = 20.0,
     tables: Sequence[tw.Prior] = (),
+    most_leaves: int | None = None,
     **hello: Any,
 ) -> Device:
     """A device that has shaken hands."""
@@ -107,6 +108,7 @@ async def open_device(
         rng=device_rng(seed),
         reply_timeout_s=timeout,
         tables=tables,
+        most_leaves=most_leaves,
     )
     await device.open()
     return device

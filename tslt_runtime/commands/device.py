@@ -200,12 +200,14 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         tables=tables,
         recovery=Recovery(dial=dialer, patience_s=args.patience),
         vocabulary=vocabulary,
+        most_leaves=facts.most_leaves,
     )
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
-        say(f"draft model: {facts.model}, here; target model: {printable(welcome.model)}, at {link.peer}")
+        for line in (*facts.remarks, f"target model: {printable(welcome.model)}, at {link.peer}"):
+            say(f"draft model: {facts.model}, here; {line}")
         if welcome.prior != hello.priors[0]:
             say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
         say(f"sampling: {in_words(welcome.sampling)}")

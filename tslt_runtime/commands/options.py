@@ -65,6 +65,8 @@ def add_engine(group: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     group.add_argument("--context", type=at_least_one, metavar="N", help=longest)
     group.add_argument("--torch-device", default="cpu", metavar="NAME", help="cpu, cuda, mps ... (%(default)s)")
     library = "llama.cpp's shared library for .gguf files (the installed package's)"
+    without = "serve the model as it is: do not compare its trees and caches with plain text first"
+    group.add_argument("--no-self-check", dest="self_check", action="store_false", help=without)
     group.add_argument("--llama-lib", type=Path, metavar="FILE", help=library)
 
 
@@ -76,6 +78,7 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
         context=args.context,
         torch_device=args.torch_device,
         library=args.llama_lib,
+        self_check=args.self_check,
     )
 
 

@@ -51,6 +51,8 @@ class EngineFacts:
     """The model's own sampling settings: those of a target are in force where a device names none."""
     not_applied: tuple[str, ...] = ()
     """What the model's files say of sampling that is not in ``sampling``, a sentence each; an edge logs it."""
+    remarks: tuple[str, ...] = ()
+    """What else of the model is not done as its files say, or not at all, a sentence each; edges and devices log it."""
     token_bytes: int = 0
     """Bytes that a token takes in the cache of a target's text; 0: nothing worth counting."""
     token_block: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from tslt_runtime.engines.llamacpp import library as c
 from tslt_runtime.engines.llamacpp.sampling_keys import own_settings
 from tslt_runtime.engines.llamacpp.vocabulary import Vocabulary, Weights
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
+from tslt_runtime.engines.self_check import Findings
 from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
 from tslt_wire import checks
 
@@ -85,6 +87,8 @@ class LlamaModel:
         kind = (self.lib.llama_ftype_name(self.lib.llama_model_ftype(self.weights.handle)) or b"").decode()
         dtype = _DTYPES.get(kind, kind)
         self.leaves, self.threads = leaves, threads
+        self.together = True
+        """Whether texts share calls."""
         self.kv = kv or ("float32" if dtype == "float32" else "float16")
         own = own_settings(self._metadata)
         self._facts = EngineFacts(
@@ -115,6 +119,12 @@ class LlamaModel:
         value = ctypes.create_string_buffer(METADATA_BYTES)
         size = self.lib.llama_model_meta_val_str(self.weights.handle, key.encode(), value, METADATA_BYTES)
         return None if size < 0 else value.value.decode(errors="replace")
+
+    def restrict(self, findings: Findings) -> None:
+        """Do without what ``self_check`` found to differ from plain text."""
+        self.together = findings.together
+        leaves = self.leaves if findings.trees else 1
+        self._facts = replace(self._facts, most_leaves=leaves, remarks=(*self._facts.remarks, *findings.remarks))
 
     @property
     def facts(self) -> EngineFacts:

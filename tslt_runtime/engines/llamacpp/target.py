@@ -9,6 +9,7 @@ from tslt_runtime.engines.llamacpp.lanes import LaneCache, Lanes, Piece, append
 from tslt_runtime.engines.llamacpp.model import BATCH, LlamaModel
 from tslt_runtime.engines.llamacpp.tree_cache import TreeCache, count_leaves
 from tslt_runtime.engines.protocol import Work
+from tslt_runtime.engines.self_check import Findings
 from tslt_runtime.engines.text_rules import require_path
 
 
@@ -16,6 +17,11 @@ class LlamaTarget(LlamaModel):
     """A target's weights, shared by all texts of an edge (see ``engines.protocol.TargetEngine``)."""
 
     _lanes: list[Lanes]
+
+    def restrict(self, findings: Findings) -> None:
+        """See ``LlamaModel.restrict``."""
+        super().restrict(findings)
+        self._lanes = []  # whoever computes from now on takes its memory in its own thread
 
     def open(self) -> LlamaTargetText:
         """See ``TargetEngine.open``."""
@@ -37,8 +43,9 @@ class LlamaTarget(LlamaModel):
             else:
                 found[at] = item.text.score(item)
         for group in groups.values():
-            rows = _score_lanes([work[at] for at in group])
-            found |= dict(zip(group, rows, strict=True))
+            for part in [group] if self.together else [[at] for at in group]:
+                rows = _score_lanes([work[at] for at in part])
+                found |= dict(zip(part, rows, strict=True))
         return [found[at] for at in range(len(work))]
 
     def free_lanes(self) -> Lanes:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, GenerationConfig
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
 from tslt_runtime.engines.transformers.checkpoint import BROKEN
 from tslt_runtime.engines.transformers.generation_config import own_settings
-from tslt_runtime.engines.transformers.model import eos_token_ids
+from tslt_runtime.engines.transformers.model import eos_token_ids, trained_for
 
 
 def described(source: str | Path) -> EngineFacts:
@@ -24,11 +24,13 @@ def described(source: str | Path) -> EngineFacts:
     except BROKEN:  # many models have none
         generation = None
     own = own_settings(generation)
+    ends, remarks = eos_token_ids(generation, config)
     return EngineFacts(
         model=Path(name).resolve().name if Path(name).is_dir() else name,
         vocab_size=int(config.vocab_size),
-        context=int(config.max_position_embeddings),
-        eos_tokens=eos_token_ids(generation, config),
+        context=trained_for(config, None),
+        eos_tokens=ends,
+        remarks=remarks,
         sampling=own.sampling,
         not_applied=own.not_applied,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tslt_runtime.engines.protocol import EngineError, EngineFacts
+from tslt_runtime.engines.self_check import Findings
 from tslt_runtime.engines.text_rules import context_of, require_room, require_tokens
 from tslt_runtime.engines.transformers.checkpoint import load_checkpoint
 from tslt_runtime.engines.transformers.generation_config import own_settings
@@ -66,9 +68,11 @@ class CausalModel:
         _require_supported(module)
         self.model_id = model_id
         self.vocab_size = int(config.vocab_size)
-        self.context_limit = context_of(model_id, context, trained=int(config.max_position_embeddings))
-        self.eos_token_ids = eos_token_ids(getattr(module, "generation_config", None), config)
+        self.context_limit = context_of(model_id, context, trained=trained_for(config, context))
+        self.eos_token_ids, self._ends_remarks = eos_token_ids(getattr(module, "generation_config", None), config)
         self.own_settings = own_settings(getattr(module, "generation_config", None))
+        self.weights = sum(weight.numel() for weight in module.parameters())
+        """How many numbers the model has; quantised ones lie several in one."""
         self.packed_layers = pack_linear_layers(module) if packed else 0
         self._module = module.eval()
         # transformers types its modules loosely; Any at this seam keeps the rest strict.
@@ -78,6 +82,7 @@ class CausalModel:
         self._layers = int(config.num_hidden_layers)
         self._token_bytes = 2 * self._layers * _key_width(config) * module.dtype.itemsize
         self._ragged = supports_ragged(module)
+        self._findings = Findings()
         self._lock = threading.Lock()
 
     @classmethod
@@ -132,9 +137,28 @@ class CausalModel:
             dtype=str(self._module.dtype).removeprefix("torch."),
             sampling=self.own_settings.sampling,
             not_applied=self.own_settings.not_applied,
+            remarks=(*self._ends_remarks, *self._findings.remarks),
+            **({} if self._findings.trees else {"most_leaves": 1}),
             token_bytes=self._token_bytes,
             token_block=BLOCK,
         )
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, as ``transformers`` read it."""
+        return self._module.config
+
+    def restrict(self, findings: Findings, remarks: Sequence[str] = ()) -> None:
+        """Do without what ``self_check`` found to differ from plain text; ``remarks``: more of the facts' own."""
+        self._findings = replace(findings, remarks=(*findings.remarks, *remarks))
+        self._ragged = self._ragged and findings.together
+
+    def plain_rows(self, tokens: Sequence[int], keep: int) -> NDArray[np.float32]:
+        """The last ``keep`` rows of logits of a text, float32 (keep, V), with the model's own masks and positions."""
+        with self._lock, torch.inference_mode():
+            output = self._call(input_ids=self._tensor(tokens), use_cache=False, logits_to_keep=keep)
+            rows: NDArray[np.float32] = output.logits[0].float().cpu().numpy()
+        return rows
 
     @property
     def device(self) -> torch.device:
@@ -242,13 +266,36 @@ def _key_width(config: Any) -> int:
     return heads * int(size)
 
 
-def eos_token_ids(*sources: Any) -> tuple[int, ...]:
-    """Ids that end a text, ascending, by the first of these configurations that names some; () if none does."""
+def trained_for(config: Any, asked: int | None) -> int:
+    """Most tokens of a text that a model was trained for; what was ``asked`` for where its configuration is silent."""
+    trained = getattr(config, "max_position_embeddings", None) or asked
+    if trained is None:
+        raise EngineError(
+            f"{config.model_type} models do not say how many tokens they were trained for (max_position_embeddings): "
+            "name the longest text (context, --context)"
+        )
+    return int(trained)
+
+
+def eos_token_ids(*sources: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Ids that end a text, ascending, by the first of these configurations that names some; and what to say of them.
+
+    An id outside the vocabulary, of which the last of ``sources`` tells the size, never comes: -1 is how some say none.
+    """
+    vocab_size = int(sources[-1].vocab_size)
     for source in sources:
-        ids = getattr(source, "eos_token_id", None)
-        if ids is not None:
-            return tuple(sorted({int(ids)} if isinstance(ids, int) else {int(token) for token in ids}))
-    return ()
+        named = getattr(source, "eos_token_id", None)
+        if named is None:
+            continue
+        ids = {int(named)} if isinstance(named, int) else {int(token) for token in named}
+        ends = tuple(sorted(token for token in ids if 0 <= token < vocab_size))
+        never = sorted(ids - set(ends))
+        if not never:
+            return ends, ()
+        instead = f"texts end at {list(ends)}" if ends else "no token ends a text, only its length"
+        said = f"eos_token_id {', '.join(map(str, never))} is outside the vocabulary of {vocab_size} tokens: {instead}"
+        return ends, (said,)
+    return (), ()
 
 
 def _require_supported(module: PreTrainedModel) -> None:
