@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes test-vllm test-llama-server wheels check-wheel check-sdist clean
+	coverage attacks bytes test-vllm test-llama-server test-quantised wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -116,6 +116,11 @@ test-vllm: $(READY) $(VLLM)/.ready
 
 test-llama-server: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
+
+# A checkpoint in 4 bits; what reads it is installed where it is asked for.
+test-quantised: $(READY)
+	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[quantised]' --constraint constraints.txt
+	$(BIN)/python -m pytest tests/runtime/engines/test_quantised.py
 
 # Its companions for pictures and sound do not fit the CPU build of torch, and it looks for a package named vllm.
 $(VLLM)/.ready:

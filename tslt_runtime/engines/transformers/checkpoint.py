@@ -73,7 +73,7 @@ def load_checkpoint(
             )
     try:
         return module.to(device)
-    except RuntimeError as error:  # out of memory
+    except (RuntimeError, ValueError) as error:  # out of memory; quantised weights stay where they were put
         raise EngineError(f"{source} does not go to {device}: {one_line(error)}") from error
 
 
@@ -136,6 +136,8 @@ def _unreadable(source: str, error: Exception) -> str:
         )
     if isinstance(error, SafetensorError):
         return f"{source} has a damaged .safetensors file, cut short perhaps: get it again ({one_line(error)})"
+    if isinstance(error, ImportError) and any(name in str(error) for name in ("bitsandbytes", "accelerate")):
+        return f"{source} has quantised weights, which need more packages: pip install 'tslt-wire[quantised]'"
     return f"{source} cannot be read: {one_line(error)}"
 
 
