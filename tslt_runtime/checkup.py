@@ -109,9 +109,21 @@ async def shake_hands(found: Checkup, device: Device) -> tw.Welcome | None:
     return welcome
 
 
-def compare(found: Checkup, facts: EngineFacts, welcome: tw.Welcome) -> None:
+FITS = {
+    tw.Fit.SAME: "{target} tokens, the same for both models",
+    tw.Fit.PADDED: "one tokenizer; the draft has {draft} logits, the target {target}: what the smaller one lacks is never "
+    "drafted",
+    tw.Fit.RENAMED: "{target} tokens; the ordinary ones are the same for both models, special ones differ and are never "
+    "drafted",
+}
+"""How vocabularies go together, in words."""
+
+
+def compare(found: Checkup, facts: EngineFacts, device: Device) -> None:
     """Say how draft and target fit."""
-    found.note("vocabulary", f"{welcome.vocab_size} tokens, the same for both models")
+    welcome, fit = device.welcome, device.session.fit or tw.Fit.SAME
+    found.figures["fit"] = fit.value
+    found.note("vocabulary", FITS[fit].format(draft=facts.vocab_size, target=welcome.vocab_size))
     context = context_of(welcome)
     short = f"; texts go on to {context}, beyond that its window slides" if facts.context < context else ""
     found.note("draft", f"{facts.model}, {facts.dtype}, {facts.context} tokens{short}")

@@ -89,7 +89,7 @@ def test_as_json(pair):
     found = json.loads(done.stdout)
     assert found["good"] is True
     assert [one["name"] for one in found["findings"]][-1] == "auto"
-    assert found["version"] == 1
+    assert (found["version"], found["fit"]) == (1, "same")
     assert 0 < found["round_trip_s"] < 5
     assert found["rounds"]["tokens"] == 20
     assert found["rounds"]["uplink_bytes_per_token"] > 0

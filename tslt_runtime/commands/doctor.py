@@ -31,6 +31,7 @@ from tslt_runtime.commands.options import (
 from tslt_runtime.commands.running import FAILED, run_command
 from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
@@ -81,17 +82,19 @@ async def run(args: argparse.Namespace) -> Checkup:
         await link.close()
         return found
     draft, tokenizer = loaded
+    vocabulary = DraftVocabulary(tokenizer, vocab_size=draft.facts.vocab_size)
     device = Device(
         link,
         draft.open(),
-        hello_of(draft, tokenizer, asked_sampling(args), nonce=device_nonce(args.seed)),
+        hello_of(draft, tokenizer, asked_sampling(args), nonce=device_nonce(args.seed), vocabulary=vocabulary),
         rng=device_rng(args.seed),
         reply_timeout_s=args.timeout,
+        vocabulary=vocabulary,
         most_leaves=draft.facts.most_leaves,
     )
     async with closing(device):
-        if (welcome := await shake_hands(found, device)) is not None:
-            compare(found, draft.facts, welcome)
+        if await shake_hands(found, device) is not None:
+            compare(found, draft.facts, device)
             await measure(found, device, tokens_of(tokenizer, args.prompt), args.tokens)
     return found
 
