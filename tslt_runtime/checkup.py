@@ -111,10 +111,8 @@ async def shake_hands(found: Checkup, device: Device) -> tw.Welcome | None:
 
 FITS = {
     tw.Fit.SAME: "{target} tokens, the same for both models",
-    tw.Fit.PADDED: "one tokenizer; the draft has {draft} logits, the target {target}: what the smaller one lacks is never "
-    "drafted",
-    tw.Fit.RENAMED: "{target} tokens; the ordinary ones are the same for both models, special ones differ and are never "
-    "drafted",
+    tw.Fit.PADDED: "one tokenizer; {draft} logits of the draft, {target} of the target: what one lacks is never drafted",
+    tw.Fit.RENAMED: "{target} tokens: the ordinary ones are the same, special ones differ and are never drafted",
 }
 """How vocabularies go together, in words."""
 
