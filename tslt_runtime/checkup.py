@@ -111,7 +111,7 @@ async def shake_hands(found: Checkup, device: Device) -> tw.Welcome | None:
 
 FITS = {
     tw.Fit.SAME: "{target} tokens, the same for both models",
-    tw.Fit.PADDED: "one tokenizer; {draft} logits of the draft, {target} of the target: what one lacks is never drafted",
+    tw.Fit.PADDED: "one tokenizer; {draft} logits of the draft, {target} of the target: what one lacks is not drafted",
     tw.Fit.RENAMED: "{target} tokens: the ordinary ones are the same, special ones differ and are never drafted",
 }
 """How vocabularies go together, in words."""
