@@ -69,9 +69,10 @@ sanitized: $(READY)
 	build/sanitize/fuzz_rows 1 4000
 	build/sanitize/refusals < build/sanitize/vectors.txt
 
-# Every line and branch of what reads bytes from a peer: gcov for the kernel.
+# Every line and branch of what reads bytes from a peer: gcov for the kernel, coverage.py for the wire; some minutes.
 coverage: $(READY)
 	$(BIN)/python tests/covered/kernel.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/covered/wire.py
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py
