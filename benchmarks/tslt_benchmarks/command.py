@@ -19,6 +19,7 @@ BENCHMARKS = {
         "bytes.published_bound",
         "links.best_evidence",
         "links.padding",
+        "planner.expected",
         "planner.simulated_links",
         "speed.capacity",
         "speed.codec_speed",

@@ -22,6 +22,7 @@ COMMANDS = {
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
     "links.best_evidence": "--places",
+    "planner.expected": "--vocab",
     "planner.simulated_links": "--tokens",
     "speed.codec_speed": "--repetitions",
     "speed.engines": "--rounds",

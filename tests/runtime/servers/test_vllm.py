@@ -16,13 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 from default_pair import pair_folder
+from gguf_models import pair_gguf
 from loop_harness import edge_on, generate, greedy_reference, open_device
 from text_law import text_law, texts_of
 
 import tslt_wire as tw
 from tslt_runtime.device import DraftSettings
+from tslt_runtime.engines.llamacpp.draft import LlamaDraft
 from tslt_runtime.engines.protocol import EngineError
-from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.loading import load_described
 from tslt_runtime.verifiers.servers.loading import load_vllm
@@ -92,8 +93,11 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pair():
-    return TargetModel.load(pair_folder("target"), packed=False), DraftModel.load(pair_folder("draft"))
+def pair(tmp_path_factory):
+    """The target, as it is compared with, and a llama.cpp device's draft."""
+    return TargetModel.load(pair_folder("target"), packed=False), LlamaDraft(
+        pair_gguf("draft", tmp_path_factory.mktemp("gguf"))
+    )
 
 
 @pytest.mark.parametrize("evidence", WAYS)
