@@ -153,7 +153,7 @@ class Device:
             raise TypeError(f"hello must be a Hello, got {hello!r}")
         if vocabulary is None and (hello.ordinary or hello.token_map):
             raise ValueError("HELLO tells of ordinary tokens: give the vocabulary that it is made of")
-        if text.vocab_size != hello.vocab_size:
+        if not hello.token_map and text.vocab_size != hello.vocab_size:
             raise ValueError(f"the draft model has {text.vocab_size} tokens, HELLO says {hello.vocab_size}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")

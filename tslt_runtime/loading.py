@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar, Unpack
 
-from tslt_runtime.engines.protocol import DraftEngine, EngineFacts, TargetEngine
+from tslt_runtime.engines.protocol import DraftEngine, EngineError, EngineFacts, TargetEngine
 from tslt_runtime.tokenizer import Tokenizer, tokenizer_of
 from tslt_wire import checks
 
@@ -119,6 +119,26 @@ def load_described(source: str | Path) -> tuple[EngineFacts, Tokenizer]:
     from tslt_runtime.engines.transformers.described import described
 
     return described(source), tokenizer_of(load_tokenizer(source))
+
+
+def load_tokenizer(source: str | Path) -> Tokenizer:
+    """A tokenizer alone: of a folder or hub id, a ``tokenizer.json`` or a ``.gguf`` file.
+
+    Raises EngineError for what is none, ImportError for a package that is not installed.
+    """
+    path = Path(source)
+    if is_gguf(source):
+        return load_target(source).tokenizer
+    if path.suffix.lower() == ".json":
+        from tokenizers import Tokenizer as Fast
+
+        try:
+            return tokenizer_of(Fast.from_file(str(path)))
+        except Exception as error:  # the library raises no other class
+            raise EngineError(f"{path} is no tokenizer.json: {str(error).splitlines()[0]}") from error
+    from tslt_runtime.engines.transformers.checkpoint import load_tokenizer as load_folder
+
+    return tokenizer_of(load_folder(source))
 
 
 def is_gguf(source: str | Path) -> bool:

@@ -103,6 +103,7 @@ def hello_of(
         vocab_size=found.vocab_size,
         tokenizer=found.fingerprint,
         ordinary=found.ordinary if vocabulary else b"",
+        token_map=vocabulary.token_map.fingerprint if vocabulary and vocabulary.token_map else b"",
         model=facts.model,
         sampling=sampling,
         evidence=tuple(dict.fromkeys((evidence, *OUR_EVIDENCE))),
@@ -153,6 +154,7 @@ class TextDevice:
         timeout_s: float = 60.0,
         patience_s: float = PATIENCE_S,
         log_probs: bool = False,
+        target_tokenizer: Any = None,
     ) -> AsyncIterator[Self]:
         """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
 
@@ -165,11 +167,13 @@ class TextDevice:
         it names; the rest, or with None all, is the target's own: ``device.session.sampling`` is what is in force.
         ``settings``: see ``TextDevice``.  ``seed``: of this end's random numbers, None takes fresh ones.
         ``timeout_s``: seconds that an edge may take to come up, and an answer to come.  ``log_probs``: asks for the log
-        probabilities of the tokens.
+        probabilities of the tokens.  ``target_tokenizer``: the target's, see ``tokenizer_of``, where the draft model
+        has another one (``loading.load_tokenizer`` reads it): texts are cut by it.
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
-        vocabulary = DraftVocabulary(tokenizer, vocab_size=draft.facts.vocab_size)
+        size = draft.facts.vocab_size
+        vocabulary = DraftVocabulary(tokenizer, vocab_size=size, target_tokenizer=target_tokenizer)
         hello = hello_of(
             draft,
             tokenizer,
@@ -195,7 +199,7 @@ class TextDevice:
         )
         try:
             await device.open()
-            yield cls(device, tokenizer, settings=settings)
+            yield cls(device, vocabulary.tokenizer, settings=settings)
         finally:
             await device.close()
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 import torch
+from fitted_ends import KINDS, fitted, greedy_text
 from gguf_models import needs_llamacpp, tiny_folder
-from loop_harness import greedy_reference
 from text_law import text_law, texts_of
 from tiny_llama import soften, tiny_draft, tiny_llama
 from transformers import PreTrainedTokenizerFast
-from tslt_transports import LinkOptions, pair
-from word_tokenizers import Recorder, words
+from word_tokenizers import words
 
 import tslt_wire as tw
 from tslt_runtime.commands.convert import convert
-from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve_link
-from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.fingerprint import vocabulary_of
-from tslt_runtime.loading import load_draft, load_target
-from tslt_runtime.seeds import session_secret
-from tslt_runtime.streaming import TextDevice
 
 NOT_BY_CHANCE = 1e-4
 PLAIN = [f"w{i}" for i in range(60)]
@@ -31,15 +22,6 @@ SIZE = 64
 SPECIAL = ["<s>", "<eot>", "<r0>", "<r1>"]
 PROMPT = "w3 w14 w15 w9"
 DRAWS = 700
-KINDS = {
-    "list": DraftSettings(expansion=(1, 1, 1), truncation=tw.TopK(6)),
-    "tree": DraftSettings(expansion=(2, 2), truncation=tw.TopK(6), replacement=False),
-    "full": DraftSettings(expansion=(1, 1), truncation=None, precision="f32"),
-    "scalar": DraftSettings(expansion=(1, 1, 1), truncation=None, evidence="scalar"),
-    "lazy": DraftSettings(expansion=(1, 1, 1), truncation=tw.TopK(6), evidence="lazy"),
-    "match": DraftSettings(expansion=(2, 1), evidence="match"),
-    "coupled": DraftSettings(expansion=(2, 1), truncation=None, evidence="coupled"),
-}
 
 
 def save(model, folder, special=SPECIAL):
@@ -70,44 +52,13 @@ def folder(tmp_path_factory):
     return found
 
 
-@asynccontextmanager
-async def fitted(target, draft, *, sampling=None, settings=None, seed=5):
-    """A device of text for the draft in one folder or file, the recorder of its edge, and the target in another one."""
-    engine, theirs = load_target(target)
-    own, ours = load_draft(draft)
-    verifier = Recorder(engine)
-    offered = edge_settings(verifier.facts, vocabulary_of(theirs, vocab_size=engine.facts.vocab_size))
-    mine, other = pair(LinkOptions())
-    driver = EdgeDriver(verifier, offered, secret=session_secret(seed, 0))
-    task = asyncio.create_task(serve_link(other, driver))
-    try:
-        given = {"sampling": sampling, "settings": settings, "seed": seed, "timeout_s": 20}
-        async with TextDevice.connect(own, ours, link=mine, **given) as device:
-            yield device, verifier, engine
-    finally:
-        await mine.close()
-        await asyncio.wait_for(task, 20)
-        verifier.close()
-
-
 PAIRS = [("wide-target", "draft", "padded"), ("target", "wide-draft", "padded"), ("target", "renamed", "renamed")]
-
-
-async def greedy_text(target, draft, settings, *, tokens=40, prompt=PROMPT):
-    """Tokens of the prompt, what came after them, what transformers' own loop gives, and the edge's recorder."""
-    async with fitted(target, draft, sampling=tw.Sampling(temperature=0), settings=settings) as (text, seen, engine):
-        async for _ in text.stream(prompt, tokens=tokens):
-            pass
-        session = text.device.session
-        start = session.prompt_length
-        found, first = list(session.prefix[start:]), list(session.prefix[:start])
-        return first, found, greedy_reference(engine._module, first, tokens), seen, session
 
 
 @pytest.mark.parametrize(("target", "draft", "fit"), PAIRS)
 @pytest.mark.parametrize("settings", [KINDS["tree"], None])
 def test_greedy_output_is_the_targets_own(folder, target, draft, fit, settings):
-    _, found, wanted, seen, session = asyncio.run(greedy_text(folder / target, folder / draft, settings))
+    _, found, wanted, seen, session = asyncio.run(greedy_text(folder / target, folder / draft, PROMPT, settings))
     assert session.fit.value == fit
     assert found == wanted
     assert max(seen.drafted) < (len(PLAIN) if fit == "renamed" else SIZE)
@@ -146,7 +97,7 @@ def test_a_file_beside_a_folder(tmp_path, draft_is_a_file):
         convert(tmp_path / "draft", file, dtype="float32")
     draft = file if draft_is_a_file else tmp_path / "draft"
     settings = KINDS["list"]
-    _, found, wanted, seen, session = asyncio.run(greedy_text(tmp_path / "target", draft, settings, prompt="the hut"))
+    _, found, wanted, seen, session = asyncio.run(greedy_text(tmp_path / "target", draft, "the hut", settings))
     assert session.fit is tw.Fit.PADDED
     assert found == wanted
     assert max(seen.drafted) < 300

@@ -45,9 +45,11 @@ from tslt_runtime.device import Device, Round
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
+from tslt_runtime.tokenizer import Tokenizer
 from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
@@ -170,9 +172,9 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
     facts = draft.facts
-    ids = tokens_of(tokenizer, prompt)
+    vocabulary = vocabulary_of(args, tokenizer, facts)
+    ids = tokens_of(vocabulary.tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
-    vocabulary = DraftVocabulary(tokenizer, vocab_size=facts.vocab_size)
     hello = hello_of(
         draft,
         tokenizer,
@@ -203,7 +205,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         most_leaves=facts.most_leaves,
     )
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
-    output, tally = Output(tokenizer, ids, silent=args.json), Tally()
+    output, tally = Output(vocabulary.tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
         for line in (*facts.remarks, f"target model: {printable(welcome.model)}, at {link.peer}"):
@@ -235,6 +237,14 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
+
+
+def vocabulary_of(args: argparse.Namespace, tokenizer: Tokenizer, facts: EngineFacts) -> DraftVocabulary:
+    """The draft model's tokens, and the target's where the command line names their tokenizer."""
+    from tslt_runtime.loading import load_tokenizer
+
+    theirs = load_tokenizer(args.target_tokenizer) if args.target_tokenizer else None
+    return DraftVocabulary(tokenizer, vocab_size=facts.vocab_size, target_tokenizer=theirs)
 
 
 def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:

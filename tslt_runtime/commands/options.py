@@ -42,6 +42,9 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     # The target's may be run by a server, which says itself what it runs: see ``inference.check``.
     required = default is None and model != "target"
     group.add_argument("--model", default=default and str(default), required=required, metavar="PATH", help=words)
+    if model == "draft":
+        other = "the target's, where the draft model has another one: a folder, hub id, tokenizer.json or .gguf file"
+        group.add_argument("--target-tokenizer", metavar="PATH", help=other)
     add_engine(group)
     link = parser.add_argument_group("link")
     link.add_argument("--transport", default="zmq", choices=list(TRANSPORT_NEEDS))
