@@ -20,6 +20,7 @@ from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
 from tslt_wire import checks
+from tslt_wire.messages.token_sample import Sample, sample_told
 
 log = logging.getLogger("tslt.device")
 
@@ -42,6 +43,8 @@ class EdgeError(Exception):
     """The number of the ERROR that it sent (``tw.ErrorCode``); None if it sent none."""
     retry_after_s: float | None = None
     """Seconds after which it takes this device again; None if it does not say."""
+    tokens: Sample = ()
+    """Some of its tokens, if it refused the device's vocabulary and told them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,7 @@ class Connection:
         said = f"the edge at {self.peer} refused: {printable(error.message) or error.name}"
         refused = (_Broken if passing else EdgeError)(said)
         refused.code, refused.retry_after_s = error.code, error.retry_after_s
+        refused.tokens = sample_told(error.extensions)
         return refused
 
     async def _send_queued(self) -> None:

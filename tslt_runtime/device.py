@@ -348,7 +348,12 @@ class Device:
 
     async def _shake_hands(self) -> tw.Welcome:
         started = self._clock()
-        event = await self._edge.exchange()
+        try:
+            event = await self._edge.exchange()
+        except EdgeError as error:
+            if self._vocabulary is not None and error.tokens:
+                raise self._vocabulary.explained(error) from error
+            raise
         self.handshake = Exchange(self._edge.bytes_sent, self._edge.bytes_received, self._clock() - started)
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._edge.peer} answered HELLO with {type(event).__name__}")

@@ -12,6 +12,7 @@ from typing import Any
 from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
+from tslt_runtime.connection import EdgeError
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.fingerprint import vocabulary_of
 from tslt_runtime.mapped_text import MappedText, Reading, nothing
@@ -19,6 +20,7 @@ from tslt_runtime.other_tokenizer import map_between, reading_between
 from tslt_runtime.token_map import TokenMap, same_ids
 from tslt_runtime.token_names import in_words, named
 from tslt_runtime.tokenizer import Tokenizer, tokenizer_of
+from tslt_wire.messages.token_sample import first_difference
 
 log = logging.getLogger("tslt.device")
 
@@ -68,6 +70,20 @@ class DraftVocabulary:
         token_map = same_ids(text.vocab_size, welcome.vocab_size, without=without)
         self._tell(f"{fit.value} vocabulary", token_map)
         return MappedText(text, token_map)
+
+    def explained(self, refused: EdgeError) -> EdgeError:
+        """An edge's refusal of this vocabulary, with the first of the tokens it told that are others here."""
+        own = {token: text for text, token in self.tokenizer.get_vocab().items()}
+        found = first_difference(refused.tokens, own)
+        if found is None:
+            where = f"the {len(refused.tokens)} tokens that it told are the same here, others are not"
+        else:
+            token, theirs, mine = found
+            here = "is not there" if mine is None else f"is {printable(mine)!r}"
+            where = f"the first that differs of the tokens it told is {token}: {here} here, {printable(theirs)!r} there"
+        error = EdgeError(f"{refused}; {where} (tslt device --target-tokenizer)")
+        error.code, error.tokens = refused.code, refused.tokens
+        return error
 
     def compare_begins(self, welcome: tw.Welcome) -> None:
         """Warn if texts of this tokenizer begin otherwise than the target's do."""

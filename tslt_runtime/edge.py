@@ -76,7 +76,7 @@ def _more_of(vocabulary: Vocabulary | bytes) -> dict[str, Any]:
     """What an edge says of its vocabulary besides the fingerprint."""
     if not isinstance(vocabulary, Vocabulary):
         return {}
-    return {name: getattr(vocabulary, name) for name in ("ordinary", "begins", "others")}
+    return {name: getattr(vocabulary, name) for name in ("ordinary", "begins", "others", "sample")}
 
 
 async def serve(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tslt_runtime.tokenizer import tokenizer_of
+from tslt_wire.messages.token_sample import Sample, sample_of
 
 _DOMAIN = b"tslt-wire vocabulary 1\n"
 _ORDINARY = b"tslt-wire ordinary tokens 1\n"
@@ -43,6 +44,8 @@ class Vocabulary:
     token ("")."""
     begins: tuple[int, ...]
     """Tokens that the tokenizer puts before a text."""
+    sample: Sample
+    """Some of its tokens, for those whose vocabulary does not fit."""
 
 
 def tokenizer_fingerprint(tokenizer: HasVocabulary) -> bytes:
@@ -96,4 +99,5 @@ def vocabulary_of(tokenizer: Any, *, vocab_size: int | None = None) -> Vocabular
         ordinary=_fingerprint(ordinary, _ORDINARY),
         others=tuple((token, special.get(token, "")) for token in range(size) if token not in plain),
         begins=tuple(tokenizer.tokens_of("")),
+        sample=sample_of({token_id: token for token, token_id in ids.items()}),
     )

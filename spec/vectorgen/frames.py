@@ -409,6 +409,9 @@ def _extensions(frames: Frames) -> None:
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)
     frames.accept(1, error, "error-ext", "an ERROR with an extension", "extension")
+    for label, sample in (("", b"\x81\xa10\xa5<unk>"), ("-none", b"\x80"), ("-garbage", b"\xff\x00"), ("-empty", b"")):
+        misfit = tw.ErrorMessage(code=34, message="others", extensions=(tw.Extension(8, sample),))
+        frames.accept(1, misfit, f"error-tokens{label}", "tokens, whose data no decoder looks at", "extension")
     for label, data in (("0", "00"), ("250", "fa"), ("256", "0001"), ("most", "ff" * 4), ("high", "00" * 3 + "01")):
         wait = (tw.Extension(6, bytes.fromhex(data)),)
         late = tw.ErrorMessage(code=41, message="later", extensions=wait)

@@ -30,6 +30,7 @@ from tslt_runtime.commands.options import (
     add_sampling,
     asked_sampling,
     at_least_one,
+    device_vocabulary,
     expansion,
     load_options,
     load_table,
@@ -43,13 +44,10 @@ from tslt_runtime.commands.running import run_command
 from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
 from tslt_runtime.device import Device, Round
 from tslt_runtime.dialing import Dialer
-from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
-from tslt_runtime.tokenizer import Tokenizer
 from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
@@ -172,7 +170,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
     facts = draft.facts
-    vocabulary = vocabulary_of(args, tokenizer, facts)
+    vocabulary = device_vocabulary(args, tokenizer, vocab_size=facts.vocab_size)
     ids = tokens_of(vocabulary.tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
     hello = hello_of(
@@ -237,14 +235,6 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
-
-
-def vocabulary_of(args: argparse.Namespace, tokenizer: Tokenizer, facts: EngineFacts) -> DraftVocabulary:
-    """The draft model's tokens, and the target's where the command line names their tokenizer."""
-    from tslt_runtime.loading import load_tokenizer
-
-    theirs = load_tokenizer(args.target_tokenizer) if args.target_tokenizer else None
-    return DraftVocabulary(tokenizer, vocab_size=facts.vocab_size, target_tokenizer=theirs)
 
 
 def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:

@@ -23,6 +23,7 @@ from tslt_runtime.commands.options import (
     add_sampling,
     asked_sampling,
     at_least_one,
+    device_vocabulary,
     load_options,
     seconds,
     set_up,
@@ -31,7 +32,6 @@ from tslt_runtime.commands.options import (
 from tslt_runtime.commands.running import FAILED, run_command
 from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
-from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
@@ -82,7 +82,7 @@ async def run(args: argparse.Namespace) -> Checkup:
         await link.close()
         return found
     draft, tokenizer = loaded
-    vocabulary = DraftVocabulary(tokenizer, vocab_size=draft.facts.vocab_size)
+    vocabulary = device_vocabulary(args, tokenizer, vocab_size=draft.facts.vocab_size)
     device = Device(
         link,
         draft.open(),
@@ -95,7 +95,7 @@ async def run(args: argparse.Namespace) -> Checkup:
     async with closing(device):
         if await shake_hands(found, device) is not None:
             compare(found, draft.facts, device)
-            await measure(found, device, tokens_of(tokenizer, args.prompt), args.tokens)
+            await measure(found, device, tokens_of(vocabulary.tokenizer, args.prompt), args.tokens)
     return found
 
 

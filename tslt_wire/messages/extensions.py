@@ -1,7 +1,7 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows five: the choice of a draft, which is critical, the
-time that an answer took, the log probabilities of its tokens, the time after which to come again, and padding.
+Spec section 3.4.  This version carries any ignorable one, and knows six: the choice of a draft, which is critical, the
+time that an answer took, the log probabilities of its tokens, the time after which to come again, some tokens, padding.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ PADDING = 32
 """Type of the extension, of any frame, that only makes it longer (spec section 3.4): its data is zeros."""
 MOST_PADDING = 1 << 16
 """The largest number that lengths of frames can be asked to be a multiple of."""
+TOKENS = 8
+"""Type of the extension in which an ERROR tells some of the edge's tokens (spec section 7.9)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
+from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.fields import check_bytes
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome, padding_wanted
@@ -33,6 +34,7 @@ from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.resume import Rejection, Resume
+from tslt_wire.messages.token_sample import sample_extension
 from tslt_wire.session.events import (
     DraftReceived,
     Event,
@@ -183,6 +185,10 @@ class EdgeSession(Session):
         return self._kept_round
 
     # ----------------------------------------------------------------------------------------------------- receiving
+
+    def _told_with(self, code: ErrorCode) -> tuple[Extension, ...]:
+        misfit = code in (ErrorCode.VOCABULARY_MISMATCH, ErrorCode.TOKENIZER_MISMATCH)
+        return (sample_extension(self.settings.sample),) if misfit and self.settings.sample else ()
 
     def _refuse_unread(self, kind: Kind) -> None:
         if self._state is State.START and self.role not in SENDERS[kind]:

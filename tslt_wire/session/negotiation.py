@@ -19,6 +19,7 @@ from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
 from tslt_wire.messages.sampling import SETTINGS, Sampling, tokens_named
+from tslt_wire.messages.token_sample import Sample, sample_extension
 
 OUR_EVIDENCE = tuple(DRAFT_KINDS)
 """Evidence modes this version has."""
@@ -87,6 +88,8 @@ class EdgeSettings:
     """Tokens that it puts before a text; None: devices are not told."""
     others: tuple[tuple[int, str], ...] = ()
     """Its tokens that are not ordinary, each with its text, for logs."""
+    sample: Sample = ()
+    """Some of its tokens (``token_sample.sample_of``), told to devices whose vocabulary does not fit."""
     model: str = ""
     """Name of the target model, for people."""
     eos_tokens: tuple[int, ...] = ()
@@ -119,6 +122,7 @@ class EdgeSettings:
             set_tokens(self, "begins", self.vocab_size)
         set_integers(self, context=(0, U32), padding=(0, MOST_PADDING))
         check_own(self.sampling, self.vocab_size)
+        sample_extension(self.sample)
         object.__setattr__(self, "tables", tables_of(self.tables))
         if not callable(self.refusal):
             raise TypeError(f"refusal must be a function of Sampling, got {self.refusal!r}")

@@ -18,7 +18,7 @@ from tslt_wire.lists.profile import Profile
 from tslt_wire.messages.answers import Proposals, Verdict
 from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.endings import Bye, ErrorMessage, retry_after
-from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.extensions import RETRY_AFTER, Extension
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.resume import Resume
 from tslt_wire.messages.sampling import Sampling
@@ -100,7 +100,7 @@ class Session:
             self.received[kind_of(message)] += len(data)
             return self._receive(message, data)
         except (DecodeError, RemoteProtocolError) as error:
-            self._fail(error.code, str(error))
+            self._fail(error.code, str(error), self._told_with(error.code))
             raise
 
     def _refuse_unread(self, kind: Kind) -> None:
@@ -150,10 +150,15 @@ class Session:
         # A peer with a tiny limit gets the code with less text, or nothing: the transport's end has to say it then.
         frame = encode(ErrorMessage(code=code, message=message[:MAX_ERROR_TEXT], extensions=extensions), self.profile)
         if len(frame) > self._max_frame_bytes:
-            frame = encode(ErrorMessage(code=code, message="", extensions=extensions), self.profile)
+            kept = tuple(extension for extension in extensions if extension.type == RETRY_AFTER)
+            frame = encode(ErrorMessage(code=code, message="", extensions=kept), self.profile)
         self._move(Act.FAIL)
         if len(frame) <= self._max_frame_bytes:
             self._queue(Kind.ERROR, self._pad(frame))
+
+    def _told_with(self, code: ErrorCode) -> tuple[Extension, ...]:
+        """What an ERROR with this code has besides its message."""
+        return ()
 
     def _send(self, message: Message) -> bytes:
         """Queue ``message`` and move on.

@@ -35,7 +35,8 @@ def fit_of(hello: Hello, edge: Welcome | EdgeSettings) -> Fit:
         ErrorCode.TOKENIZER_MISMATCH if hello.vocab_size == edge.vocab_size else ErrorCode.VOCABULARY_MISMATCH,
         f"the device ({hello.model or 'unnamed model'}) has {hello.vocab_size} tokens, fingerprint "
         f"{hello.tokenizer[:8].hex()}; the edge ({edge.model or 'unnamed model'}) has {edge.vocab_size} tokens, "
-        f"fingerprint {edge.tokenizer[:8].hex()}",
+        f"fingerprint {edge.tokenizer[:8].hex()}: give the device the target's tokenizer, or a draft model with the "
+        "target's ordinary tokens",
     )
 
 
