@@ -96,7 +96,7 @@ def test_a_full_edge_says_so_and_counts(network, run):
 
 
 def test_an_edge_under_load_makes_strangers_prove_their_address(quic_harness, run, monkeypatch):
-    """With a quarter of the places taken a device needs a round trip more, and gets in."""
+    """With a sixteenth of the places taken a device needs a round trip more, and gets in."""
 
     async def main():
         listener = await quic_harness.listen()

@@ -37,7 +37,7 @@ from tslt_transports.quic_tls import ALPN
 _LONG_HEADER: Final = 0x80
 """The first bit of a packet that belongs to a handshake (RFC 9000, section 17.2)."""
 
-_RETRY_FROM: Final = 0.25
+_RETRY_FROM: Final = 1 / 16
 """Share of the places for connections without a link from which on an address must be proven first: one round trip
 more, and nothing is kept of who does not answer (RFC 9000, section 8.1.2)."""
 
