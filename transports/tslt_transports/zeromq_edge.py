@@ -361,8 +361,9 @@ class ZmqListener(BaseListener):
 
     async def _stop(self) -> None:
         if self._door is not None and self._accepting is not None:
+            # At once: who waited for the listener's end may end the event loop with it.
             self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
+            asyncio.get_running_loop().remove_reader(self._door)
             self._door.close()
             self._door = self._accepting = None
         for connection in self.half_open:
