@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -188,8 +189,11 @@ class Device:
         self._require_alive()
         return await self._run(self._shake_hands())
 
-    async def prompt(self, tokens: Sequence[int], *, keep: int = 0) -> None:
+    async def prompt(self, tokens: Sequence[int], *, keep: int | None = 0) -> int:
         """Set the text to be continued: ``prefix[:keep] + tokens``.
+
+        ``keep`` None: ``tokens`` are all of the text, and what it begins with that is there already stays where it is,
+        in the caches of both ends, and is not sent.  Returns how many tokens stay.
 
         A round that was cancelled is brought to its end first; its tokens are kept as far as ``keep`` says.
         """
@@ -200,8 +204,12 @@ class Device:
             await self._run(self._edge.mend())
         if self._open_round is not None:
             await self._run(self._settle_again())
+        if keep is None:
+            keep = _common(self.session.prefix, tokens)
+            tokens = tokens[keep:]
         self.session.send_prompt(tokens, keep=keep)
         await self._run(self._read_prompt())
+        return keep
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
         """Yield rounds until ``max_tokens`` tokens, the end of the text, or the end of the target's
@@ -251,6 +259,21 @@ class Device:
         self._worker.close()
 
     # --------------------------------------------------------------------------------------------- what it knows
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of all links so far, with what the transport adds to them."""
+        return self._edge.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Likewise."""
+        return self._edge.bytes_received
+
+    @property
+    def context(self) -> int:
+        """Most tokens that a text may have; LocalProtocolError before ``open``."""
+        return context_of(self.welcome)
 
     @property
     def reconnects(self) -> int:
@@ -492,3 +515,8 @@ def _rejected(drafted: Drafted, done: _Outcome, *, end: bool) -> bool:
     A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
     """
     return bool(drafted.tree.children(done.node)) and not (done.verdict is not None and end)
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

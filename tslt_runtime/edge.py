@@ -36,12 +36,14 @@ def edge_settings(
     tables: Sequence[tw.Prior] = (),
     *,
     limits: EdgeLimits = DEFAULT_LIMITS,
+    chat_template: bytes = b"",
 ) -> tw.EdgeSettings:
     """What an edge with this verifier, and these trained tables, offers: what the verifier serves, and no more.
 
     ``vocabulary``: the target's (``fingerprint.vocabulary_of``), or the fingerprint of its tokenizer alone, 32 bytes:
-    then drafts with other special tokens do not fit, and devices are not told how a text begins.  What the target's
-    files say of sampling and no edge applies is logged as a warning.
+    then drafts with other special tokens do not fit, and devices are not told how a text begins.  ``chat_template``:
+    what names the target's chat template (``chat.template.digest_of``), empty if it has none.  What the target's files
+    say of sampling and no edge applies is logged as a warning.
     """
     if not isinstance(facts, VerifierFacts):
         raise TypeError(f"facts must be VerifierFacts, got {facts!r}")
@@ -64,6 +66,7 @@ def edge_settings(
         refusal=facts.refusal,
         evidence_for=facts.evidence_for,
         tables=tuple(tables),
+        chat_template=chat_template,
         limits=tw.DecodeLimits(
             max_nodes=min(affordable, engine.most_nodes),
             max_leaves=engine.most_leaves,

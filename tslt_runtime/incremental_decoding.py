@@ -33,6 +33,11 @@ class IncrementalDecoder:
         self._window = self._spoken(prompt)
         self._given = len(self._window)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the text of all tokens so far has been given out: none waits for the rest of a character."""
+        return self._given == len(self._window)
+
     def add(self, tokens: Sequence[int]) -> str:
         """What the text grows by, as far as its characters are whole; special tokens add nothing."""
         pieces = [self._add(token) for token in self._spoken(tokens)]

@@ -19,11 +19,13 @@ from typing import Any, Protocol
 import tslt_wire as tw
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.seeds import NONCE_BYTES, master_secret
+from tslt_wire.messages.repeat import wants_repeat
 
 log = logging.getLogger("tslt.edge")
 
 REMEMBERED = 4096
 """HELLOs of which an edge with a seed remembers how often they came."""
+_REPEAT_LABEL = b"tslt-wire repeated nonce 1"
 _NONCE_LABEL = b"tslt-wire seeded nonce 1"
 
 
@@ -101,7 +103,8 @@ class Sessions:
         if found is None:
             self.forgotten += bool(hello.resume)
             found = self._new(hello, frame, identity)
-        self._linked[found.token] = holder
+        if found.token:
+            self._linked[found.token] = holder
         return found, text
 
     def park(self, token: bytes, holder: Holder, left: Left, owner: str) -> bool:
@@ -162,6 +165,10 @@ class Sessions:
             self._release(parked.left.text)
 
     def _new(self, hello: tw.Hello, frame: bytes, identity: str) -> tw.Opening:
+        if wants_repeat(hello):
+            nonce = hmac.digest(self._master, _REPEAT_LABEL + identity.encode() + b"\0" + frame, hashlib.sha256)
+            # Without a token: two of them may be open at a time, and neither goes on as the other.
+            return tw.Opening(self._keys.new(nonce[:NONCE_BYTES], identity).secret, repeats=True)
         if not self._seeded:
             return self._keys.new(secrets.token_bytes(NONCE_BYTES), identity)
         which = hashlib.sha256(frame).digest()

@@ -13,8 +13,11 @@ class Tokenizer(Protocol):
         """Token text -> id, added and special tokens included."""
         ...
 
-    def tokens_of(self, text: str) -> list[int]:
-        """The tokens of ``text``, with the special ones that the model wants around it; those in it are read."""
+    def tokens_of(self, text: str, *, bare: bool = False) -> list[int]:
+        """The tokens of ``text``, with the special ones that the model wants around it; those in it are read.
+
+        ``bare``: without those around it.
+        """
         ...
 
     def text_of(self, tokens: Sequence[int]) -> str:
@@ -41,6 +44,10 @@ class _Adapted:
         self._tokenizer = tokenizer
         # transformers wraps a tokenizer of tokenizers, or is one itself (older kinds, without a tokenizer.json).
         plain = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        self.chat_template = _default_template(getattr(tokenizer, "chat_template", None))
+        """See ``tslt_runtime.chat.template``."""
+        named = getattr(tokenizer, "special_tokens_map", {})
+        self.special_tokens = {name: text for name, text in named.items() if isinstance(text, str)}
         self._decode: Callable[[Sequence[int]], str]
         self._silent: Callable[[int], bool]
         if not hasattr(plain, "get_added_tokens_decoder"):
@@ -57,12 +64,19 @@ class _Adapted:
         vocabulary: Mapping[str, int] = self._tokenizer.get_vocab()
         return vocabulary
 
-    def tokens_of(self, text: str) -> list[int]:
-        found = self._tokenizer(text)["input_ids"] if callable(self._tokenizer) else self._tokenizer.encode(text).ids
-        return list(found)
+    def tokens_of(self, text: str, *, bare: bool = False) -> list[int]:
+        if callable(self._tokenizer):
+            return list(self._tokenizer(text, add_special_tokens=not bare)["input_ids"])
+        return list(self._tokenizer.encode(text, add_special_tokens=not bare).ids)
 
     def text_of(self, tokens: Sequence[int]) -> str:
         return self._decode(list(tokens))
 
     def is_silent(self, token: int) -> bool:
         return self._silent(token)
+
+
+def _default_template(templates: Any) -> str | None:
+    """The chat template of a tokenizer that has one, or several by name."""
+    found = templates.get("default") if isinstance(templates, Mapping) else templates
+    return found if isinstance(found, str) else None

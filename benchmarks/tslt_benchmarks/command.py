@@ -20,6 +20,7 @@ BENCHMARKS = {
         "links.best_evidence",
         "links.padding",
         "planner.expected",
+        "links.conversation",
         "planner.simulated_links",
         "speed.capacity",
         "speed.codec_speed",

@@ -405,6 +405,15 @@ def _extensions(frames: Frames) -> None:
         frames.accept(1, timing, f"hello-timing-{label}", "timing, which may have any type", "control")
     told_of = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"logprobs": True, "timing": True})
     frames.accept(1, told_of, "hello-logprobs", "logprobs and timing", "control")
+    again = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"repeat": True})
+    frames.accept(1, again, "hello-repeat", "repeat", "control")
+    names: dict[str, Any] = {"": FINGERPRINT, "-short": FINGERPRINT[:31], "-string": "chatml"}
+    for label, name in names.items():
+        named = tw.Welcome(
+            version=1, vocab_size=2, tokenizer=bytes(32), transcript=bytes(16), extra={"chat_template": name}
+        )
+        note = "the name of a chat template, which may have any type and size"
+        frames.accept(1, named, f"welcome-chat-template{label}", note, "control")
     hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)

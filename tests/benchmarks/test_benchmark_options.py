@@ -23,6 +23,7 @@ COMMANDS = {
     "bytes.published_bound": None,
     "links.best_evidence": "--places",
     "planner.expected": "--vocab",
+    "links.conversation": "--turns",
     "planner.simulated_links": "--tokens",
     "speed.codec_speed": "--repetitions",
     "speed.engines": "--rounds",

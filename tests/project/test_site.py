@@ -28,6 +28,7 @@ SHOWN = Counter(
 )
 """What the reference pages show, and how often."""
 INSIDE = {
+    "chat.sandbox",
     "engines.llamacpp.context",
     "engines.llamacpp.lanes",
     "engines.llamacpp.library",

@@ -246,3 +246,22 @@ def test_command_lines(capsys):
     with pytest.raises(SystemExit):
         edge.parse(["--model", "m", "--secret-file", "s", "--seed", "1"])
     assert "say --secret-file or --seed" in capsys.readouterr().err
+
+
+@inside
+def test_a_hello_that_asks_for_it_has_its_numbers_again():
+    again = tw.Hello(vocab_size=8, tokenizer=bytes(32), extra={"repeat": True})
+    for sessions in (Sessions(master=bytes(32)), Sessions(seed=3)):
+        opened = [sessions.open(again, b"hello", identity="me", holder=Holder())[0] for _ in range(3)]
+        assert {(one.secret, one.token, one.repeats) for one in opened} == {(opened[0].secret, b"", True)}
+        others = [
+            sessions.open(HELLO, b"hello", identity="me", holder=Holder())[0],
+            sessions.open(again, b"hello", identity="you", holder=Holder())[0],
+            sessions.open(again, b"Hello", identity="me", holder=Holder())[0],
+            Sessions(master=b"x" * 32).open(again, b"hello", identity="me", holder=Holder())[0],
+        ]
+        assert len({one.secret for one in (opened[0], *others)}) == 5
+        assert not others[0].repeats
+        me = Holder()
+        sessions.open(again, b"hello", identity="me", holder=me)
+        assert not sessions.park(b"", me, Left((1,), "text"), "me")  # it ends with its link

@@ -67,6 +67,8 @@ def convert(folder: Path, out: Path, *, dtype: str = "float16") -> tuple[str, ..
     _add_config(writer, config, folder)
     left = _add_sampling(writer, folder)
     _add_tokenizer(writer, tokenizer, config, bos=_starts_with_bos(tokenizer, config.get("bos_token_id")))
+    if template := _chat_template(folder):
+        writer.add_chat_template(template)
     kind = gguf.LlamaFileType.MOSTLY_F16 if dtype == "float16" else gguf.LlamaFileType.ALL_F32
     writer.add_file_type(kind)
     blocks = set()
@@ -205,6 +207,17 @@ def _add_tokenizer(writer: Any, tokenizer: dict[str, Any], config: dict[str, Any
         raise EngineError(f"{len(ends)} tokens that end a text, of which GGUF can name {len(adders)}")
     for add, token in zip(adders, ends, strict=False):
         add(token)
+
+
+def _chat_template(folder: Path) -> str | None:
+    """The template of a folder, in its own file or, as older versions of transformers wrote it, in the tokenizer's."""
+    file, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    found = _read_json(settings).get("chat_template") if settings.is_file() else None
+    if isinstance(found, list):  # several, by name
+        found = {one["name"]: one["template"] for one in found}.get("default")
+    return found if isinstance(found, str) else None
 
 
 def _renamed(name: str, folder: Path) -> str:

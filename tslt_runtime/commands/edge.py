@@ -107,6 +107,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     """Load the target and serve until SIGINT or SIGTERM; False if a round was under way for too long after it."""
     from tslt_transports import LinkOptions, listen
 
+    from tslt_runtime.chat.template import digest_of, source_of
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.fingerprint import vocabulary_of
     from tslt_runtime.loading import load_target
@@ -135,7 +136,10 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     facts = verifier.facts.engine
     vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    settings = replace(edge_settings(verifier.facts, vocabulary, tables, limits=limits), padding=args.pad)
+    template = source_of(tokenizer)
+    named = b"" if template is None else digest_of(template)
+    settings = edge_settings(verifier.facts, vocabulary, tables, limits=limits, chat_template=named)
+    settings = replace(settings, padding=args.pad)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
     async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:

@@ -37,8 +37,11 @@ def shipped(name: str = "") -> Path | None:
     return None
 
 
-def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None) -> None:
-    """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken."""
+def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None, *, seeded: bool = True) -> None:
+    """Add the arguments both ends have; ``model`` is "draft" or "target", ``default`` the one that is taken.
+
+    ``seeded``: whether the command takes a seed.
+    """
     group = parser.add_argument_group("model")
     words = f"{model} model: {MODEL_NAMES}" + ("" if default is None else " (%(default)s)")
     # The target's may be run by a server, which says itself what it runs: see ``inference.check``.
@@ -56,7 +59,10 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     link.add_argument(
         "--pad", type=padding, default=0, metavar="N", help=f"{whose} are multiples of N bytes long (off)"
     )
-    parser.add_argument("--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)")
+    if seeded:
+        parser.add_argument(
+            "--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)"
+        )
     parser.add_argument("--verbose", action="store_true", help="log every device and every failure")
 
 
@@ -97,14 +103,13 @@ def device_vocabulary(args: argparse.Namespace, tokenizer: Tokenizer, *, vocab_s
 
 def add_sampling(parser: argparse.ArgumentParser, *, temperature: float | None) -> None:
     """Add the target's sampling settings; see ``asked_sampling``.  ``temperature``: the default."""
+    always = "" if temperature is None else " (%(default)s, always named)"
     group = parser.add_argument_group(
         "target",
         "what the output is: the edge applies these to the target's logits.  What is not named is the target's own,\n"
         "from its generation_config, and else off",
     )
-    group.add_argument(
-        "--temperature", type=float, default=temperature, metavar="T", help="0 is greedy (%(default)s, always named)"
-    )
+    group.add_argument("--temperature", type=float, default=temperature, metavar="T", help=f"0 is greedy{always}")
     group.add_argument("--top-k", type=int, metavar="K", help="keep the K largest scores, and their equals; 0: off")
     group.add_argument("--top-p", type=float, metavar="P", help="keep the likeliest tokens up to this share; 1: off")
     group.add_argument("--min-p", type=float, metavar="P", help="keep what has this part of the largest probability")

@@ -23,8 +23,10 @@ EXTRAS = {
     "gguf": "llamacpp",
     **dict.fromkeys(("zmq", "nacl"), "zmq"),
     **dict.fromkeys(("aioquic", "cryptography"), "quic"),
-    **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib", "rich"), "bench"),
+    **dict.fromkeys(("msgpack", "orjson", "google", "matplotlib", "rich", "openai"), "bench"),
     "zstandard": "zstd",
+    "jinja2": "chat",
+    **dict.fromkeys(("starlette", "uvicorn"), "serve"),
     "prometheus_client": "metrics",
 }
 """The extra of the package that installs a module."""

@@ -24,6 +24,7 @@ from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.kinds import Kind, Role
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
+from tslt_wire.messages.chat_template import naming
 from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.extensions import Extension
@@ -33,6 +34,7 @@ from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome, padding_w
 from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
+from tslt_wire.messages.repeat import WANTED as REPEAT
 from tslt_wire.messages.resume import Rejection, Resume
 from tslt_wire.messages.token_sample import sample_extension
 from tslt_wire.session.events import (
@@ -267,6 +269,7 @@ class EdgeSession(Session):
             resumed=opening.resumed,
             held=len(opening.held),
             held_hash=prefix_crc(opening.held),
+            extra={**naming(settings.chat_template), **(REPEAT if opening.repeats else {})},
         )
         self.sampling, self.fit = sampling, fit
         self._max_frame_bytes, self._max_extensions = hello.limits.max_frame_bytes, hello.limits.max_extensions

@@ -15,8 +15,9 @@ from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.precision import Precision
 from tslt_wire.lists.prior import PLAIN_PRIORS, Prior, plain_prior
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
+from tslt_wire.messages.chat_template import DIGEST_BYTES
 from tslt_wire.messages.extensions import MOST_PADDING
-from tslt_wire.messages.fields import U32, set_integers, set_names, set_tokens
+from tslt_wire.messages.fields import U32, check_bytes, set_integers, set_names, set_tokens
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
 from tslt_wire.messages.sampling import SETTINGS, Sampling, tokens_named
 from tslt_wire.messages.token_sample import Sample, sample_extension
@@ -113,6 +114,8 @@ class EdgeSettings:
     """Which of ``evidence`` it accepts under these sampling settings; None: all, whatever they are."""
     padding: int = 0
     """Bytes of which the lengths of its frames are multiples, 2 to 65,536; 0: padded for who asks for it in HELLO."""
+    chat_template: bytes = b""
+    """What names the target's chat template, 32 bytes (spec section 7.3); empty: it has none, or does not say."""
 
     def __post_init__(self) -> None:
         check_identity(self)
@@ -128,6 +131,7 @@ class EdgeSettings:
             raise TypeError(f"refusal must be a function of Sampling, got {self.refusal!r}")
         if not (self.evidence_for is None or callable(self.evidence_for)):
             raise TypeError(f"evidence_for must be a function of Sampling or None, got {self.evidence_for!r}")
+        check_bytes("chat_template", self.chat_template, 0, DIGEST_BYTES)
         check_names(self)
         prior_names(self.priors, self.tables)
         for table in self.tables:

@@ -35,6 +35,8 @@ class Opening:
     """Tokens of that session's text that the edge has: ``EdgeSession.kept`` of its last link."""
     round: int = 0
     """The earliest round that it goes on with: ``EdgeSession.kept_round`` of its last link."""
+    repeats: bool = False
+    """Whether the same HELLO, which asked for it, has the same secret each time."""
 
 
 class SessionKeys:

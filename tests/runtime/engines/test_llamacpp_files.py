@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chat_models import TEMPLATE, chat_folder
 from default_pair import pair_folder
 from engine_rounds import TargetRounds
 from gguf_models import byte_level_tokenizer, needs_llamacpp, pair_gguf, tiny_folder
@@ -17,6 +18,7 @@ from transformers import AutoTokenizer
 from tslt_benchmarks.drafting import PROMPTS, read_prompts
 
 import tslt_wire as tw
+from tslt_runtime.chat.template import TemplateError, template_of
 from tslt_runtime.commands import convert as command
 from tslt_runtime.commands.convert import convert, interleaved
 from tslt_runtime.engines.llamacpp import library
@@ -118,6 +120,28 @@ def test_text_is_cut_as_transformers_does_it(pair_file):
     for call in (vocabulary.text_of, lambda tokens: vocabulary.is_silent(tokens[0])):
         with pytest.raises(ValueError, match="vocabulary"):
             call([32_000])
+
+
+@pytest.mark.parametrize("kept_in", ["chat_template.jinja", "tokenizer_config.json", "several"])
+def test_a_chat_template_goes_along(pair_file, tmp_path, kept_in):
+    folder = chat_folder("draft", tmp_path)
+    if kept_in != "chat_template.jinja":
+        (folder / "chat_template.jinja").unlink()
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").unlink()
+        named = [{"name": "tools", "template": "no"}, {"name": "default", "template": TEMPLATE}]
+        settings["chat_template"] = TEMPLATE if kept_in != "several" else named
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    convert(folder, tmp_path / "chat.gguf", dtype="float16")
+    own, plain = LlamaTarget(tmp_path / "chat.gguf").vocabulary, AutoTokenizer.from_pretrained(folder)
+    messages = [{"role": "system", "content": "Ü"}, {"role": "user", "content": "Who </s> lives?"}]
+    ours = template_of(own)
+    assert ours.digest == template_of(plain).digest
+    wanted = plain.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert ours.tokens(own, messages) == wanted
+    assert own.special_tokens == {"bos_token": "<s>", "eos_token": "</s>"}
+    with pytest.raises(TemplateError, match="no chat template"):
+        template_of(LlamaTarget(pair_file).vocabulary)
 
 
 def test_pieces_of_text_are_those_of_transformers(pair_file):

@@ -11,6 +11,9 @@ import numpy as np
 
 from tslt_runtime.engines.llamacpp.library import SILENT_TOKENS, UNUSED_TOKEN
 
+TEMPLATE_KEY = b"tokenizer.chat_template"
+"""Where a file has its chat template."""
+
 
 class Weights:
     """What a file was loaded into; freed once nothing refers to it."""
@@ -41,18 +44,37 @@ class Vocabulary:
             if not attributes(self._handle, token) & UNUSED_TOKEN
         }
 
+    @property
+    def chat_template(self) -> str | None:
+        """The file's; see ``tslt_runtime.chat.template``."""
+        ask = self._lib.llama_model_meta_val_str
+        size = ask(self._weights.handle, TEMPLATE_KEY, None, 0)
+        if size < 0:
+            return None
+        value = ctypes.create_string_buffer(size + 1)
+        ask(self._weights.handle, TEMPLATE_KEY, value, size + 1)
+        return value.value.decode(errors="replace")
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """Texts of those that a template may name."""
+        found = {"bos_token": self._lib.llama_vocab_bos, "eos_token": self._lib.llama_vocab_eos}
+        named = {name: int(which(self._handle)) for name, which in found.items()}
+        text = self._lib.llama_vocab_get_text
+        return {name: text(self._handle, token).decode(errors="replace") for name, token in named.items() if token >= 0}
+
     def ends(self) -> tuple[int, ...]:
         """Tokens that end a text, ascending."""
         ends = self._lib.llama_vocab_is_eog
         return tuple(token for token in range(self.size) if ends(self._handle, token))
 
-    def tokens_of(self, text: str) -> list[int]:
+    def tokens_of(self, text: str, *, bare: bool = False) -> list[int]:
         """See ``Tokenizer.tokens_of``."""
         raw = text.encode("utf-8", "surrogatepass")
         room = len(raw) + 16
         while True:
             tokens = np.empty(room, np.int32)
-            count = self._lib.llama_tokenize(self._handle, raw, len(raw), tokens.ctypes.data, room, True, True)
+            count = self._lib.llama_tokenize(self._handle, raw, len(raw), tokens.ctypes.data, room, not bare, True)
             if count >= 0:
                 return [int(token) for token in tokens[:count]]
             room = -count

@@ -1,0 +1,1 @@
+"""Conversations: messages in, tokens out, by a model's own template."""

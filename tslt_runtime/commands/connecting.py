@@ -1,0 +1,68 @@
+"""Command-line arguments that say which edge a device talks to, and what ``TextDevice.connect`` takes of them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import tslt_wire as tw
+from tslt_runtime.commands import who
+from tslt_runtime.commands.options import QUIC_ADDRESS, seconds
+from tslt_runtime.connection import PATIENCE_S
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.streaming import EDGE
+
+SEEDED_CHAIN = (1,) * 4
+"""What a device drafts that has a seed: a planner goes by the clock, and the same seed would not give the same text."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add them."""
+    several = f"said more than once: the next one takes over where one is gone ({EDGE}; quic: {QUIC_ADDRESS})"
+    parser.add_argument("--edge", action="append", metavar="ADDRESS", help=several)
+    who.add_device(parser)
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=seconds,
+        default=PATIENCE_S,
+        metavar="S",
+        help="seconds without an edge after which the text is given up (%(default)s)",
+    )
+
+
+def edges(args: argparse.Namespace) -> str | list[str]:
+    """The addresses that were named, or the usual one."""
+    return args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
+
+
+def connect_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What ``TextDevice.connect`` takes.  Raises OSError, and ValueError for files that hold something else."""
+    tls, _ = who.device_who(args)
+    return {
+        "edge": edges(args),
+        "transport": args.transport,
+        "tls": tls,
+        "key": args.key,
+        "edge_key": args.edge_key,
+        "timeout_s": args.timeout,
+        "patience_s": args.patience,
+        "padding": args.pad,
+    }
+
+
+def seeded_settings(sampling: tw.SamplingRequest) -> DraftSettings:
+    """How to draft what a seed is to give again."""
+    temperature = 1.0 if sampling.temperature is None else sampling.temperature
+    return DraftSettings(
+        expansion=SEEDED_CHAIN,
+        temperature=tw.DEFAULTS.draft_temperature * (temperature or 1.0),
+        truncation=tw.DEFAULTS.truncation if temperature else tw.TopK(1),
+        precision=tw.DEFAULTS.precision,
+    )
