@@ -201,6 +201,7 @@ class TextDevice:
         template: ChatTemplate | None = None,
         repeat: bool = False,
         padding: int = 0,
+        reach_s: float | None = None,
         wrap: Callable[[Link], Link] = lambda link: link,
     ) -> AsyncIterator[Self]:
         """Shake hands with the edge at ``edge``; says goodbye at the end of the ``with`` block.
@@ -220,7 +221,8 @@ class TextDevice:
         ``repeat``: asks for the random numbers that the edge gave the same HELLO before, so that with a ``seed`` and
         ``settings`` the same prompts give the same texts; the session ends with its link.  Whether the edge does it:
         ``tslt_wire.messages.repeat.repeats(device.welcome)``.  ``wrap``: what every link is put into, a capture's say.
-        ``padding``: see ``hello_of``.
+        ``padding``: see ``hello_of``.  ``reach_s``: seconds that an edge may take to come up, in place of
+        ``timeout_s``.
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
@@ -242,7 +244,7 @@ class TextDevice:
         if link is None:
             dialer = Dialer(transport, edge, tls=tls, keys=device_keys(key, edge_key))
             dialer.wrap = wrap
-            link = await dialer.reach(timeout_s)
+            link = await dialer.reach(timeout_s if reach_s is None else reach_s)
             recovery = None if repeat else Recovery(dial=dialer, patience_s=patience_s)
         device = Device(
             link,

@@ -63,6 +63,7 @@ def build() -> list[Json]:
     _handshake(frames)
     _sampling(frames)
     _extensions(frames)
+    _asked_and_named(frames)
     bad_frames.add(frames.refuse)
     return [group.to_json() for group in frames.groups.values()]
 
@@ -349,6 +350,18 @@ def _sampling(frames: Frames) -> None:
         frames.accept(1, welcome, f"welcome-in-force-{name}", "settings in force", "control")
 
 
+def _asked_and_named(frames: Frames) -> None:
+    again = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"repeat": True})
+    frames.accept(1, again, "hello-repeat", "repeat", "control")
+    names: dict[str, Any] = {"": FINGERPRINT, "-short": FINGERPRINT[:31], "-string": "chatml"}
+    for label, name in names.items():
+        named = tw.Welcome(
+            version=1, vocab_size=2, tokenizer=bytes(32), transcript=bytes(16), extra={"chat_template": name}
+        )
+        note = "the name of a chat template, which may have any type and size"
+        frames.accept(1, named, f"welcome-chat-template{label}", note, "control")
+
+
 def _extensions(frames: Frames) -> None:
     one = (tw.Extension(0, b""),)
     many = tuple(tw.Extension(2 * i, bytes([i]) * i) for i in range(16))
@@ -405,15 +418,6 @@ def _extensions(frames: Frames) -> None:
         frames.accept(1, timing, f"hello-timing-{label}", "timing, which may have any type", "control")
     told_of = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"logprobs": True, "timing": True})
     frames.accept(1, told_of, "hello-logprobs", "logprobs and timing", "control")
-    again = tw.Hello(vocab_size=2, tokenizer=bytes(32), extra={"repeat": True})
-    frames.accept(1, again, "hello-repeat", "repeat", "control")
-    names: dict[str, Any] = {"": FINGERPRINT, "-short": FINGERPRINT[:31], "-string": "chatml"}
-    for label, name in names.items():
-        named = tw.Welcome(
-            version=1, vocab_size=2, tokenizer=bytes(32), transcript=bytes(16), extra={"chat_template": name}
-        )
-        note = "the name of a chat template, which may have any type and size"
-        frames.accept(1, named, f"welcome-chat-template{label}", note, "control")
     hello = tw.Hello(vocab_size=2, tokenizer=bytes(32), extensions=one)
     frames.accept(1, hello, "hello-ext", "a HELLO with an extension", "extension")
     error = tw.ErrorMessage(code=1, message="x", extensions=one)

@@ -8,13 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tslt_transports import listen
+from tslt_transports import Listener, listen
 
 import tslt_wire as tw
 from tslt_runtime.chat.template import digest_of, template_of
@@ -25,6 +25,7 @@ from tslt_runtime.endpoint.pool import Pool, Wanted
 from tslt_runtime.fingerprint import tokenizer_fingerprint
 from tslt_runtime.loading import LoadedDraft, LoadedTarget
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_wire.session.negotiation import takes_all
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60
@@ -39,6 +40,8 @@ class Endpoint:
     loop: asyncio.AbstractEventLoop
     passes: list[int]
     """Tokens and nodes of each pass of the target."""
+    listener: Listener
+    """The edge's."""
 
     def run(self, work: Any) -> Any:
         """What a coroutine gives, run in the endpoint's thread."""
@@ -47,7 +50,13 @@ class Endpoint:
 
 @contextmanager
 def endpoint(
-    target: LoadedTarget, draft: LoadedDraft, *, sessions: int = 4, waiting: int = 32, **served: Any
+    target: LoadedTarget,
+    draft: LoadedDraft,
+    *,
+    sessions: int = 4,
+    waiting: int = 32,
+    refusal: Callable[[tw.Sampling], str | None] = takes_all,
+    **served: Any,
 ) -> Iterator[Endpoint]:
     """An edge on ZeroMQ, and the endpoint, on loopback."""
     ready, found, end = threading.Event(), list[Endpoint](), list[Any]()
@@ -57,19 +66,20 @@ def endpoint(
         verifier = LocalVerifier(target.engine, on_pass=lambda pass_: passes.append(pass_.rows))
         template = template_of(draft.tokenizer)
         named = tokenizer_fingerprint(draft.tokenizer), digest_of(template.source)
-        settings = edge_settings(verifier.facts, named[0], chat_template=named[1])
+        settings = replace(edge_settings(verifier.facts, named[0], chat_template=named[1]), refusal=refusal)
         listener = await listen("zmq", "tcp://127.0.0.1:0")
         edge = asyncio.create_task(serve(listener, verifier, settings, seed=None))
-        options = {"edge": listener.address, "timeout_s": WAIT_S, "patience_s": 1}
+        options: dict[str, Any] = {"edge": listener.address, "timeout_s": WAIT_S, "patience_s": 1}
         pool = Pool(open=opener(draft, template, lambda link: link, options), most=sessions, waiting=waiting)
         async with pool.lend(Wanted(tw.SamplingRequest()), ()) as device:
             context = device.device.context
+        options["reach_s"] = 1
         given = {"model": "target", "context": context, "tokenizer": draft.tokenizer, "template": template, **served}
         server = server_of(application(Served(**given), pool))
         with socket.create_server(("127.0.0.1", 0)) as door:
             end.append(lambda: setattr(server, "should_exit", True))
             url = f"http://127.0.0.1:{door.getsockname()[1]}/v1"
-            found.append(Endpoint(url, pool, asyncio.get_running_loop(), passes))
+            found.append(Endpoint(url, pool, asyncio.get_running_loop(), passes, listener))
             ready.set()
             await server._serve([door])
         await pool.close()

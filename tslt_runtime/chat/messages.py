@@ -38,6 +38,10 @@ def _message(where: str, message: Any) -> Message:
         raise ValueError(f"{where}.role must be one of {', '.join(ROLES)}, got {role!r}")
     if not isinstance(content, str):
         raise TypeError(f"{where}.content must be a text, got {type(content).__name__}")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where}.content is no text: {error.reason} at character {error.start}") from error
     return Message(role=str(role), content=content)
 
 

@@ -122,13 +122,15 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     named = args.chat_template is not None or source_of(loaded.tokenizer) is not None
     template = template_of(loaded.tokenizer, args.chat_template) if named else None
     wrap = partial(capture.link, end=Role.DEVICE) if capture else lambda link: link
-    open_session = opener(loaded, template, wrap, connecting.connect_options(args))
+    options = connecting.connect_options(args)
+    open_session = opener(loaded, template, wrap, options)
     pool = Pool(open=open_session, most=args.sessions, waiting=args.waiting)
     try:
         async with pool.lend(Wanted(tw.SamplingRequest()), ()) as device:
             device.require_template()
             target = printable(device.device.welcome.model)
             context = device.device.context
+        options["reach_s"] = args.patience  # at the start an edge may come up later; then clients wait
         if template is None:
             print(
                 "serve: the draft model has no chat template: /v1/completions alone (--chat-template)", file=sys.stderr

@@ -74,6 +74,7 @@ def read_body(body: bytes) -> dict[str, Any]:
     """The JSON object of a body; ApiError for what is none."""
     try:
         found = json.loads(body)
+        json.dumps(found, ensure_ascii=False).encode()  # half characters (\ud800) are no text
     except (ValueError, RecursionError) as error:
         raise ApiError(f"the body must be a JSON object: {error}") from error
     if not isinstance(found, dict):

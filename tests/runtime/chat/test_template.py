@@ -138,6 +138,7 @@ def test_another_template_than_the_targets_is_refused():
         ([TURNS[0], {"role": "tool", "content": ""}], ValueError, r"messages\[1\]\.role"),
         ([{"role": "user", "content": None}], TypeError, r"messages\[0\]\.content"),
         ([{"role": "user"}], TypeError, r"messages\[0\]\.content"),
+        ([{"role": "user", "content": "\ud800"}], ValueError, r"messages\[0\]\.content is no text"),
         ([{"role": "user", "content": "", "name": "me"}], ValueError, r"messages\[0\] has name"),
     ],
 )

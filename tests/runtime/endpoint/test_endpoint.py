@@ -17,6 +17,7 @@ from endpoints import endpoint
 import tslt_wire as tw
 from tslt_runtime.endpoint.pool import Wanted
 from tslt_runtime.loading import load_draft, load_target
+from tslt_wire.session.negotiation import takes_only
 
 QUESTIONS = ["Where is the old house?", "Who lives in it?", "Then what did he say?", "And she?"]
 TALK = [{"role": "system", "content": "It was a dark evening."}, {"role": "user", "content": QUESTIONS[0]}]
@@ -371,3 +372,27 @@ def test_two_conversations_have_a_session_each(models):
                     talk += [answer.choices[0].message, {"role": "user", "content": f"And {turn}?"}]
         assert min(kept[2:]) > 30
         assert kept[4] > kept[2]
+
+
+def test_what_the_edge_does_not_serve_and_an_edge_that_is_gone(models):
+    with endpoint(*models, refusal=takes_only("temperature")) as found:
+        asked = {**GIVEN, "messages": TALK}
+        status, body = posted(found, CHAT, {**asked, "temperature": 1, "min_p": 0.1})
+        assert (status, json.loads(body)["error"]["code"]) == (400, "unsupported")
+        assert "min_p" in json.loads(body)["error"]["message"]
+        assert posted(found, CHAT, asked)[0] == 200
+        found.run(found.listener.close())
+        for _ in range(2):
+            status, body = posted(found, CHAT, asked)
+            assert (status, json.loads(body)["error"]["code"]) == (502, "edge_failed")
+        assert len(found.pool._places) == 1  # the idle one that it began with
+
+
+def test_texts_that_are_no_unicode(served):
+    for field in ("messages", "stop", "model"):
+        asked = {**GIVEN, "messages": TALK, field: "\ud800"}
+        if field == "messages":
+            asked["messages"] = [{"role": "user", "content": "\ud800"}]
+        status, body = posted(served, CHAT, asked)
+        assert status in (200, 400, 404), body
+        assert status == 200 or json.loads(body)["error"]["message"]
