@@ -171,8 +171,9 @@ def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
 
     sampling = asked_sampling(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
-    template: ChatTemplate = template_of(tokenizer, args.chat_template)
-    options = connecting.connect_options(args)
+    theirs = connecting.target_tokenizer(args)
+    template: ChatTemplate = template_of(theirs or tokenizer, args.chat_template)
+    options = {**connecting.connect_options(args), "target_tokenizer": theirs}
     if capture:
         options["wrap"] = lambda link: capture.link(link, end=Role.DEVICE)
     if args.seed is not None:

@@ -11,6 +11,7 @@ from tslt_runtime.commands.options import QUIC_ADDRESS, seconds
 from tslt_runtime.connection import PATIENCE_S
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.streaming import EDGE
+from tslt_runtime.tokenizer import Tokenizer
 
 SEEDED_CHAIN = (1,) * 4
 """What a device drafts that has a seed: a planner goes by the clock, and the same seed would not give the same text."""
@@ -40,6 +41,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def edges(args: argparse.Namespace) -> str | list[str]:
     """The addresses that were named, or the usual one."""
     return args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
+
+
+def target_tokenizer(args: argparse.Namespace) -> Tokenizer | None:
+    """The target's tokenizer, where the command line names it; EngineError for what is none."""
+    from tslt_runtime.loading import load_tokenizer
+
+    return load_tokenizer(args.target_tokenizer) if args.target_tokenizer else None
 
 
 def connect_options(args: argparse.Namespace) -> dict[str, Any]:

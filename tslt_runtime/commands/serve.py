@@ -119,10 +119,12 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
 
     where, keys = check_who(args), read_keys(args.api_key)
     loaded = load_draft(args.model, **load_options(args))
-    named = args.chat_template is not None or source_of(loaded.tokenizer) is not None
-    template = template_of(loaded.tokenizer, args.chat_template) if named else None
+    theirs = connecting.target_tokenizer(args)
+    tokenizer = theirs or loaded.tokenizer
+    named = args.chat_template is not None or source_of(tokenizer) is not None
+    template = template_of(tokenizer, args.chat_template) if named else None
     wrap = partial(capture.link, end=Role.DEVICE) if capture else lambda link: link
-    options = connecting.connect_options(args)
+    options = {**connecting.connect_options(args), "target_tokenizer": theirs}
     open_session = opener(loaded, template, wrap, options)
     pool = Pool(open=open_session, most=args.sessions, waiting=args.waiting)
     try:
@@ -138,7 +140,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         served = Served(
             model=args.model_name or target,
             context=context,
-            tokenizer=loaded.tokenizer,
+            tokenizer=tokenizer,
             template=template,
             keys=keys,
             hosts=() if args.insecure or keys else LOOPBACK_NAMES,
