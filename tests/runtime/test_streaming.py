@@ -93,7 +93,9 @@ def edge(verifier_of=Slow):
         ready.set()
         await serve(listener, verifier, offered(verifier), seed=7)
         verifier.close()
+        await over.wait()  # who closes the listener in this loop waits for its end
 
+    over = asyncio.Event()
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
     assert ready.wait(20)
@@ -102,6 +104,7 @@ def edge(verifier_of=Slow):
         yield listener.address, verifier, loop
     finally:
         asyncio.run_coroutine_threadsafe(listener.close(), loop).result(20)
+        loop.call_soon_threadsafe(over.set)
         thread.join(20)
 
 
