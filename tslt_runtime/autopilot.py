@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.rounds import Round
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.throughput import Agreed, Context, Mode, Observation, Plan, Planner, default_modes
 

@@ -19,10 +19,11 @@ from tslt_transports.untrusted import printable
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot, planner_for
 from tslt_runtime.connection import EdgeError
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import EngineFacts
+from tslt_runtime.rounds import Round
 from tslt_wire import throughput
 from tslt_wire.messages.handshake import SPEC_VERSION
 from tslt_wire.session.negotiation import context_of

@@ -46,13 +46,14 @@ from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.chat.messages import Message, messages_of
 from tslt_runtime.chat.template import ChatTemplate, require_the_targets, source_of, template_of
 from tslt_runtime.connection import PATIENCE_S, Recovery
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer, device_keys
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import DraftEngine
 from tslt_runtime.fingerprint import vocabulary_of
 from tslt_runtime.pieces import Piece, Pieces
+from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import NONCE_BYTES, device_nonce, device_rng
 from tslt_runtime.stops import stops_of
 from tslt_runtime.timing import WANTED

@@ -29,11 +29,11 @@ from tslt_runtime.commands import edge as edge_command
 from tslt_runtime.commands import inspect as inspect_command
 from tslt_runtime.commands import report
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.device import Round
 from tslt_runtime.dialing import reach
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import tokenizer_fingerprint
+from tslt_runtime.rounds import Round
 from tslt_runtime.verifiers.local import LocalVerifier
 
 PROMPT = "a\tb :dog: [bold]" + " word" * 60 + "\n  é🐕"

@@ -42,10 +42,11 @@ from tslt_runtime.commands.options import (
 from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
 from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.evidence import KINDS
+from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_nonce, device_rng
 from tslt_runtime.streaming import EDGE, hello_of, tokens_of
 from tslt_wire.frames.kinds import Role

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tslt_wire as tw
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.incremental_decoding import IncrementalDecoder
+from tslt_runtime.rounds import Round
 from tslt_wire.messages.token_tree import expansion_parents
 
 ACCEPTED, TARGET, PLAIN = "\x1b[32m", "\x1b[1;35m", "\x1b[0m"

@@ -19,13 +19,14 @@ from tslt_transports import Network, VirtualClock, emulated_pair
 from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, ModelPair, hello_for
 from tslt_benchmarks.links.replay import Replay
 from tslt_runtime.autopilot import Autopilot, settings_for
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import Node, Work
 from tslt_runtime.engines.transformers.draft import CachedDraft, DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.throughput import Link

@@ -22,12 +22,13 @@ import tslt_wire as tw
 from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.links.text_acceptance import Acceptance
 from tslt_runtime.autopilot import settings_for
-from tslt_runtime.device import Device, Round
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.timing import WANTED
 from tslt_runtime.verifiers.local import LocalVerifier
