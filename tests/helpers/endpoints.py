@@ -55,6 +55,7 @@ def endpoint(
     *,
     sessions: int = 4,
     waiting: int = 32,
+    reach_s: float = 30.0,
     refusal: Callable[[tw.Sampling], str | None] = takes_all,
     **served: Any,
 ) -> Iterator[Endpoint]:
@@ -73,7 +74,7 @@ def endpoint(
         pool = Pool(open=opener(draft, template, lambda link: link, options), most=sessions, waiting=waiting)
         async with pool.lend(Wanted(tw.SamplingRequest()), ()) as device:
             context = device.device.context
-        options["reach_s"] = 1
+        options["reach_s"] = reach_s
         given = {"model": "target", "context": context, "tokenizer": draft.tokenizer, "template": template, **served}
         server = server_of(application(Served(**given), pool))
         with socket.create_server(("127.0.0.1", 0)) as door:

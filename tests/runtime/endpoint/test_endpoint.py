@@ -375,7 +375,7 @@ def test_two_conversations_have_a_session_each(models):
 
 
 def test_what_the_edge_does_not_serve_and_an_edge_that_is_gone(models):
-    with endpoint(*models, refusal=takes_only("temperature")) as found:
+    with endpoint(*models, refusal=takes_only("temperature"), reach_s=3) as found:
         asked = {**GIVEN, "messages": TALK}
         status, body = posted(found, CHAT, {**asked, "temperature": 1, "min_p": 0.1})
         assert (status, json.loads(body)["error"]["code"]) == (400, "unsupported")
