@@ -13,6 +13,7 @@ BENCHMARKS = {
         "acceptance.default_profile",
         "acceptance.evidence_acceptance",
         "acceptance.lossy_schemes",
+        "acceptance.vocabularies",
         "bytes.bytes_per_token",
         "bytes.compression",
         "bytes.fit_list_model",

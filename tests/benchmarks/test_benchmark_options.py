@@ -17,6 +17,7 @@ COMMANDS = {
     "acceptance.default_profile": "--positions",
     "acceptance.evidence_acceptance": "--positions",
     "acceptance.lossy_schemes": "--positions",
+    "acceptance.vocabularies": "--tokens",
     "bytes.bytes_per_token": "--k",
     "bytes.compression": "--lists",
     "bytes.fit_list_model": None,
