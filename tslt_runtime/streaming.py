@@ -68,6 +68,8 @@ EDGE = "tcp://127.0.0.1:5757"
 """Where an edge listens unless told otherwise."""
 TOKENS = 256
 """Tokens of a text at most, unless told otherwise."""
+CANCEL_S = 1.0
+"""Seconds that a cancelled call of the blocking twin has to end."""
 _Result = TypeVar("_Result")
 
 
@@ -457,10 +459,35 @@ async def _end() -> None:
 
 
 def _wait(work: Coroutine[Any, Any, _Result], loop: asyncio.AbstractEventLoop) -> _Result:
-    """What ``work`` gives, run by ``loop`` in its thread; cancelled if the wait is interrupted."""
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    """What ``work`` gives, run by ``loop`` in its thread; cancelled if the wait is interrupted, and over then.
+
+    An interrupt may come anywhere in here, also before there is a future: what began must end, or the next call would
+    find the device in use.
+    """
+    ended, given_up = threading.Event(), threading.Event()
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def run() -> _Result:
+        tasks.append(asyncio.current_task())
+        try:
+            if given_up.is_set():
+                work.close()
+                raise asyncio.CancelledError
+            return await work
+        finally:
+            ended.set()
+
+    def give_up() -> None:
+        given_up.set()
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+
     try:
-        return future.result()
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
+    except Exception:
+        raise
     except BaseException:
-        future.cancel()
+        loop.call_soon_threadsafe(give_up)
+        ended.wait(CANCEL_S)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import chain, repeat
@@ -354,6 +355,29 @@ def test_the_blocking_twin_can_be_left_and_interrupted(monkeypatch):
             found += device.stream(None, tokens=30)
             assert text_of(device._inner).startswith("The old" + "".join(found))
         assert not [thread for thread in threading.enumerate() if thread.name == "tslt device"]
+
+
+def test_who_interrupts_the_blocking_twin_may_call_again_at_once(monkeypatch):
+    from tslt_runtime import streaming
+
+    with (
+        edge() as (address, _, _),
+        BlockingTextDevice.connect(Draft(), TOKENIZER, edge=address, settings=SETTINGS, seed=7) as device,
+    ):
+        wait = streaming.asyncio.run_coroutine_threadsafe
+
+        def interrupted(work, on):
+            wait(work, on)
+            time.sleep(pauses.pop())  # it has not begun, or it has
+            raise KeyboardInterrupt
+
+        pauses = [0, 0, 0, 0.001, 0.002, 0.003, 0.005, 0.01]
+        while pauses:
+            monkeypatch.setattr(streaming.asyncio, "run_coroutine_threadsafe", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                list(device.stream("The old", tokens=60))
+            monkeypatch.setattr(streaming.asyncio, "run_coroutine_threadsafe", wait)
+            assert "".join(device.stream("Other", tokens=5))
 
 
 def test_a_piece_that_comes_as_the_wait_is_interrupted_is_not_lost(monkeypatch):
