@@ -24,6 +24,7 @@ from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.rounds import Round
+from tslt_runtime.token_map import TokenMap
 from tslt_wire import throughput
 from tslt_wire.messages.handshake import SPEC_VERSION
 from tslt_wire.session.negotiation import context_of
@@ -118,11 +119,16 @@ FITS = {
 """How vocabularies go together, in words."""
 
 
-def compare(found: Checkup, facts: EngineFacts, device: Device) -> None:
-    """Say how draft and target fit."""
+def compare(found: Checkup, facts: EngineFacts, device: Device, token_map: TokenMap | None = None) -> None:
+    """Say how draft and target fit; ``token_map``: between their tokenizers, if these differ."""
     welcome, fit = device.welcome, device.session.fit or tw.Fit.SAME
-    found.figures["fit"] = fit.value
-    found.note("vocabulary", FITS[fit].format(draft=facts.vocab_size, target=welcome.vocab_size))
+    if token_map is None:
+        found.figures["fit"] = fit.value
+        found.note("vocabulary", FITS[fit].format(draft=facts.vocab_size, target=welcome.vocab_size))
+    else:
+        found.figures["fit"] = "other tokenizer"
+        shared = f"{len(token_map.ids)} of the target's {welcome.vocab_size} tokens"
+        found.note("vocabulary", f"two tokenizers: {shared} are the draft's as well, the others are not drafted")
     context = context_of(welcome)
     short = f"; texts go on to {context}, beyond that its window slides" if facts.context < context else ""
     found.note("draft", f"{facts.model}, {facts.dtype}, {facts.context} tokens{short}")

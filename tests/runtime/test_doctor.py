@@ -12,6 +12,7 @@ import pytest
 from byte_tokenizer import byte_level
 from loop_harness import FINGERPRINT, open_device
 from tiny_llama import soften, tiny_draft, tiny_llama
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from tslt_transports import AllowList, EdgeKeys, SecretKey, listen
 from tslt_transports.emulated import Network, emulated_pair
@@ -116,6 +117,20 @@ def test_another_vocabulary(pair):
     assert done.returncode == 1
     assert marks(done)[-1] == ("FAIL", "handshake")
     assert "fingerprint" in done.stdout
+
+
+def test_another_tokenizer_with_the_targets_beside_it(pair, tmp_path):
+    data = json.loads(byte_level().to_str())
+    ids = data["model"]["vocab"]
+    data["model"]["vocab"] = {token: len(ids) - 1 - number for token, number in ids.items()}
+    DraftModel.load(pair / "draft", packed=False)._module.save_pretrained(tmp_path)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(data))).save_pretrained(tmp_path)
+    words = ("--edge", "{edge}", "--tokens", 8, "--target-tokenizer", pair / "target")
+    done = examined(pair, *words, model=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "two tokenizers: " in done.stdout
+    assert json.loads(examined(pair, *words, "--json", model=tmp_path).stdout)["fit"] == "other tokenizer"
+    assert examined(pair, *words[:4], model=tmp_path).returncode == 1
 
 
 def test_settings_that_the_edge_refuses(pair):

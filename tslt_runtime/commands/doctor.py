@@ -94,7 +94,7 @@ async def run(args: argparse.Namespace) -> Checkup:
     )
     async with closing(device):
         if await shake_hands(found, device) is not None:
-            compare(found, draft.facts, device)
+            compare(found, draft.facts, device, vocabulary.token_map)
             await measure(found, device, tokens_of(vocabulary.tokenizer, args.prompt), args.tokens)
     return found
 
