@@ -176,7 +176,7 @@ async def _measure_link(found: Checkup, device: Device) -> throughput.Link | Non
             if told:
                 said += f"; uplink {rate_name(uplink)}: {sent:.0f} bytes took {1e3 * longer:.1f} ms more"
             else:
-                said += f"; uplink above {rate_name(uplink)}: {sent:.0f} bytes took no longer than few"
+                said += f"; uplink above {rate_name(uplink)}: {sent:.0f} bytes took no longer than a few do"
     found.note("link", f"{said}; downlink not measured: an edge sends nothing long")
     return throughput.Link(uplink_bit_s=uplink, downlink_bit_s=max(uplink, GUESS_BIT_S), rtt_s=max(0.0, trip))
 

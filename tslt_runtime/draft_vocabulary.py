@@ -79,9 +79,9 @@ class DraftVocabulary:
             where = f"the {len(refused.tokens)} tokens that it told are the same here, others are not"
         else:
             token, theirs, mine = found
-            here = "is not there" if mine is None else f"is {printable(mine)!r}"
-            where = f"the first that differs of the tokens it told is {token}: {here} here, {printable(theirs)!r} there"
-        error = EdgeError(f"{refused}; {where} (tslt device --target-tokenizer)")
+            here = "no token here" if mine is None else f"{printable(mine)!r} here"
+            where = f"of the tokens it told {token} is the first that differs: {printable(theirs)!r} there, {here}"
+        error = EdgeError(f"{refused} (--target-tokenizer PATH); {where}")
         error.code, error.tokens = refused.code, refused.tokens
         return error
 
@@ -103,11 +103,13 @@ class DraftVocabulary:
 
     def _tell(self, which: str, token_map: TokenMap) -> None:
         never = token_map.never.tolist()
+        if not never:
+            return
         some = in_words(((token, self._names.get(token, "")) for token in never), len(never))
         log.info(
             "%s: %d of %d tokens are never drafted: %s",
             which,
             len(never),
             token_map.vocab_size,
-            some or "none",
+            some,
         )

@@ -257,7 +257,9 @@ class EdgeDriver:
         special = [item for item in settings.others if item[0] < hello.vocab_size] if fit is tw.Fit.RENAMED else []
         beyond = range(hello.vocab_size, size)
         count = len(special) + len(beyond)
-        some = in_words(chain(special, ((token, "") for token in beyond)), count) or "none"
+        if not count:
+            return
+        some = in_words(chain(special, ((token, "") for token in beyond)), count)
         which = "%s: %s vocabulary: %d of %d tokens are never drafted: %s"
         log.info(which, self._peer, fit.value, count, size, some)
 

@@ -150,12 +150,12 @@ def test_other_ordinary_tokens_are_refused(own, code):
 def test_a_refusal_names_the_first_token_that_differs_and_what_to_do():
     own = words(["a", "b", "x", "d", "e", "f"], ["<s>", "<pad>"])
     options = renamed(vocabulary=DraftVocabulary(own, vocab_size=V))
-    with pytest.raises(EdgeError, match="2: is 'x' here, 'c' there") as caught:
+    with pytest.raises(EdgeError, match="2 is the first that differs: 'c' there, 'x' here") as caught:
         asyncio.run(text_of(draft_table(V), KINDS["list"], 1, **options))
     assert "--target-tokenizer" in str(caught.value)
     few = words(PLAIN[:4])
     options = renamed(vocabulary=DraftVocabulary(few, vocab_size=4))
-    with pytest.raises(EdgeError, match="4: is not there here, 'e' there"):
+    with pytest.raises(EdgeError, match="4 is the first that differs: 'e' there, no token here"):
         asyncio.run(text_of(draft_table(4), KINDS["list"], 1, **options))
 
 

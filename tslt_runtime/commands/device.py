@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -45,6 +46,7 @@ from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
 from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import KINDS
 from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_nonce, device_rng
@@ -53,6 +55,8 @@ from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
+
+log = logging.getLogger("tslt.device")
 
 EVIDENCE = {"list": "list", "full": "list"} | {name: name for name in OUR_EVIDENCE if name != "list"}
 """What ``--evidence`` takes besides ``auto``, and the evidence that it means on the wire."""
@@ -170,7 +174,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     prompt = read_prompt(args)
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
-    facts = draft.facts
+    facts = with_remarks_told(draft.facts)
     vocabulary = device_vocabulary(args, tokenizer, vocab_size=facts.vocab_size)
     ids = tokens_of(vocabulary.tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
@@ -207,8 +211,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     output, tally = Output(vocabulary.tokenizer, ids, silent=args.json), Tally()
     try:
         welcome = await device.open()
-        for line in (*facts.remarks, f"target model: {printable(welcome.model)}, at {link.peer}"):
-            say(f"draft model: {facts.model}, here; {line}")
+        say(f"draft model: {facts.model}, here; target model: {printable(welcome.model)}, at {link.peer}")
         if welcome.prior != hello.priors[0]:
             say(f"the edge has not the prior {hello.priors[0]}: {welcome.prior} instead")
         say(f"sampling: {in_words(welcome.sampling)}")
@@ -236,6 +239,13 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
+
+
+def with_remarks_told(facts: EngineFacts) -> EngineFacts:
+    """``facts``, once it is logged what the draft model is not used for, or does otherwise than its files say."""
+    for remark in facts.remarks:
+        log.warning("%s: %s", facts.model, remark)
+    return facts
 
 
 def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:

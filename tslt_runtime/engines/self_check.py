@@ -24,7 +24,12 @@ PlainRows = Callable[[Sequence[int], int], Any]
 """``(tokens, keep)`` -> the last ``keep`` rows of raw logits of plain text, real (keep, V), by the model's own code."""
 
 TOLERANCE = {"float32": 1e-3, "float16": 0.05}
-"""How far a row may be off, as a part of the spread of its logits, by what the model computes in."""
+"""How far a row of a chain may be off, as a part of the spread of its logits, by what the model computes in."""
+CLOSE, AS_CHAINS = 0.1, 8.0
+"""The part of it that trees and shared passes may be off, or so many times what chains are, whichever is more: what
+rounds is alike in all of them."""
+SAME = 1e-5
+"""How far a row may move, in any type, where a later token is another one: not at all, but for a sum's order."""
 COARSE = 0.1
 """The same for all other types: bfloat16 and quantised weights."""
 TREE = (-1, -1, 0, 1, 1, 2, 4, 4, 6, 7, 7, 9)
@@ -67,6 +72,8 @@ def check_target(engine: TargetEngine, plain: PlainRows | None = None, *, length
     findings = []
     chain = attempt(CHAIN, (0, 1, 2), 1)
     case.require(chain, "a chain of tokens")
+    case.require_causal()
+    case.expect(chain)
     branches = engine.facts.most_leaves >= LEAVES
     tree = attempt(TREE, GOES_ON, 1) if branches else chain
     trees = case.fits(tree)
@@ -86,6 +93,8 @@ def check_draft(engine: DraftEngine, plain: PlainRows | None = None, *, length: 
         return Findings()
     chain = _worst(lambda: _draft_rounds(engine, case, CHAIN, (0, 1, 2)))
     case.require(chain, "a chain of tokens")
+    case.require_causal()
+    case.expect(chain)
     if engine.facts.most_leaves < LEAVES or case.fits(
         tree := _worst(lambda: _draft_rounds(engine, case, TREE, GOES_ON))
     ):
@@ -122,6 +131,7 @@ class _Case:
         rng = np.random.default_rng(0)
         facts = engine.facts
         self.name = facts.model
+        self.vocab_size = facts.vocab_size
         self.tolerance = TOLERANCE.get(facts.dtype, COARSE)
         self.prefix: list[int] = rng.integers(0, facts.vocab_size, length).tolist()
         self.nodes: list[int] = rng.integers(0, facts.vocab_size, len(TREE)).tolist()
@@ -153,6 +163,21 @@ class _Case:
 
     def fits(self, off: _Off) -> bool:
         return off.part <= self.tolerance
+
+    def expect(self, chain: _Off) -> None:
+        """Take what chains are off for rounding: all else is as far off at most, about."""
+        self.tolerance = min(self.tolerance, max(CLOSE * self.tolerance, AS_CHAINS * chain.part))
+
+    def require_causal(self) -> None:
+        """Raise EngineError if a row of plain text has to do with a token that comes after it."""
+        other = [*self.prefix[:-1], (self.prefix[-1] + 1) % self.vocab_size]
+        before, after = (_numbers(self._plain(tokens, 2)[0]) for tokens in (self.prefix, other))
+        moved = float(np.abs(before - after).max()) / (float(np.std(before)) or 1.0)
+        if not moved <= SAME:
+            raise EngineError(
+                f"{self.name} is not served: a token changes the rows before it, by {moved:.2g} of the spread of their "
+                "logits: it is no causal model, which goes on with a text"
+            )
 
     def require(self, off: _Off, what: str) -> None:
         if self.fits(off):

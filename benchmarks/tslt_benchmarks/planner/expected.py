@@ -82,8 +82,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--alpha", type=above_zero, nargs="+", default=[0.7], help="acceptance of a drafted token (0.7)"
     )
-    parser.add_argument("--rtt", type=zero_or_more, nargs="+", default=[0.005, 0.02, 0.05, 0.1], help="seconds")
-    parser.add_argument("--uplink", type=above_zero, nargs="+", default=[1e6, 1e7], help="bits a second")
+    parser.add_argument(
+        "--rtt", type=zero_or_more, nargs="+", default=[0.005, 0.02, 0.05, 0.1], help="seconds, .02 say"
+    )
+    parser.add_argument(
+        "--uplink", type=above_zero, nargs="+", default=[1e6, 1e7], help="bits a second; four times as many down"
+    )
     parser.add_argument("--vocab", type=whole_number(1), default=128_256, help="tokens (%(default)s)")
     parser.add_argument("--temperature", type=zero_or_more, default=0.7, help="of the target (%(default)g)")
     parser.add_argument("--json", type=output_file, help="write all figures")

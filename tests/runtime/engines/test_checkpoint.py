@@ -142,7 +142,15 @@ def test_an_architecture_without_sdpa_is_not_told_of_options_that_are_not_here(t
         vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8
     )
     Gemma2ForCausalLM(config).save_pretrained(tmp_path)
-    assert refused(DraftModel.load, tmp_path) == "only full attention is supported, not ['sliding_attention']"
+    found = refused(DraftModel.load, tmp_path)
+    assert found.startswith("gemma2: only full attention is served here, not sliding_attention; a GGUF file")
+
+
+@pytest.mark.parametrize("named", ["</s>", 1.5])
+def test_a_configuration_with_a_value_of_another_type(named, folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": named}))
+    assert "cannot be read" in refused(DraftModel.load, folder)
 
 
 def test_a_whole_one_loads_in_its_own_dtype(folder):

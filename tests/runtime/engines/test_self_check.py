@@ -16,6 +16,8 @@ from text_law import text_law, texts_of
 from tiny_llama import tiny_draft, tiny_llama
 from tokenizers import Tokenizer, models
 from transformers import (
+    BertConfig,
+    BertLMHeadModel,
     BloomConfig,
     FalconConfig,
     GPT2Config,
@@ -35,7 +37,13 @@ from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.engines.self_check import Findings, check_draft, check_target
 from tslt_runtime.engines.transformers import ragged
-from tslt_runtime.engines.transformers.checking import check_draft_model, check_length, check_target_model, windows_of
+from tslt_runtime.engines.transformers.checking import (
+    _as_configured,
+    check_draft_model,
+    check_length,
+    check_target_model,
+    windows_of,
+)
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.model import eos_token_ids
 from tslt_runtime.engines.transformers.target import TargetModel
@@ -213,15 +221,34 @@ def test_half_precision_is_no_difference():
 def test_how_long_the_text_is():
     windows = {"window_size": 256, "num_local_experts": 8, "sliding_window_size": 5000}
     assert windows_of(GPTNeoConfig()) == {"window_size": 256}
-    assert check_length(windows, 10**6, context=2048, device="cpu") == (320, ())
-    length, said = check_length(windows, 10**9, context=8192, device="cpu")
-    assert length == 100
-    assert [line.partition(":")[0] for line in said] == [
-        "its configuration says window_size = 256",
-        "its configuration says sliding_window_size = 5000",
-    ]
-    assert check_length(windows, 10**9, context=8192, device="cuda") == (5032, ())
-    assert check_length({}, 10**12, context=20, device="cpu") == (20, ())
+    assert check_length(windows, 10**6, context=2048, device="cuda") == 320
+    assert check_length(windows, 10**9, context=8192, device="cpu") == 100
+    assert check_length(windows, 10**9, context=8192, device="cuda") == 5032
+    assert check_length({}, 10**12, context=20, device="cpu") == 20
+
+
+@pytest.mark.parametrize(("context", "leaves"), [(300, 1), (200, 1024)])
+def test_a_window_that_a_text_does_not_show(context, leaves):
+    layers = [[["global", "local"], 1]]
+    config = GPTNeoConfig(
+        vocab_size=64, hidden_size=32, num_heads=4, num_layers=2, attention_types=layers, window_size=256
+    )
+    model = TargetModel(made(config, "eager"), model_id="model", context=context)
+    model.restrict(_as_configured(model, Findings()))  # as if no difference had been seen
+    assert model.facts.most_leaves == leaves
+    assert [("window_size = 256" in remark) for remark in model._findings.remarks] == [True] * (leaves == 1)
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3])
+def test_a_model_that_sees_what_comes_is_refused(scale):
+    config = BertConfig(**SMALL, intermediate_size=64, initializer_range=scale)
+    config._attn_implementation = "sdpa"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = BertLMHeadModel(config).eval()
+    for kind in (TargetModel, DraftModel):
+        with pytest.raises(EngineError, match="is not served"):
+            checked(module, kind)
 
 
 def test_a_model_with_a_longer_window_is_seen_through_as_well():
@@ -258,7 +285,7 @@ def test_loading_by_name_checks(local, tmp_path):
         ([5, 2], (2, 5), None),
         (-1, (), "eos_token_id -1 is outside the vocabulary of 20 tokens: no token ends a text, only its length"),
         ([2, 20], (2,), r"eos_token_id 20 is outside the vocabulary of 20 tokens: texts end at [2]"),
-        ([-1, 99, 3], (3,), r"eos_token_id -1, 99 is outside the vocabulary of 20 tokens: texts end at [3]"),
+        ([-1, 99, 3], (3,), r"eos_token_id -1, 99 are outside the vocabulary of 20 tokens: texts end at [3]"),
         (None, (), None),
     ],
 )

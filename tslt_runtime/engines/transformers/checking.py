@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from tslt_runtime.engines.self_check import check_draft, check_target
+from tslt_runtime.engines.self_check import Findings, check_draft, check_target
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 
@@ -15,35 +16,28 @@ BUDGET = {"cpu": 1e11}
 ELSEWHERE = 1e14
 LOCAL = ("window", "local", "chunk", "block", "radius", "stride")
 """Words in names of a configuration that speak of near tokens."""
+WINDOW, LAYERS = "window", "layers"
+"""In names of a window's size, and of how many layers have one."""
 
 
 def check_draft_model(model: DraftModel) -> None:
     """Let ``model`` do without what it does not do as plain text; EngineError for one that no text can be had from."""
-    length, beyond = _length_of(model)
-    model.restrict(check_draft(model, model.plain_rows, length=length), beyond)
+    model.restrict(_as_configured(model, check_draft(model, model.plain_rows, length=_length_of(model))))
 
 
 def check_target_model(model: TargetModel) -> None:
     """The same for a target."""
-    length, beyond = _length_of(model)
-    model.restrict(check_target(model, model.plain_rows, length=length), beyond)
+    model.restrict(_as_configured(model, check_target(model, model.plain_rows, length=_length_of(model))))
 
 
-def check_length(windows: dict[str, int], weights: int, *, context: int, device: str) -> tuple[int, tuple[str, ...]]:
-    """Tokens of the text that shows what kind of attention a model has, and what is too long to be shown.
+def check_length(windows: dict[str, int], weights: int, *, context: int, device: str) -> int:
+    """Tokens of the text that shows what kind of attention a model has.
 
     ``windows``: see ``windows_of``; ``weights``: how many there are.  A local layer shows beyond its window alone.
     """
     affordable = max(LEAST, int(BUDGET.get(device, ELSEWHERE) / weights))
     wanted = max([USUAL, *(size + LEAST for size in windows.values() if size < context)])
-    length = min(wanted, affordable, context)
-    remarks = tuple(
-        f"its configuration says {name} = {size}: that no layer attends to so many tokens alone would take too long to "
-        f"check here; a context of {size} tokens is safe"
-        for name, size in windows.items()
-        if length < size + LEAST <= context and "window" in name
-    )
-    return length, remarks
+    return min(wanted, affordable, context)
 
 
 def windows_of(config: Any) -> dict[str, int]:
@@ -55,5 +49,23 @@ def windows_of(config: Any) -> dict[str, int]:
     }
 
 
-def _length_of(model: DraftModel | TargetModel) -> tuple[int, tuple[str, ...]]:
+def _as_configured(model: DraftModel | TargetModel, findings: Findings) -> Findings:
+    """``findings``, and no trees where the configuration speaks of a window.
+
+    What a tree's node sees of a window's far edge matters little to most texts, and much to some: too rarely to be
+    found by scoring one.
+    """
+    windows = {
+        name: size
+        for name, size in windows_of(model.config).items()
+        if WINDOW in name and LAYERS not in name and size < model.context_limit
+    }
+    if not windows or not findings.trees:
+        return findings
+    said = ", ".join(f"{name} = {size}" for name, size in windows.items())
+    remark = f"chains alone: its configuration says {said}, and beyond a window trees may go wrong unseen"
+    return replace(findings, trees=False, remarks=(*findings.remarks, remark))
+
+
+def _length_of(model: DraftModel | TargetModel) -> int:
     return check_length(windows_of(model.config), model.weights, context=model.context_limit, device=model.device.type)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -20,7 +21,17 @@ SHOWN = 3
 """Names of weights in a message at most."""
 NO_SDPA = "scaled_dot_product_attention"
 """What ``transformers`` says of an architecture that has no "sdpa" attention."""
-BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+BROKEN = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
 """What ``transformers`` raises for files that are missing, damaged or not what their names say."""
 
 

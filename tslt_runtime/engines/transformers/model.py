@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -148,9 +147,9 @@ class CausalModel:
         """The model's configuration, as ``transformers`` read it."""
         return self._module.config
 
-    def restrict(self, findings: Findings, remarks: Sequence[str] = ()) -> None:
-        """Do without what ``self_check`` found to differ from plain text; ``remarks``: more of the facts' own."""
-        self._findings = replace(findings, remarks=(*findings.remarks, *remarks))
+    def restrict(self, findings: Findings) -> None:
+        """Do without what ``self_check`` found to differ from plain text."""
+        self._findings = findings
         self._ragged = self._ragged and findings.together
 
     def plain_rows(self, tokens: Sequence[int], keep: int) -> NDArray[np.float32]:
@@ -293,7 +292,8 @@ def eos_token_ids(*sources: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
         if not never:
             return ends, ()
         instead = f"texts end at {list(ends)}" if ends else "no token ends a text, only its length"
-        said = f"eos_token_id {', '.join(map(str, never))} is outside the vocabulary of {vocab_size} tokens: {instead}"
+        which = f"{', '.join(map(str, never))} {'is' if len(never) == 1 else 'are'}"
+        said = f"eos_token_id {which} outside the vocabulary of {vocab_size} tokens: {instead}"
         return ends, (said,)
     return (), ()
 
@@ -306,7 +306,11 @@ def _require_supported(module: PreTrainedModel) -> None:
         raise EngineError(f"attention {implementation!r} takes no tree mask; load with one of {SUPPORTED_ATTENTION}")
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     if kinds or getattr(config, "sliding_window", None):
-        raise EngineError(f"only full attention is supported, not {sorted(kinds) or 'a sliding window'}")
+        which = ", ".join(sorted(kinds)) or "a sliding window"
+        raise EngineError(
+            f"{config.model_type}: only full attention is served here, not {which}; a GGUF file of the model runs in "
+            "llama.cpp, if that can roll it back"
+        )
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type", "default") in ("dynamic", "longrope"):
         # Their frequencies follow the length of the text, so that cached keys depend on what was read since.
