@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tslt_transports.untrusted import printable
@@ -78,6 +80,25 @@ def add_template(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--chat-template", type=Path, metavar="FILE", help=words)
 
 
+@contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """A list that has an item for each ctrl-C while this lasts; they are raised as well."""
+    found: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+
+    def note(number: int, frame: object) -> None:
+        found.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Chat:
     """A conversation on a terminal, or of the lines of a file."""
 
@@ -136,9 +157,12 @@ class Chat:
         messages, answer = self._talk.ask(question), ""
         try:
             pieces = self._device.stream(messages=messages, tokens=self._args.max_tokens, stop=self._args.stop)
-            for piece in pieces:
-                answer += piece
-                self._write(piece)
+            with interrupts_noted() as interrupted:
+                for piece in pieces:
+                    answer += piece
+                    self._write(piece)
+                    if interrupted:  # one that came where Python drops exceptions, while an object is freed say
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             self._note("stopped")
         except (EdgeError, EngineError, ValueError) as error:
