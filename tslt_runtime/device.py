@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
 from tslt_runtime.engines.protocol import DraftText
+from tslt_runtime.engines.text_rules import common_length
 from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.mapped_text import MappedText
 from tslt_runtime.rounds import Exchange, Round
@@ -154,7 +154,7 @@ class Device:
         if self._open_round is not None:
             await self._run(self._settle_again())
         if keep is None:
-            keep = _common(self.session.prefix, tokens)
+            keep = common_length(self.session.prefix, tokens)
             tokens = tokens[keep:]
         self.session.send_prompt(tokens, keep=keep)
         await self._run(self._read_prompt())
@@ -464,8 +464,3 @@ def _rejected(drafted: Drafted, done: _Outcome, *, end: bool) -> bool:
     A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
     """
     return bool(drafted.tree.children(done.node)) and not (done.verdict is not None and end)
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from tslt_runtime.incremental_decoding import UNFINISHED
 from tslt_runtime.token_map import ABSENT, TokenMap
 from tslt_runtime.tokenizer import Tokenizer
 
-UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What is shown for bytes that are no character yet."""
 _BEFORE = "a"
 """A text before a token: where texts begin some tokenizers leave out a space, or put one."""
 _LINE = "\n"

@@ -16,6 +16,7 @@ from itertools import count
 import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.endpoint.errors import ApiError
+from tslt_runtime.engines.text_rules import common_length
 from tslt_runtime.streaming import TextDevice
 
 log = logging.getLogger("tslt.serve")
@@ -123,10 +124,10 @@ class Pool:
         """One that is lent now: of those that are free the one with the same text, else a new one."""
         free = [place for place in self._places if not place.lent]
         ours = [place for place in free if place.wanted == wanted and wanted.seed is None]
-        best = max(ours, key=lambda place: (_shared(place, ids), -place.used), default=None)
+        best = max(ours, key=lambda place: (common_length(_prefix(place), ids), -place.used), default=None)
         full = len(self._places) >= self.most
         # A text that would be given up for most of it is another conversation's.
-        if best is not None and (full or 2 * _shared(best, ids) >= _length(best)):
+        if best is not None and (full or 2 * common_length(_prefix(best), ids) >= len(_prefix(best))):
             best.lent = True
             return best
         mine = _Place(wanted, next(self._turn))
@@ -154,13 +155,6 @@ class Pool:
                 await place.opened.__aexit__(None, None, None)
 
 
-def _length(place: _Place) -> int:
-    return 0 if place.device is None else len(place.device.device.session.prefix)
-
-
-def _shared(place: _Place, ids: Sequence[int]) -> int:
-    """Tokens that a session's text begins with, of ``ids``."""
-    if place.device is None:
-        return 0
-    pairs = zip(place.device.device.session.prefix, ids, strict=False)
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(_length(place), len(ids)))
+def _prefix(place: _Place) -> Sequence[int]:
+    """The tokens of a session's text."""
+    return () if place.device is None else place.device.device.session.prefix

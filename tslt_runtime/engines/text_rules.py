@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_wire import checks
@@ -72,11 +73,11 @@ def checked_prefix(tokens: Sequence[int], *, vocab_size: int, context: int) -> l
     return fresh
 
 
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
 def shared_length(cached: Sequence[int], fresh: Sequence[int]) -> int:
     """How many tokens at the start are the same; the last one of ``fresh`` is not counted, its row is made anew."""
-    shared = 0
-    for old, new in zip(cached, fresh[:-1], strict=False):
-        if old != new:
-            break
-        shared += 1
-    return shared
+    return common_length(cached, fresh[:-1])
