@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +25,31 @@ PlainRows = Callable[[Sequence[int], int], Any]
 
 TOLERANCE = {"float32": 1e-3, "float16": 0.05}
 """How far a row of a chain may be off, as a part of the spread of its logits, by what the model computes in."""
+COARSE = 0.1
+"""The same for all other types: bfloat16 and quantised weights."""
 CLOSE, AS_CHAINS = 0.1, 8.0
 """The part of it that trees and shared passes may be off, or so many times what chains are, whichever is more: what
 rounds is alike in all of them."""
 SAME = 1e-5
 """How far a row may move, in any type, where a later token is another one: not at all, but for a sum's order."""
-COARSE = 0.1
-"""The same for all other types: bfloat16 and quantised weights."""
-TREE = (-1, -1, 0, 1, 1, 2, 4, 4, 6, 7, 7, 9)
-"""Parents of the nodes that are tried: a dozen, five leaves, five levels deep, no child where an earlier one's is."""
-GOES_ON = (1, 4, 7, 10)
-"""The path of it that is accepted: its rows do not follow each other in the cache."""
-CHAIN = (-1, 0, 1, 2, 3)
+
+
+class Shape(NamedTuple):
+    """A draft that is tried, and what is accepted of it."""
+
+    parents: tuple[int, ...]
+    """Of its nodes, breadth first."""
+    path: tuple[int, ...]
+    """The nodes that are accepted."""
+
+
+TREE = Shape((-1, -1, 0, 1, 1, 2, 4, 4, 6, 7, 7, 9), (1, 4, 7, 10))
+"""A dozen nodes, five leaves, five levels; the rows of the path do not follow each other in the cache."""
+CHAIN = Shape((-1, 0, 1, 2, 3), (0, 1, 2))
+LEAVES = 5
+"""Of the tree."""
 BEHIND = 4
 """Tokens that come after what was accepted."""
-LEAVES = 5
 FAILS = (EngineError, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What models raise for rows and masks that they were not made for."""
 
@@ -66,38 +76,35 @@ def check_target(engine: TargetEngine, plain: PlainRows | None = None, *, length
     if case is None:
         return Findings()
 
-    def attempt(parents: Sequence[int], path: Sequence[int], texts: int) -> _Off:
-        return _worst(lambda: _target_rounds(engine, case, parents, path, texts))
+    def attempt(shape: Shape, texts: int) -> _Off:
+        return _worst(lambda: _target_rounds(engine, case, shape, texts))
 
-    findings = []
-    chain = attempt(CHAIN, (0, 1, 2), 1)
-    case.require(chain, "a chain of tokens")
-    case.require_causal()
-    case.expect(chain)
+    case.require_chain(attempt(CHAIN, 1))
     branches = engine.facts.most_leaves >= LEAVES
-    tree = attempt(TREE, GOES_ON, 1) if branches else chain
-    trees = case.fits(tree)
-    if not trees:
-        findings.append(f"it drafts and verifies chains alone: a token tree {tree.said}")
-    shared = attempt(TREE, GOES_ON, 2) if branches and trees else attempt(CHAIN, (0, 1, 2), 2)
+    shared = attempt(TREE if branches else CHAIN, 2)
+    if case.fits(shared):  # all at once, as with nearly all models
+        return Findings()
+    remarks, tree = [], attempt(TREE, 1) if branches else None
+    trees = tree is None or case.fits(tree)
+    if tree is not None and not trees:
+        remarks.append(f"it drafts and verifies chains alone: a token tree {tree.said}")
+        shared = attempt(CHAIN, 2)
     together = case.fits(shared)
     if not together:
-        findings.append(f"each text has a pass of its own: a pass over several {shared.said}")
-    return Findings(trees, together, tuple(findings))
+        remarks.append(f"each text has a pass of its own: a pass over several {shared.said}")
+    return Findings(trees, together, tuple(remarks))
 
 
 def check_draft(engine: DraftEngine, plain: PlainRows | None = None, *, length: int = 64) -> Findings:
-    """``check_target`` for the ways of a device; ``plain`` is needed, or the engine's own first rows are taken."""
+    """``check_target`` for the ways of a device; ``plain`` None takes the engine's own rows after ever longer texts."""
     case = _Case.of(engine, plain or _rows_of_prefixes(engine), length)
     if case is None:
         return Findings()
-    chain = _worst(lambda: _draft_rounds(engine, case, CHAIN, (0, 1, 2)))
-    case.require(chain, "a chain of tokens")
-    case.require_causal()
-    case.expect(chain)
-    if engine.facts.most_leaves < LEAVES or case.fits(
-        tree := _worst(lambda: _draft_rounds(engine, case, TREE, GOES_ON))
-    ):
+    case.require_chain(_worst(lambda: _draft_rounds(engine, case, CHAIN)))
+    if engine.facts.most_leaves < LEAVES:
+        return Findings()
+    tree = _worst(lambda: _draft_rounds(engine, case, TREE))
+    if case.fits(tree):
         return Findings()
     return Findings(trees=False, remarks=(f"it drafts chains alone: a token tree {tree.said}",))
 
@@ -134,7 +141,7 @@ class _Case:
         self.vocab_size = facts.vocab_size
         self.tolerance = TOLERANCE.get(facts.dtype, COARSE)
         self.prefix: list[int] = rng.integers(0, facts.vocab_size, length).tolist()
-        self.nodes: list[int] = rng.integers(0, facts.vocab_size, len(TREE)).tolist()
+        self.nodes: list[int] = rng.integers(0, facts.vocab_size, len(TREE.parents)).tolist()
         self.behind: list[int] = rng.integers(0, facts.vocab_size, BEHIND).tolist()
         self._plain = plain
         self._known: dict[tuple[int, ...], Rows] = {}
@@ -142,7 +149,7 @@ class _Case:
     @classmethod
     def of(cls, engine: DraftEngine | TargetEngine, plain: PlainRows, length: int) -> _Case | None:
         """None for a context that is too short for any of it."""
-        length = min(length, engine.facts.context - len(TREE) - BEHIND - 1)
+        length = min(length, engine.facts.context - len(TREE.parents) - BEHIND - 1)
         return cls(engine, plain, length) if length > 1 else None
 
     def after(self, tokens: Sequence[int]) -> Rows:
@@ -156,7 +163,7 @@ class _Case:
     def off(self, found: Any, tokens: Sequence[int]) -> float:
         """How far the row ``found`` after the text and ``tokens`` is off."""
         expected = self.after(tokens)
-        row = np.asarray(_numbers(found), dtype=np.float64)
+        row = _numbers(found).astype(np.float64)
         spread = float(np.std(expected)) or 1.0
         off = float(np.sqrt(np.mean((row - expected) ** 2))) / spread
         return off if np.isfinite(off) else np.inf
@@ -164,11 +171,21 @@ class _Case:
     def fits(self, off: _Off) -> bool:
         return off.part <= self.tolerance
 
-    def expect(self, chain: _Off) -> None:
-        """Take what chains are off for rounding: all else is as far off at most, about."""
+    def require_chain(self, chain: _Off) -> None:
+        """Raise EngineError unless chains are plain text; what they are off is what rounding is from then on."""
+        if not self.fits(chain):
+            if chain.error is not None:
+                why = f"a chain of tokens {chain.said}, where plain text does not"
+            else:
+                why = (
+                    f"a chain of tokens {chain.said} from the same plain text, where {self.tolerance:g} would be "
+                    "rounding: it attends or counts positions in a way that its configuration does not say"
+                )
+            raise EngineError(f"{self.name} is not served: {why}") from chain.error
+        self._require_causal()
         self.tolerance = min(self.tolerance, max(CLOSE * self.tolerance, AS_CHAINS * chain.part))
 
-    def require_causal(self) -> None:
+    def _require_causal(self) -> None:
         """Raise EngineError if a row of plain text has to do with a token that comes after it."""
         other = [*self.prefix[:-1], (self.prefix[-1] + 1) % self.vocab_size]
         before, after = (_numbers(self._plain(tokens, 2)[0]) for tokens in (self.prefix, other))
@@ -179,33 +196,23 @@ class _Case:
                 "logits: it is no causal model, which goes on with a text"
             )
 
-    def require(self, off: _Off, what: str) -> None:
-        if self.fits(off):
-            return
-        if off.error is not None:
-            why = f"{what} {off.said}, where plain text does not"
-        else:
-            why = (
-                f"{what} {off.said} from the same plain text, where {self.tolerance:g} would be "
-                "rounding: it attends or counts positions in a way that its configuration does not say"
-            )
-        raise EngineError(f"{self.name} is not served: {why}") from off.error
-
-    def longest_first(self, parents: Sequence[int]) -> list[list[int]]:
-        """The tokens of each node's path, those of the deepest ones worked out first."""
-        paths: list[list[int]] = []
-        for node, parent in enumerate(parents):
-            paths.append([*(paths[parent] if parent >= 0 else ()), self.nodes[node]])
-        for path in sorted(paths, key=len, reverse=True):
+    def draft(self, shape: Shape) -> tuple[tw.TokenTree, list[list[int]]]:
+        """The draft of this shape, and the tokens of each node's path, whose rows are then known."""
+        tree = tw.TokenTree(self.nodes[: len(shape.parents)], shape.parents)
+        paths = [self.tokens(tree.path(node)) for node in range(len(tree))]
+        for path in sorted(paths, key=len, reverse=True):  # a row of a longer one has those of its beginnings
             self.after(path)
-        return paths
+        return tree, paths
+
+    def tokens(self, path: Sequence[int]) -> list[int]:
+        """The tokens of nodes."""
+        return [self.nodes[node] for node in path]
 
 
-def _target_rounds(engine: TargetEngine, case: _Case, parents: Sequence[int], path: Sequence[int], texts: int) -> float:
+def _target_rounds(engine: TargetEngine, case: _Case, shape: Shape, texts: int) -> float:
     """Two rounds of ``texts`` texts that share their passes; how far the worst row of the first one is off."""
-    paths = case.longest_first(parents)
-    tree = tw.TokenTree(case.nodes[: len(parents)], parents)
-    accepted = [case.nodes[node] for node in path]
+    tree, paths = case.draft(shape)
+    accepted = case.tokens(shape.path)
     opened = [engine.open() for _ in range(texts)]
     try:
         half = len(case.prefix) // 2
@@ -216,7 +223,7 @@ def _target_rounds(engine: TargetEngine, case: _Case, parents: Sequence[int], pa
         works += [Work(text, case.behind[:1], tree) for text in opened[1:]]
         rows = engine.score(works)[0]
         off = [case.off(rows[0], ()), *(case.off(rows[1 + node], own) for node, own in enumerate(paths))]
-        opened[0].commit(path)
+        opened[0].commit(shape.path)
         ahead = tw.TokenTree.chain(case.behind[1:])
         works = [Work(opened[0], case.behind[:1], ahead)]
         works += [Work(text, case.behind[1:2], ahead) for text in opened[1:]]
@@ -229,18 +236,19 @@ def _target_rounds(engine: TargetEngine, case: _Case, parents: Sequence[int], pa
             text.close()
 
 
-def _draft_rounds(engine: DraftEngine, case: _Case, parents: Sequence[int], path: Sequence[int]) -> float:
+def _draft_rounds(engine: DraftEngine, case: _Case, shape: Shape) -> float:
     """A draft, level by level, what is kept of it, and the next one; how far the worst row is off."""
-    paths = case.longest_first(parents)
+    tree, paths = case.draft(shape)
     text = engine.open()
     try:
         text.set_prefix(case.prefix)
         off = [case.off(text.expand(())[0], ())]
-        for first, last in pairwise(_levels(parents)):
-            rows = text.expand([Node(parents[node], case.nodes[node]) for node in range(first, last)])
-            off += [case.off(row, paths[first + at]) for at, row in enumerate(rows)]
-        text.commit(path, case.behind[0])
-        tokens = [*(case.nodes[node] for node in path), case.behind[0]]
+        for _, level in groupby(range(len(tree)), key=tree.depths.__getitem__):
+            nodes = list(level)
+            rows = text.expand([Node(tree.parents[node], tree.tokens[node]) for node in nodes])
+            off += [case.off(row, paths[node]) for node, row in zip(nodes, rows, strict=True)]
+        text.commit(shape.path, case.behind[0])
+        tokens = [*case.tokens(shape.path), case.behind[0]]
         case.after([*tokens, *case.behind[1:]])
         off.append(case.off(text.expand(())[0], tokens))
         for count, token in enumerate(case.behind[1:]):
@@ -249,17 +257,6 @@ def _draft_rounds(engine: DraftEngine, case: _Case, parents: Sequence[int], path
         return max(off)
     finally:
         text.close()
-
-
-def _levels(parents: Sequence[int]) -> list[int]:
-    """Where each level of a tree in breadth-first order begins, and its end."""
-    starts: list[int] = [0]
-    depths: list[int] = []
-    for node, parent in enumerate(parents):
-        depths.append(1 if parent < 0 else depths[parent] + 1)
-        if node and depths[node] > depths[node - 1]:
-            starts.append(node)
-    return [*starts, len(parents)]
 
 
 def _steps_of(engine: TargetEngine) -> PlainRows:
