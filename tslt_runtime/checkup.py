@@ -23,7 +23,7 @@ from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import EngineFacts
-from tslt_runtime.rounds import Round
+from tslt_runtime.rounds import Round, Tally
 from tslt_runtime.token_map import TokenMap
 from tslt_wire import throughput
 from tslt_wire.messages.handshake import SPEC_VERSION
@@ -190,20 +190,17 @@ async def _rounds(device: Device, count: int, settings: DraftSettings, *, tokens
 
 async def _run_auto(found: Checkup, pilot: Autopilot, tokens: int) -> None:
     started = time.perf_counter()
-    rounds = [round_ async for round_ in pilot.generate(tokens)]
-    seconds = time.perf_counter() - started
-    made = sum(len(round_.tokens) for round_ in rounds)
-    tried = sum(round_.tried for round_ in rounds)
-    accepted = sum(len(round_.accepted) for round_ in rounds)
-    up, down = (sum(getattr(round_, f"{way}link_bytes") for round_ in rounds) for way in ("up", "down"))
+    tally = Tally([round_ async for round_ in pilot.generate(tokens)])
+    tally.wall_s = time.perf_counter() - started
+    up, down = tally.per_token("uplink_bytes"), tally.per_token("downlink_bytes")
     planner, best = pilot.planner, pilot.planner.ranking()[0]
     found.figures["rounds"] = {
-        "tokens": made,
-        "rounds": len(rounds),
-        "seconds": seconds,
-        "alpha": accepted / tried if tried else None,
-        "uplink_bytes_per_token": up / made,
-        "downlink_bytes_per_token": down / made,
+        "tokens": tally.tokens,
+        "rounds": len(tally.rounds),
+        "seconds": tally.wall_s,
+        "alpha": tally.alpha if tally.tried else None,
+        "uplink_bytes_per_token": up,
+        "downlink_bytes_per_token": down,
     }
     found.figures["auto"] = {
         "plan": best.name,
@@ -212,11 +209,11 @@ async def _run_auto(found: Checkup, pilot: Autopilot, tokens: int) -> None:
         "verify_s": planner.compute.verify_s if planner.tells_time else None,
         "explanation": planner.explain(),
     }
-    alpha = f"{accepted / tried:.0%} of the drafted tokens accepted, " if tried else ""
+    alpha = f"{tally.alpha:.0%} of the drafted tokens accepted, " if tally.tried else ""
     found.note(
         "rounds",
-        f"{made} tokens in {len(rounds)} rounds and {seconds:.1f} s, {alpha}{up / made:.0f} bytes up and "
-        f"{down / made:.0f} down a token",
+        f"{tally.tokens} tokens in {len(tally.rounds)} rounds and {tally.wall_s:.1f} s, {alpha}{up:.0f} bytes up and "
+        f"{down:.0f} down a token",
     )
     found.note("auto", planner.explain())
 

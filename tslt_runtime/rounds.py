@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +55,32 @@ class Exchange:
     downlink_bytes: int
     seconds: float
     """From the first byte out to the last one in, the edge's part included."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over rounds."""
+
+    rounds: list[Round] = field(default_factory=list)
+    wall_s: float = 0.0
+    """Seconds from the first draft to the last verdict."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated."""
+        return sum(len(r.tokens) for r in self.rounds)
+
+    @property
+    def tried(self) -> int:
+        """Positions that were tested."""
+        return sum(r.tried for r in self.rounds)
+
+    @property
+    def alpha(self) -> float:
+        """Accepted positions over tested positions; 0.0 if none was tested."""
+        return sum(len(r.accepted) for r in self.rounds) / self.tried if self.tried else 0.0
+
+    def per_token(self, name: str) -> float:
+        """Sum of a field of the rounds over the tokens generated."""
+        total: float = sum(getattr(r, name) for r in self.rounds)
+        return total / max(1, self.tokens)

@@ -16,10 +16,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 
 import pytest
-from byte_tokenizer import byte_level
+from byte_tokenizer import byte_level, save_byte_level_pair
 from processes import ENVIRONMENT, ROOT
-from tiny_llama import soften, tiny_draft, tiny_llama
-from transformers import PreTrainedTokenizerFast
 from tslt_transports import ConnectError, listen
 
 from tslt_runtime import streaming
@@ -33,7 +31,7 @@ from tslt_runtime.dialing import reach
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import tokenizer_fingerprint
-from tslt_runtime.rounds import Round
+from tslt_runtime.rounds import Round, Tally
 from tslt_runtime.verifiers.local import LocalVerifier
 
 PROMPT = "a\tb :dog: [bold]" + " word" * 60 + "\n  é🐕"
@@ -42,13 +40,7 @@ PROMPT = "a\tb :dog: [bold]" + " word" * 60 + "\n  é🐕"
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """A folder with a tiny draft and target of one byte-level tokenizer."""
-    folder = tmp_path_factory.mktemp("pair")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level())
-    target = soften(tiny_llama(vocab_size=298, layers=3, context=1024, seed=3), layers=1, scale=0.5)
-    for name, model in (("target", target), ("draft", tiny_draft(target))):
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-    return folder
+    return save_byte_level_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +277,7 @@ def test_a_terminal_gets_colours_and_no_control_characters(monkeypatch):
 
 def test_what_other_lists_would_have_taken():
     numbers = dict.fromkeys([field.name for field in fields(Round)], 0) | {"accepted": (1, 2)}
-    tally = report.Tally([Round(**numbers | {"drafted": 4}), Round(**numbers | {"drafted": 2})])
+    tally = Tally([Round(**numbers | {"drafted": 4}), Round(**numbers | {"drafted": 2})])
     found = report.instead_per_token(tally, 32_000)
     # 32 of 32,000 ids are 361.2 bits, 100 parts over 32 tokens 99.8: by log2 of the factorials.
     assert found["ksqs"] == pytest.approx(6 * (361.2 + 99.8) / 8 / 6, rel=1e-3)

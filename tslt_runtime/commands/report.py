@@ -12,13 +12,12 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
 from tslt_runtime.incremental_decoding import IncrementalDecoder
-from tslt_runtime.rounds import Round
+from tslt_runtime.rounds import Round, Tally
 from tslt_wire.messages.token_tree import expansion_parents
 
 ACCEPTED, TARGET, PLAIN = "\x1b[32m", "\x1b[1;35m", "\x1b[0m"
@@ -27,30 +26,6 @@ CONTROL = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not 
 """What a terminal gets in the place of control characters."""
 LISTED, PARTS = 32, 100
 """Tokens of the lists that are compared, and the parts of the paper's lattice that are spread over them."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Sums over rounds."""
-
-    rounds: list[Round] = field(default_factory=list)
-    wall_s: float = 0.0
-    """Seconds from the first draft to the last verdict."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens generated."""
-        return sum(len(r.tokens) for r in self.rounds)
-
-    @property
-    def alpha(self) -> float:
-        """Accepted positions over tested positions; 0.0 if none was tested."""
-        tried = sum(r.tried for r in self.rounds)
-        return sum(len(r.accepted) for r in self.rounds) / tried if tried else 0.0
-
-    def per_token(self, name: str) -> float:
-        """Sum of a field of the rounds over the tokens generated."""
-        return sum(getattr(r, name) for r in self.rounds) / max(1, self.tokens)
 
 
 def full_vocabulary_bytes(vocab_size: int, expansion: Sequence[int]) -> int:
