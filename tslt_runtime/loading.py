@@ -5,6 +5,7 @@ Neither is imported before it is asked for.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar, Unpack
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     _Gguf = TypeVar("_Gguf", bound=LlamaModel)
     _Checkpoint = TypeVar("_Checkpoint", bound=CausalModel)
+
+log = logging.getLogger("tslt.device")
 
 SUFFIX = ".gguf"
 """How the name of llama.cpp's files ends."""
@@ -66,7 +69,8 @@ class LoadedTarget(NamedTuple):
 def load_draft(source: str | Path, *, self_check: bool = True, **options: Unpack[EngineOptions]) -> LoadedDraft:
     """Load a draft model: a ``.gguf`` file, a folder of safetensors, or a hub id.
 
-    ``self_check``: whether the engine is compared with plain text first (``engines.self_check``).
+    ``self_check``: whether the engine is compared with plain text first (``engines.self_check``).  What it is then not
+    used for is logged as a warning; of a target its edge does so (``edge.edge_settings``).
 
     Raises EngineError for a model that is not there, damaged or not supported, ImportError for a package that is not
     installed, ValueError or TypeError for options that do not fit.
@@ -78,14 +82,14 @@ def load_draft(source: str | Path, *, self_check: bool = True, **options: Unpack
         file, vocabulary = _load_gguf(LlamaDraft, source, **options)
         if self_check:
             file.restrict(check_draft(file))
-        return LoadedDraft(file, vocabulary)
+        return _told(LoadedDraft(file, vocabulary))
     from tslt_runtime.engines.transformers.checking import check_draft_model
     from tslt_runtime.engines.transformers.draft import DraftModel
 
     model, tokenizer = _load_checkpoint(DraftModel, source, **options)
     if self_check:
         check_draft_model(model)
-    return LoadedDraft(model, tokenizer)
+    return _told(LoadedDraft(model, tokenizer))
 
 
 def load_target(source: str | Path, *, self_check: bool = True, **options: Unpack[EngineOptions]) -> LoadedTarget:
@@ -139,6 +143,14 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     from tslt_runtime.engines.transformers.checkpoint import load_tokenizer as load_folder
 
     return tokenizer_of(load_folder(source))
+
+
+def _told(loaded: LoadedDraft) -> LoadedDraft:
+    """``loaded``, once it is logged what the model is not used for, or does otherwise than its files say."""
+    facts = loaded.engine.facts
+    for remark in facts.remarks:
+        log.warning("%s: %s", facts.model, remark)
+    return loaded
 
 
 def is_gguf(source: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""Command-line arguments that say which edge a device talks to, and what ``TextDevice.connect`` takes of them."""
+"""Command-line arguments that say which edge a device talks to, and in whose tokens; what sessions take of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tslt_wire as tw
 from tslt_runtime.commands import who
 from tslt_runtime.commands.options import QUIC_ADDRESS, seconds
 from tslt_runtime.connection import PATIENCE_S
+from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.streaming import EDGE
 from tslt_runtime.tokenizer import Tokenizer
@@ -18,7 +19,7 @@ SEEDED_CHAIN = (1,) * 4
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add them."""
+    """Add what says which edge; ``options.add_common`` has whose tokens."""
     several = f"said more than once: the next one takes over where one is gone ({EDGE}; quic: {QUIC_ADDRESS})"
     parser.add_argument("--edge", action="append", metavar="ADDRESS", help=several)
     who.add_device(parser)
@@ -48,6 +49,11 @@ def target_tokenizer(args: argparse.Namespace) -> Tokenizer | None:
     from tslt_runtime.loading import load_tokenizer
 
     return load_tokenizer(args.target_tokenizer) if args.target_tokenizer else None
+
+
+def device_vocabulary(args: argparse.Namespace, tokenizer: Tokenizer, *, vocab_size: int) -> DraftVocabulary:
+    """The draft model's tokens, and the target's where the command line names their tokenizer."""
+    return DraftVocabulary(tokenizer, vocab_size=vocab_size, target_tokenizer=target_tokenizer(args))
 
 
 def connect_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -24,39 +23,33 @@ from tslt_transports.untrusted import printable
 import tslt_wire as tw
 from tslt_runtime.autopilot import Autopilot
 from tslt_runtime.capture import Capture, capturing
-from tslt_runtime.commands import who
+from tslt_runtime.commands import connecting, who
 from tslt_runtime.commands.options import (
-    QUIC_ADDRESS,
     add_common,
     add_sampling,
     asked_sampling,
     at_least_one,
-    device_vocabulary,
     expansion,
     load_options,
     load_table,
     read_prompt,
-    seconds,
     set_up,
     shipped,
 )
-from tslt_runtime.commands.report import Output, Tally, figures_of, last_line, legend, prior_line, table
+from tslt_runtime.commands.report import Output, figures_of, last_line, legend, prior_line, table
 from tslt_runtime.commands.running import run_command
-from tslt_runtime.connection import PATIENCE_S, EdgeError, Recovery
+from tslt_runtime.connection import EdgeError, Recovery
 from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import KINDS
-from tslt_runtime.rounds import Round
+from tslt_runtime.rounds import Round, Tally
 from tslt_runtime.seeds import device_nonce, device_rng
-from tslt_runtime.streaming import EDGE, hello_of, tokens_of
+from tslt_runtime.streaming import hello_of, tokens_of
 from tslt_wire.frames.kinds import Role
 from tslt_wire.lists.prior import PLAIN_PRIORS
 from tslt_wire.lists.truncation import Truncation
 from tslt_wire.session.negotiation import OUR_EVIDENCE, our_entropy
-
-log = logging.getLogger("tslt.device")
 
 EVIDENCE = {"list": "list", "full": "list"} | {name: name for name in OUR_EVIDENCE if name != "list"}
 """What ``--evidence`` takes besides ``auto``, and the evidence that it means on the wire."""
@@ -71,23 +64,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt device", model: Pa
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "draft", model)
-    several = f"said more than once: the next one takes over where one is gone ({EDGE}; quic: {QUIC_ADDRESS})"
-    parser.add_argument("--edge", action="append", metavar="ADDRESS", help=several)
-    who.add_device(parser)
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=60.0,
-        metavar="S",
-        help="seconds to wait for the edge, until it is there and for each answer (%(default)s)",
-    )
-    parser.add_argument(
-        "--patience",
-        type=seconds,
-        default=PATIENCE_S,
-        metavar="S",
-        help="seconds without an edge after which the text is given up (%(default)s)",
-    )
+    connecting.add(parser)
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help='text to go on with (ours; "-": stdin)')
     text.add_argument("--prompt-file", metavar="FILE", help='file of that text, UTF-8 ("-": stdin)')
@@ -174,8 +151,8 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     prompt = read_prompt(args)
     settings = draft_settings(args)
     draft, tokenizer = load_draft(args.model, **load_options(args))
-    facts = with_remarks_told(draft.facts)
-    vocabulary = device_vocabulary(args, tokenizer, vocab_size=facts.vocab_size)
+    facts = draft.facts
+    vocabulary = connecting.device_vocabulary(args, tokenizer, vocab_size=facts.vocab_size)
     ids = tokens_of(vocabulary.tokenizer, prompt)
     tables = [load_table(args.table, vocab_size=facts.vocab_size)] if args.table else []
     hello = hello_of(
@@ -191,8 +168,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         vocabulary=vocabulary,
     )
     tls, keys = who.device_who(args)
-    edges = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
-    dialer = Dialer(args.transport, edges, tls=tls, keys=keys)
+    dialer = Dialer(args.transport, connecting.edges(args), tls=tls, keys=keys)
     if capture:
         dialer.wrap = partial(capture.link, end=Role.DEVICE)
     link = await dialer.reach(args.timeout)
@@ -239,13 +215,6 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
     if pilot:
         say(pilot.planner.explain())
     say(last_line(tally))
-
-
-def with_remarks_told(facts: EngineFacts) -> EngineFacts:
-    """``facts``, once it is logged what the draft model is not used for, or does otherwise than its files say."""
-    for remark in facts.remarks:
-        log.warning("%s: %s", facts.model, remark)
-    return facts
 
 
 def told_of(tally: Tally) -> dict[str, list[tuple[int, float]]]:

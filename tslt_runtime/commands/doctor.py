@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tslt_wire as tw
 from tslt_runtime.checkup import Checkup, closing, compare, measure, reach, screen, shake_hands
-from tslt_runtime.commands import who
+from tslt_runtime.commands import connecting, who
 from tslt_runtime.commands.device import DEFAULT_PROMPT
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
@@ -23,7 +23,6 @@ from tslt_runtime.commands.options import (
     add_sampling,
     asked_sampling,
     at_least_one,
-    device_vocabulary,
     load_options,
     seconds,
     set_up,
@@ -70,19 +69,19 @@ async def run(args: argparse.Namespace) -> Checkup:
 
     found, loaded = Checkup(), None
     tls, keys = who.device_who(args)
-    address = args.edge or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     try:
         loaded = load_draft(args.model, **load_options(args))  # an edge does not wait for a HELLO for as long
     except (EngineError, OSError, ValueError) as error:
         found.note("draft", str(error), good=False)
-    link = await reach(found, Dialer(args.transport, address, tls=tls, keys=keys), args.timeout, with_key=bool(keys))
+    dialer = Dialer(args.transport, connecting.edges(args), tls=tls, keys=keys)
+    link = await reach(found, dialer, args.timeout, with_key=keys is not None)
     if link is None:
         return found
     if loaded is None:
         await link.close()
         return found
     draft, tokenizer = loaded
-    vocabulary = device_vocabulary(args, tokenizer, vocab_size=draft.facts.vocab_size)
+    vocabulary = connecting.device_vocabulary(args, tokenizer, vocab_size=draft.facts.vocab_size)
     device = Device(
         link,
         draft.open(),

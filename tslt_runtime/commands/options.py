@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import tslt_wire as tw
-from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.loading import LoadOptions
-from tslt_runtime.tokenizer import Tokenizer
 from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.sampling import SETTINGS
 
@@ -91,14 +89,6 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
         library=args.llama_lib,
         self_check=args.self_check,
     )
-
-
-def device_vocabulary(args: argparse.Namespace, tokenizer: Tokenizer, *, vocab_size: int) -> DraftVocabulary:
-    """The draft model's tokens, and the target's where the command line names their tokenizer."""
-    from tslt_runtime.loading import load_tokenizer
-
-    theirs = load_tokenizer(args.target_tokenizer) if args.target_tokenizer else None
-    return DraftVocabulary(tokenizer, vocab_size=vocab_size, target_tokenizer=theirs)
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, temperature: float | None) -> None:
