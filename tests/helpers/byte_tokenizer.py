@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tiny_llama import soften, tiny_draft, tiny_llama
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 
 def byte_level() -> Tokenizer:
@@ -16,3 +20,13 @@ def byte_level() -> Tokenizer:
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.add_tokens([AddedToken("<added>")])
     return tokenizer
+
+
+def save_byte_level_pair(folder: Path) -> Path:
+    """A tiny draft and target of this tokenizer in ``folder``, which is returned."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level())
+    target = soften(tiny_llama(vocab_size=298, layers=3, context=1024, seed=3), layers=1, scale=0.5)
+    for name, model in (("target", target), ("draft", tiny_draft(target))):
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return folder

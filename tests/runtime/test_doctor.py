@@ -9,9 +9,8 @@ import subprocess
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 
 import pytest
-from byte_tokenizer import byte_level
+from byte_tokenizer import byte_level, save_byte_level_pair
 from loop_harness import FINGERPRINT, open_device
-from tiny_llama import soften, tiny_draft, tiny_llama
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from tslt_transports import AllowList, EdgeKeys, SecretKey, listen
@@ -31,13 +30,7 @@ from tslt_runtime.verifiers.protocol import VerifierFacts
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pair")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level())
-    target = soften(tiny_llama(vocab_size=298, layers=3, context=1024, seed=3), layers=1, scale=0.5)
-    for name, model in (("target", target), ("draft", tiny_draft(target))):
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-    return folder
+    return save_byte_level_pair(tmp_path_factory.mktemp("pair"))
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ import tslt_wire as tw
 from tslt_runtime.commands.convert import convert
 from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.engines.protocol import Node
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 
@@ -115,14 +114,8 @@ class Seen:
         self.reads += sum(1 for _ in tokens) if list(tokens[: len(self.prefix)]) != self.prefix else 0
         self.prefix = list(tokens)
 
-    def expand(self, nodes: list[Node]) -> Any:
-        raise NotImplementedError
-
     def commit(self, path: Any, token: int) -> None:
         self.prefix.append(token)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 5, 64])
