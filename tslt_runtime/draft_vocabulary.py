@@ -58,16 +58,16 @@ class DraftVocabulary:
         self.token_map = map_between(self.tokenizer, own, vocab_size=size, draft_size=vocab_size)
         self.facts, self._reading = theirs, reading_between(self.tokenizer, own)
 
-    def text_for(self, text: DraftText, fit: tw.Fit, welcome: tw.Welcome) -> DraftText:
+    def text_for(self, text: DraftText, fit: tw.Fit, edge: tw.Welcome | tw.EdgeSettings) -> DraftText:
         """``text`` in the tokens of the edge's target; logs those that are never drafted."""
         if self.token_map is not None:
-            resized = self.token_map.resized(welcome.vocab_size)
+            resized = self.token_map.resized(edge.vocab_size)
             self._tell("other tokenizer", resized)
             return MappedText(text, resized, reading=self._reading, start=self._start)
         if fit is tw.Fit.SAME:
             return text
         without = self._names if fit is tw.Fit.RENAMED else ()
-        token_map = same_ids(text.vocab_size, welcome.vocab_size, without=without)
+        token_map = same_ids(text.vocab_size, edge.vocab_size, without=without)
         self._tell(f"{fit.value} vocabulary", token_map)
         return MappedText(text, token_map)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "planner.expected": "--vocab",
     "links.conversation": "--turns",
     "planner.simulated_links": "--tokens",
+    "report_command": None,
     "speed.codec_speed": "--repetitions",
     "speed.engines": "--rounds",
 }

@@ -1,0 +1,27 @@
+// A column's button sorts the table by it; numbers by value, texts by letters, empty cells last.
+for (const button of document.querySelectorAll("thead button")) {
+  button.addEventListener("click", () => {
+    const head = button.closest("th"), body = head.closest("table").tBodies[0];
+    const column = head.cellIndex, down = head.getAttribute("aria-sort") === "ascending";
+    const value = (row) => {
+      const cell = row.cells[column], number = parseFloat(cell.dataset.v);
+      return cell.classList.contains("n") ? number : cell.textContent;
+    };
+    const rows = [...body.rows].sort((a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === "" || y === "") return (x === "") - (y === "");
+      const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
+      return down ? -order : order;
+    });
+    for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    body.append(...rows);
+  });
+}
+// Heads of columns of numbers stand where the numbers do.
+for (const table of document.querySelectorAll("table")) {
+  for (const head of table.tHead ? table.tHead.rows[0].cells : []) {
+    const cells = [...table.tBodies[0].rows].map((row) => row.cells[head.cellIndex]);
+    if (cells.some((cell) => cell.classList.contains("n"))) head.classList.add("n");
+  }
+}

@@ -1,0 +1,153 @@
+"""The page: one HTML file that needs nothing else, for a screen of any width, light or dark, and for paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
+from tslt_benchmarks.report.charts import svg, variables
+from tslt_benchmarks.report.progress import in_words
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A section as it is shown."""
+
+    name: str
+    title: str
+    question: str
+    meaning: str
+    blocks: Sequence[Table | Plot]
+    seconds: float
+    load: float | None
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the page says of the run."""
+
+    models: str
+    """One line: of what pair the figures are."""
+    notes: Sequence[str]
+    """What a reader must know before he believes a number."""
+    provenance: Sequence[tuple[str, str]]
+    left_out: dict[str, str]
+    """Titles of sections without figures, and why."""
+
+
+def page(parts: Sequence[Part], facts: Facts) -> str:
+    """The whole page."""
+    body = "\n".join(_part(part, first=not i) for i, part in enumerate(parts))
+    links = "".join(f'<li><a href="#{part.name}">{escape(part.title)}</a></li>' for part in parts)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in facts.notes)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>tslt report: {escape(facts.models)}</title>
+<style>
+{_colours()}
+{(_HERE / "page.css").read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<header>
+<h1>What a split of these two models costs, and gives</h1>
+<p class="models">{escape(facts.models)}</p>
+{notes}
+</header>
+<main>
+{body}
+{_left_out(facts.left_out)}
+{_provenance(facts.provenance)}
+</main>
+<nav aria-label="contents"><details><summary>Contents</summary><ol>{links}</ol></details></nav>
+<script>
+{(_HERE / "page.js").read_text(encoding="utf-8")}</script>
+</body>
+</html>
+"""
+
+
+def _colours() -> str:
+    pairs = variables()
+    light = "".join(f"{name}:{pair[0]};" for name, pair in pairs.items())
+    dark = "".join(f"{name}:{pair[1]};" for name, pair in pairs.items())
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+
+
+def _part(part: Part, *, first: bool) -> str:
+    how = [f"measured in {in_words(part.seconds)}"]
+    if part.load is not None:
+        how.append(f"load of the machine as it began {part.load:g}")
+    if part.command:
+        how.append(f"by itself: <code>tslt bench {escape(part.command)}</code>")
+    blocks = "\n".join(_table(block) if isinstance(block, Table) else _plot(block) for block in part.blocks)
+    return f"""<section id="{part.name}"{' class="first"' if first else ""}>
+<h2>{escape(part.title)}</h2>
+<p class="question">{escape(part.question)}</p>
+<p class="meaning">{escape(part.meaning)}</p>
+{blocks}
+<p class="how">{"; ".join(how)}.</p>
+</section>"""
+
+
+def _table(table: Table) -> str:
+    head = "".join(_head(column) for column in table.columns)
+    rows = "\n".join(
+        "<tr>" + "".join(_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    title = f"<caption>{escape(table.title)}</caption>" if table.title else ""
+    wrapped = f"""<div class="wide" tabindex="0"><table>{title}
+<thead><tr>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody></table></div>"""
+    if table.folded:
+        name = escape(table.title or "all figures")
+        wrapped = f"<details><summary>{name}, {len(table.rows)} rows</summary>{wrapped}</details>"
+    return wrapped + (f'\n<p class="caption">{escape(table.caption)}</p>' if table.caption else "")
+
+
+def _head(column: Column) -> str:
+    hint = f' title="{escape(column.hint)}"' if column.hint else ""
+    return f'<th scope="col"><button type="button"{hint}>{escape(column.name)}</button></th>'
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    if cell is None:
+        return '<td data-v=""></td>'
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    return f'<td class="n" data-v="{cell!r}">{escape(format(cell, column.format))}</td>'
+
+
+def _plot(plot: Plot) -> str:
+    title = f"<h3>{escape(plot.title)}</h3>" if plot.title else ""
+    wide, narrow = svg(plot, narrow=False), svg(plot, narrow=True)
+    return f"""<figure id="{plot.name}">{title}
+<div class="on-wide">{wide}</div>
+<div class="on-narrow">{narrow}</div>
+<figcaption>{escape(plot.caption)}</figcaption></figure>"""
+
+
+def _left_out(left_out: dict[str, str]) -> str:
+    if not left_out:
+        return ""
+    items = "".join(f"<li><b>{escape(title)}</b>: {escape(why)}</li>" for title, why in left_out.items())
+    return f'<section id="left-out"><h2>What is not here</h2><ul>{items}</ul></section>'
+
+
+def _provenance(rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
+    return f"""<section id="provenance"><h2>Where these figures come from</h2>
+<div class="wide" tabindex="0"><table class="facts"><tbody>{cells}</tbody></table></div></section>"""

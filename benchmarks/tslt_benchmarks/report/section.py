@@ -1,0 +1,54 @@
+"""A part of the report: what it asks, how it is measured, and what is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from tslt_benchmarks.report.blocks import Plot, Table
+from tslt_benchmarks.report.context import Context
+
+Figures = dict[str, Any]
+"""What a section measured: nothing that JSON cannot hold."""
+
+
+class Needs(Enum):
+    """What there must be for a section to run."""
+
+    NOTHING = "nothing"
+    LOGITS = "logits"
+    """Of both models along texts: recorded ones, or the models."""
+    MODELS = "models"
+    """Both, to run."""
+
+
+class Seconds(NamedTuple):
+    """What a section takes with the default pair on two cores; the rest of a run is estimated by it."""
+
+    quick: float
+    full: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One question, and its answer."""
+
+    name: str
+    """Of its file and its anchor: words with hyphens."""
+    title: str
+    question: str
+    """What a reader wants to know, as he would ask it."""
+    needs: Needs
+    seconds: Seconds
+    run: Callable[[Context], Figures]
+    show: Callable[[Figures], Sequence[Table | Plot]]
+    meaning: Callable[[Figures], str]
+    """One sentence for people, with the numbers in it."""
+    uses: tuple[str, ...] = ()
+    """Sections whose figures ``run`` asks for."""
+    version: int = 1
+    """Of the figures."""
+    command: str = ""
+    """What measures the same by itself, with more options: a name of ``tslt bench``."""
