@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tslt_benchmarks.drafting import PROMPTS, Settings, make_drafts, read_prompts
+from tslt_benchmarks.drafting import Settings, make_drafts
 from tslt_benchmarks.drafts import Drafts, load_drafts, save_drafts
 from tslt_benchmarks.options import add_model_options, output_file, require_models, whole_number
+from tslt_benchmarks.pairs import Models
+from tslt_benchmarks.prompts import PROMPTS, read_prompts
 
 
 def add_draft_options(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,8 @@ def drafts_for(args: argparse.Namespace, settings: Settings, *, console: Console
         return drafts
     require_models(args.target, args.draft, instead=", or drafts with --drafts")
     console.print("running both models to make drafts ...", highlight=False)
-    drafts = make_drafts(args.target, args.draft, settings, read_prompts(prompts))
+    models = Models.load(args.target, args.draft, dtype="float32", self_check=False)
+    drafts = make_drafts(models, settings, read_prompts(prompts))
     if path is not None:
         save_drafts(drafts, path)
     return drafts

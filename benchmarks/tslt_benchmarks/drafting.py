@@ -7,24 +7,20 @@ tree and a chain.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
-from transformers.utils import logging as transformers_logging
 
 import tslt_wire as tw
-from tslt_benchmarks.drafts import EXPANSION, ROUND_ROWS, Drafts, Logits, Positions
+from tslt_benchmarks.drafts import EXPANSION, ROUND_ROWS, TREE_NODES, Drafts, Logits, Positions
+from tslt_benchmarks.pairs import Models, files_hash
+from tslt_runtime.engines.protocol import Node, Work
+from tslt_runtime.tokenizer import Tokenizer
+from tslt_wire.lists.logits import plain_logits
 from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.messages.token_tree import expansion_parents
-
-PROMPTS = Path(__file__).resolve().parent / "data" / "prompts.txt"
-"""Openings of stories, one a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,59 +43,49 @@ class Settings:
 # -------------------------------------------------------------------------------------------------------------- making
 
 
-def read_prompts(path: Path = PROMPTS) -> list[str]:
-    """Return the prompts of a file, one a line; blank lines and ``#`` lines are skipped."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
+def make_drafts(
+    models: Models,
+    settings: Settings,
+    prompts: Sequence[str],
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> Drafts:
+    """Run both models over ``prompts``; all ids are the target's.
 
-
-def make_drafts(target_path: Path, draft_path: Path, settings: Settings, prompts: Sequence[str]) -> Drafts:
-    """Run both models (folders that ``from_pretrained`` reads, the tokenizer in the target's) over ``prompts``.
-
-    Equal arguments give equal drafts on one machine.  ValueError if the two have not the same vocabulary size.
+    ``tell``: told how many texts and rounds of all are done.  Equal arguments give equal drafts on one machine.
     """
-    transformers_logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(target_path)
-    target, draft = _Model(target_path, settings), _Model(draft_path, settings)
-    if target.vocab_size != draft.vocab_size:
-        raise ValueError(f"the target has {target.vocab_size} tokens and the draft {draft.vocab_size}: not a pair")
+    maker = _Maker(models, np.dtype(settings.dtype))
     rng = np.random.default_rng(settings.seed)
-    starts = [[int(t) for t in tokenizer(prompt)["input_ids"]] for prompt in prompts]
-    texts = [target.continue_text(start, settings.tokens, rng) for start in starts]
+    starts = [models.prompt_tokens(prompt, room=settings.tokens + len(EXPANSION) + 1) for prompt in prompts]
+    of, texts = 2 * len(starts) + settings.rounds, []
+    for start in starts:
+        texts.append(maker.continue_text(start, settings.tokens, rng))
+        tell(len(texts), of)
     places = [(i, len(start) + n) for i, start in enumerate(starts) for n in range(len(texts[i]) - len(start) + 1)]
     rounds = [places[i] for i in _spread(len(places), settings.rounds, rng)]
     prefixes = tuple(tuple(texts[i][:length]) for i, length in rounds)
     listed = [places[i] for i in _spread(len(places), settings.lists, rng)]
-    drafted = [_draft_round(target, draft, prefix, settings, rng) for prefix in prefixes]
+    drafted = []
+    for prefix in prefixes:
+        drafted.append(_draft_round(maker, prefix, settings, rng))
+        tell(len(texts) + len(drafted), of)
     return Drafts(
-        positions=_positions(target, draft, texts, starts, listed),
+        positions=_positions(maker, texts, starts, listed, lambda done: tell(of - len(starts) + done, of)),
         round_draft=np.stack([d[0] for d in drafted]),
         round_target=np.stack([d[1] for d in drafted]),
         round_tokens=np.array([d[2] for d in drafted], np.int32),
         prefixes=prefixes,
-        token_bytes=token_bytes(tokenizer, target.vocab_size),
+        token_bytes=token_bytes(models.tokenizer, models.vocab_size),
         meta={
-            "target": "/".join(target_path.parts[-2:]),
-            "draft": "/".join(draft_path.parts[-2:]),
-            "target_sha256": _weights_hash(target_path),
-            "draft_sha256": _weights_hash(draft_path),
-            "target_parameters": target.parameters,
-            "draft_parameters": draft.parameters,
-            "vocab_size": target.vocab_size,
+            "target": "/".join(models.target_source.parts[-2:]),
+            "draft": "/".join(models.draft_source.parts[-2:]),
+            "target_sha256": files_hash(models.target_source),
+            "draft_sha256": files_hash(models.draft_source),
+            "vocab_size": models.vocab_size,
             "prompts": len(prompts),
             "continuation_tokens": sum(len(text) - len(start) for text, start in zip(texts, starts, strict=True)),
-            "torch": torch.__version__,
             "settings": {name: getattr(settings, name) for name in Settings.__dataclass_fields__},
         },
     )
-
-
-def _weights_hash(folder: Path) -> str:
-    """SHA-256 over a model's weight files in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _spread(total: int, wanted: int, rng: np.random.Generator) -> list[int]:
@@ -107,89 +93,97 @@ def _spread(total: int, wanted: int, rng: np.random.Generator) -> list[int]:
     return sorted(rng.choice(total, min(wanted, total), replace=False).tolist())
 
 
-class _Model:
-    """A Llama for plain forward passes in float32."""
+class _Maker:
+    """Logits of both models, in the target's tokens."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self._model: Any = LlamaForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-        self._dtype = np.dtype(settings.dtype)
-        self.vocab_size = int(self._model.config.vocab_size)
-        self.parameters = int(sum(p.numel() for p in self._model.parameters()))
-        eos = self._model.config.eos_token_id
-        self._ends = set(eos) if isinstance(eos, list) else {eos}
+    def __init__(self, models: Models, dtype: np.dtype[Any]) -> None:
+        self._target = models.target.engine
+        self._draft = models.draft_text()
+        self._dtype = dtype
 
-    def logits(self, tokens: Sequence[int], first: int) -> Logits:
-        """Logits after each of ``tokens[first:]``, (len(tokens) - first, V)."""
-        rows: Logits = self._run([tokens], len(tokens) - first)[0]
-        return rows
+    def target_rows(self, tokens: Sequence[int], tree: tw.TokenTree) -> Logits:
+        """The target's logits after ``tokens`` and after each node of a tree behind them, (1 + nodes, V)."""
+        text = self._target.open()
+        try:
+            (rows,) = self._target.score([Work(text, tokens, tree)])
+            found: Logits = plain_logits(rows, 2).astype(self._dtype)
+            return found
+        finally:
+            text.close()
 
-    def last_logits(self, sequences: Sequence[Sequence[int]]) -> Logits:
-        """Logits after each of some sequences of equal length, (sequences, V)."""
-        return self._run(sequences, 1)[:, 0]
+    def draft_row(self, tokens: Sequence[int]) -> Logits:
+        """The draft's logits after ``tokens``, (V,)."""
+        self._draft.set_prefix(tokens)
+        row: Logits = self.draft_rows([])[0]
+        return row
 
-    def _run(self, sequences: Sequence[Sequence[int]], keep: int) -> Logits:
-        with torch.inference_mode():
-            out = self._model(torch.tensor([list(s) for s in sequences]), use_cache=False, logits_to_keep=keep).logits
-        rounded: Logits = out.numpy().astype(self._dtype)
-        return rounded
+    def draft_rows(self, nodes: Sequence[Node]) -> Logits:
+        """The draft's logits after nodes that are appended, or without any after the prefix, (1 or nodes, V)."""
+        found: Logits = plain_logits(self._draft.expand(nodes), 2).astype(self._dtype)
+        return found
+
+    def set_prefix(self, tokens: Sequence[int]) -> None:
+        """A draft begins behind ``tokens``."""
+        self._draft.set_prefix(tokens)
 
     def continue_text(self, tokens: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
-        """``tokens`` and up to ``count`` sampled at temperature 1; stops before the end-of-text token."""
-        text, cache, step = list(tokens), None, list(tokens)
-        with torch.inference_mode():
-            for _ in range(count):
-                out = self._model(torch.tensor([step]), past_key_values=cache, use_cache=True, logits_to_keep=1)
-                cache = out.past_key_values
-                probs = tw.target_probs(out.logits[0, -1], tw.Sampling())
+        """``tokens`` and up to ``count`` that the target samples at temperature 1; stops before what ends a text."""
+        text, fresh, found = self._target.open(), list(tokens), list(tokens)
+        try:
+            for _ in range(min(count, self._target.facts.context - len(tokens))):
+                (rows,) = self._target.score([Work(text, fresh, tw.TokenTree([], []))])
+                probs = tw.target_probs(plain_logits(rows, 2)[0], tw.Sampling())
                 token = int(rng.choice(len(probs), p=probs))
-                if token in self._ends:
+                if token in self._target.facts.eos_tokens:
                     break
-                text.append(token)
-                step = [token]
-        return text
+                fresh = [token]
+                found.append(token)
+        finally:
+            text.close()
+        return found
 
 
 def _positions(
-    target: _Model, draft: _Model, texts: list[list[int]], starts: list[list[int]], places: list[tuple[int, int]]
+    maker: _Maker,
+    texts: list[list[int]],
+    starts: list[list[int]],
+    places: list[tuple[int, int]],
+    done: Callable[[int], None],
 ) -> Positions:
     p, q, prompt, index, token = [], [], [], [], []
     for i in sorted({i for i, _ in places}):
-        first = len(starts[i]) - 1
-        p_rows, q_rows = target.logits(texts[i], first), draft.logits(texts[i], first)
+        text, first = texts[i], len(starts[i])
+        rows = maker.target_rows(text[:first], tw.TokenTree.chain(text[first:]))
         for length in (length for j, length in places if j == i):
-            p.append(p_rows[length - 1 - first])
-            q.append(q_rows[length - 1 - first])
+            p.append(rows[length - first])
+            q.append(maker.draft_row(text[:length]))
             prompt.append(i)
-            index.append(length - len(starts[i]))
-            token.append(texts[i][length] if length < len(texts[i]) else -1)
+            index.append(length - first)
+            token.append(text[length] if length < len(text) else -1)
+        done(i + 1)
     return Positions(np.stack(q), np.stack(p), *(np.array(v, np.int32) for v in (prompt, index, token)))
 
 
 def _draft_round(
-    target: _Model, draft: _Model, prefix: tuple[int, ...], settings: Settings, rng: np.random.Generator
+    maker: _Maker, prefix: tuple[int, ...], settings: Settings, rng: np.random.Generator
 ) -> tuple[Logits, Logits, list[int]]:
     """Draft one <2,2,2> tree and its chain; (draft logits (8, V), target logits (8, V), 15 tokens)."""
     parents = expansion_parents(EXPANSION)
-    paths: list[tuple[int, ...]] = [prefix]
-    """Tokens before each row of the logits: the prefix, then the path down to each node."""
     rows: list[Logits] = []
     tokens: list[int] = []
     layer = [-1]
+    maker.set_prefix(prefix)
     for width in EXPANSION:
-        fresh = draft.last_logits([paths[1 + node] for node in layer])
+        fresh = maker.draft_rows([Node(parents[node], tokens[node]) for node in layer if node >= 0])
         rows += list(fresh)
-        for node, logits in zip(layer, fresh, strict=True):
-            for token in _children(logits, width, settings, rng):
-                tokens.append(token)
-                paths.append((*paths[1 + node], token))
+        for logits in fresh:
+            tokens += _children(logits, width, settings, rng)
         layer = [node for node, parent in enumerate(parents) if parent in layer]
-    rows.append(draft.last_logits([paths[ROUND_ROWS - 1]])[0])
+    # Nodes are numbered as they were appended, and so in the order of the tree.
+    rows += list(maker.draft_rows([Node(parents[layer[0]], tokens[layer[0]])]))
     tokens += _children(rows[-1], 1, settings, rng)
-    wanted = paths[:ROUND_ROWS]
-    target_rows: list[Logits] = []
-    for length in sorted({len(path) for path in wanted}):
-        target_rows += list(target.last_logits([path for path in wanted if len(path) == length]))
-    return np.stack(rows), np.stack(target_rows), tokens
+    target_rows = maker.target_rows(prefix, tw.TokenTree(tokens[:TREE_NODES], parents))
+    return np.stack(rows), target_rows[:ROUND_ROWS], tokens
 
 
 def _children(logits: Logits, width: int, settings: Settings, rng: np.random.Generator) -> list[int]:
@@ -207,14 +201,14 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(hidden)}
 
 
-def token_bytes(tokenizer: Any, vocab_size: int) -> tuple[bytes, ...]:
+def token_bytes(tokenizer: Tokenizer, vocab_size: int) -> tuple[bytes, ...]:
     """UTF-8 bytes of each token; ids that have none, or those of an earlier id, get a name in angle brackets."""
     alphabet = _byte_alphabet()
+    names = {token: name for name, token in tokenizer.get_vocab().items()}
     seen: dict[bytes, int] = {}
-    for token, name in enumerate(tokenizer.convert_ids_to_tokens(range(min(vocab_size, len(tokenizer))))):
-        known = name is not None and all(c in alphabet for c in name)
-        text = bytes(alphabet[c] for c in name) if known else str(name).replace("\u2581", " ").encode()
+    for token in range(vocab_size):
+        name = names.get(token, "")
+        known = all(c in alphabet for c in name)
+        text = bytes(alphabet[c] for c in name) if known else name.replace("\u2581", " ").encode(errors="replace")
         seen[text if text and text not in seen else f"<{token}>".encode()] = token
-    for token in range(len(seen), vocab_size):
-        seen[f"<{token}>".encode()] = token
     return tuple(seen)

@@ -30,6 +30,9 @@ class Models:
     """The draft's, as a device has it."""
     offered: Vocabulary
     """The target's, as an edge has it."""
+    target_source: Path
+    draft_source: Path
+    """Folders or files that they were read from."""
 
     @classmethod
     def load(
@@ -54,7 +57,14 @@ class Models:
         size = drafts.engine.facts.vocab_size
         same = vocabulary_of(drafts.tokenizer, vocab_size=size).ordinary == offered.ordinary
         vocabulary = DraftVocabulary(drafts.tokenizer, vocab_size=size, target_tokenizer=None if same else tokenizer)
-        return cls(target=targets, draft=drafts, vocabulary=vocabulary, offered=offered)
+        return cls(
+            target=targets,
+            draft=drafts,
+            vocabulary=vocabulary,
+            offered=offered,
+            target_source=Path(target),
+            draft_source=Path(draft),
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -65,6 +75,11 @@ class Models:
     def tokenizer(self) -> Tokenizer:
         """What prompts are cut by."""
         return self.vocabulary.tokenizer
+
+    def prompt_tokens(self, prompt: str, *, room: int) -> list[int]:
+        """The tokens of a prompt, of a long one the last: so that both models have ``room`` tokens left behind it."""
+        context = min(self.target.engine.facts.context, self.draft.engine.facts.context)
+        return self.tokenizer.tokens_of(prompt)[-max(1, context - room) :]
 
     @property
     def fit(self) -> tw.Fit:

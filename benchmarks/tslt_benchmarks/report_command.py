@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tslt_benchmarks.drafting import PROMPTS, Settings, make_drafts, read_prompts
+from tslt_benchmarks.drafting import Settings, make_drafts
 from tslt_benchmarks.drafts import Drafts, load_drafts, save_drafts
 from tslt_benchmarks.options import (
     DRAFT,
@@ -31,6 +31,7 @@ from tslt_benchmarks.options import (
     zero_or_more,
 )
 from tslt_benchmarks.pairs import Models, files_hash
+from tslt_benchmarks.prompts import PROMPTS, read_prompts
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.output import HTML, About, document, read, write
 from tslt_benchmarks.report.progress import Progress
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
         return Models.load(args.target, args.draft, target_tokenizer=args.target_tokenizer)
 
     def drafts(tell: Callable[[int, int], None]) -> Drafts:
-        return kept_drafts(folder, of_drafts, lambda: make_drafts(args.target, args.draft, settings, prompts))
+        return kept_drafts(folder, of_drafts, lambda: make_drafts(context.models, settings, prompts, tell))
 
     folder = args.output
     store = Store(folder / "sections")

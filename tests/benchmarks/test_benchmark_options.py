@@ -8,7 +8,7 @@ import importlib
 import numpy as np
 import pytest
 from tslt_benchmarks import options
-from tslt_benchmarks.drafting import PROMPTS, read_prompts
+from tslt_benchmarks.prompts import PROMPTS, read_prompts
 
 import tslt_wire as tw
 

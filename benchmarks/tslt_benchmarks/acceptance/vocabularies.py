@@ -26,7 +26,6 @@ from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance.vocabulary_pairs import VocabularyPair, make_pairs
-from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.options import (
     add_model_options,
     command_parser,
@@ -36,6 +35,7 @@ from tslt_benchmarks.options import (
     write_json,
     zero_or_more,
 )
+from tslt_benchmarks.prompts import read_prompts
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.draft_vocabulary import DraftVocabulary

@@ -24,9 +24,10 @@ import tslt_wire as tw
 from tslt_benchmarks.bytes.bytes_plot import plot_bytes
 from tslt_benchmarks.bytes.measurement import Measured, measure_all
 from tslt_benchmarks.draft_options import add_draft_options, drafts_for
-from tslt_benchmarks.drafting import PROMPTS, Settings
+from tslt_benchmarks.drafting import Settings
 from tslt_benchmarks.drafts import Drafts
 from tslt_benchmarks.options import above_zero, command_parser, input_file, output_file, whole_number, write_json
+from tslt_benchmarks.prompts import PROMPTS
 
 DEFAULTS = Settings()
 KS = (8, 16, 32, 64, 320)

@@ -21,9 +21,9 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 import tslt_wire as tw
-from tslt_benchmarks.drafting import PROMPTS
 from tslt_benchmarks.drafts import load_drafts
 from tslt_benchmarks.options import TARGET, command_parser, input_file, whole_number
+from tslt_benchmarks.prompts import PROMPTS
 from tslt_wire.coding.bits import BitWriter
 from tslt_wire.coding.wide_fields import WideWriter
 from tslt_wire.lists.list_codec import write_list

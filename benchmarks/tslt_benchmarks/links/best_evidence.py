@@ -26,7 +26,7 @@ from tslt_benchmarks.links.recorded_rounds import (
     CHAINS,
     QUICK_SHAPES,
     TREES,
-    ModelPair,
+    PromptedModels,
     RecordedRounds,
     RecordingSettings,
     record,
@@ -53,6 +53,8 @@ from tslt_benchmarks.options import (
     write_json,
     zero_or_more,
 )
+from tslt_benchmarks.pairs import Models
+from tslt_benchmarks.prompts import read_prompts
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
 
@@ -104,7 +106,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def recorded_rounds_for(args: argparse.Namespace, models: ModelPair | None, console: Console) -> RecordedRounds:
+def recorded_rounds_for(args: argparse.Namespace, models: PromptedModels | None, console: Console) -> RecordedRounds:
     """Load the recorded rounds, or record them; ``models``: None only where they are to be loaded."""
     if models is None or (args.recorded is not None and args.recorded.exists()):
         return RecordedRounds.load(args.recorded)
@@ -118,10 +120,9 @@ def recorded_rounds_for(args: argparse.Namespace, models: ModelPair | None, cons
     )
     with console.status("computing acceptance along texts ...") as status:
         acceptance = measure_acceptance(
-            args.target,
-            args.draft,
+            models.models,
             temperature=args.temperature,
-            texts=QUICK_TEXTS if args.quick else len(models.prompts),
+            prompts=read_prompts()[:QUICK_TEXTS] if args.quick else read_prompts(),
             tokens=settings.tokens,
             seed=args.seed,
         )
@@ -146,7 +147,7 @@ def model_times(replay: Replay) -> dict[str, Any]:
 
 
 def check_live(
-    args: argparse.Namespace, models: ModelPair, replay: Replay, results: Sequence[LinkResult], console: Console
+    args: argparse.Namespace, models: PromptedModels, replay: Replay, results: Sequence[LinkResult], console: Console
 ) -> list[dict[str, Any]]:
     """Real sessions on a few links, beside what the replay says of them."""
     by_name = {choice.name: choice for choice in replay.recorded.choices}
@@ -201,7 +202,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     needed = args.live_tokens > 0 or args.recorded is None or not args.recorded.exists()
     if needed:
         require_models(args.target, args.draft)
-    models = ModelPair.load(args.target, args.draft) if needed else None
+    models = None
+    if needed:
+        loaded = Models.load(args.target, args.draft, dtype="float32", self_check=False)
+        models = PromptedModels.of(loaded, read_prompts())
     recorded = recorded_rounds_for(args, models, console)
     times = None
     if args.draft_ms is not None:

@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 from tslt_transports import Network, VirtualClock, emulated_pair
 
-from tslt_benchmarks.links.recorded_rounds import EVERYTHING, FINGERPRINT, Choice, ModelPair, hello_for
+import tslt_wire as tw
+from tslt_benchmarks.links.recorded_rounds import EVERYTHING, Choice, PromptedModels
 from tslt_benchmarks.links.replay import Replay
 from tslt_runtime.autopilot import Autopilot, settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.engines.protocol import Node, Work
-from tslt_runtime.engines.transformers.draft import CachedDraft, DraftModel
-from tslt_runtime.engines.transformers.target import TargetModel
+from tslt_runtime.engines.protocol import DraftText, Node, TargetEngine, Work
 from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -38,25 +37,29 @@ READ_S = 60.0
 """Seconds that pass after a prompt: it has arrived, and the line is free, before the first round."""
 
 
-class ClockedDraft(CachedDraft):
-    """Drafts, and lets ``seconds`` pass for it with the first pass of each draft."""
+class ClockedDraft:
+    """A text of a draft model that lets ``seconds`` pass with the first pass of each draft."""
 
-    def __init__(self, model: DraftModel, clock: VirtualClock) -> None:
-        super().__init__(model)
+    def __init__(self, text: DraftText, clock: VirtualClock) -> None:
+        self._text = text
         self._clock = clock
         self.seconds = 0.0
 
+    def __getattr__(self, name: str) -> Any:
+        """All else is the text's."""
+        return getattr(self._text, name)
+
     def expand(self, nodes: Sequence[Node]) -> Any:
-        """See CachedDraft.expand."""
+        """See DraftText.expand."""
         if not nodes:
             self._clock.advance(self.seconds)
-        return super().expand(nodes)
+        return self._text.expand(nodes)
 
 
 class ClockedTarget:
     """A target engine that lets ``seconds`` pass for each tree that it scores."""
 
-    def __init__(self, model: TargetModel, clock: VirtualClock) -> None:
+    def __init__(self, model: TargetEngine, clock: VirtualClock) -> None:
         self._model = model
         self._clock = clock
         self.facts = model.facts
@@ -112,28 +115,31 @@ class LiveSessions:
 
 
 async def run_live(
-    models: ModelPair, replay: Replay, link: Link, choice: Choice | Sequence[str], *, tokens: int, seed: int = 0
+    prompted: PromptedModels, replay: Replay, link: Link, choice: Choice | Sequence[str], *, tokens: int, seed: int = 0
 ) -> LiveSessions:
     """Generate ``tokens`` tokens over the link with ``choice``, or as the planner chooses among kinds of evidence."""
     fixed = choice if isinstance(choice, Choice) else None
     kinds = {choice.mode.evidence} if isinstance(choice, Choice) else set(choice)
+    models, prompts = prompted.models, prompted.prompts
     clock, edge_clock = VirtualClock(), VirtualClock()
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
-    target, draft = ClockedTarget(models.target, edge_clock), ClockedDraft(models.draft, clock)
+    target = ClockedTarget(models.target.engine, edge_clock)
+    draft = ClockedDraft(models.draft.engine.open(), clock)
     verifier = LocalVerifier(target)
-    settings = edge_settings(verifier.facts, FINGERPRINT)
+    settings = edge_settings(verifier.facts, models.offered)
     driver = EdgeDriver(verifier, settings, secret=session_secret(seed, 0), clock=edge_clock)
     task = asyncio.create_task(serve_link(theirs, driver))
-    hello = hello_for(models.draft, replay.recorded.meta["temperature"])
-    device = ClockedDevice(mine, draft, hello, rng=device_rng(seed), clock=clock)
+    hello = models.hello(tw.Sampling(temperature=replay.recorded.meta["temperature"]))
+    text: Any = draft  # a DraftText but for what it hands on
+    device = ClockedDevice(mine, text, hello, rng=device_rng(seed), clock=clock, vocabulary=models.vocabulary)
     device.replay, device.draft, device.target = replay, draft, target
     device.known = {settings_for(each.mode, each.expansion): each for each in replay.recorded.choices}
     await device.open()
     pilot = Autopilot(device, replay.planner(link, kinds))
     out, number = LiveSessions(), 0
     while out.tokens < tokens:
-        await device.prompt(models.prompts[number % len(models.prompts)])
+        await device.prompt(prompts[number % len(prompts)])
         number, made = number + 1, 0
         clock.advance(READ_S)
         if fixed is None:

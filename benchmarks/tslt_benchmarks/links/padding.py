@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from tslt_transports import Link, LinkOptions, pair
 
-from tslt_benchmarks.links.recorded_rounds import FINGERPRINT, ModelPair, hello_for
+import tslt_wire as tw
+from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.options import (
     add_model_options,
     command_parser,
@@ -31,6 +32,8 @@ from tslt_benchmarks.options import (
     write_json,
     zero_or_more,
 )
+from tslt_benchmarks.pairs import Models
+from tslt_benchmarks.prompts import read_prompts
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve_link
@@ -78,20 +81,23 @@ class Texts:
     """Of ``uplink``, those that are sent in rounds."""
 
 
-async def write(models: ModelPair, evidence: str, *, texts: int, tokens: int, temperature: float, seed: int) -> Texts:
+async def write(
+    prompted: PromptedModels, evidence: str, *, texts: int, tokens: int, temperature: float, seed: int
+) -> Texts:
     """Whole sessions, one a text."""
-    found = Texts(evidence)
+    found, models = Texts(evidence), prompted.models
     mode = next(mode for mode in default_modes() if mode.evidence == evidence)
     for number in range(texts):
         mine, theirs = map(Listening, pair(LinkOptions()))
-        verifier = LocalVerifier(models.target)
+        verifier = LocalVerifier(models.target.engine)
         secret = session_secret(seed, number)
-        driver = EdgeDriver(verifier, edge_settings(verifier.facts, FINGERPRINT), secret=secret)
+        driver = EdgeDriver(verifier, edge_settings(verifier.facts, models.offered), secret=secret)
         task = asyncio.create_task(serve_link(theirs, driver))
-        hello = hello_for(models.draft, temperature)
-        device = Device(mine, models.draft.open(), hello, rng=device_rng(seed + number))
+        hello = models.hello(tw.Sampling(temperature=temperature))
+        text, rng = models.draft.engine.open(), device_rng(seed + number)
+        device = Device(mine, text, hello, rng=rng, vocabulary=models.vocabulary)
         await device.open()
-        await device.prompt(models.prompts[number % len(models.prompts)])
+        await device.prompt(prompted.prompts[number % len(prompted.prompts)])
         async for round_ in device.generate(tokens, settings_for(mode, CHAIN)):
             found.tokens += len(round_.tokens)
         found.in_rounds += mine.sent[IN_ROUNDS:]
@@ -149,7 +155,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write texts, pad their frames, print."""
     args = arguments(argv)
     require_models(args.target, args.draft)
-    models = ModelPair.load(args.target, args.draft)
+    loaded = Models.load(args.target, args.draft, dtype="float32", self_check=False)
+    models = PromptedModels.of(loaded, read_prompts())
     options = {"texts": args.texts, "tokens": args.tokens, "temperature": args.temperature, "seed": args.seed}
     rows = [row for kind in args.evidence for row in figures(asyncio.run(write(models, kind, **options)))]
     table = Table("evidence", "multiples of", "uplink bytes/token", "downlink bytes/token", "sizes of drafts", "bits")

@@ -19,21 +19,16 @@ import numpy.typing as npt
 from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
-from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.links.text_acceptance import Acceptance
+from tslt_benchmarks.pairs import Models
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.engines.transformers.checkpoint import load_tokenizer
-from tslt_runtime.engines.transformers.draft import DraftModel
-from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng, session_secret
-from tslt_runtime.timing import WANTED
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.messages.extensions import choice_extension
-from tslt_wire.session.negotiation import OUR_EVIDENCE
 from tslt_wire.throughput import Mode, default_modes
 from tslt_wire.throughput.model import shape_counts, widths_of
 from tslt_wire.throughput.plan import shape_name
@@ -42,7 +37,6 @@ VERSION = 2
 CHAINS = tuple((1,) * length for length in (0, 1, 2, 3, 4, 6, 8, 12))
 TREES = ((2,), (2, 1), (2, 2), (3, 2, 1), (2, 2, 2), (2, 1, 1, 1), (2, 2, 1, 1, 1, 1))
 QUICK_SHAPES = ((), (1,), (1,) * 3, (2, 2))
-FINGERPRINT = bytes(32)
 FIELDS = ("accepted", "tried", "uplink", "downlink", "trips", "draft_s", "verify_s")
 Floats = npt.NDArray[np.float64]
 EVERYTHING = 1 << 20
@@ -155,34 +149,17 @@ def choices_of(
     ]
 
 
-def hello_for(draft: DraftModel, temperature: float) -> tw.Hello:
-    """What all sessions of this benchmark open with."""
-    return tw.Hello(
-        vocab_size=draft.vocab_size,
-        tokenizer=FINGERPRINT,
-        model=draft.model_id,
-        sampling=tw.Sampling(temperature=temperature),
-        evidence=OUR_EVIDENCE,
-        entropy=("range", "none"),
-        priors=(tw.DEFAULTS.prior, "none"),
-        extra=WANTED,
-    )
-
-
 @dataclass(slots=True)
-class ModelPair:
-    """Two models and the prompts to start from."""
+class PromptedModels:
+    """Two models and the prompts to start from, as the target's tokens."""
 
-    target: TargetModel
-    draft: DraftModel
+    models: Models
     prompts: list[list[int]]
 
     @classmethod
-    def load(cls, target: Path, draft: Path) -> ModelPair:
-        """Read both models and tokenize the benchmarks' prompts."""
-        tokenizer = load_tokenizer(str(target))
-        prompts = [[int(t) for t in tokenizer(prompt)["input_ids"]] for prompt in read_prompts()]
-        return cls(TargetModel.load(target), DraftModel.load(draft), prompts)
+    def of(cls, models: Models, prompts: Sequence[str], *, room: int = 192) -> PromptedModels:
+        """Tokenize ``prompts``; ``room``: tokens of texts and drafts behind them at most."""
+        return cls(models, [models.prompt_tokens(prompt, room=room) for prompt in prompts])
 
 
 def choice_bytes(vocab_size: int) -> int:
@@ -199,18 +176,19 @@ def choice_bytes(vocab_size: int) -> int:
 class Recorder:
     """A device and an edge in one process that run a round of any choice at any place."""
 
-    def __init__(self, models: ModelPair, *, temperature: float, seed: int) -> None:
+    def __init__(self, models: Models, *, temperature: float, seed: int) -> None:
         """Needs a running event loop; ``close`` ends it."""
         self._seed = seed
         self._device_rng = device_rng(seed)
         mine, theirs = pair(LinkOptions())
-        self._verifier = LocalVerifier(models.target)
-        settings = edge_settings(self._verifier.facts, FINGERPRINT)
+        self._verifier = LocalVerifier(models.target.engine)
+        settings = edge_settings(self._verifier.facts, models.offered)
         driver = EdgeDriver(self._verifier, settings, secret=session_secret(seed, 0))
         self._task = asyncio.create_task(serve_link(theirs, driver))
-        hello = hello_for(models.draft, temperature)
-        self.device = Device(mine, models.draft.open(), hello, rng=self._device_rng)
-        self._choice_bytes = choice_bytes(models.draft.vocab_size)
+        hello = models.hello(tw.Sampling(temperature=temperature))
+        text, vocabulary = models.draft.engine.open(), models.vocabulary
+        self.device = Device(mine, text, hello, rng=self._device_rng, vocabulary=vocabulary)
+        self._choice_bytes = choice_bytes(models.vocab_size)
 
     async def close(self) -> None:
         """End the session."""
@@ -264,7 +242,7 @@ class RecordingSettings:
 
 
 async def record(
-    models: ModelPair,
+    prompted: PromptedModels,
     settings: RecordingSettings,
     acceptance: Acceptance,
     progress: Callable[[int], None] = lambda _: None,
@@ -273,13 +251,13 @@ async def record(
 
     ``acceptance``: what goes with the rounds.
     """
+    models, prompts = prompted.models, prompted.prompts[: settings.places]
     temperature, places, seed = settings.temperature, settings.places, settings.seed
     recorder = Recorder(models, temperature=temperature, seed=seed)
     limits = (await recorder.device.open()).limits
-    choices = choices_of(models.draft.vocab_size, temperature, settings.shapes, limits.max_entries)
+    choices = choices_of(models.vocab_size, temperature, settings.shapes, limits.max_entries)
     shaken = recorder.device.handshake
     rows: dict[Choice, list[tuple[float, ...]]] = {choice: [] for choice in choices}
-    prompts = models.prompts[:places]
     done = 0
     for number, prompt in enumerate(prompts):
         text = await recorder.text(prompt, settings.tokens)
@@ -303,10 +281,10 @@ async def record(
         "tokens": settings.tokens,
         "seed": seed,
         "shapes": [list(shape) for shape in settings.shapes],
-        "vocab_size": models.draft.vocab_size,
+        "vocab_size": models.vocab_size,
         "max_entries": limits.max_entries,
-        "target": models.target.model_id,
-        "draft": models.draft.model_id,
+        "target": models.target.engine.facts.model,
+        "draft": models.draft.engine.facts.model,
         "backend": tw.backend,
     }
     return RecordedRounds(choices, rounds, acceptance, (shaken.uplink_bytes, shaken.downlink_bytes), meta)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tslt_benchmarks.acceptance import evidence_acceptance
-from tslt_benchmarks.drafting import Settings, make_drafts, read_prompts
+from tslt_benchmarks.drafting import Settings, make_drafts
+from tslt_benchmarks.pairs import Models
 from tslt_wire.throughput import Mode
 
 Floats = npt.NDArray[np.float64]
@@ -47,10 +47,10 @@ def key(mode: Mode) -> str:
     return f"{mode.evidence} {mode.k} {mode.min_prob:g}"
 
 
-def measure(target: Path, draft: Path, *, temperature: float, texts: int, tokens: int, seed: int) -> Acceptance:
-    """Let the target write ``texts`` texts of ``tokens`` tokens and compute the acceptance at all positions."""
-    settings = Settings(lists=texts * (tokens + 1), rounds=1, tokens=tokens, seed=seed)
-    positions = make_drafts(target, draft, settings, read_prompts()[:texts]).positions
+def measure(models: Models, *, temperature: float, prompts: Sequence[str], tokens: int, seed: int) -> Acceptance:
+    """Let the target write ``tokens`` tokens behind each prompt and compute the acceptance at all positions."""
+    settings = Settings(lists=len(prompts) * (tokens + 1), rounds=1, tokens=tokens, seed=seed)
+    positions = make_drafts(models, settings, prompts).positions
     meter = evidence_acceptance.AcceptanceMeter(positions, races=evidence_acceptance.RACES, seed=seed)
     found = {
         f"{kind} {k} {least:g}": np.array([alphas for _, _, *alphas in values])

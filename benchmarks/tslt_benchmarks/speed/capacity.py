@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.drafting import read_prompts
 from tslt_benchmarks.options import (
     above_zero,
     add_model_options,
@@ -36,6 +35,7 @@ from tslt_benchmarks.options import (
     write_json,
     zero_or_more,
 )
+from tslt_benchmarks.prompts import read_prompts
 from tslt_benchmarks.speed.decoding_alone import Users
 from tslt_benchmarks.speed.recorded_devices import Recording, play, record
 from tslt_runtime.commands.convert import convert

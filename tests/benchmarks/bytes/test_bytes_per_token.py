@@ -24,8 +24,12 @@ from tslt_benchmarks.bytes.other_formats import (
     TokenList,
     lattice_size,
 )
-from tslt_benchmarks.drafting import Settings, make_drafts, read_prompts, token_bytes
+from tslt_benchmarks.drafting import Settings, make_drafts, token_bytes
 from tslt_benchmarks.drafts import load_drafts, save_drafts
+from tslt_benchmarks.pairs import Models
+from tslt_benchmarks.prompts import read_prompts
+
+from tslt_runtime.tokenizer import tokenizer_of
 
 VOCAB = 300
 BYTES = tuple(bytes([i]) if i < 256 else f"token {i}".encode() for i in range(VOCAB))
@@ -64,7 +68,8 @@ def save_tiny_pair(folder):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(layers)
             LlamaForCausalLM(config).save_pretrained(folder / name)
-    fast.save_pretrained(folder / "target")
+    for name in ("target", "draft"):
+        fast.save_pretrained(folder / name)
     return folder
 
 
@@ -75,8 +80,12 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drafts(pair):
-    settings = Settings(lists=20, rounds=4, tokens=10)
-    return make_drafts(pair / "target", pair / "draft", settings, read_prompts()[:5])
+    return made(pair)
+
+
+def made(pair):
+    models = Models.load(pair / "target", pair / "draft", self_check=False)
+    return make_drafts(models, Settings(lists=20, rounds=4, tokens=10), read_prompts()[:5])
 
 
 @pytest.mark.parametrize("k", [1, 8, 32, VOCAB])
@@ -165,7 +174,7 @@ def test_names_are_unique_and_fit_the_machine_readable_line():
 
 def test_token_bytes_are_distinct_and_right(pair):
     tokenizer = PreTrainedTokenizerFast.from_pretrained(pair / "target")
-    table = token_bytes(tokenizer, VOCAB + 3)
+    table = token_bytes(tokenizer_of(tokenizer), VOCAB + 3)
     assert len(set(table)) == len(table) == VOCAB + 3
     text = "The goose, \u00e9\n"
     ids = tokenizer(text)["input_ids"][1:]
@@ -196,7 +205,11 @@ def test_positions_continue_with_what_the_target_sampled(drafts):
 
 
 def test_equal_settings_make_equal_drafts_and_files_keep_them(pair, drafts, tmp_path):
-    again = make_drafts(pair / "target", pair / "draft", Settings(lists=20, rounds=4, tokens=10), read_prompts()[:5])
+    again = make_drafts(
+        Models.load(pair / "target", pair / "draft", self_check=False),
+        Settings(lists=20, rounds=4, tokens=10),
+        read_prompts()[:5],
+    )
     save_drafts(again, tmp_path / "d.npz")
     back = load_drafts(tmp_path / "d.npz")
     for one in (again, back):

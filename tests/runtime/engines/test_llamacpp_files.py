@@ -15,7 +15,7 @@ from default_pair import pair_folder
 from engine_rounds import TargetRounds
 from gguf_models import byte_level_tokenizer, needs_llamacpp, pair_gguf, tiny_folder
 from transformers import AutoTokenizer
-from tslt_benchmarks.drafting import PROMPTS, read_prompts
+from tslt_benchmarks.prompts import PROMPTS, read_prompts
 
 import tslt_wire as tw
 from tslt_runtime.chat.template import TemplateError, template_of

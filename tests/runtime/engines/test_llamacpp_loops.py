@@ -15,7 +15,7 @@ from gguf_models import needs_llamacpp, pair_gguf, tiny_pair
 from loop_harness import edge_on, generate, greedy_reference, open_device
 from text_law import text_law, texts_of
 from transformers import AutoTokenizer
-from tslt_benchmarks.drafting import PROMPTS, read_prompts
+from tslt_benchmarks.prompts import PROMPTS, read_prompts
 
 import tslt_wire as tw
 from tslt_runtime.commands.convert import convert
