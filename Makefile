@@ -29,16 +29,19 @@ types: $(READY)
 # code in both, and units below the lists are the reference's own in either.
 BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
 ENCODES := lists frames messages session spec
+# What reads bytes from a peer is watched meanwhile: a line or a branch that no test reaches is an error.
 pytest: $(addprefix pytest-,$(BACKENDS))
 ifneq ($(filter native,$(BACKENDS)),)
+	$(if $(TESTS),,$(BIN)/python tests/covered/readers.py --report)
 pytest-reference: pytest-native
 pytest-reference: TESTS := $(addprefix tests/,$(ENCODES)) --ignore=tests/session/test_evidence_sessions.py
 endif
 
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
 pytest-%: $(READY)
+	@rm -rf build/covered-readers/$*
 	TSLT_WIRE_BACKEND=$* OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
-		$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 $(TESTS)
+		$(BIN)/python -m pytest -p tests.covered.measure -n 2 --dist worksteal --durations 10 $(TESTS)
 
 # The vectors and a seeded corpus of changed ones, rounds of an edge and rows of any bytes through the kernel alone, with
 # every step it takes watched.
@@ -69,10 +72,11 @@ sanitized: $(READY)
 	build/sanitize/fuzz_rows 1 4000
 	build/sanitize/refusals < build/sanitize/vectors.txt
 
-# Every line and branch of what reads bytes from a peer: gcov for the kernel, coverage.py for the wire; some minutes.
+# Every line and branch of what reads bytes from a peer: gcov for the kernel, coverage.py for Python, which make test
+# does, too.
 coverage: $(READY)
 	$(BIN)/python tests/covered/kernel.py
-	OMP_NUM_THREADS=1 $(BIN)/python tests/covered/wire.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/covered/readers.py
 
 vectors: $(READY)
 	$(BIN)/python spec/make_vectors.py

@@ -52,6 +52,8 @@ def test_bits_refuse_what_does_not_fit():
     for value, width in ((4, 2), (1, 0), (-1, 8), (2**32, 32)):
         with pytest.raises(ValueError, match="does not fit"):
             BitWriter().bits(value, width)
+        with pytest.raises((ValueError, OverflowError)):
+            BitWriter().array(np.array([0, value]), width)
     for value in (-1, 2**32):
         with pytest.raises(ValueError, match="a varint holds"):
             BitWriter().varint(value)

@@ -258,6 +258,8 @@ def test_children():
         sample_children(q.dense(), 1, rng, replacement=True)
     with pytest.raises(TypeError, match="rng must be"):
         sample_children(q, 1, 7, replacement=True)
+    with pytest.raises(ValueError, match="no tail"):
+        _ = Siblings(q, replacement=True).outside
 
 
 LIST, PROFILE = tw.sparsify(ROW), tw.Profile(vocab_size=5)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import tslt_wire as tw
+from tslt_wire.messages.draft import prefix_crc
+from tslt_wire.messages.endings import retry_after
 
 V = 50
 CHAIN = tw.TokenTree.chain([1, 2])
@@ -157,3 +159,36 @@ def test_codes_are_made_of_a_tree_and_each_of_its_lists():
         made = kind.of(CHAIN, given)
         given.clear()
         assert dict(made.lists) == LISTS
+
+
+def test_lists_that_do_not_fit_a_draft_are_refused():
+    other = tw.sparsify(np.zeros(V), truncation=tw.TopK(1))
+    draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=CHAIN, evidence=tw.ListEvidence(LISTS))
+    for lists, match in (
+        ({-1: Q}, r"lists are needed for the parents \(-1, 0\), got \(-1,\)"),
+        ({-1: Q, 0: other}, "token 2 was drafted after node 0 but is not in that node's list"),
+        ({-1: Q, 0: tw.sparsify(np.zeros(V + 1))}, "vocabular"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            replace(draft, evidence=tw.ListEvidence(lists))
+
+
+def test_evidence_is_a_value():
+    evidence = tw.ListEvidence(LISTS, replacement=True)
+    assert {evidence: 1}[tw.ListEvidence(dict(LISTS), replacement=True)] == 1
+    assert evidence != tw.ListEvidence(LISTS, replacement=False)
+    assert evidence != tw.ListEvidence({-1: Q}, replacement=True)
+    assert evidence != tw.MatchEvidence()
+
+
+@pytest.mark.parametrize("wrong", [-1, 1 << 32, "1", 2.5])
+def test_what_a_prefix_is_hashed_of(wrong):
+    with pytest.raises(ValueError, match="token ids must be integers"):
+        prefix_crc([1, wrong])
+
+
+@pytest.mark.parametrize("wrong", [-0.5, float("nan"), float("inf")])
+def test_a_time_to_come_again_is_a_number_of_seconds(wrong):
+    with pytest.raises(ValueError, match="a number of seconds from 0 on"):
+        retry_after(wrong)
+    assert tw.ErrorMessage(code=1, message="", extensions=(retry_after(1e9),)).retry_after_s == (2**32 - 1) / 1000

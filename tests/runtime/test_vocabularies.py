@@ -25,7 +25,6 @@ from tslt_runtime.fingerprint import VocabularyMismatch, vocabulary_of
 from tslt_runtime.mapped_text import MOST_REREAD, MappedText
 from tslt_runtime.token_map import TokenMap, same_ids
 from tslt_runtime.verifiers.protocol import VerifierFacts
-from tslt_wire.messages.token_sample import first_difference, sample_extension, sample_of, sample_told
 
 V, TOKENS = 8, 4000
 NOT_BY_CHANCE = 1e-4
@@ -157,28 +156,6 @@ def test_a_refusal_names_the_first_token_that_differs_and_what_to_do():
     options = renamed(vocabulary=DraftVocabulary(few, vocab_size=4))
     with pytest.raises(EdgeError, match="4 is the first that differs: 'e' there, no token here"):
         asyncio.run(text_of(draft_table(4), KINDS["list"], 1, **options))
-
-
-def test_a_sample_is_of_bounded_size_and_has_the_first_tokens_and_the_last():
-    tokens = {i: "é" * 50 if i % 2 else f"t{i}" for i in range(5000)}
-    sample = sample_of(tokens)
-    assert [token for token, _ in sample[:32]] == list(range(32))
-    assert (len(sample), sample[-1][0]) == (64, 4999)
-    extension = sample_extension(sample)
-    assert len(extension.data) < 5000
-    assert sample_told((extension,)) == sample
-    assert first_difference(sample, tokens) is None
-    assert first_difference(sample, {**tokens, 3: "y"}) == (3, "é" * 32, "y")
-    assert sample_of({0: "a", 7: "b"}) == ((0, "a"), (7, "b"))
-    with pytest.raises(ValueError, match="64 tokens at most"):
-        sample_extension((*sample, (9999, "x")))
-    with pytest.raises(ValueError, match="64 tokens at most"):
-        tw.EdgeSettings(vocab_size=9, tokenizer=bytes(32), sample=sample * 2)
-
-
-@pytest.mark.parametrize("data", [b"", b"\xff", b"\x81\xa1a\xa1b", b"\x81\xa10\x01", b"\x80" + bytes(20_000)])
-def test_a_sample_that_cannot_be_read_is_none(data):
-    assert sample_told((tw.Extension(8, data),)) == ()
 
 
 def test_an_edge_that_says_nothing_of_ordinary_tokens_refuses_renamed_ones():

@@ -176,3 +176,19 @@ def test_a_device_chooses_with_numpys_generator(wrong):
     with pytest.raises(TypeError, match=r"rng must be a numpy\.random\.Generator"):
         device.choose(wrong)
     assert device.state is tw.State.PROPOSED
+
+
+def test_nothing_is_drafted_before_the_handshake():
+    device = tw.DeviceSession(HELLO)
+    device.data_to_send()
+    with pytest.raises(tw.LocalProtocolError, match="cannot send DRAFT_MATCH when the session is greeted"):
+        device.send_draft(CHAIN, tw.MatchEvidence())
+    assert device.data_to_send() == b""
+
+
+def test_a_session_fails_once():
+    for session in prompted():
+        session.fail(tw.ErrorCode.INTERNAL, "first")
+        assert tw.decode(session.data_to_send(), HANDSHAKE_PROFILE).message == "first"
+        session.fail(tw.ErrorCode.INTERNAL, "second")
+        assert session.data_to_send() == b""

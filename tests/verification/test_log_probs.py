@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 
-import numpy as np
 import pytest
 from table_engine import TableTarget
 from two_ends import tables, two_ends
@@ -16,8 +15,7 @@ from two_ends import tables, two_ends
 import tslt_wire as tw
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_wire.messages.extensions import with_extension
-from tslt_wire.messages.log_probs import LEAST, UNIT, WANTED, log_probs_extension
+from tslt_wire.messages.log_probs import UNIT, WANTED
 
 V = 8
 SETTINGS = {
@@ -61,31 +59,3 @@ def test_who_does_not_ask_is_not_told():
             return [r async for r in device.generate(20, SETTINGS["list"])]
 
     assert {r.log_probs for r in asyncio.run(run())} == {()}
-
-
-def test_the_quantisation_is_off_by_half_a_step_at_most():
-    probs = np.exp(-np.random.default_rng(0).exponential(3, 2000))
-    for start in range(0, 2000, 50):
-        some = probs[start : start + 50]
-        extension = log_probs_extension(some)
-        assert len(extension.data) == 2 * len(some)
-        assert np.abs(tw.log_probs_of((extension,)) - np.log(some)).max() <= UNIT / 2 + 1e-12
-    assert tw.log_probs_of((log_probs_extension([1.0, 0.0, 1e-300]),)) == (0.0, -LEAST * UNIT, -LEAST * UNIT)
-    assert tw.log_probs_of(()) == ()
-    with pytest.raises(ValueError, match="no token"):
-        log_probs_extension([])
-
-
-def test_extensions_stay_in_order():
-    one = (tw.Extension(2, b"\1"), tw.Extension(6, b""))
-    assert [e.type for e in with_extension(one, tw.Extension(4, b"\0\0"))] == [2, 4, 6]
-    assert with_extension(one, tw.Extension(2, b"\5"))[0].data == b"\5"
-
-
-def test_the_most_bytes_that_there_are():
-    profile = tw.Profile(vocab_size=10)
-    most = tw.Verdict(round=1, node=0, token=3, extensions=(tw.Extension(4, bytes(131070)),))
-    assert tw.decode(tw.encode(most, profile), profile) == most
-    for data in (b"", b"\0", bytes(131071), bytes(131072)):
-        with pytest.raises(ValueError, match="extension 4 cannot have"):
-            tw.encode(tw.Verdict(round=1, node=0, token=3, extensions=(tw.Extension(4, data),)), profile)

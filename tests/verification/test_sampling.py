@@ -161,24 +161,3 @@ def test_settings_of_numpy_become_pythons():
 def test_logits_that_are_no_distribution_are_refused(logits):
     with pytest.raises(ValueError, match="finite largest value and no NaN"):
         target_probs(logits, Sampling())
-
-
-def test_lists_of_tokens_are_put_in_order():
-    found = Sampling(logit_bias={9: 1, np.int64(3): np.float32(-0.5)}, suppress_tokens=[5, 2, 5], presence_penalty=-0.0)
-    assert found.logit_bias == ((3, -0.5), (9, 1.0))
-    assert found.suppress_tokens == (2, 5)
-    assert math.copysign(1, found.presence_penalty) == 1
-    assert found.in_force() == {"logit_bias": ((3, -0.5), (9, 1.0)), "suppress_tokens": (2, 5)}
-
-
-def test_what_is_not_asked_for_is_the_targets_own():
-    own = Sampling(temperature=0.6, repetition_penalty=1.05, suppress_tokens=[1])
-    assert SamplingRequest().over(own) == own
-    assert SamplingRequest(temperature=0.9, suppress_tokens=()).over(own) == Sampling(
-        temperature=0.9, repetition_penalty=1.05
-    )
-    assert Sampling().over(own) == Sampling()
-    with pytest.raises(ValueError, match=r"extra must not repeat the settings \['top_k'\]"):
-        SamplingRequest(extra={"top_k": 1})
-    with pytest.raises(TypeError, match="extra must be a mapping"):
-        SamplingRequest(extra=[1])

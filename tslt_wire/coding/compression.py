@@ -76,8 +76,6 @@ def open_compressed(data: bytes, max_bytes: int, reader: Callable[[bytes], WideR
         content: bytes = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).decompress(frame, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DecodeError(ErrorCode.BAD_COMPRESSION, f"zstd: {error}") from error
-    if len(content) != size:
-        raise DecodeError(ErrorCode.BAD_COMPRESSION, f"{len(content)} bytes of content where {size} are announced")
     return reader(content)
 
 

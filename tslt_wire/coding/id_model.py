@@ -211,11 +211,11 @@ def _leaf(coder: Coder, free: FreeIds, low: int, size: int, n: int, ids: Sequenc
 
 
 def code_gaps(plain: Plain, ids: Sequence[int], count: int, vocab_size: int, excluded: Sequence[int] = ()) -> list[int]:
-    """Code ``count`` ids as ``code_ids`` does, as places among the free ones, or those that are not listed."""
-    free = FreeIds(vocab_size, excluded)
-    total = free.count(0, vocab_size)
-    if count == total:
-        return free.all(0, vocab_size)
+    """Code ``count`` ids as ``code_ids`` does, as places among the free ones, or those that are not listed.
+
+    Not all free ids are listed.
+    """
+    total = vocab_size - len(excluded)
     places = _places(ids, excluded, vocab_size)
     if 2 * count <= total:
         places = plain.gaps(places, count, total)

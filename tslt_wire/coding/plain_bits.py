@@ -6,6 +6,7 @@ things to do.  Ids are gaps whose widths follow the gaps before, codes have pref
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,20 +25,20 @@ _LEAST_BITS = 64
 """More than any field has, and any gap."""
 
 
-class Plain:
+class Plain(ABC):
     """Fields in both directions: each method is given values and returns those that travel."""
 
+    @abstractmethod
     def gaps(self, values: Sequence[int], count: int, free: int) -> list[int]:
         """Code ``count`` places below ``free``, ascending."""
-        raise NotImplementedError
 
+    @abstractmethod
     def symbols(self, values: Sequence[int], count: int, lengths: Sequence[int]) -> list[int]:
         """Code ``count`` indices of ``lengths`` by the prefix code of these, at least two of which are not 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self, values: Sequence[int], count: int, width: int) -> list[int]:
         """Code ``count`` numbers of ``width`` bits, at most 32."""
-        raise NotImplementedError
 
 
 class PlainWriter(Plain):

@@ -7,6 +7,7 @@ has one encoding.  A symbol is a part ``[start, start + size)`` of ``total`` equ
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
@@ -21,23 +22,24 @@ WINDOW_BYTES = 8
 
 
 def ending(low: int, span: int) -> tuple[int, int]:
-    """Return the shortest ending in ``[low, low + span)``: how many bytes of the window, and their value in 64 bits."""
-    for count in range(WINDOW_BYTES):
-        shift = _TOP - 8 * count
-        value = -(-low >> shift) << shift
-        if value < low + span:
-            return count, value
-    return WINDOW_BYTES, low
+    """Return the shortest ending in ``[low, low + span)``: how many bytes of the window, and their value in 64 bits.
+
+    A span has 2**56 or more, so one byte will do.
+    """
+    value = _up(low, 0)
+    return (0, value) if value < low + span else (1, _up(low, 1))
 
 
 def closed_ending(low: int, span: int) -> tuple[int, int]:
-    """Return the same of endings that stay in the interval whatever bytes follow."""
-    for count in range(1, WINDOW_BYTES):
-        shift = _TOP - 8 * count
-        value = -(-low >> shift) << shift
-        if value + (1 << shift) <= low + span:
-            return count, value
-    return WINDOW_BYTES, low
+    """Return the same of endings that stay in the interval whatever bytes follow: one or two bytes."""
+    value = _up(low, 1)
+    return (1, value) if value + _LOW <= low + span else (2, _up(low, 2))
+
+
+def _up(low: int, count: int) -> int:
+    """The least value from ``low`` on that ``count`` bytes of the window can say."""
+    shift = _TOP - 8 * count
+    return -(-low >> shift) << shift
 
 
 class RangeEncoder:
@@ -157,7 +159,7 @@ class RangeDecoder:
             raise DecodeError(ErrorCode.NON_CANONICAL, "these symbols have another encoding")
 
 
-class Coder:
+class Coder(ABC):
     """One description of a model for both directions: each method is given a value and returns the one that travels.
 
     A ``Writer`` is given the value and returns it; a ``Reader`` is given anything and returns what the bytes say.
@@ -166,40 +168,40 @@ class Coder:
     reads: bool
     """Whether values come from bytes."""
 
-    def part(self, name: str) -> None:
+    def part(self, name: str) -> None:  # noqa: B027 - who does not count need not listen
         """Say what the next symbols and plain bits belong to, for readers that count (``metering``)."""
 
+    @abstractmethod
     def uniform(self, value: int, total: int) -> int:
         """Code one of ``total`` equally likely values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chance(self, value: int, ones: int, total: int) -> int:
         """Code 0 or 1, where 1 has ``ones`` of ``total`` parts (the last ones) and 0 the others; each at least one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choose(self, value: int, weights: Sequence[int], total: int) -> int:
         """Code an index of ``weights``, integers >= 0 with the sum ``total``; that of ``value`` is above 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """Code an index by running sums: i is the part from ``starts[i]`` to ``starts[i + 1]`` of ``starts[-1]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pick(self, value: int, total: int, part: Callable[[int], tuple[int, int]], find: Callable[[int], int]) -> int:
         """Code a value that is ``part(value)``, start and size, of ``total``; ``find`` says which one a part is in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> Plain:
         """End the symbols for now: plain bits follow, until ``resume``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> None:
         """End the plain bits: symbols follow, if anything does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def promise(self, least: int) -> None:
         """Say that there will be at least ``least`` bytes; a reader refuses at once if there are fewer."""
-        raise NotImplementedError
 
 
 class Writer(Coder):
@@ -305,13 +307,12 @@ class Reader(Coder):
     def choose(self, value: int, weights: Sequence[int], total: int) -> int:
         """See Coder.choose."""
         part = self.decoder.peek(total)
-        start = 0
-        for found, weight in enumerate(weights):
-            if part < start + weight:
-                self.decoder.take(start, weight)
-                return found
-            start += weight
-        raise AssertionError("the weights do not sum to their total")
+        found, start = 0, 0
+        while part >= start + weights[found]:
+            start += weights[found]
+            found += 1
+        self.decoder.take(start, weights[found])
+        return found
 
     def locate(self, value: int, starts: Sequence[int]) -> int:
         """See Coder.locate."""

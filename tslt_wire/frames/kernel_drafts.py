@@ -9,7 +9,7 @@ from tslt_wire._native import kernel
 from tslt_wire.coding.bits import BitReader, BitWriter
 from tslt_wire.frames.extensions import OF_DRAFTS, write_extensions
 from tslt_wire.limits import DecodeLimits
-from tslt_wire.lists.kernel_lists import KERNEL_ENTROPIES, PRECISION_IDS, kernel_limits, kernel_tables, refused
+from tslt_wire.lists.kernel_lists import KERNEL_ENTROPIES, PRECISION_IDS, kernel_limits, kernel_tables, taken
 from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.evidence import ListEvidence
@@ -30,40 +30,38 @@ def kernel_encode(message: Message, profile: Profile) -> bytes | None:
         if q.vocab_size != vocab_size or (q.prior is not None and q.prior is not prior):
             profile.check(q)
     precision = message.precision
-    data = kernel.encode_draft(
-        message.round,
-        message.prefix_length,
-        message.prefix_hash,
-        0 if precision is None else PRECISION_IDS[precision],
-        evidence.with_replacement,
-        message.tree.parents,
-        message.tree.tokens,
-        list(lists.values()),
-        _extension_block(message.extensions) if message.extensions else b"",
-        vocab_size,
-        ENTROPY_IDS[profile.entropy],
-        kernel_tables(prior),
+    return taken(
+        kernel.encode_draft(
+            message.round,
+            message.prefix_length,
+            message.prefix_hash,
+            0 if precision is None else PRECISION_IDS[precision],
+            evidence.with_replacement,
+            message.tree.parents,
+            message.tree.tokens,
+            list(lists.values()),
+            _extension_block(message.extensions) if message.extensions else b"",
+            vocab_size,
+            ENTROPY_IDS[profile.entropy],
+            kernel_tables(prior),
+        )
     )
-    if isinstance(data, int):
-        raise refused(data)
-    return data
 
 
 def kernel_decode(data: bytes | memoryview, profile: Profile, limits: DecodeLimits | None) -> Draft | None:
     """Read a draft with lists; None for what the kernel does not read: another kind, or ``entropy="zstd"``."""
     if profile.entropy not in KERNEL_ENTROPIES or len(data) == 0 or data[0] & _KIND_MASK != kernel.DRAFT_LIST:
         return None
-    found = kernel.decode_draft(
-        data,
-        profile.vocab_size,
-        ENTROPY_IDS[profile.entropy],
-        kernel_tables(profile.prior),
-        profile.prior,
-        *kernel_limits(limits),
+    round_, prefix_length, prefix_hash, replacement, parents, tokens, lists, block = taken(
+        kernel.decode_draft(
+            data,
+            profile.vocab_size,
+            ENTROPY_IDS[profile.entropy],
+            kernel_tables(profile.prior),
+            profile.prior,
+            *kernel_limits(limits),
+        )
     )
-    if isinstance(found, int):
-        raise refused(found)
-    round_, prefix_length, prefix_hash, replacement, parents, tokens, lists, block = found
     return Draft.trusted(
         round_,
         prefix_length,

@@ -8,8 +8,9 @@ codes and the integer weights they stand for, and ``sample`` draws with integers
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,6 @@ from tslt_wire import checks
 from tslt_wire.limits import MAX_VOCAB_SIZE
 from tslt_wire.lists.precision import Codes, Precision, Weights, precision_of, weights_of
 from tslt_wire.lists.prior import Prior, check_prior
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Ids = npt.NDArray[np.int32]
 

@@ -146,9 +146,7 @@ def quantise(precision: Precision, shifted: npt.NDArray[np.float64]) -> Codes:
 
 
 def shifted_logits(precision: Precision, codes: Codes) -> npt.NDArray[np.float64]:
-    """Logits relative to the largest one (float64, nat, <= 0) that ``codes`` stand for."""
-    if precision.is_log:
-        return -codes.astype(np.float64) / (_LOG2_E * precision.steps_per_octave)
+    """Logits relative to the largest one (float64, nat, <= 0) that ``codes`` of floats stand for."""
     if precision is Precision.F16:
         return codes.astype(np.uint16).view(np.float16).astype(np.float64)
     if precision is Precision.BF16:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tslt_wire import checks
 from tslt_wire._native import backend
 from tslt_wire.lists.distribution import LEAST_TAIL, TAIL_PARTS, TAIL_SCALE, SparseDistribution
-from tslt_wire.lists.kernel_lists import kernel_sparsify
+from tslt_wire.lists.kernel_sparsify import kernel_sparsify
 from tslt_wire.lists.logits import BAD_LOGITS, check_vocab_size, plain_logits
 from tslt_wire.lists.precision import Precision, masses_of, precision_of, quantise, weights_of
 from tslt_wire.lists.prior import Prior, check_prior

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -295,20 +296,13 @@ class DeviceSession(Session):
     def _handle(self, message: Message, data: bytes) -> list[Event]:
         if isinstance(message, Welcome):
             return self._handle_welcome(message, data)
-        if isinstance(message, Verdict) and self.open_draft is not None:
-            return self._handle_verdict(message, self.open_draft)
-        if isinstance(message, Proposals) and self.open_draft is not None:
-            return self._handle_proposals(message, self.open_draft)
-        if isinstance(message, AskList) and self.open_draft is not None:
-            self._check_rejection(message, self.open_draft)
-            if self._rejection not in (None, Rejection(message.node)):
-                raise RemoteProtocolError(
-                    ErrorCode.DESYNCHRONISED, f"a list is asked for after node {message.node}, not {self._rejection}"
-                )
-            self._check_log_probs(message, self.open_draft)
-            self._asked, self._rejection = message, Rejection(message.node)
-            return [ListAsked(self.open_draft, message.node, message.extensions)]
-        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
+        # All else that the table lets an edge say is an answer, and may come while a draft is open alone.
+        draft = cast("Draft", self.open_draft)
+        if isinstance(message, Verdict):
+            return self._handle_verdict(message, draft)
+        if isinstance(message, Proposals):
+            return self._handle_proposals(message, draft)
+        return self._handle_ask_list(cast("AskList", message), draft)
 
     def _handle_welcome(self, welcome: Welcome, data: bytes) -> list[Event]:
         hello = self._said
@@ -409,6 +403,16 @@ class DeviceSession(Session):
             self._grow_prefix(tokens)
         self.proposals, self._waiting = message, (message.round, message.batch + 1)
         return [ProposalsReceived(draft, message, tokens)]
+
+    def _handle_ask_list(self, message: AskList, draft: Draft) -> list[Event]:
+        self._check_rejection(message, draft)
+        if self._rejection not in (None, Rejection(message.node)):
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED, f"a list is asked for after node {message.node}, not {self._rejection}"
+            )
+        self._check_log_probs(message, draft)
+        self._asked, self._rejection = message, Rejection(message.node)
+        return [ListAsked(draft, message.node, message.extensions)]
 
     def _end_round(self) -> None:
         self.open_draft = self.proposals = None

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -221,11 +221,11 @@ class EdgeSession(Session):
             return self._handle_resume(message)
         if isinstance(message, Draft):
             return self._handle_draft(message, data)
-        if isinstance(message, More) and self.open_draft is not None and self.proposals is not None:
-            return self._handle_more(message, self.open_draft, self.proposals, data)
-        if isinstance(message, ListReply) and self.open_draft is not None and self._asked is not None:
-            return self._handle_list(message, self.open_draft, self._asked, data)
-        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, f"unexpected {type(message).__name__}")
+        # All else that the table lets a device say goes on with the open draft, after what was proposed or asked for.
+        draft = cast("Draft", self.open_draft)
+        if isinstance(message, More):
+            return self._handle_more(message, draft, cast("Proposals", self.proposals), data)
+        return self._handle_list(cast("ListReply", message), draft, cast("AskList", self._asked), data)
 
     def _handle_hello(self, hello: Hello, data: bytes) -> list[Event]:
         settings = self.settings

@@ -6,6 +6,7 @@ one frame, one call of ``data_to_send`` gives one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 
 from tslt_wire import checks
@@ -31,7 +32,7 @@ MAX_ERROR_TEXT = 1000
 _OTHER_END = {Role.DEVICE: Role.EDGE, Role.EDGE: Role.DEVICE}
 
 
-class Session:
+class Session(ABC):
     """Base of DeviceSession and EdgeSession."""
 
     role: Role
@@ -121,8 +122,9 @@ class Session:
             return [PeerClosed()]
         return self._handle(message, data)
 
+    @abstractmethod
     def _handle(self, message: Message, data: bytes) -> list[Event]:
-        raise NotImplementedError
+        """What a message that the state allows means to this end."""
 
     # ----------------------------------------------------------------------------------------------------- bytes out
 
