@@ -32,10 +32,18 @@ def positions_for(args: argparse.Namespace, *, console: Console) -> Drafts:
     return drafts_for(args, Settings(lists=args.positions, rounds=1, seed=args.seed), console=console)
 
 
-def drafts_for(args: argparse.Namespace, settings: Settings, *, console: Console, prompts: Path = PROMPTS) -> Drafts:
+def drafts_for(
+    args: argparse.Namespace,
+    settings: Settings,
+    *,
+    console: Console,
+    prompts: Path = PROMPTS,
+    texts: int | None = None,
+) -> Drafts:
     """Load drafts from ``args.drafts`` if that file exists; else make them, and save them there if a file is named.
 
-    ``args``: with what ``add_draft_options`` added.  SystemExit with a sentence for people if the models are not there.
+    ``args``: with what ``add_draft_options`` added; ``texts``: how many prompts are used, None for all.
+    SystemExit with a sentence for people if the models are not there.
     """
     path: Path | None = args.drafts
     if path is not None and path.exists():
@@ -45,7 +53,7 @@ def drafts_for(args: argparse.Namespace, settings: Settings, *, console: Console
     require_models(args.target, args.draft, instead=", or drafts with --drafts")
     console.print("running both models to make drafts ...", highlight=False)
     models = Models.load(args.target, args.draft, dtype="float32", self_check=False)
-    drafts = make_drafts(models, settings, read_prompts(prompts))
+    drafts = make_drafts(models, settings, read_prompts(prompts)[:texts])
     if path is not None:
         save_drafts(drafts, path)
     return drafts

@@ -2,7 +2,7 @@
 
 A format takes a draft's logits (``prepare``: temperature, truncation, its own quantisation), makes bytes of them
 (``encode``), reads those again (``decode``) and says what a receiver would verify against (``lists``).  The others are
-in ``other_formats``, what a format is in ``format_base``.
+in ``other_formats``, ``library_formats`` and ``quantised_formats``, what a format is in ``format_base``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import tslt_wire as tw
 from tslt_benchmarks.bytes.format_base import Bitstream, Decoded, Format, FormatError
+from tslt_benchmarks.bytes.library_formats import library_formats
 from tslt_benchmarks.bytes.other_formats import (
     Dense,
     DenseMsgpack,
@@ -25,9 +28,11 @@ from tslt_benchmarks.bytes.other_formats import (
     PublishedBound,
     Raw,
 )
+from tslt_benchmarks.bytes.quantised_formats import DenseInt8, DistillKit, QuantizedWhole
 from tslt_benchmarks.drafts import EXPANSION, Drafts, Logits, Round
 from tslt_wire.coding.plain_bits import Plain, PlainWriter
 from tslt_wire.coding.range_coder import Coder
+from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.range_coded import ListModel
 
 ROUND = 20
@@ -59,6 +64,55 @@ class TsltList(Bitstream[Logits, tw.SparseDistribution]):
     def decode(self, data: bytes) -> tw.SparseDistribution:
         """See Bitstream.decode."""
         return tw.decode_list(data, self.profile)
+
+
+class TsltTail(TsltList):
+    """A list with a tail: part of what it leaves out goes to all other tokens by the id density."""
+
+    def __init__(self, vocab_size: int, precision: tw.Precision) -> None:
+        super().__init__(vocab_size, precision, "range")
+        prior = plain_prior(tw.DEFAULTS.prior, vocab_size)
+        self.profile = tw.Profile(vocab_size=vocab_size, precision=precision, entropy="range", prior=prior)
+        self.name, self.title = f"{self.name}_tail", f"{self.title}, tail"
+
+    def prepare(self, source: Logits, *, k: int, temperature: float) -> tw.SparseDistribution:
+        """See Format.prepare; tails as a session starts with them."""
+        return tw.sparsify(
+            source,
+            temperature=temperature,
+            truncation=tw.TopK(k),
+            precision=self.precision,
+            prior=self.profile.prior,
+            tail_scale=tw.TailScale().scale,
+        )
+
+    def lists(self, item: tw.SparseDistribution) -> list[Decoded]:
+        """Every token, tail included."""
+        return [Decoded(np.arange(self.profile.vocab_size, dtype=np.int32), item.dense())]
+
+
+class TsltDefault(TsltTail):
+    """The default profile's rule: the tokens of at least so much probability, and a draft a little colder.
+
+    Its threshold is ``LEAST`` / K, so that it has a row in tables by K: the default's own is that of K = 16.
+    """
+
+    LEAST = 0.24
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__(vocab_size, tw.Precision(tw.DEFAULTS.precision))
+        self.name, self.title = "tslt_default", "tslt, default profile's rule"
+
+    def prepare(self, source: Logits, *, k: int, temperature: float) -> tw.SparseDistribution:
+        """See Format.prepare."""
+        return tw.sparsify(
+            source,
+            temperature=temperature * tw.DEFAULTS.draft_temperature,
+            truncation=tw.MinProb(self.LEAST / k),
+            precision=self.precision,
+            prior=self.profile.prior,
+            tail_scale=tw.TailScale().scale,
+        )
 
 
 class TsltDense(TsltList):
@@ -224,6 +278,8 @@ LIST_PRECISIONS = (
 RANGE_PRECISIONS = (tw.Precision.LOG2_0, tw.Precision.LOG2_1, tw.Precision.LOG2_2)
 ZSTD_PRECISIONS = (tw.Precision.F16, tw.Precision.BF16)
 DENSE_PRECISIONS = (tw.Precision.F16, tw.Precision.BF16, tw.Precision.LOG2_2)
+QS_PARTS = (240, 720)
+"""Lattices of arXiv 2507.00605."""
 FRAME_PRECISIONS = (tw.Precision.F16, tw.Precision.LOG2_0, tw.Precision.LOG2_2)
 
 
@@ -233,12 +289,16 @@ def list_formats(token_bytes: Sequence[bytes]) -> list[Format[Logits, Any]]:
     return [
         OpenAiJson(token_bytes),
         NestedJson(size),
+        *library_formats(size),
         Msgpack(size),
         MsgpackZstd(size),
         Protobuf(size),
         Raw(size),
         Paper(size),
+        DistillKit(size),
         PublishedBound(size),
+        *(QuantizedWhole(size, parts) for parts in QS_PARTS),
+        DenseInt8(size),
         Dense(size, "fp16"),
         Dense(size, "fp32"),
         DenseMsgpack(size),

@@ -15,9 +15,9 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import zstandard
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tslt_benchmarks.bytes.format_base import Bitstream, Decoded, Format, Ids, softmax, top
+from tslt_benchmarks.bytes.protobuf_messages import message_classes
 from tslt_benchmarks.drafts import Logits
 from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 
@@ -40,7 +40,7 @@ class TokenList:
     __hash__ = None  # type: ignore[assignment]
 
 
-class _TokenListFormat(Bitstream[Logits, TokenList]):
+class TokenListFormat(Bitstream[Logits, TokenList]):
     """Shared by all formats of the kind "ids and floats"."""
 
     dtype: ClassVar[Any] = np.float32
@@ -82,7 +82,7 @@ def _shortest(value: np.float32) -> float:
 # ------------------------------------------------------------------------------------------------------------ JSON etc.
 
 
-class OpenAiJson(_TokenListFormat):
+class OpenAiJson(TokenListFormat):
     """``top_logprobs`` of OpenAI-style servers: ``[{"token", "logprob", "bytes"}, ...]``, no spaces, UTF-8."""
 
     name, title, logprobs = "openai_json", "JSON, OpenAI top_logprobs", True
@@ -108,7 +108,7 @@ class OpenAiJson(_TokenListFormat):
         return _ascending(ids, [entry["logprob"] for entry in entries], self.dtype)
 
 
-class NestedJson(_TokenListFormat):
+class NestedJson(TokenListFormat):
     """``[[logprob, id, null], ...]``, no spaces: what an inference server returns for its top logprobs."""
 
     name, title, logprobs = "json", "JSON, [logprob, id, null]", True
@@ -124,7 +124,7 @@ class NestedJson(_TokenListFormat):
         return _ascending([e[1] for e in entries], [e[0] for e in entries], self.dtype)
 
 
-class Msgpack(_TokenListFormat):
+class Msgpack(TokenListFormat):
     """A map of two arrays, each with dtype, shape and raw bytes: int32 ids, float32 probabilities."""
 
     name, title = "msgpack", "msgpack, int32 + float32"
@@ -164,26 +164,15 @@ class MsgpackZstd(Msgpack):
         return super().decode(self._decompressor.decompress(data))
 
 
-def _protobuf_message() -> Any:
-    """Class of ``message List { repeated uint32 ids = 1; repeated float probs = 2; }`` (proto3, so both packed)."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="benchmark_list.proto", package="benchmark", syntax="proto3")
-    message = file.message_type.add(name="List")
-    message.field.add(name="ids", number=1, type=field.TYPE_UINT32, label=field.LABEL_REPEATED)
-    message.field.add(name="probs", number=2, type=field.TYPE_FLOAT, label=field.LABEL_REPEATED)
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.List"))
-
-
-class Protobuf(_TokenListFormat):
-    """Packed varint ids and packed float32 probabilities; the descriptor is built here, no protoc needed."""
+class Protobuf(TokenListFormat):
+    """``message List { repeated uint32 ids = 1; repeated float probs = 2; }`` in proto3, so both are packed."""
 
     name, title = "protobuf", "protobuf, varint + float32"
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
-        self._message = _protobuf_message()
+        fields = [("ids", 1, "*uint32"), ("probs", 2, "*float")]
+        self._message = message_classes("benchmark", {"List": fields})["List"]
 
     def encode(self, item: TokenList) -> bytes:
         """See Bitstream.encode."""
@@ -196,7 +185,7 @@ class Protobuf(_TokenListFormat):
         return TokenList(np.array(message.ids, np.int32), np.array(message.probs, np.float32))
 
 
-class Raw(_TokenListFormat):
+class Raw(TokenListFormat):
     """int32 ids, then float16 probabilities; the length says how many."""
 
     name, title, dtype = "raw", "raw int32 + fp16", np.float16
@@ -211,7 +200,7 @@ class Raw(_TokenListFormat):
         return TokenList(np.frombuffer(data, "<i4", k), np.frombuffer(data, "<f2", k, 4 * k))
 
 
-class Paper(_TokenListFormat):
+class Paper(TokenListFormat):
     """The TSLT paper's list: K * (ceil(log2 V) + 16) bits, ids bit-packed and probabilities in float16."""
 
     name, title, dtype = "paper", "bit-packed ids + fp16 (paper)", np.float16
@@ -234,7 +223,7 @@ class Paper(_TokenListFormat):
 # ---------------------------------------------------------------------------------------------------------------- dense
 
 
-class Dense(_TokenListFormat):
+class Dense(TokenListFormat):
     """All V probabilities in id order, raw: vanilla distributed speculative decoding.  ``k`` is ignored."""
 
     group = "dense"

@@ -15,7 +15,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from tslt_transports import listen
 
 import tslt_wire as tw
+from tslt_benchmarks.meters import TcpMeter
 from tslt_benchmarks.options import (
     add_model_options,
     command_parser,
@@ -79,46 +80,6 @@ class Turn:
     """Bytes."""
     equal: bool
     """Whether the text is the target's own."""
-
-
-class CountingProxy:
-    """Carries bytes between clients and the endpoint, and counts them."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.up = self.down = 0
-
-    async def open(self) -> int:
-        """Listen; the port."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def close(self) -> None:
-        """Take no more clients."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
-
-        async def up() -> None:
-            while data := await reader.read(1 << 16):
-                self.up += len(data)
-                ours.write(data)
-            ours.close()
-
-        async def down() -> None:
-            while data := await theirs.read(1 << 16):
-                self.down += len(data)
-                writer.write(data)
-            writer.close()
-
-        with suppress(OSError):
-            self._tasks |= {asyncio.create_task(up()), asyncio.create_task(down())}
 
 
 class Models:
@@ -191,7 +152,7 @@ async def converse(models: Models, *, turns: int, tokens: int, settings: DraftSe
 
     found = []
     async with endpoint(models, settings) as (pool, served, port):
-        proxy = CountingProxy(port)
+        proxy = TcpMeter(port)
         address = f"http://127.0.0.1:{await proxy.open()}/v1"
         messages: list[Message] = [{"role": "system", "content": SYSTEM}]
         async with AsyncOpenAI(base_url=address, api_key="none", timeout=600) as client:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tslt_benchmarks.acceptance import evidence_acceptance
 from tslt_benchmarks.drafting import Settings, make_drafts
+from tslt_benchmarks.drafts import Positions
 from tslt_benchmarks.pairs import Models
 from tslt_wire.throughput import Mode
 
@@ -33,13 +34,20 @@ class Acceptance:
 
     def levels(self, mode: Mode, expansion: Sequence[int]) -> Floats:
         """Acceptance of each level of a round that starts at each position where it fits, (starts, levels)."""
-        last = len(self.text) - 1
-        starts = np.arange(len(self.text))
-        ends = starts + max(len(expansion) - 1, 0)
-        starts = starts[(ends <= last) & (self.text[np.minimum(ends, last)] == self.text)]
-        rows = self.alphas[key(mode)]
-        columns = [rows[starts + level, width - 1] for level, width in enumerate(expansion)]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(starts), 0))
+        return levels_along(self.text, self.alphas[key(mode)], expansion)
+
+
+def levels_along(text: npt.NDArray[np.int64], rows: Floats, expansion: Sequence[int]) -> Floats:
+    """Acceptance of each level of a round that starts at each position where it fits, (starts, levels).
+
+    ``text``: which one each position is in, (N,); ``rows``: acceptance of 1, 2, ... siblings there, (N, widths).
+    """
+    last = len(text) - 1
+    starts = np.arange(len(text))
+    ends = starts + max(len(expansion) - 1, 0)
+    starts = starts[(ends <= last) & (text[np.minimum(ends, last)] == text)]
+    columns = [rows[starts + level, width - 1] for level, width in enumerate(expansion)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(starts), 0))
 
 
 def key(mode: Mode) -> str:
@@ -50,7 +58,11 @@ def key(mode: Mode) -> str:
 def measure(models: Models, *, temperature: float, prompts: Sequence[str], tokens: int, seed: int) -> Acceptance:
     """Let the target write ``tokens`` tokens behind each prompt and compute the acceptance at all positions."""
     settings = Settings(lists=len(prompts) * (tokens + 1), rounds=1, tokens=tokens, seed=seed)
-    positions = make_drafts(models, settings, prompts).positions
+    return of_positions(make_drafts(models, settings, prompts).positions, temperature, seed)
+
+
+def of_positions(positions: Positions, temperature: float, seed: int) -> Acceptance:
+    """Compute the acceptance at all ``positions``, which must be those of whole texts."""
     meter = evidence_acceptance.AcceptanceMeter(positions, races=evidence_acceptance.RACES, seed=seed)
     found = {
         f"{kind} {k} {least:g}": np.array([alphas for _, _, *alphas in values])

@@ -114,6 +114,7 @@ def test_what_is_decoded_is_near_the_truncated_softmax(row):
     dense = np.zeros(VOCAB)
     dense[decoded.ids] = decoded.probs
     coarse = {"tslt_log2_0": 0.2, "tslt_log2_1": 0.1, "tslt_log2_2": 0.06, "tslt_log2_3": 0.03, "tslt_log2_4": 0.02}
+    coarse |= {"distillkit": 0.02, "dense_int8": 0.02, "qs_240": 0.3, "qs_720": 0.1}
     name = row.name.removeprefix("dense_").removesuffix("_range").removesuffix("_zstd").replace("ideal", "tslt")
     tolerance = {"published_bound": 0.05, **coarse}.get(name, 0.005)
     assert 0.5 * np.abs(dense - exact).sum() < tolerance
