@@ -1,0 +1,94 @@
+"""Section: what every encoding takes for a given acceptance, up to the test that shows it lossless."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from tslt_benchmarks.bytes.encodings import some
+from tslt_benchmarks.bytes.equal_acceptance import measure_equal
+from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
+from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.section import Needs, Seconds, Section
+
+QUICK, FULL = 24, 96
+"""Positions."""
+KS, FULL_KS = (4, 32, 320), (1, 2, 4, 8, 16, 32, 64, 128, 320, 1000, 3200)
+_DRAWN = ("json", "msgpack_zstd", "protobuf", "paper", "published_bound", "tslt_log2_1_range", "tslt_log2_1_range_tail")
+_POINTS = ("scalar", "coupled", "dense_fp16")
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Measure all encodings at some of the positions."""
+    drafts = context.drafts
+    curves = measure_equal(
+        replace(drafts, positions=some(drafts.positions, QUICK if context.quick else FULL)),
+        temperatures=[context.temperature or 1.0],
+        ks=[k for k in (KS if context.quick else FULL_KS) if k < drafts.vocab_size],
+        seed=context.seed,
+        say=lambda _: None,
+    )
+    return {"curves": [asdict(curve) for curve in curves]}
+
+
+def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
+    """Acceptance against bytes, and the table at equal acceptance."""
+    curves = figures["curves"]
+    drawn = [c for c in curves if c["format"] in (*_DRAWN, *_POINTS)]
+    plot = lines(
+        Panel(
+            lines=[Line(name=c["title"], xs=c["bytes"], ys=c["alpha"]) for c in drawn],
+            x=Axis(label="bytes up per drafted token, its id included", log=True),
+            y=Axis(label="acceptance, mean of 1 \u2212 TV"),
+        ),
+        name="equal-acceptance",
+        alt="acceptance against bytes per drafted token, a line an encoding, a point for each K",
+        caption="Compare along a horizontal line: what each takes for the same acceptance.",
+        height=420,
+    )
+    parts = [level["part"] for level in curves[0]["levels"]]
+    columns = [Column("encoding")]
+    for level in curves[0]["levels"]:
+        columns += [
+            Column(f"{level['part']:.0%}", ",.1f", f"bytes for acceptance {level['alpha']:.3f}"),
+            Column("\u00b1", ",.1f", "standard error, over texts"),
+        ]
+    rows: list[list[Cell]] = []
+    for curve in curves:
+        cells = [cell for level in curve["levels"] for cell in (level["bytes"], level["bytes_se"])]
+        rows.append([curve["title"], *cells, curve["lossless"]])
+    table = Table(
+        columns=[*columns, Column("lossless")],
+        rows=rows,
+        title="Bytes up per drafted token for a part of the whole distribution's acceptance",
+        caption=f"Empty where {parts[0]:.0%} and so on are not reached with any K that was measured. Each is written, "
+        "read back and compared, but for the formulas. Framing is in none of them.",
+    )
+    return [plot, table]
+
+
+def meaning(figures: dict[str, Any]) -> str:
+    """The cheapest list against the paper's and JSON."""
+    at = {c["format"]: next(v["bytes"] for v in c["levels"] if v["part"] == 0.85) for c in figures["curves"]}
+    sizes = {name: at.get(name) for name in ("json", "paper", "tslt_log2_1_range", "tslt_log2_1_range_tail", "scalar")}
+    ours = min((size for name, size in sizes.items() if name.startswith("tslt") and size is not None), default=None)
+    if ours is None or sizes["paper"] is None or sizes["json"] is None:
+        return "Lists of these lengths do not reach 85 % of what whole distributions accept."
+    said = f"For 85 % of what whole distributions accept, JSON takes {sizes['json']:,.0f} bytes a drafted token, the "
+    said += f"paper's list {sizes['paper']:,.0f}, ours {ours:,.0f}"
+    return said + (f"; one probability in place of a list takes {sizes['scalar']:.1f}." if sizes["scalar"] else ".")
+
+
+SECTION = Section(
+    name="equal-acceptance",
+    title="Bytes at equal acceptance",
+    question="What does each encoding take for the same acceptance, and is it lossless?",
+    needs=Needs.LOGITS,
+    seconds=Seconds(quick=60, full=240),
+    run=run,
+    show=show,
+    meaning=meaning,
+    command="encodings",
+)
