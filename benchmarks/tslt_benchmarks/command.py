@@ -16,7 +16,7 @@ BENCHMARKS = {
         "acceptance.vocabularies",
         "bytes.bytes_per_token",
         "bytes.compression",
-        "bytes.encodings",
+        "encodings.encodings",
         "bytes.fit_list_model",
         "bytes.published_bound",
         "links.best_evidence",

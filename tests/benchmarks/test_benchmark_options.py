@@ -20,7 +20,7 @@ COMMANDS = {
     "acceptance.vocabularies": "--tokens",
     "bytes.bytes_per_token": "--k",
     "bytes.compression": "--lists",
-    "bytes.encodings": "--positions",
+    "encodings.encodings": "--positions",
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
     "links.best_evidence": "--places",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from tslt_benchmarks.bytes.encodings import some
-from tslt_benchmarks.bytes.equal_acceptance import measure_equal
+from tslt_benchmarks.encodings.encodings import some
+from tslt_benchmarks.encodings.equal_acceptance import measure_equal
 from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
 from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tslt_benchmarks.bytes.message_sizes import ours, peers
 from tslt_benchmarks.drafting import Settings, make_drafts
+from tslt_benchmarks.encodings.message_sizes import ours, peers
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
 from tslt_benchmarks.report.context import Context

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tslt_benchmarks.bytes.encodings import SIZES
-from tslt_benchmarks.bytes.transport_bytes import measure_transports
+from tslt_benchmarks.encodings.encodings import SIZES
+from tslt_benchmarks.encodings.transport_bytes import measure_transports
 from tslt_benchmarks.report.blocks import Column, Plot, Table
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.section import Needs, Seconds, Section

@@ -5,7 +5,7 @@ distributions would get: bytes at equal K say little, as coarse lists accept les
 down, ours from real sessions, by drafted and by emitted token.  What transports add to them, counted on real sockets.
 Everything but formulas and rows of accounting is written, read back and compared.
 
-    python -m tslt_benchmarks.bytes.encodings --json encodings.json --png encodings.png --messages-png messages.png
+    python -m tslt_benchmarks.encodings.encodings --json encodings.json --png encodings.png --messages-png messages.png
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from rich.markup import escape
 from rich.table import Table
 
 import tslt_wire as tw
-from tslt_benchmarks.bytes.encodings_plot import plot_acceptance, plot_messages
-from tslt_benchmarks.bytes.equal_acceptance import KS, Curve, measure_equal
 from tslt_benchmarks.bytes.library_formats import HAS_ARROW
-from tslt_benchmarks.bytes.lossless import short_proof
-from tslt_benchmarks.bytes.message_sizes import Messages, ours, peers
-from tslt_benchmarks.bytes.transport_bytes import Added, measure_transports
 from tslt_benchmarks.draft_options import add_draft_options, drafts_for
 from tslt_benchmarks.drafting import Settings
 from tslt_benchmarks.drafts import Drafts, Positions
+from tslt_benchmarks.encodings.equal_acceptance import KS, Curve, measure_equal
+from tslt_benchmarks.encodings.lossless import short_proof
+from tslt_benchmarks.encodings.message_sizes import Messages, ours, peers
+from tslt_benchmarks.encodings.plots import plot_acceptance, plot_messages
+from tslt_benchmarks.encodings.transport_bytes import Added, measure_transports
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json
 from tslt_benchmarks.pairs import Models

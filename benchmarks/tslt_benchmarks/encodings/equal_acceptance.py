@@ -18,8 +18,8 @@ import tslt_wire as tw
 from tslt_benchmarks.acceptance import evidence_acceptance
 from tslt_benchmarks.bytes.format_base import Floats, Format, overlap
 from tslt_benchmarks.bytes.formats import TsltDefault, TsltIdeal, TsltTail, list_formats
-from tslt_benchmarks.bytes.lossless import proof_of
 from tslt_benchmarks.drafts import Drafts
+from tslt_benchmarks.encodings.lossless import proof_of
 from tslt_wire.coding.bits import id_bits
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 320, 1000, 3200)

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance import evidence_acceptance
-from tslt_benchmarks.bytes.equal_acceptance import text_error
 from tslt_benchmarks.bytes.format_base import Floats, top
-from tslt_benchmarks.bytes.lossless import proof_of
-from tslt_benchmarks.bytes.peer_layouts import Drafted, Ended, PeerLayout
-from tslt_benchmarks.bytes.peer_messages import peer_layouts
 from tslt_benchmarks.drafts import EXPANSION, Drafts, Round
+from tslt_benchmarks.encodings.equal_acceptance import text_error
+from tslt_benchmarks.encodings.lossless import proof_of
+from tslt_benchmarks.encodings.peer_layouts import Drafted, Ended, PeerLayout
+from tslt_benchmarks.encodings.peer_messages import peer_layouts
 from tslt_benchmarks.links.recorded_rounds import PromptedModels, RecordingSettings, record
 from tslt_benchmarks.links.replay import Replay
 from tslt_benchmarks.links.text_acceptance import levels_along, of_positions

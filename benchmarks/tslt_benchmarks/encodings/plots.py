@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from tslt_benchmarks.bytes.equal_acceptance import Curve
-from tslt_benchmarks.bytes.message_sizes import Messages
+from tslt_benchmarks.encodings.equal_acceptance import Curve
+from tslt_benchmarks.encodings.message_sizes import Messages
 
 _DRAWN = {
     "openai_json": ("#5a5a5a", ":"),

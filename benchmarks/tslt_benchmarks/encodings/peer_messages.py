@@ -22,8 +22,8 @@ import numpy as np
 import orjson
 
 from tslt_benchmarks.bytes.format_base import top
-from tslt_benchmarks.bytes.peer_layouts import Drafted, Ended, PeerLayout, Shape, half
 from tslt_benchmarks.bytes.protobuf_messages import message_classes
+from tslt_benchmarks.encodings.peer_layouts import Drafted, Ended, PeerLayout, Shape, half
 from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 
 _TASK = 7
