@@ -23,7 +23,7 @@ WATCHED: Final = {
     "reference": _BOTH,
     "native": (
         *(*_BOTH, "tests/spec/test_session_vectors.py", "tests/spec/test_step_vectors.py"),
-        *("tests/coding", "tests/fuzz", "tests/messages", "tests/session", "tests/test_checks.py"),
+        *("tests/coding", "tests/fuzz", "tests/messages", "tests/session", "tests/test_checks.py", "tests/transports"),
     ),
 }
 """Tests that are watched, by backend.  Only lists and frames have code of their own in each."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from tslt_transports import LinkClosed, LinkOptions, pair
-from tslt_transports.address import HostPort, parse_address
+from tslt_transports import ConnectError, InProcessListener, LinkClosed, LinkOptions, pair
+from tslt_transports.address import HostPort, is_loopback, parse_address
 from tslt_transports.control import (
     MAX_CONTROL_BYTES,
     ControlError,
@@ -80,6 +83,30 @@ def test_greeting_of_another_version():
         decode_control(b"\x01\x02 a layout of its own")
 
 
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "has 0 bytes"),
+        (bytes(256), "has 256 bytes"),
+        (b"\x63", "unknown control message 99"),
+        (encode_reason(ControlType.LOST, "a")[:1] + b"\xff", "not UTF-8"),
+        (encode_ping() + b"x", "a PING has a body"),
+        (encode_consumed(1)[:1], "CONSUMED"),
+        (encode_consumed(0), "CONSUMED"),
+        (encode_consumed(1) + b"x", "CONSUMED"),
+    ],
+)
+def test_what_no_encoder_makes(data, complaint):
+    with pytest.raises(ControlError, match=complaint):
+        decode_control(data)
+
+
+@pytest.mark.parametrize("field", ["max_frame_bytes", "queue_frames", "queue_bytes", "peer_timeout_ms"])
+def test_a_greeting_with_a_limit_of_nothing(field):
+    with pytest.raises(ControlError, match="a limit of 0"):
+        decode_control(encode_greeting(ControlType.HELLO, replace(LIMITS, **{field: 0})))
+
+
 def test_reasons_are_cut_and_cleaned():
     data = encode_reason(ControlType.REFUSE, "é" * 400)
     assert len(data) <= MAX_CONTROL_BYTES
@@ -88,6 +115,7 @@ def test_reasons_are_cut_and_cleaned():
 
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=400), st.none())), st.integers(1, 50))
+@example([bytes(300), None, b"x"], 1)
 def test_units_however_they_are_cut(frames, step):
     stream = b"".join(encode_control(b"\x04") if frame is None else encode_frame(frame) for frame in frames)
     decoder = UnitDecoder(max_frame_bytes=400)
@@ -128,6 +156,15 @@ def test_prefix_bytes(size):
 def test_addresses(text, expected):
     assert parse_address(text, scheme="tcp") == expected
     assert parse_address(str(expected), scheme="tcp") == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("[::1]", True), ("localhost", True), ("10.0.0.1", False),
+     ("192.0.2.1", False), ("[::]", False), ("localhost.example", False)],
+)  # fmt: skip
+def test_what_only_this_machine_reaches(host, local):
+    assert is_loopback(f"tcp://{host}:80", scheme="tcp") is local
 
 
 @pytest.mark.parametrize(
@@ -182,6 +219,31 @@ def test_a_peer_that_breaks_the_rules_loses_the_link(run, break_protocol):
         with pytest.raises(LinkClosed, match="gave it up") as caught:  # the device was told
             await device.receive()
         assert not caught.value.clean
+
+    run(main())
+
+
+def test_a_loop_that_was_blocked_is_not_the_peers_silence(run):
+    async def main():
+        device, _ = pair(LinkOptions(heartbeat_s=0.2, peer_timeout_s=0.8))
+        keeper = asyncio.create_task(device.keep_alive())
+        await asyncio.sleep(0)
+        time.sleep(1.0)
+        await asyncio.sleep(0.01)
+        assert not device.ended
+        with pytest.raises(LinkClosed, match="nothing heard"):
+            await device.receive()
+        await keeper
+
+    run(main())
+
+
+def test_an_edge_that_is_closed_takes_no_link(run):
+    async def main():
+        listener = InProcessListener()
+        await listener.close()
+        with pytest.raises(ConnectError, match="shutting down"):
+            await listener.connect()
 
     run(main())
 

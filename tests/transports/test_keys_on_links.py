@@ -424,7 +424,7 @@ def test_a_device_answers_one_challenge(pair, run):
 
     async def main():
         async with edge_of("quic", pair.edge_keys()) as listener:
-            asked = _EdgeEndpoint.on_stranger
+            asked = _EdgeEndpoint.on_unit
 
             def twice(endpoint, unit):
                 welcome = asked(endpoint, unit)
@@ -432,7 +432,7 @@ def test_a_device_answers_one_challenge(pair, run):
                 return welcome
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(_EdgeEndpoint, "on_stranger", twice)
+                patch.setattr(_EdgeEndpoint, "on_unit", twice)
                 error = await refused("quic", listener, pair.device_keys())
             assert "second CHALLENGE" in error.reason
             await (await listener.accept()).close()  # its first answer was good

@@ -7,11 +7,13 @@ import contextlib
 import socket
 import stat
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.asyncio import connect as raw_connect
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated
 from link_helpers import PATIENT
 from tslt_transports import ClientTls, ConnectError, LinkClosed, LinkError, LinkOptions, ServerTls, connect, listen
@@ -20,7 +22,7 @@ from tslt_transports.devcert import main as devcert
 from tslt_transports.devcert import make_dev_certificates
 from tslt_transports.framing import encode_control, encode_frame
 from tslt_transports.link import MIB
-from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES
+from tslt_transports.quic_bounds import REORDER_WINDOW_BYTES, bound_receiver, check_retries, peer_certificate
 from tslt_transports.rates import RateLimit
 
 HELLO = encode_control(encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions())))
@@ -182,6 +184,87 @@ def test_a_peer_that_breaks_the_protocol_is_told(quic_harness, run, data, reason
         ):
             device.say(data)
             assert reason in (await device.end()).reason_phrase
+
+    run(main())
+
+
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("how", ["reset_stream", "stop_stream"])
+def test_a_stream_that_is_reset_is_a_loss(quic_harness, run, how, linked):
+    async def main():
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            device.say(HELLO if linked else HELLO[:1])
+            edge = await listener.accept() if linked else None
+            getattr(device._quic, how)(0, 7)
+            device.transmit()
+            assert "reset the stream" in (await device.end()).reason_phrase
+            if edge is not None:
+                with pytest.raises(LinkClosed, match="reset the stream") as caught:
+                    await edge.receive()
+                assert not caught.value.clean
+
+    run(main())
+
+
+def test_the_oldest_that_says_nothing_gives_way(quic_harness, run):
+    async def main():
+        async with listening_with_witness(quic_harness, replace(SMALL, connect_timeout_s=30.0)) as listener:
+            listener.half_open.most = 1  # 64 handshakes would take long
+            async with raw_device(quic_harness, listener) as oldest, raw_device(quic_harness, listener):
+                assert "say nothing; try again" in (await oldest.end()).reason_phrase
+                assert listener.refusals["crowded"] == 1
+
+    run(main())
+
+
+def test_who_has_no_link_hears_that_the_edge_closes(quic_harness, run):
+    async def main():
+        listener = await quic_harness.listen()
+        async with raw_device(quic_harness, listener) as device:
+            await listener.close()
+            assert "shutting down" in (await device.end()).reason_phrase
+
+    run(main())
+
+
+def test_what_aioquic_let_pass_is_looked_at_again(quic_harness, run):
+    """Its releases differ in which protocols (ALPN) they refuse by themselves."""
+
+    async def main():
+        async with quic_harness.linked() as (device, _):
+            device._endpoint.on_open("h3")
+            with pytest.raises(LinkClosed, match="does not speak tslt/1"):
+                await device.receive()
+        async with (
+            listening_with_witness(quic_harness) as listener,
+            raw_device(quic_harness, listener) as device,
+        ):
+            for endpoint in listener.half_open:
+                endpoint.on_open(None)
+            assert "ALPN" in (await device.end()).reason_phrase
+
+    run(main())
+
+
+def test_a_release_of_aioquic_that_has_moved_what_is_needed_is_refused():
+    with pytest.raises(LinkError, match="cannot be bounded"):
+        bound_receiver(SimpleNamespace(_local_max_streams_bidi=None), peer_streams=1)
+    with pytest.raises(LinkError, match="retry"):
+        check_retries(SimpleNamespace())
+    for unknown in (SimpleNamespace(), QuicConnection(configuration=QuicConfiguration())):
+        with pytest.raises(LinkError, match="certificate"):
+            peer_certificate(unknown)
+
+
+def test_an_address_in_use(quic_harness, run):
+    async def main():
+        listener = await quic_harness.listen()
+        with pytest.raises(LinkError, match="in use"):
+            await listen("quic", listener.address, tls=quic_harness.server_tls)
+        await listener.close()
 
     run(main())
 

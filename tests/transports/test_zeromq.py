@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 
 import pytest
 import zmq
@@ -32,7 +33,7 @@ from tslt_transports.control import (
     encode_greeting,
     encode_ping,
 )
-from tslt_transports.zmtp import COMMAND, MORE, encode, greeting
+from tslt_transports.zmtp import COMMAND, GREETING_BYTES, MORE, encode, greeting
 
 HELLO = encode_greeting(ControlType.HELLO, PeerLimits.of(LinkOptions()))
 QUICK = LinkOptions(max_frame_bytes=1000, queue_frames=4, heartbeat_s=0.2, peer_timeout_s=3.0, connect_timeout_s=5.0)
@@ -351,6 +352,64 @@ def test_who_pings_and_never_reads_loses_its_link(run):
             writer.write(PING)
             with pytest.raises(LinkClosed, match="stopped reading"):
                 await edge.receive()
+
+    run(main())
+
+
+@pytest.mark.parametrize("writes", ["a frame", "a report"])
+def test_who_lets_frames_wait_and_never_reads_loses_its_link(run, writes):
+    async def main():
+        async with listening_with_witness() as listener, raw_tcp(listener.address, LINKED) as (_, writer):
+            edge = await listener.accept()
+            edge._connection._most_unsent = -1  # megabytes would take long
+            writer.write(encode(0, b"x") * 2)  # half of its window: then the edge reports
+            with pytest.raises(LinkClosed, match="stopped reading") as caught:
+                await (edge.send(b"y") if writes == "a frame" else end_after(edge, 2))
+            assert not caught.value.clean
+
+    run(main())
+
+
+async def end_after(link, frames):
+    for _ in range(frames + 1):
+        await link.receive()
+
+
+def test_what_a_refused_peer_still_says_is_not_looked_at(run):
+    """And it is the first that goes where there are too many."""
+
+    async def main():
+        async with (
+            listening_with_witness(replace(QUICK, linger_s=60.0)) as listener,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            listener.half_open.most = 2  # 64 would take long
+            refused = []
+            for _ in range(2):
+                refused.append(await stack.enter_async_context(raw_tcp(listener.address, b"GET / HTTP/1.1\r\n\r\n")))
+                await asyncio.wait_for(refused[-1][0].read(), SOON_S)
+            assert listener.refusals == {"protocol": 2}
+            silent, _ = await stack.enter_async_context(raw_tcp(listener.address, b""))
+            await asyncio.wait_for(silent.readexactly(GREETING_BYTES), SOON_S)
+            refused[1][1].write(b"GET / HTTP/1.1\r\n\r\n")
+            refused[1][1].write_eof()
+            async with asyncio.timeout(SOON_S):
+                while len(listener.half_open) > 1:
+                    await asyncio.sleep(0.01)
+            assert listener.refusals == {"protocol": 2}
+
+    run(main())
+
+
+def test_a_star_is_every_address(run):
+    async def main():
+        listener = await listen("zmq", "tcp://*:0")
+        port = listener.address.rpartition(":")[2]
+        device = await connect("zmq", f"tcp://127.0.0.1:{port}")
+        await device.send(b"x")
+        assert await (await listener.accept()).receive() == b"x"
+        await device.close()
+        await listener.close()
 
     run(main())
 

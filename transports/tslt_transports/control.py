@@ -204,7 +204,7 @@ def decode_control(data: bytes) -> Control:
             if len(data) != 1:
                 raise ControlError("a PING has a body")
             return Control(type=kind)
-        case ControlType.CONSUMED:
+        case _:  # CONSUMED
             decoded = decode_varint(data, 1, max_bytes=MAX_VARINT_BYTES)
             if decoded is None or decoded[1] != len(data) or decoded[0] == 0:
                 raise ControlError("a CONSUMED is malformed")

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, cast
 
 from tslt_transports.checks import check_kind
 from tslt_transports.control import (
@@ -227,8 +227,7 @@ class Channel(ABC):
         self._window_bytes = min(self._options.queue_bytes, limits.queue_bytes)
         self._keepalive_s = min(self._options.heartbeat_s, limits.peer_timeout_s / _KEEPALIVES_A_TIMEOUT)
         self._keepalive_s = max(self._keepalive_s, _MIN_KEEPALIVE_S)
-        if not self.greeted.done():
-            self.greeted.set_result(None)
+        self.greeted.set_result(None)
 
     def deliver_frame(self, frame: bytes) -> None:
         """Take a frame from the peer, or lose the link where it breaks a limit."""
@@ -363,9 +362,9 @@ class Channel(ABC):
         self._hang_up(parting, reason)
 
     def _closed(self) -> LinkClosed:
-        if self._end is None:
-            raise RuntimeError("the link is open")
-        return LinkClosed(peer=self._peer, clean=self._end.clean, reason=self._end.reason)
+        """What to raise now that the link is over."""
+        end = cast("_End", self._end)
+        return LinkClosed(peer=self._peer, clean=end.clean, reason=end.reason)
 
     def _release(self) -> None:
         if not self._released:

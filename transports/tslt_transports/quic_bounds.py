@@ -8,7 +8,7 @@ small packets make its reassembly buffer as large as the sender likes.
 from __future__ import annotations
 
 from types import MethodType
-from typing import Final
+from typing import Final, cast
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType
@@ -46,6 +46,12 @@ def bound_receiver(quic: QuicConnection, *, peer_streams: int) -> None:
     quic._write_stream_limits = MethodType(_write_stream_limits, quic)  # type: ignore[method-assign]
 
 
+def check_retries(server: object) -> None:
+    """Raise ``LinkError`` where aioquic has moved what says whether its server asks for a retry."""
+    if not hasattr(server, "_retry"):  # which aioquic sets once, for all that come
+        raise LinkError("this release of aioquic cannot be told when to ask for a retry: use another one")
+
+
 def peer_certificate(quic: QuicConnection) -> bytes:
     """The certificate, in DER, that the peer has proven to have in the handshake, which is complete.
 
@@ -59,8 +65,6 @@ def peer_certificate(quic: QuicConnection) -> bytes:
 
 def _write_stream_limits(quic: QuicConnection, builder: QuicPacketBuilder, space: object, stream: QuicStream) -> None:
     """Announce a window of fixed size from the first byte that is missing, in steps of a quarter of it."""
-    if stream.stream_id is None:
-        return
     reach = stream.receiver.starting_offset() + REORDER_WINDOW_BYTES
     if reach - stream.max_stream_data_local >= REORDER_WINDOW_BYTES // 4:
         stream.max_stream_data_local = reach
@@ -71,6 +75,6 @@ def _write_stream_limits(quic: QuicConnection, builder: QuicPacketBuilder, space
             handler=quic._on_max_stream_data_delivery,
             handler_args=(stream,),
         )
-        frame.push_uint_var(stream.stream_id)
+        frame.push_uint_var(cast("int", stream.stream_id))  # None is for the streams of the handshake alone
         frame.push_uint_var(stream.max_stream_data_local)
         stream.max_stream_data_local_sent = stream.max_stream_data_local

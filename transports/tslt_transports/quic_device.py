@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 from aioquic.quic.connection import QuicConnection
 
 from tslt_transports.address import HostPort
@@ -14,6 +17,8 @@ from tslt_transports.control import (
     encode_greeting,
     encode_proof,
 )
+from tslt_transports.flow_control import NO_EDGE_HINT
+from tslt_transports.framing import Unit
 from tslt_transports.keys import DEMANDED_HINT, NO_KEYS_HINT, DeviceKeys
 from tslt_transports.link import ClientTls, LinkOptions
 from tslt_transports.proof import statement
@@ -45,7 +50,7 @@ class DeviceEndpoint(QuicEndpoint):
         self._challenged = False
 
     def on_open(self, alpn: str | None) -> None:
-        """Look at the edge's certificate, and say hello."""
+        """Look at the edge's certificate, and say hello; give up where aioquic has taken another protocol."""
         if alpn != ALPN:
             self._give_up(f"the edge does not speak {ALPN} (ALPN)")
             return
@@ -55,6 +60,11 @@ class DeviceEndpoint(QuicEndpoint):
             return
         self.link.write_control(self._hello)
         self.link.start_keepalive()
+
+    def on_unit(self, unit: Unit) -> bool:
+        """There is a link from the start."""
+        self.deliver(self.link, unit)
+        return True
 
     def on_control(self, link: QuicLink, data: bytes) -> None:
         """Answer the edge's challenge; all else is the link's."""
@@ -79,6 +89,9 @@ class DeviceEndpoint(QuicEndpoint):
         said = statement(certificate=peer_certificate(self._quic), hello=self._hello, challenge=data)
         self.link.write_control(encode_proof(own.public.signing, own.sign(said)))
 
+    def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
+        self.lose(self.link, reason, hint=hint)
+
     def error_received(self, exc: Exception) -> None:
         """An ICMP error.  Believed only before the link is open: later anyone could forge one to end it."""
         if not self.link.greeted.done():
@@ -86,5 +99,4 @@ class DeviceEndpoint(QuicEndpoint):
 
     def release_socket(self) -> None:
         """Close the UDP socket, which belongs to this connection."""
-        if self._transport is not None:
-            self._transport.close()
+        cast("asyncio.DatagramTransport", self._transport).close()

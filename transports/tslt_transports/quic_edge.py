@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from aioquic._buffer import Buffer
 from aioquic.asyncio.server import QuicServer
@@ -12,6 +12,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from aioquic.quic.retry import QuicRetryTokenHandler
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tslt_transports.accepting import BaseListener, Doorstep, cannot_listen
@@ -27,9 +28,9 @@ from tslt_transports.control import (
 )
 from tslt_transports.flow_control import NO_EDGE_HINT, name_of_device
 from tslt_transports.framing import Unit, encode_control
-from tslt_transports.link import LinkError, LinkOptions
+from tslt_transports.link import LinkOptions
 from tslt_transports.proof import Unproven, check_proof, new_nonce, statement
-from tslt_transports.quic_bounds import bound_receiver
+from tslt_transports.quic_bounds import bound_receiver, check_retries
 from tslt_transports.quic_endpoint import QuicEndpoint, QuicLink
 from tslt_transports.quic_ends import CloseCode
 from tslt_transports.quic_tls import ALPN
@@ -55,11 +56,18 @@ class _EdgeEndpoint(QuicEndpoint):
         self._deadline = self._loop.call_later(options.connect_timeout_s, self._too_late)
 
     def on_open(self, alpn: str | None) -> None:
-        """Refuse a device that named no protocol at all; aioquic refuses one that named another."""
+        """Refuse a device of another protocol where aioquic has not."""
         if alpn != ALPN:
             self._refuse(f"the protocol must be {ALPN} (ALPN)")
 
-    def on_stranger(self, unit: Unit) -> bool:
+    def on_unit(self, unit: Unit) -> bool:
+        """Before there is a link, the greeting or a proof."""
+        if self._link is None:
+            return self._on_stranger(unit)
+        self.deliver(self._link, unit)
+        return True
+
+    def _on_stranger(self, unit: Unit) -> bool:
         """Take the greeting, and the proof where one is asked for; make it a link if there is room."""
         control = decode_control(unit.data)
         keys = self._listener.keys
@@ -114,7 +122,7 @@ class _EdgeEndpoint(QuicEndpoint):
         if self._link is None:
             self._refuse(reason)
         else:
-            super()._give_up(reason, hint=hint)
+            self.lose(self._link, reason, hint=hint)
 
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
         self._settled()
@@ -136,8 +144,7 @@ class _Server(QuicServer):
 
     def __init__(self, listener: QuicListener, configuration: QuicConfiguration) -> None:
         super().__init__(configuration=configuration, create_protocol=listener.make_endpoint)
-        if not hasattr(self, "_retry"):  # which aioquic sets once, for all that come
-            raise LinkError("this release of aioquic cannot be told when to ask for a retry: use another one")
+        check_retries(self)
         self._listener = listener
         self._tokens = QuicRetryTokenHandler()
 
@@ -178,14 +185,15 @@ class QuicListener(BaseListener):
         return len(self.half_open) >= _RETRY_FROM * self.half_open.most
 
     async def _stop(self) -> None:
+        for connection in self.half_open:
+            connection.abort()
         if self._server is not None:
             self._server.close()
             self._server = None
 
     async def bind(self, target: HostPort, configuration: QuicConfiguration) -> None:
         """Start to listen.  Raises ``LinkError`` where that fails."""
-        if configuration.certificate is not None:
-            self.certificate = configuration.certificate.public_bytes(Encoding.DER)
+        self.certificate = cast("x509.Certificate", configuration.certificate).public_bytes(Encoding.DER)
         try:
             transport, self._server = await asyncio.get_running_loop().create_datagram_endpoint(
                 lambda: _Server(self, configuration), local_addr=(target.host, target.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Final
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
@@ -75,7 +76,7 @@ class QuicLink(Channel):
         await self._endpoint.finish(linger_s=self._options.linger_s)
 
 
-class QuicEndpoint(QuicConnectionProtocol):
+class QuicEndpoint(QuicConnectionProtocol, ABC):
     """One QUIC connection: turns its events into calls on the link."""
 
     def __init__(self, quic: QuicConnection, *, options: LinkOptions) -> None:
@@ -134,9 +135,25 @@ class QuicEndpoint(QuicConnectionProtocol):
     def on_open(self, alpn: str | None) -> None:
         """The handshake is complete."""
 
-    def on_stranger(self, unit: Unit) -> bool:
-        """A unit arrived and there is no link yet.  Returns whether it is still welcome."""
-        raise NotImplementedError
+    @abstractmethod
+    def on_unit(self, unit: Unit) -> bool:
+        """A unit arrived.  Returns whether its sender is still welcome.  May raise ``ControlError``."""
+
+    @abstractmethod
+    def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
+        """The peer broke the protocol."""
+
+    def deliver(self, link: QuicLink, unit: Unit) -> None:
+        """Hand a unit to the link.  May raise ``ControlError``."""
+        if unit.is_control:
+            self.on_control(link, unit.data)
+        else:
+            link.deliver_frame(unit.data)
+
+    def lose(self, link: QuicLink, reason: str, *, hint: str) -> None:
+        """End the connection, and the link on it."""
+        link.lose(reason, tell=True, hint=hint)
+        self.hang_up(CloseCode.LOST, reason)
 
     def on_control(self, link: QuicLink, data: bytes) -> None:
         """A control message arrived.  May raise ``ControlError``."""
@@ -200,14 +217,8 @@ class QuicEndpoint(QuicConnectionProtocol):
         self._bytes_fed += len(data)
         try:
             for unit in self._units.feed(data):
-                link = self._link
-                if link is None:
-                    if not self.on_stranger(unit):
-                        return
-                elif unit.is_control:
-                    self.on_control(link, unit.data)
-                else:
-                    link.deliver_frame(unit.data)
+                if not self.on_unit(unit):
+                    return
         except ControlError as error:
             self._give_up(f"the peer broke the transport protocol: {error}")
             return
@@ -222,11 +233,6 @@ class QuicEndpoint(QuicConnectionProtocol):
                 self.hang_up(CloseCode.DONE, "")
             else:
                 self.end_stream()
-
-    def _give_up(self, reason: str, *, hint: str = NO_EDGE_HINT) -> None:
-        if self._link is not None:
-            self._link.lose(reason, tell=True, hint=hint)
-        self.hang_up(CloseCode.LOST, reason)
 
     def _on_terminated(self, event: events.ConnectionTerminated) -> None:
         self._over.set()

@@ -68,6 +68,7 @@ class ZmqDeviceLink(ZmqChannel):
             | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
         )  # fmt: skip
+        self._next: asyncio.Future[list[bytes]] | None = None  # what the reader waits for, or has and not delivered
         self._tasks = [
             _start(self, self._watch()),
             _start(self, self._read()),
@@ -84,11 +85,11 @@ class ZmqDeviceLink(ZmqChannel):
                 self._tasks.append(_start(self, self.keep_alive()))
             else:
                 # What arrived last tells more than we can: a clean end, or why the edge refused.
-                was_open = self.greeted.done()
-                await asyncio.sleep(0)  # a message that the reader was just given is not in the socket any more
+                while self._next is not None and self._next.done():
+                    await asyncio.sleep(0)  # the reader has been given a message: it comes before those in the socket
                 self._drain()
                 self._over.set()
-                if was_open:
+                if self.greeted.done():
                     self.lose("the edge went away")
                 else:
                     reason, hint = self._failure(event, int.from_bytes(parts[0][2:6], sys.byteorder))
@@ -108,9 +109,12 @@ class ZmqDeviceLink(ZmqChannel):
 
     async def _read(self) -> None:
         """Take every message until the socket is closed; let other tasks have their turn."""
-        while not self._socket.closed:
+        while True:
             for _ in range(_MESSAGES_A_TURN):
-                self.deliver(await self._socket.recv_multipart())
+                self._next = cast("asyncio.Future[list[bytes]]", self._socket.recv_multipart())
+                parts = await self._next
+                self._next = None
+                self.deliver(parts)
                 if self._socket.closed:
                     return
             await asyncio.sleep(0)
@@ -172,15 +176,11 @@ def _milliseconds(seconds: float) -> int:
 
 def _post_now(socket: _AsyncSocket, parts: Sequence[bytes], complaint: str) -> None:
     """Send without waiting: the windows keep libzmq's queue from filling.  Raises ``PeerGone``."""
-    if socket.closed:
-        raise PeerGone(complaint)
     # With NOBLOCK and no earlier send waiting, pyzmq's future is done when it returns.
     sent = cast("asyncio.Future[object]", socket.send_multipart(list(parts), flags=zmq.NOBLOCK))
     error = sent.exception()
-    if isinstance(error, zmq.ZMQError):
-        raise PeerGone(f"{complaint} ({error.strerror})") from error
     if error is not None:
-        raise error
+        raise PeerGone(f"{complaint} ({error})") from error
 
 
 def _start(link: Channel, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -236,8 +236,7 @@ class _Connection(asyncio.Protocol):
         self._frames.max_body_bytes = max(self._options.max_frame_bytes, MAX_CONTROL_BYTES) + self.mechanism.overhead
         link.negotiate(control.limits)
         link.write_control(encode_greeting(ControlType.WELCOME, PeerLimits.of(self._options)))
-        if not link.ended:
-            self._listener.backlog.add(link)
+        self._listener.backlog.add(link)
 
     def _answer(self, message: ControlType, reason: str, *, kind: str = "protocol") -> None:
         self._listener.refused(self._host, reason, kind=kind)
@@ -268,8 +267,6 @@ class _Connection(asyncio.Protocol):
 
     def post(self, parts: Sequence[bytes]) -> None:
         """Send a message.  Raises ``PeerGone``."""
-        if self._transport is None or self._finishing:
-            raise PeerGone("the device is gone")
         try:
             self._require_reader()
         except ZmtpError as error:
@@ -298,9 +295,8 @@ class _Connection(asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
-        """Close the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Close the connection, which is there, at once."""
+        cast(asyncio.Transport, self._transport).abort()
 
     def _require_reader(self) -> None:
         """Refuse to have more wait for a peer that does not read.  Raises ``ZmtpError``."""
