@@ -11,22 +11,24 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from tslt_transports.link import Link
 
 import tslt_wire as tw
+from tslt_runtime.ahead import DraftAhead, Setting
 from tslt_runtime.connection import Connection, EdgeError, Recovery
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.draft_window import DraftWindow
-from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, commit, draw_tree
+from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, Growth, commit, draw_tree
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.engines.text_rules import common_length
 from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.mapped_text import MappedText
 from tslt_runtime.rounds import Exchange, Round
-from tslt_runtime.timing import verify_seconds
+from tslt_runtime.settling import rejected, settle
 from tslt_runtime.token_map import same_ids
 from tslt_runtime.worker import Worker
 from tslt_wire import checks
@@ -43,7 +45,9 @@ class _OpenRound:
 
     draft: tw.Draft
     drafted: Drafted
-    depth: int
+    settings: DraftSettings
+    ahead: int
+    """Levels of it that were drawn before the verdict on the last one came."""
     draft_s: float
     queued: float
     """When it was sent, by the device's clock."""
@@ -52,21 +56,6 @@ class _OpenRound:
     """Bytes of the link before it."""
     reconnects: int
     """Links that broke before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What a draft came to."""
-
-    node: int
-    """Last accepted node."""
-    tokens: tuple[int, ...]
-    """What the text grew by."""
-    verdict: tw.Verdict | None
-    """None if the device took a proposal."""
-    trips: int
-    verify_s: float
-    log_probs: tuple[float, ...]
 
 
 class Device:
@@ -90,12 +79,15 @@ class Device:
         recovery: Recovery | None = None,
         vocabulary: DraftVocabulary | None = None,
         most_leaves: int | None = None,
+        ahead: int = 0,
     ) -> None:
         """``reply_timeout_s``: seconds that an answer may take.  ``recovery``: how to go on where the link breaks or an
         answer does not come; None: that is an EdgeError at once.  ``tables``: the trained tables that ``hello.priors``
         names.  ``clock``: seconds, for the rounds' times.  ``vocabulary``: the draft's, of which HELLO is made; None:
         HELLO says nothing of ordinary tokens, and drafts of other special tokens than the target's do not fit.
         ``most_leaves``: of the nodes that the draft model is run on, its ``EngineFacts.most_leaves``; None: any number.
+        ``ahead``: nodes that are drafted at most, in a round, for the verdicts that may come while one is awaited; what
+        is sent does not depend on it.
 
         Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
         """
@@ -117,6 +109,10 @@ class Device:
         self._running: asyncio.Task[Any] | None = None
         self._waited_for = False
         self._open_round: _OpenRound | None = None
+        self.ahead = DraftAhead(ahead)
+        """What is drafted while a verdict is awaited, and how often that was of use."""
+        self._begun: Growth | None = None  # of the next draft, what was drafted ahead
+        self._seed = self._new_seed()  # of the next draft
         self._stale = False  # whether the engine's text may differ from the session's prefix
         self._closed = False
         self._tails = tw.TailScale()
@@ -191,7 +187,7 @@ class Device:
             raise tw.LocalProtocolError("there is no text yet: prompt() comes first")
         if max_tokens < 1 or self.room < 0 or self.session.state is tw.State.ENDED:
             return None
-        return await self._run(self._round(settings.within(max_tokens, self.room)))
+        return await self._run(self._round(settings.within(max_tokens, self.room), settings))
 
     async def close(self) -> None:
         """Say goodbye and close the link; what is under way is given up.  Does nothing the second time."""
@@ -284,6 +280,9 @@ class Device:
                 "last level"
             )
 
+    def _new_seed(self) -> int:
+        return int(self._rng.integers(1 << 62))
+
     def _require_alive(self) -> None:
         state = self.session.state
         over = state in (tw.State.CLOSED, tw.State.FAILED) and not self._edge.may_go_on
@@ -358,45 +357,89 @@ class Device:
 
     async def _read_prefix(self) -> None:
         await self._worker.run(self._window.read, self.session.prefix)
-        self._stale = False
+        self._stale, self._begun = False, None
 
-    def _draw(self, prefix: Sequence[int], settings: DraftSettings, drawing: Drawing) -> Drafted:
+    def _drawing(self, settings: DraftSettings, grown: int) -> Drawing:
+        """What the next draft is drawn with, if the text grows by so many tokens until then."""
+        return Drawing(
+            rng=np.random.default_rng(self._seed),
+            position=len(self.session.prefix) + grown,
+            prior=self.prior,
+            tail_scale=self.tail_scale,
+            pick=kind_of_evidence(settings.evidence).pick(self.session),
+        )
+
+    def _draw(self, prefix: Sequence[int], settings: DraftSettings, drawing: Drawing, begun: Growth | None) -> Drafted:
         """Draft, in the worker's thread."""
         self._window.make_room(prefix, len(settings.expansion))
-        return draw_tree(self._text, settings, drawing)
+        return draw_tree(self._text, settings, drawing, begun)
 
-    async def _round(self, settings: DraftSettings) -> Round:
+    async def _round(self, settings: DraftSettings, wanted: DraftSettings) -> Round:
+        """``settings``: of this draft, ``wanted``: before it was cut to what fits."""
         if self._stale:
             await self._read_prefix()
         started = self._clock()
-        kind = kind_of_evidence(settings.evidence)
-        drawing = Drawing(
-            rng=self._rng,
-            position=len(self.session.prefix),
-            prior=self.prior,
-            tail_scale=self.tail_scale,
-            pick=kind.pick(self.session),
-        )
-        drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing)
+        begun, self._begun = self._begun, None
+        if begun is not None and (len(settings.expansion) > self._text.room or not begun.goes_on(settings)):
+            begun = None  # the window slides, or something else is drafted
+        ahead = begun.depth if begun else 0
+        drawing = self._drawing(settings, 0)
+        drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing, begun)
         sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
-        draft = self.session.send_draft(drafted.tree, kind.make(drafted.tree, drafted.lists, settings.replacement))
+        evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
+        draft = self.session.send_draft(drafted.tree, evidence)
+        # Drawn here and not for the next draft: `choose` draws from the same numbers before that, if it is asked to.
+        self._seed = self._new_seed()
         queued = self._clock()
-        took, depth = queued - started, len(settings.expansion)
-        self._open_round = _OpenRound(draft, drafted, depth, took, queued, sent, received, reconnects)
-        return await self._end_round(self._open_round)
+        took = queued - started
+        self._open_round = _OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects)
+        return await self._end_round(self._open_round, guessing=self._guesses(self._open_round, wanted))
+
+    def _guesses(self, open_: _OpenRound, wanted: DraftSettings) -> bool:
+        """Whether there is something to draft while the verdict is awaited; ``wanted``: of the draft after this one."""
+        drawing = partial(self._drawing, wanted)
+        held = Setting(
+            text=self._text,
+            drafted=open_.drafted,
+            settings=wanted,
+            drawing=drawing,
+            most_leaves=self.most_leaves,
+        )
+        return self.ahead.begin(held)
+
+    async def _draft_ahead(self, open_: _OpenRound, over: asyncio.Event) -> None:
+        """Draft for the verdicts that may come, until one has."""
+        try:
+            while not over.is_set() and self.ahead.wants(self._clock() - open_.queued):
+                started = self._clock()
+                await self._worker.run(self.ahead.step)
+                self.ahead.passed(self._clock() - started)
+        except Exception:
+            # It would have saved time and no more: the engine's text is set anew before the next draft.
+            log.exception("the draft model failed while it drafted ahead")
+            self._stale = True
 
     async def _settle_again(self) -> Round:
         """Go on with a round whose answer did not come in time: the same frame again, nothing is drafted anew."""
         if self._open_round is None:
             raise RuntimeError("no round is open")
         await self._edge.again()
-        return await self._end_round(self._open_round)
+        return await self._end_round(self._open_round, guessing=False)
 
-    async def _end_round(self, open_: _OpenRound) -> Round:
-        drafted, tree = open_.drafted, open_.drafted.tree
-        done = await self._settle()
+    async def _end_round(self, open_: _OpenRound, *, guessing: bool) -> Round:
+        drafted, tree, growth = open_.drafted, open_.drafted.tree, None
+        over = asyncio.Event()
+        ahead = asyncio.create_task(self._draft_ahead(open_, over)) if guessing else None
+        try:
+            done = await settle(self._edge, self.session, self._rng)
+            answered = self._clock()
+        finally:
+            over.set()
+            if ahead is not None:
+                await ahead
         self._open_round = None
-        answered = self._clock()
+        if guessing:
+            drafted, growth = self.ahead.after(done.node, done.tokens[-1], wait_s=answered - open_.queued)
         path = tree.path(done.node)
         try:
             await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
@@ -404,6 +447,8 @@ class Device:
             # The tokens are good, whatever became of the draft model's cache: it is set anew before the next draft.
             log.exception("the draft model failed after a round")
             self._stale = True
+        else:
+            self._begun = growth
         if kind_of_evidence(open_.draft.evidence.name).sends_lists and done.verdict is not None:
             self._tails.learn(open_.draft, done.verdict, drafted.lists)
         end = self.session.state is tw.State.ENDED
@@ -412,8 +457,9 @@ class Device:
             accepted=done.tokens[:-1],
             token=done.tokens[-1],
             end=end,
-            drafted=open_.depth,
-            tried=len(path) + _rejected(drafted, done, end=end),
+            drafted=len(open_.settings.expansion),
+            ahead=open_.ahead,
+            tried=len(path) + rejected(drafted, done, end=end),
             lists=len(open_.draft.lists),
             nodes=len(tree),
             uplink_bytes=self._edge.bytes_sent - open_.sent,
@@ -425,42 +471,3 @@ class Device:
             reconnects=self._edge.reconnects - open_.reconnects,
             log_probs=done.log_probs,
         )
-
-    async def _settle(self) -> _Outcome:
-        """Bring the round to its end: at once, or after proposals (``scalar``) or a list (``lazy``)."""
-        trips, seconds = 0, 0.0
-        path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
-        while True:
-            event = await self._edge.exchange()
-            trips += 1
-            if isinstance(event, tw.VerdictReceived):
-                verdict = event.verdict
-                seconds += verify_seconds(verdict.extensions)
-                log_probs = (*path, *tw.log_probs_of(verdict.extensions))
-                return _Outcome(verdict.node, event.tokens, verdict, trips, seconds, log_probs)
-            if isinstance(event, tw.ProposalsReceived):
-                proposed = event.proposals
-                seconds += verify_seconds(proposed.extensions)
-                told = tw.log_probs_of(proposed.extensions)
-                if proposed.batch == 0 and told:
-                    path, told = told[: len(event.tokens)], told[len(event.tokens) :]
-                token = self.session.choose(self._rng)
-                if token is not None:
-                    # Equal tokens have equal probabilities, so the first of them says it.
-                    index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)
-                    log_probs = (*path, *told[index : index + 1])
-                    return _Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, log_probs)
-            elif isinstance(event, tw.ListAsked):
-                seconds += verify_seconds(event.extensions)
-                path = tw.log_probs_of(event.extensions)
-                self.session.send_list()
-            else:
-                raise EdgeError(f"the edge at {self._edge.peer} answered a draft with {type(event).__name__}")
-
-
-def _rejected(drafted: Drafted, done: _Outcome, *, end: bool) -> bool:
-    """Whether a drafted token was rejected.
-
-    A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
-    """
-    return bool(drafted.tree.children(done.node)) and not (done.verdict is not None and end)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
 from operator import mul
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Drafted:
     lists: dict[int, tw.SparseDistribution]
     """The distribution of every node that has children, by node (-1: the prefix)."""
     expanded: int
-    """Nodes 0 .. expanded - 1 have been through the model; the deepest ones have not, since nothing hangs off them."""
+    """Nodes 0 .. expanded - 1 have been through the model; those of the last level need not: nothing hangs off them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,41 +110,102 @@ class Drawing:
     """How children are chosen; None samples them from their parent's list."""
 
 
-def draw_tree(text: DraftText, settings: DraftSettings, drawing: Drawing) -> Drafted:
+class Growth:
+    """A token tree that is being drawn: which nodes the draft model is to run next, and what its rows add.
+
+    Nodes are numbered in the order in which they were drawn, breadth first, and are run in that order.
+    """
+
+    def __init__(self, settings: DraftSettings, drawing: Drawing) -> None:
+        """Start with no node."""
+        self.settings = settings
+        """How it is drawn; ``goes_on`` may change its expansion."""
+        self.drawing = drawing
+        self._kind = kind_of_evidence(settings.evidence)
+        self._tokens: list[int] = []
+        self._parents: list[int] = []
+        self._lists: dict[int, tw.SparseDistribution] = {}
+        self._ends = [-1, 0]  # where each level ends: level 0 is the prefix, -1
+        self._run = 0  # nodes that the model was run on
+
+    @property
+    def depth(self) -> int:
+        """Levels that are drawn."""
+        return len(self._ends) - 2
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to draw."""
+        return self.depth == len(self.settings.expansion)
+
+    def level(self) -> list[Node]:
+        """The nodes to be run next, those drawn last; none at first: that takes the row after the prefix."""
+        return [Node(self._parents[node], self._tokens[node]) for node in self._last_level() if node >= 0]
+
+    def take(self, rows: Any) -> None:
+        """Draw the next level from ``rows``, the raw logits after each node of ``level``, real (nodes, V)."""
+        found = self.lists_of(rows)
+        count, drawing, depth = self.settings.expansion[self.depth], self.drawing, self.depth
+        self._run = self._ends[-1]
+        for parent, q in zip(self._last_level(), found, strict=True):
+            self._lists[parent] = q
+            if drawing.pick is None:
+                children = sample_children(q, count, drawing.rng, replacement=self.settings.replacement)
+            else:
+                children = drawing.pick(q, count, drawing.position + depth)
+            self._tokens.extend(children)
+            self._parents.extend([parent] * len(children))
+        self._ends.append(len(self._tokens))
+
+    def lists_of(self, rows: Any) -> Sequence[tw.SparseDistribution]:
+        """What children are drawn from, for rows of raw logits, real (rows, V)."""
+        settings, drawing, sends = self.settings, self.drawing, self._kind.sends_lists
+        return tw.sparsify_batch(
+            rows,
+            temperature=settings.temperature,
+            truncation=settings.truncation,
+            precision=settings.precision if sends else tw.Precision.F32,  # what never travels costs nothing
+            prior=drawing.prior if sends else None,
+            tail_scale=drawing.tail_scale,
+        )
+
+    def goes_on(self, settings: DraftSettings) -> bool:
+        """Whether what is drawn begins a tree of ``settings``, too; if so it is cut to that, or goes on as it says."""
+        if replace(settings, expansion=self.settings.expansion) != self.settings:
+            return False
+        depth = min(self.depth, len(settings.expansion))
+        if settings.expansion[:depth] != self.settings.expansion[:depth]:
+            return False
+        self.settings = settings
+        del self._ends[depth + 2 :]
+        del self._tokens[self._ends[-1] :], self._parents[self._ends[-1] :]
+        self._lists = {node: q for node, q in self._lists.items() if node < self._ends[-2]}
+        return True
+
+    def drafted(self) -> Drafted:
+        """The tree, which is whole."""
+        run = min(self._run, len(self._tokens))
+        return Drafted(tw.TokenTree(self._tokens, self._parents), self._lists, run)
+
+    def _last_level(self) -> range:
+        return range(self._ends[-2], self._ends[-1])
+
+
+def draw_tree(text: DraftText, settings: DraftSettings, drawing: Drawing, begun: Growth | None = None) -> Drafted:
     """Draw a tree of ``settings.expansion[d]`` children for every node of depth d + 1.
 
-    Without replacement a node whose list has fewer tokens gets fewer children.  An empty expansion gives an empty tree
-    and runs nothing.  Raises ContextFull if the deepest node needs a position that the model has not, ValueError
-    before ``text.set_prefix``.
+    ``begun``: one of these settings whose nodes, but for the last level's, are the ones that ``text`` holds; None
+    begins anew.  Without replacement a node whose list has fewer tokens gets fewer children.  An empty expansion gives
+    an empty tree and runs nothing.  Raises ContextFull if the deepest node needs a position that the model has not,
+    ValueError before ``text.set_prefix``.
     """
     expansion = settings.expansion
     if expansion and len(expansion) > text.room:
         raise ContextFull(needed=drawing.position + len(expansion), limit=drawing.position + text.room)
-    kind = kind_of_evidence(settings.evidence)
-    tokens: list[int] = []
-    parents: list[int] = []
-    lists: dict[int, tw.SparseDistribution] = {}
-    level: Sequence[int] = (-1,)
-    for depth, count in enumerate(expansion):
-        found = tw.sparsify_batch(
-            text.expand([Node(parents[node], tokens[node]) for node in level if node >= 0]),
-            temperature=settings.temperature,
-            truncation=settings.truncation,
-            precision=settings.precision if kind.sends_lists else tw.Precision.F32,  # what never travels costs nothing
-            prior=drawing.prior if kind.sends_lists else None,
-            tail_scale=drawing.tail_scale,
-        )
-        first = len(tokens)
-        for parent, q in zip(level, found, strict=True):
-            lists[parent] = q
-            if drawing.pick is None:
-                children = sample_children(q, count, drawing.rng, replacement=settings.replacement)
-            else:
-                children = drawing.pick(q, count, drawing.position + depth)
-            tokens.extend(children)
-            parents.extend([parent] * len(children))
-        level = range(first, len(tokens))
-    return Drafted(tw.TokenTree(tokens, parents), lists, level[0] if expansion else 0)
+    growth = begun or Growth(settings, drawing)
+    while not growth.is_whole:
+        growth.take(text.expand(growth.level()))
+    return growth.drafted()
 
 
 def commit(text: DraftText, drafted: Drafted, path: Sequence[int], token: int) -> None:

@@ -37,6 +37,8 @@ class Round:
     """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
     reconnects: int = 0
     """Links that broke in it: its times and bytes have what that cost."""
+    ahead: int = 0
+    """Levels of the draft that were drawn while the verdict before it was awaited."""
     log_probs: tuple[float, ...] = ()
     """Log probability of each of ``tokens`` in the target's distribution, sampling settings applied, in nats, off by
     1/2048 at most; none unless HELLO asks for them (``tslt_wire.messages.log_probs.WANTED``) and the edge says."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
+from tslt_runtime.engines.text_rules import kept_nodes
 
 
 class TableDraft:
@@ -25,7 +26,10 @@ class TableDraft:
         return self.table[[node.token for node in nodes] or [self.prefix[-1]]]
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        self.set_prefix([*self.prefix, *(self.nodes[node].token for node in path), token])
+        tokens, parents = [node.token for node in self.nodes], [node.parent for node in self.nodes]
+        _, below = kept_nodes(path, token, tokens, parents)
+        self.prefix += [*(tokens[node] for node in path), token]
+        self.nodes = [Node(below.index(parents[n]) if parents[n] in below else -1, tokens[n]) for n in below]
 
     def close(self) -> None:
         self.prefix = []

@@ -25,7 +25,7 @@ TREE = (2, 2)
 WAYS = {
     "list": DraftSettings(expansion=TREE, truncation=tw.TopK(16)),
     "match": DraftSettings(expansion=TREE, evidence="match"),
-    "scalar": DraftSettings(expansion=(1, 1), truncation=None, evidence="scalar"),
+    "scalar": DraftSettings(expansion=(1, 1), truncation=None, evidence="scalar", temperature=0.5),
     "coupled": DraftSettings(expansion=TREE, truncation=None, evidence="coupled"),
     "lazy": DraftSettings(expansion=(1, 1), truncation=tw.TopK(16), evidence="lazy"),
 }

@@ -204,7 +204,8 @@ def test_a_stream_does_not_go_on_with_another_prompts_text():
                 await all_of(old)
             before = text_of(device)
             rest = await all_of(device.stream(None, tokens=10))
-            assert text_of(device).startswith(before + "".join(rest)[:1])
+            # The last character of the two may have become whole meanwhile.
+            assert text_of(device).startswith(before.rstrip("\ufffd") + "".join(rest)[:1].rstrip("\ufffd"))
 
     asyncio.run(run())
 

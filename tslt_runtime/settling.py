@@ -1,0 +1,70 @@
+"""How a round comes to its end, at a device: a verdict, proposals to choose from, or a list to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import tslt_wire as tw
+from tslt_runtime.connection import Connection, EdgeError
+from tslt_runtime.drafting import Drafted
+from tslt_runtime.timing import verify_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a draft came to."""
+
+    node: int
+    """Last accepted node."""
+    tokens: tuple[int, ...]
+    """What the text grew by."""
+    verdict: tw.Verdict | None
+    """None if the device took a proposal."""
+    trips: int
+    verify_s: float
+    log_probs: tuple[float, ...]
+
+
+async def settle(edge: Connection, session: tw.DeviceSession, rng: np.random.Generator) -> Outcome:
+    """Bring the round that is open to its end: at once, or after proposals (``scalar``) or a list (``lazy``).
+
+    ``rng``: the device's random numbers, for its choice among proposals.  EdgeError as for ``Connection.exchange``.
+    """
+    trips, seconds = 0, 0.0
+    path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
+    while True:
+        event = await edge.exchange()
+        trips += 1
+        if isinstance(event, tw.VerdictReceived):
+            verdict = event.verdict
+            seconds += verify_seconds(verdict.extensions)
+            log_probs = (*path, *tw.log_probs_of(verdict.extensions))
+            return Outcome(verdict.node, event.tokens, verdict, trips, seconds, log_probs)
+        if isinstance(event, tw.ProposalsReceived):
+            proposed = event.proposals
+            seconds += verify_seconds(proposed.extensions)
+            told = tw.log_probs_of(proposed.extensions)
+            if proposed.batch == 0 and told:
+                path, told = told[: len(event.tokens)], told[len(event.tokens) :]
+            token = session.choose(rng)
+            if token is not None:
+                # Equal tokens have equal probabilities, so the first of them says it.
+                index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)
+                log_probs = (*path, *told[index : index + 1])
+                return Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, log_probs)
+        elif isinstance(event, tw.ListAsked):
+            seconds += verify_seconds(event.extensions)
+            path = tw.log_probs_of(event.extensions)
+            session.send_list()
+        else:
+            raise EdgeError(f"the edge at {edge.peer} answered a draft with {type(event).__name__}")
+
+
+def rejected(drafted: Drafted, done: Outcome, *, end: bool) -> bool:
+    """Whether a drafted token was rejected.
+
+    A verdict that was cut at an end token accepted that token: it counts as the target's, not as a rejection.
+    """
+    return bool(drafted.tree.children(done.node)) and not (done.verdict is not None and end)
