@@ -21,6 +21,7 @@ BENCHMARKS = {
         "bytes.published_bound",
         "links.best_evidence",
         "links.padding",
+        "links.draft_ahead",
         "planner.expected",
         "links.conversation",
         "planner.simulated_links",

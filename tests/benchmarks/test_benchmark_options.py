@@ -24,6 +24,7 @@ COMMANDS = {
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
     "links.best_evidence": "--places",
+    "links.draft_ahead": "--texts",
     "planner.expected": "--vocab",
     "links.conversation": "--turns",
     "planner.simulated_links": "--tokens",

@@ -60,14 +60,14 @@ async def two_ends(
     links: tuple[Link, Link] | None = None,
     offered: tw.EdgeSettings | None = None,
     vocabulary: DraftVocabulary | None = None,
-    own: TableDraft | None = None,
+    text: TableDraft | None = None,
     ahead: int = 0,
     most_leaves: int | None = None,
     **changes: Any,
 ) -> AsyncIterator[Device]:
     """A device that has shaken hands with an edge; ``links``: its and the edge's; ``changes``: of its HELLO.
 
-    ``offered``: by the edge; ``own``: the draft's text, None is one of ``draft``; ``ahead``, ``most_leaves``: of the
+    ``offered``: by the edge; ``text``: the draft's, None is one of ``draft``; ``ahead``, ``most_leaves``: of the
     device; ``vocabulary``: the draft's, if it has more than a fingerprint.
     """
     mine, theirs = links or pair(LinkOptions())
@@ -80,7 +80,7 @@ async def two_ends(
         changes = {**own, "tokenizer": vocabulary.facts.fingerprint, **changes}
     said = hello(**{"vocab_size": len(draft), **changes})
     given: dict[str, Any] = {"rng": device_rng(seed), "reply_timeout_s": 20, "vocabulary": vocabulary}
-    device = Device(mine, own or TableDraft(draft), said, ahead=ahead, most_leaves=most_leaves, **given)
+    device = Device(mine, text or TableDraft(draft), said, ahead=ahead, most_leaves=most_leaves, **given)
     try:
         await device.open()
         yield device

@@ -16,6 +16,7 @@ from two_ends import KINDS, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.ahead import MOST_AHEAD
+from tslt_runtime.commands.device import parse
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.engines.protocol import Node
@@ -67,7 +68,9 @@ def write(
     async def run() -> tuple[list[bytes], tuple[int, ...], list[Round], Device]:
         mine, theirs = pair(LinkOptions())
         noted = Noted(mine, wait_s)
-        async with two_ends(target, own, links=(noted, theirs), seed=seed, ahead=ahead, own=draft, **changes) as device:
+        async with two_ends(
+            target, own, links=(noted, theirs), seed=seed, ahead=ahead, text=draft, **changes
+        ) as device:
             await device.prompt(PROMPT)
             rounds: list[Round] = []
             while left := tokens - sum(len(round_.tokens) for round_ in rounds):
@@ -175,3 +178,10 @@ def test_no_more_leaves_than_the_engine_takes():
 def test_numbers_that_are_none(ahead):
     with pytest.raises((TypeError, ValueError), match="ahead"):
         write(WAYS["list"], ahead=ahead)
+
+
+@pytest.mark.parametrize("ahead", ["-1", "257", "some"])
+def test_the_command_line_says_what_it_takes(ahead, capsys):
+    with pytest.raises(SystemExit):
+        parse(["--model", "draft", "--ahead", ahead])
+    assert f"--ahead: expected 0 to 256 tokens, got '{ahead}'" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 import tslt_wire as tw
+from tslt_runtime.ahead import MOST_AHEAD
 from tslt_runtime.commands import who
 from tslt_runtime.commands.options import QUIC_ADDRESS, seconds
 from tslt_runtime.connection import PATIENCE_S
@@ -37,6 +38,21 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds without an edge after which the text is given up (%(default)s)",
     )
+    parser.add_argument(
+        "--ahead",
+        type=nodes_ahead,
+        default=0,
+        metavar="N",
+        help="while a verdict is awaited, draft up to N tokens for those that are likely (%(default)s)",
+    )
+
+
+def nodes_ahead(text: str) -> int:
+    """An argument type: nodes that are drafted ahead in a round, 0 for none."""
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value <= MOST_AHEAD:
+        raise argparse.ArgumentTypeError(f"expected 0 to {MOST_AHEAD} tokens, got {text!r}")
+    return value
 
 
 def edges(args: argparse.Namespace) -> str | list[str]:
@@ -68,6 +84,7 @@ def connect_options(args: argparse.Namespace) -> dict[str, Any]:
         "timeout_s": args.timeout,
         "patience_s": args.patience,
         "padding": args.pad,
+        "ahead": args.ahead,
     }
 
 
