@@ -18,7 +18,7 @@ from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
-from tslt_runtime.engines.text_rules import kept_nodes
+from tslt_runtime.engines.text_rules import grown
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
 
@@ -54,11 +54,7 @@ class Draft:
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """A model would keep the cache of ``path`` here, and of what hangs off ``token`` if that was drafted."""
-        tokens, parents = [node.token for node in self._nodes], [node.parent for node in self._nodes]
-        _, below = kept_nodes(path, token, tokens, parents)
-        number = {node: i for i, node in enumerate(below)}
-        self._prefix += [*(tokens[node] for node in path), token]
-        self._nodes = [Node(number.get(parents[node], -1), tokens[node]) for node in below]
+        self._prefix, self._nodes = grown(self._prefix, self._nodes, path, token)
 
     def close(self) -> None:
         """A model would free its cache here."""

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from tslt_runtime.engines.protocol import DraftText, Node
-from tslt_runtime.engines.text_rules import kept_nodes, require_tokens
+from tslt_runtime.engines.text_rules import grown, require_tokens
 from tslt_runtime.token_map import TokenMap
 
 Reading = Callable[[Sequence[int]], Sequence[int]]
@@ -85,19 +85,16 @@ class MappedText:
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
         require_tokens([token], self.vocab_size)
-        drafted, parents = [node.token for node in self._nodes], [node.parent for node in self._nodes]
-        _, below = kept_nodes(path, token, drafted, parents)
-        tokens = [*(drafted[node] for node in path), int(token)]
+        text, nodes = grown(self._prefix, self._nodes, path, token)
+        tokens = text[len(self._prefix) :]
         own = [int(self._map.read[token]) for token in tokens]
         if own[-1] < 0 or len(self._read) + len(own) > self._limit:
             self._commit_and_read(path, tokens, own)
             return
         self._inner.commit(path, own[-1])
-        self._prefix += tokens
+        self._prefix, self._nodes = text, nodes
         self._read += own
         self._run = None
-        number = {node: i for i, node in enumerate(below)}
-        self._nodes = [Node(number.get(parents[node], -1), drafted[node]) for node in below]
 
     def _commit_and_read(self, path: Sequence[int], tokens: Sequence[int], own: Sequence[int]) -> None:
         """Let the text grow by ``tokens``, of which the last one may have no counterpart; ``own``: those of the others.

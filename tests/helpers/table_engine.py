@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
-from tslt_runtime.engines.text_rules import kept_nodes
+from tslt_runtime.engines.text_rules import grown
 
 
 class TableDraft:
@@ -26,10 +26,7 @@ class TableDraft:
         return self.table[[node.token for node in nodes] or [self.prefix[-1]]]
 
     def commit(self, path: Sequence[int], token: int) -> None:
-        tokens, parents = [node.token for node in self.nodes], [node.parent for node in self.nodes]
-        _, below = kept_nodes(path, token, tokens, parents)
-        self.prefix += [*(tokens[node] for node in path), token]
-        self.nodes = [Node(below.index(parents[n]) if parents[n] in below else -1, tokens[n]) for n in below]
+        self.prefix, self.nodes = grown(self.prefix, self.nodes, path, token)
 
     def close(self) -> None:
         self.prefix = []
@@ -59,5 +56,4 @@ class TableTarget:
     def score(self, work: Sequence[Work]) -> list[NDArray[np.float64] | None]:
         for item in work:
             item.text.length += len(item.tokens)
-        trees = [(item.tokens, item.tree) for item in work]
-        return [None if tree is None else self.table[[tokens[-1], *tree.tokens]] for tokens, tree in trees]
+        return [None if w.tree is None else self.table[[w.tokens[-1], *w.tree.tokens]] for w in work]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from tslt_runtime.engines.protocol import ContextFull
+from tslt_runtime.engines.protocol import ContextFull, Node
 from tslt_wire import checks
 
 
@@ -61,6 +61,20 @@ def kept_nodes(
         if parent in inside:
             inside.add(node)
     return [*path, child], sorted(inside - {child})
+
+
+def grown(
+    prefix: Sequence[int], nodes: Sequence[Node], path: Sequence[int], token: int
+) -> tuple[list[int], list[Node]]:
+    """The prefix and the nodes after ``DraftText.commit`` of ``path`` and ``token``: those that stay are numbered anew.
+
+    Raises ValueError for no path.
+    """
+    tokens, parents = [node.token for node in nodes], [node.parent for node in nodes]
+    _, below = kept_nodes(path, token, tokens, parents)
+    number = {node: i for i, node in enumerate(below)}
+    kept = [Node(number.get(parents[node], -1), tokens[node]) for node in below]
+    return [*prefix, *(tokens[node] for node in path), int(token)], kept
 
 
 def checked_prefix(tokens: Sequence[int], *, vocab_size: int, context: int) -> list[int]:

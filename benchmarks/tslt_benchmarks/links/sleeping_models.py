@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tslt_runtime.engines.protocol import EngineFacts, Node, Work
-from tslt_runtime.engines.text_rules import kept_nodes
+from tslt_runtime.engines.text_rules import grown
 
 VOCAB_SIZE = 256
 CONTEXT = 1 << 20
@@ -72,11 +72,7 @@ class SleepingDraft:
 
     def commit(self, path: Sequence[int], token: int) -> None:
         """See ``DraftText.commit``."""
-        tokens, parents = [node.token for node in self._nodes], [node.parent for node in self._nodes]
-        _, below = kept_nodes(path, token, tokens, parents)
-        number = {node: i for i, node in enumerate(below)}
-        self._prefix += [*(tokens[node] for node in path), token]
-        self._nodes = [Node(number.get(parents[node], -1), tokens[node]) for node in below]
+        self._prefix, self._nodes = grown(self._prefix, self._nodes, path, token)
 
     def close(self) -> None:
         """See ``DraftText.close``."""

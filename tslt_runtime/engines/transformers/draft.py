@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tslt_runtime.engines.protocol import Node
-from tslt_runtime.engines.text_rules import checked_prefix, kept_nodes, shared_length
+from tslt_runtime.engines.text_rules import checked_prefix, grown, kept_nodes, shared_length
 from tslt_runtime.engines.transformers.model import PREFILL_CHUNK, CausalModel
 from tslt_runtime.engines.transformers.tree_attention import level_rows, tree_rows
 
@@ -81,10 +81,8 @@ class CachedDraft:
         self._model.require_tokens([token])
         if self._nodes:
             self._cache.gather(self._cached, [*kept, *below])
-        self._prefix += [*(tokens[node] for node in path), int(token)]
         self._cached += len(kept)
-        number = {node: i for i, node in enumerate(below)}
-        self._nodes = [Node(number.get(parents[node], -1), tokens[node]) for node in below]
+        self._prefix, self._nodes = grown(self._prefix, self._nodes, path, token)
 
     def close(self) -> None:
         """See ``DraftText.close``."""
