@@ -13,8 +13,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "docs" / "measuring.md",)
-_BLOCK = re.compile(r"<!-- results: ([a-z-]+) -->\n(.*?)<!-- end of results -->\n", re.DOTALL)
+PAGES = tuple(ROOT / name for name in ("docs/measuring.md", "benchmarks/paper.md", "benchmarks/end_to_end.md"))
+_BLOCK = re.compile(r"<!-- results: ([a-z0-9-]+) -->\n(.*?)<!-- end of results -->\n", re.DOTALL)
 Document = dict[str, Any]
 
 _ENCODINGS = (
@@ -38,6 +38,8 @@ _ENCODINGS = (
     "scalar",
 )
 _PARTS = (0.75, 0.85, 0.9, 0.98)
+_EXACT, _NOTHING = 100, 1e-9
+"""From where on a number needs no digits behind the point; what is rounding alone."""
 _LEAST_ERROR = 0.05
 """Bytes that are worth a mention."""
 
@@ -113,10 +115,138 @@ def transports(document: Document) -> str:
     return _markdown(head, rows)
 
 
+_LISTS = (
+    "openai_json",
+    "msgpack",
+    "msgpack_zstd",
+    "protobuf",
+    "paper",
+    "published_bound",
+    "tslt_log2_2",
+    "tslt_log2_1_range",
+    "dense_fp16",
+    "dense_tslt_f16_zstd",
+    "dense_tslt_bf16_zstd",
+)
+
+
+def lists(document: Document) -> str:
+    """Bytes of one list by K, and acceptance where a format sets its own."""
+    figures = [f for f in document["figures"] if f["temperature"] == document["figures"][0]["temperature"]]
+    ks = document["settings"]["k"]
+    rows = []
+    for name in _LISTS:
+        by_k = {f["k"]: f for f in figures if f["format"] == name}
+        one = next(iter(by_k.values()))
+        title = f"**{one['title']}**" if name.startswith(("tslt", "dense_tslt")) else one["title"]
+        cells = [f"{_number(f['bytes'])} ({f['alpha']:.3f})" if f else "" for f in (by_k.get(k) for k in ks)]
+        if None in by_k:
+            cells[0] = f"{by_k[None]['bytes']:,.0f} ({by_k[None]['alpha']:.3f})"
+        rows.append([title, *cells])
+    return _markdown(["format", *(f"K = {k}" for k in ks)], rows)
+
+
+# ------------------------------------------------------------------------------------------------------------ the paper
+
+
+def _mean(value: Document | None) -> str:
+    return f"{value['value']:.3f} ± {value['error']:.3f}" if value else ""
+
+
+def paper_acceptance(document: Document) -> str:
+    """Figures 3 and 4."""
+    rows = []
+    mass = {name: {row["k"]: row for row in document[name]["mass"]} for name in ("pair", "sharp")}
+    found = {name: document[name]["acceptance"] for name in ("pair", "sharp")}
+    for of_pair, of_sharp in zip(found["pair"], found["sharp"], strict=True):
+        k = of_pair["k"]
+        title = "the paper's lists" if of_pair["name"] == "paper" else of_pair["name"]
+        masses = [_mean(mass[name][k]) if of_pair["name"] == "paper" else "" for name in ("pair", "sharp")]
+        cells = [_mean(row[kind]) for row in (of_pair, of_sharp) for kind in ("single", "double")]
+        rows.append([title, f"{k:,}" if k else "", masses[0], *cells[:2], masses[1], *cells[2:]])
+    head = ["", "K", "mass (Fig. 3)", "one candidate (Fig. 4)", "two", "sharp rows: mass", "one", "two"]
+    return _markdown(head, rows)
+
+
+def paper_bounds(document: Document) -> str:
+    """Theorems 1 and 2 beside what is measured."""
+    rows = []
+    for name, title in (("pair", "the pair"), ("sharp", "sharp rows")):
+        for row in document[name]["bounds"]:
+            values = [f"{row[field]:.4f}" for field in ("gap_1", "bound_1", "gap_2", "bound_2")]
+            rows.append([title, f"{row['k']:,}", *values, f"{row['idle_2']:.0%}", str(row["broken_printed"])])
+    head = [
+        "rows",
+        "K",
+        "gap",
+        "Theorem 1",
+        "gap of the second",
+        "Theorem 2, at most 1",
+        "it says nothing",
+        "broken as printed",
+    ]
+    return _markdown(head, rows)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= _EXACT else f"{value:.3g}" if value > _NOTHING else "0"
+
+
+def paper_misprints(document: Document) -> str:
+    """Each misprint by its effect, on the sharp rows."""
+    rows = [
+        [row["place"], row["what"], f"{_short(row['printed'])} {row['unit']}", _short(row["right"])]
+        for row in document["sharp"]["misprints"]
+    ]
+    return _markdown(["where", "what", "as printed", "right"], rows)
+
+
+def paper_speedup(document: Document) -> str:
+    """Figures 5 and 6, some uplinks."""
+    uplinks = document["settings"]["uplink_bit_s"]
+    shown = [uplinks.index(uplink) for uplink in (1e5, 1e6, 1e7, 1e8, 1e9)]
+    by_equation = {(row["shape"], row["k"]): row["speedup"] for row in document["equations"]}
+    rows = []
+    for row in document["rounds"]:
+        reckoned = by_equation.get((row["shape"], row["k"]))
+        cells = [f"{row['speedup'][i]:.2f}" + (f" ({reckoned[i]:.2f})" if reckoned else "") for i in shown]
+        shape = "chain of 3" if row["shape"] == "chain" else "<2,2,2>"
+        rows.append([shape, row["name"], _number(row["up_a_round"]), f"{row['tokens_a_round']:.2f}", *cells])
+    head = ["shape", "sent", "bytes up a round", "tokens", *(f"{uplinks[i] / 1e6:g} Mbit/s" for i in shown)]
+    return _markdown(head, rows)
+
+
+# ----------------------------------------------------------------------------------------------------------- end to end
+
+
+def end_to_end(document: Document) -> str:
+    """Tokens a second and the first token on every link, the rest on one."""
+    links = list(dict.fromkeys((row["uplink_bit_s"], row["rtt_s"]) for row in document["rows"]))
+    rows = []
+    for way in dict.fromkeys(row["way"] for row in document["rows"]):
+        mine = {(row["uplink_bit_s"], row["rtt_s"]): row for row in document["rows"] if row["way"] == way}
+        cells = []
+        for row in (mine[link] for link in links):
+            error = f" ± {row['error']:.1f}" if row.get("error") else ""
+            cells.append(f"{row['tokens_s']:.1f}{error} ({row['first_ms'] / 1e3:.1f} s)")
+        one = mine[links[1]]
+        passes = f"{one['draft_passes']:.2f} / {one['target_passes']:.2f}"
+        more = [_number(one["up"]), _number(one["down"]), passes, _number(1e3 * one["joules"])]
+        rows.append([f"**{way}**" if way.startswith("tslt") else way, *cells, *more])
+    head = [f"{up / 1e6:g} Mbit/s, {1e3 * rtt:g} ms" for up, rtt in links]
+    return _markdown(["way", *head, "bytes up", "down", "passes, draft / target", "mJ"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "encodings": ("encodings.json", encodings),
     "messages": ("encodings.json", messages),
     "transports": ("encodings.json", transports),
+    "lists": ("bytes_per_token.json", lists),
+    "paper-acceptance": ("paper_figures.json", paper_acceptance),
+    "paper-bounds": ("paper_figures.json", paper_bounds),
+    "paper-misprints": ("paper_figures.json", paper_misprints),
+    "paper-speedup": ("paper_figures.json", paper_speedup),
+    "end-to-end": ("end_to_end.json", end_to_end),
 }
 """What a marker stands for: a file of results, and what is made of it."""
 

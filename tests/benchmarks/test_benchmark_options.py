@@ -21,6 +21,8 @@ COMMANDS = {
     "bytes.bytes_per_token": "--k",
     "bytes.compression": "--lists",
     "encodings.encodings": "--positions",
+    "endtoend.end_to_end": "--tokens",
+    "paper.paper_figures": "--sharp",
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
     "links.best_evidence": "--places",

@@ -22,6 +22,14 @@ _SKIPPED = (
     "tree_log2_0",
     "f16_zstd",
     "dense_tslt_log2_2",
+    "cbor",
+    "safetensors",
+    "qs_240",
+    "ideal_log2_0",
+    "ideal_log2_2",
+    "tslt_log2_4",
+    "chain_log2_0_range",
+    "chain_log2_2_range",
 )
 """Rows that lie between two that are drawn, or right on one."""
 _LABELS_AT = 1.09

@@ -1,0 +1,1 @@
+"""End to end: every way to share two models between a device and an edge, on the same links."""

@@ -1,0 +1,114 @@
+"""Section: every way to share these two models between a device and an edge, end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tslt_benchmarks.endtoend import end_to_end
+from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
+from tslt_benchmarks.report.context import Context, LeftOut
+from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_wire.throughput.explain import rate_name
+
+
+def run(context: Context) -> dict[str, Any]:
+    """On the report's own pair, with ``tslt bench end-to-end``'s links and proxy of energy."""
+    models = context.models
+    if not (models.target_source.is_dir() and models.draft_source.is_dir()):
+        raise LeftOut("it runs transformers' assisted generation beside, which reads folders alone")
+    args = end_to_end.arguments(["--seed", str(context.seed)])
+    args.temperature = context.temperature or 1.0
+    args.tokens, texts = (16, 2) if context.quick else (96, 4)
+    found = end_to_end.measure(args, models, context.prompts[:texts], lambda _: None)
+    rows = [asdict(row) for row in found["rows"]]
+    return {"rows": rows, "times": asdict(found["measured"]), "capacity": end_to_end.capacity()}
+
+
+def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
+    return list(dict.fromkeys((row["uplink_bit_s"], row["rtt_s"]) for row in figures["rows"]))
+
+
+def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
+    """Tokens a second on a link in the middle; all figures; capacity."""
+    link = _links(figures)[1]
+    here = [row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link][::-1]
+
+    def draw(figure: Any, look: Look) -> None:
+        axes = figure.subplots()
+        colours = [look.colours[0] if row["way"].startswith("tslt") else look.ink for row in here]
+        axes.barh(range(len(here)), [row["tokens_s"] for row in here], color=colours)
+        axes.set_yticks(range(len(here)), [row["way"][:24] if look.narrow else row["way"] for row in here])
+        axes.set_xlabel("tokens a second")
+
+    where = f"{rate_name(link[0])} up, {1e3 * link[1]:g} ms"
+    plot = Plot(
+        name="end-to-end",
+        draw=draw,
+        alt=f"tokens a second of every way at {where}, as bars",
+        caption=f"At {where}. Both models at the edge have no round trip to wait for; a device saves the edge's time.",
+        height=24.0 * len(here) + 60,
+    )
+    columns = [
+        Column("uplink, Mbit/s", "g"),
+        Column("RTT, ms", "g"),
+        Column("way"),
+        Column("tokens/s", ".2f"),
+        Column("\u00b1", ".2f", "standard error, of the rounds' luck"),
+        Column("first, ms", ",.0f", "until the first token, the prompt's way and prefill included"),
+        Column("up", ",.1f", "bytes a token"),
+        Column("down", ",.1f", "bytes a token"),
+        Column("draft passes", ".2f", "a token"),
+        Column("target passes", ".2f", "a token"),
+        Column("mJ", ",.1f", "a token, by a proxy: operations and bits"),
+    ]
+    names = ("tokens_s", "error", "first_ms", "up", "down", "draft_passes", "target_passes")
+    rows = [
+        [row["uplink_bit_s"] / 1e6, 1e3 * row["rtt_s"], row["way"], *(row[name] for name in names), 1e3 * row["joules"]]
+        for row in figures["rows"]
+    ]
+    tables = [Table(columns=columns, rows=rows, title="Every way on every link", folded=True)]
+    if figures["capacity"]:
+        tables.append(
+            Table(
+                columns=[
+                    Column("way"),
+                    Column("devices", ",d"),
+                    Column("tokens/s", ",.0f", "of all of them"),
+                    Column("ms", ".1f", "of the edge's processors a token"),
+                ],
+                rows=[[row["way"], row["users"], row["tokens_s"], row["cpu_ms"]] for row in figures["capacity"]],
+                title="Devices that one edge serves",
+                caption="Committed results of tslt bench capacity, the default pair: not of this run.",
+                folded=True,
+            )
+        )
+    return [plot, *tables]
+
+
+def meaning(figures: dict[str, Any]) -> str:
+    """The best split and the edge alone."""
+    link = _links(figures)[1]
+    here = {row["way"]: row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link}
+    best = max((row for name, row in here.items() if name.startswith("tslt")), key=lambda row: float(row["tokens_s"]))
+    alone, hosted = here["edge only, streaming"], here["edge-hosted speculation"]
+    where = f"{rate_name(link[0])} and {1e3 * link[1]:g} ms"
+    return (
+        f"At {where} {best['way']} makes {best['tokens_s']:.1f} tokens a second with {best['target_passes']:.2f} "
+        f"target passes a token; the edge alone {alone['tokens_s']:.1f} with 1, both models at the edge "
+        f"{hosted['tokens_s']:.1f}."
+    )
+
+
+SECTION = Section(
+    name="end-to-end",
+    title="End to end",
+    question="Which way to share the two models is fastest, and what does it cost?",
+    needs=Needs.MODELS,
+    seconds=Seconds(quick=40, full=240),
+    run=run,
+    show=show,
+    meaning=meaning,
+    command="end-to-end",
+)
