@@ -16,8 +16,8 @@ from tslt_benchmarks.report.section import Needs, Seconds, Section
 QUICK, FULL = 24, 96
 """Positions."""
 KS, FULL_KS = (4, 32, 320), (1, 2, 4, 8, 16, 32, 64, 128, 320, 1000, 3200)
-_DRAWN = ("json", "msgpack_zstd", "protobuf", "paper", "published_bound", "tslt_log2_1_range", "tslt_log2_1_range_tail")
-_POINTS = ("scalar", "coupled", "dense_fp16")
+_DRAWN = ("json", "msgpack_zstd", "paper", "published_bound", "tslt_log2_1_range", "tslt_log2_1_range_tail")
+_POINTS = ("scalar", "coupled")
 
 
 def run(context: Context) -> dict[str, Any]:
