@@ -227,7 +227,7 @@ def end_to_end(document: Document) -> str:
         mine = {(row["uplink_bit_s"], row["rtt_s"]): row for row in document["rows"] if row["way"] == way}
         cells = []
         for row in (mine[link] for link in links):
-            error = f" ± {row['error']:.1f}" if row.get("error") else ""
+            error = f" ± {row['error']:.1f}" if row["error"] else ""
             cells.append(f"{row['tokens_s']:.1f}{error} ({row['first_ms'] / 1e3:.1f} s)")
         one = mine[links[1]]
         passes = f"{one['draft_passes']:.2f} / {one['target_passes']:.2f}"

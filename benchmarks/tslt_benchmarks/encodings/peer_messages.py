@@ -244,7 +244,8 @@ class SpecEdge(PeerLayout):
         start = len(said.prefix)  # of the last token that both know: the tree's root is sent again
         tokens = [said.prefix[-1], *said.tree.tokens]
         paths = [[], *(list(said.tree.path(node)) for node in range(len(said.tree)))]
-        mask = np.full((len(tokens), self.most), np.finfo(np.float16).min, np.float16)
+        # A longer text has a wider mask.
+        mask = np.full((len(tokens), max(self.most, start + len(said.tree))), np.finfo(np.float16).min, np.float16)
         for row, path in enumerate(paths):
             mask[row, :start] = 0
             mask[row, [start + node for node in path]] = 0

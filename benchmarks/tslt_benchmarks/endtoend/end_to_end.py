@@ -40,7 +40,7 @@ from tslt_benchmarks.options import (
 )
 from tslt_benchmarks.pairs import Models
 from tslt_benchmarks.paper.equations import Times
-from tslt_benchmarks.paper.rounds import Session, Spent, Way, run_auto, run_sessions
+from tslt_benchmarks.paper.rounds import Session, Way, run_auto, run_sessions
 from tslt_benchmarks.prompts import PROMPTS, read_prompts
 from tslt_runtime.drafting import DraftSettings
 from tslt_wire.throughput import Link, default_modes
@@ -85,7 +85,8 @@ class Measured:
     @property
     def times(self) -> Times:
         """Of a round."""
-        return Times(draft_s=self.draft_s, target_s=self.target_s)
+        node_s = max(0.0, self.target_s - self.single_s) / len(CHAIN)
+        return Times(draft_s=self.draft_s, target_s=self.single_s, node_s=node_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +195,8 @@ class Reckoner:
     def session(self, session: Session, link: Link, *, accounted: bool = False) -> Row:
         """A row of rounds."""
         m, rounds = self._measured, session.rounds
-
-        def seconds(spent: Spent) -> float:
-            pass_s = m.target_s if spent.levels else m.single_s
-            wire_s = link.seconds(spent.up, spent.down, spent.trips)
-            return spent.levels * m.draft_s + pass_s + wire_s
-
         tokens = sum(spent.tokens for spent in rounds)
-        took = np.array([seconds(spent) for spent in rounds])
+        took = np.array([spent.seconds(link, m.times) for spent in rounds])
         rate = tokens / float(took.sum())
         strayed = float(np.std([spent.tokens for spent in rounds] - rate * took) * np.sqrt(len(rounds)))
         up, down = (sum(getattr(spent, name) for spent in rounds) / tokens for name in ("up", "down"))
@@ -249,7 +244,8 @@ class Reckoner:
     def in_process(self, found: Assisted, link: Link) -> Row:
         """transformers at the edge: no link between the models, its tokens streamed as one by one."""
         m = self._measured
-        seconds = found.draft_passes * m.draft_s + found.target_passes * m.target_s
+        drafted = max(0, found.target_tokens - found.target_passes)
+        seconds = found.draft_passes * m.draft_s + found.target_passes * m.single_s + drafted * m.times.node_s
         tokens = found.tokens
         joules = self.joules(
             draft=found.draft_tokens / tokens, target=found.target_tokens / tokens, up=0, down=0, hosted=True

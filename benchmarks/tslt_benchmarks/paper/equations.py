@@ -21,6 +21,8 @@ class Times:
     """``T_SLM``, a level of the draft."""
     target_s: float
     """``T_LLM``, a pass of the target."""
+    node_s: float = 0.0
+    """What a pass takes longer for each drafted token; the paper has no such thing."""
 
 
 def list_bits(k: int, vocab_size: int) -> int:

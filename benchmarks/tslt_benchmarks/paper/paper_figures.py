@@ -264,7 +264,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
     add_position_options(parser, 192)
-    parser.add_argument("--sharp", type=whole_number(8), default=96, help="made-up rows (%(default)s)")
+    parser.add_argument("--sharp", type=whole_number(1), default=96, help="made-up rows (%(default)s)")
     parser.add_argument("--temperature", type=above_zero, default=1.0, help="of draft and target (%(default)s)")
     parser.add_argument("--draft-ms", type=above_zero, default=2.0, help="a level of the draft (%(default)s)")
     parser.add_argument("--target-ms", type=above_zero, default=25.0, help="a pass of the target (%(default)s)")

@@ -22,6 +22,7 @@ from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.engines.protocol import Work
 from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -57,7 +58,8 @@ class Spent:
 
     def seconds(self, link: Link, times: Times) -> float:
         """What it takes there."""
-        return self.levels * times.draft_s + times.target_s + link.seconds(self.up, self.down, self.trips)
+        models_s = self.levels * times.draft_s + times.target_s + self.nodes * times.node_s
+        return models_s + link.seconds(self.up, self.down, self.trips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,18 @@ def ways(expansion: tuple[int, ...], ks: Sequence[int], vocab_size: int, tempera
     return found
 
 
+class _TimedTarget(ClockedTarget):
+    """A target whose passes take so much, and more for each drafted token."""
+
+    times: Times
+
+    def score(self, work: Sequence[Work]) -> Sequence[Any]:
+        """See TargetEngine.score."""
+        nodes = sum(len(item.tree) for item in work if item.tree is not None)
+        self.seconds = self.times.target_s + nodes * self.times.node_s
+        return super().score(work)
+
+
 class _TimedDevice(Device):
     """A device whose drafts take so much a level."""
 
@@ -128,8 +142,8 @@ async def _session(
     clock, edge_clock = VirtualClock(), VirtualClock()
     network = Network(uplink_bit_s=link.uplink_bit_s, downlink_bit_s=link.downlink_bit_s, rtt_s=link.rtt_s)
     mine, theirs = emulated_pair(network, clocks=(clock, edge_clock))
-    target, draft = ClockedTarget(models.target.engine, edge_clock), ClockedDraft(models.draft.engine.open(), clock)
-    target.seconds = times.target_s
+    target, draft = _TimedTarget(models.target.engine, edge_clock), ClockedDraft(models.draft.engine.open(), clock)
+    target.times = times
     verifier = LocalVerifier(target)
     driver = EdgeDriver(
         verifier, edge_settings(verifier.facts, models.offered), secret=session_secret(seed, 0), clock=edge_clock

@@ -42,7 +42,7 @@ def test_acceptance_is_a_dial(noise, low, high, tmp_path):
 def test_a_session_by_hand():
     session = rounds("x", Spent(3, 4, 4, 100, 20, 1), Spent(5, 4, 4, 100, 20, 1))
     row = Reckoner(MEASURED, PROXY, (1000, 100)).session(session, LINK)
-    # A round: 4 levels, a pass, 100 ms up, 5 ms down, 100 ms around.
+    # A round: 4 levels, a pass over a chain of four, 100 ms up, 5 ms down, 100 ms around.
     each = 4 * 0.01 + 0.05 + 0.1 + 0.005 + 0.1
     assert row.tokens_s == pytest.approx(4 / each)
     assert row.first_ms == pytest.approx(1e3 * (each + 0.3 + 0.05))
