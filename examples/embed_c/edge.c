@@ -8,6 +8,9 @@
  * takes them from a generator that no device can foresee (section 11). */
 #include "rounds.h"
 
+/* Where no more than this is owed a node is settled (section 6.3). */
+#define LEAST_HELD 0.125
+
 typedef struct {
   tslt_context *frames, *rows; /* what was read must stay while rows are made: two contexts */
   edge_round *round;
@@ -49,7 +52,47 @@ static int32_t child_behind(const edge *e, int32_t parent, int32_t after) {
   return -1;
 }
 
-/* Section 6.3: children are tried in turn; where none is accepted the residual has the next token. */
+/* A node whose children are tried in turn. */
+typedef struct {
+  tslt_row *row;
+  tslt_residual *left;
+  int32_t node, child;
+} place;
+
+static void close_places(place *path, uint32_t *depth, uint32_t least) {
+  while (*depth > least) {
+    tslt_residual_free(path[--*depth].left);
+    tslt_row_free(path[*depth].row);
+  }
+}
+
+/* What is owed where the text goes on from this child, 1 if that is settled; 0 if the child is given up. */
+static double try_child(edge *e, const place *at) {
+  double share = tslt_residual_share(at->left, (uint32_t)e->tokens[at->child]);
+  if (share > LEAST_HELD && child_behind(e, at->child, at->child) >= 0)
+    return share;
+  return next(e) < share;
+}
+
+/* A child was given up, and with the last one perhaps its node: the path then ends at the node that goes on.  Whether that
+ * is without its children. */
+static int ends_here(edge *e, place *path, uint32_t *depth) {
+  for (;; close_places(path, depth, *depth - 1)) {
+    place *at = &path[*depth - 1];
+    double before = tslt_residual_owed(at->left);
+    int32_t child = at->child;
+    at->child = child_behind(e, at->node, child);
+    if (at->child < 0 && before < 1 && !(next(e) < before))
+      continue;
+    stop_at(tslt_residual_reject(at->left, (uint32_t)e->tokens[child]));
+    if (at->child >= 0)
+      return 0;
+    if (before == 1 || next(e) < tslt_residual_owed(at->left) / before)
+      return 1;
+  }
+}
+
+/* Section 6.3: down the tree, where little is owed with a coin for each node, and from the leaves up. */
 static void by_list(edge *e, answer *found) {
   const vector *own = &e->round->own;
   tslt_draft draft;
@@ -57,31 +100,35 @@ static void by_list(edge *e, answer *found) {
   e->round->nodes = draft.node_count;
   e->parents = draft.parents;
   e->tokens = draft.tokens;
-  found->node = -1;
-  for (uint32_t at = 0;;) {
-    tslt_row *row = row_after(e, found->node);
-    int32_t child = child_behind(e, found->node, found->node);
-    if (child < 0) { /* a leaf: the target's own token */
-      found->token = tslt_row_draw(row, next(e));
-      tslt_row_free(row);
-      return;
-    }
-    while (draft.list_parents[at] != found->node)
-      at++;
-    tslt_residual *left;
-    stop_at(tslt_residual_new(row, &draft.lists[at], own->profile.prior, draft.without_replacement, &left));
-    while (child >= 0 && !(next(e) < tslt_residual_share(left, (uint32_t)e->tokens[child]))) {
-      stop_at(tslt_residual_reject(left, (uint32_t)e->tokens[child]));
-      child = child_behind(e, found->node, child);
-    }
-    if (child < 0)
-      found->token = tslt_residual_draw(left, next(e));
-    tslt_residual_free(left);
-    tslt_row_free(row);
-    if (child < 0)
-      return;
-    found->node = child;
+  place *path = calloc(1 + draft.node_count, sizeof *path);
+  if (!path)
+    stop_at(TSLT_NO_MEMORY);
+  uint32_t depth = 0;
+  int32_t child, ends = 0;
+  double owed = 1;
+  for (found->node = -1; !ends && (child = child_behind(e, found->node, found->node)) >= 0;) {
+    uint32_t list = 0;
+    while (draft.list_parents[list] != found->node)
+      list++;
+    if (owed == 1) /* nothing above is given up any more */
+      close_places(path, &depth, 0);
+    place *at = &path[depth++];
+    *at = (place){row_after(e, found->node), NULL, found->node, child};
+    stop_at(tslt_residual_new(at->row, &draft.lists[list], own->profile.prior, draft.without_replacement, owed, &at->left));
+    do
+      owed = try_child(e, &path[depth - 1]);
+    while (owed == 0 && !(ends = ends_here(e, path, &depth)));
+    found->node = ends ? path[depth - 1].node : path[depth - 1].child;
   }
+  if (ends) {
+    found->token = tslt_residual_draw(path[depth - 1].left, next(e));
+  } else { /* a leaf: the target's own token */
+    tslt_row *row = row_after(e, found->node);
+    found->token = tslt_row_draw(row, next(e));
+    tslt_row_free(row);
+  }
+  close_places(path, &depth, 0);
+  free(path);
 }
 
 /* Sections 6.4 and 6.5: the target's own tokens, drawn or first in a race, and the children that have them. */

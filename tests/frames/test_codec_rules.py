@@ -10,7 +10,8 @@ from frame_samples import FRAMES, SAMPLES
 
 import tslt_wire as tw
 from spec import make_vectors
-from tslt_wire.verification.list_rule import verify_children
+from tslt_wire.lists.sibling_sampling import Siblings
+from tslt_wire.verification.list_rule import DenseResidual
 
 PROFILES = [tw.Profile(vocab_size=size, entropy=coder) for size in (1, 300, 1 << 20) for coder in ("none", "range")]
 
@@ -45,24 +46,16 @@ def test_the_prefix_hash_is_the_one_that_is_described():
     assert tw.prefix_hash([]) == 0
 
 
-class Refusing:
-    """Choices that accept nothing, as rounding may."""
-
-    def accept(self, probability: float) -> bool:
-        return False
-
-    def draw(self, weights: np.ndarray) -> int:
-        return int(np.argmax(weights))
-
-
 @pytest.mark.parametrize("replacement", [True, False])
 def test_an_empty_residual_keeps_the_value_before(replacement):
     q = tw.sparsify([0.0, -1.0, -2.0], precision="f32")
-    accepted, residual = verify_children([0, 1], q, q.dense(), Refusing(), replacement=replacement)
-    assert accepted is None
-    assert residual.sum() == pytest.approx(1.0)
+    residual = DenseResidual(q.dense(), Siblings(q, replacement=replacement))
+    for token in (0, 1):
+        residual.reject(token)
+    assert residual.owed == 1
+    assert residual.rest.sum() == pytest.approx(1.0)
     if replacement:
-        np.testing.assert_array_equal(residual, q.dense())
+        np.testing.assert_array_equal(residual.rest, q.dense())
 
 
 def test_codes_of_decoders_are_below_32():

@@ -199,7 +199,7 @@ typedef struct {
   uint32_t size;
   int64_t weights[MOST]; /* of the list's tokens that are left, 0 for others */
   int gone[MOST];        /* no token of the tail */
-  double q[MOST], rest[MOST];
+  double q[MOST], rest[MOST], owed;
 } plain_residual;
 
 static void next_child(plain_residual *r) {
@@ -215,30 +215,32 @@ static void next_child(plain_residual *r) {
 }
 
 static void start_plain(plain_residual *r, const tslt_row *row, const tslt_list *list, const int64_t *starts,
-                        uint32_t size) {
-  *r = (plain_residual){.list = list, .starts = starts, .size = size};
+                        uint32_t size, double owed) {
+  *r = (plain_residual){.list = list, .starts = starts, .size = size, .owed = owed};
   for (uint32_t i = 0; i < list->count; i++) {
     r->weights[list->ids[i]] = list->weights[i];
     r->gone[list->ids[i]] = 1;
   }
   for (uint32_t i = 0; i < size; i++)
-    r->rest[i] = tslt_row_prob(row, i);
+    r->rest[i] = owed * tslt_row_prob(row, i);
   next_child(r);
 }
 
 /* False: what is left is rounding, which may differ. */
 static int reject_plain(plain_residual *r, uint32_t token, int without_replacement) {
-  double total = 0;
+  double left = 0;
   for (uint32_t i = 0; i < r->size; i++)
-    total += r->rest[i] > r->q[i] ? r->rest[i] - r->q[i] : 0;
+    left += r->rest[i] > r->q[i] ? r->rest[i] - r->q[i] : 0;
+  double given_up = 1 - r->owed + left;
   for (uint32_t i = 0; i < r->size; i++)
-    r->rest[i] = r->rest[i] > r->q[i] ? (r->rest[i] - r->q[i]) / total : 0;
+    r->rest[i] = r->rest[i] > r->q[i] ? (r->rest[i] - r->q[i]) / given_up : 0;
+  r->owed = left / given_up;
   if (without_replacement) {
     r->weights[token] = 0;
     r->gone[token] = 1;
     next_child(r);
   }
-  return total > 1e-3;
+  return given_up > 1e-3;
 }
 
 /* A list, some of whose tokens have been drawn: of one node, or the one that a lazy draft sends. */
@@ -256,11 +258,12 @@ static void check_residual(const tslt_row *row, uint32_t size, double *probs, un
   if (list.count < size && below(2))
     list.tail = 1 + below(TAIL_PARTS - 1);
   int without = (int)below(2), lazy = !below(4), known = !lazy;
+  double owed = lazy || below(2) ? 1 : 1 - uniform();
   tslt_residual *left;
   int error = lazy ? tslt_residual_lazy(row, &list, &prior, &left)
-                   : tslt_residual_new(row, &list, &prior, without, &left);
+                   : tslt_residual_new(row, &list, &prior, without, owed, &left);
   must(!error, "a list is refused", at);
-  start_plain(&plain, row, &list, starts, size);
+  start_plain(&plain, row, &list, starts, size, owed);
   residuals++;
   for (int child = 0;; child++) {
     double total = 0, u = uniform();
@@ -270,8 +273,10 @@ static void check_residual(const tslt_row *row, uint32_t size, double *probs, un
       must(!known || fabs(probs[i] - plain.rest[i]) < NEAR, "a residual is another", at);
       total += probs[i];
     }
-    must(total > 0 && (lazy || fabs(total - 1) < NEAR), "a residual has another sum", at);
-    check_draw(tslt_residual_draw(left, u), u, probs, total, size, at);
+    must(lazy ? total > 0 : fabs(total - tslt_residual_owed(left)) < NEAR, "a residual has another sum", at);
+    must(!known || fabs(total - plain.owed) < NEAR, "more or less is owed", at);
+    if (total > NEAR)
+      check_draw(tslt_residual_draw(left, u), u, probs, total, size, at);
     if (child == 6 || lazy)
       break;
     uint32_t token = below(3) ? (uint32_t)ids[below(list.count)] : below(size);
@@ -285,6 +290,9 @@ static void check_residual(const tslt_row *row, uint32_t size, double *probs, un
   }
   must(tslt_residual_reject(left, size) == TSLT_BAD_ARGUMENT, "a token that is none is rejected", at);
   tslt_residual_free(left);
+  owed = below(2) ? 0 : 1 + NEAR;
+  must(tslt_residual_new(row, &list, &prior, without, owed, &left) == TSLT_BAD_ARGUMENT && !left,
+       "nothing is owed, or more than all", at);
   free(ids);
   free(weights);
   free(starts);

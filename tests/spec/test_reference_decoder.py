@@ -22,6 +22,7 @@ from spec.vector_checks import vectors
 from spec.vectorgen.tools import list_value, message_value
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.list_rule import TOKEN_BY_TOKEN
 from tslt_wire.verification.verdicts import verify_with
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +132,8 @@ def test_verify_with_any_numbers(group, test):
         script = Scripted([rng.random() for _ in range(2 * len(target))])
         coupling = {"key": rng.randbytes(8).hex(), "epoch": rng.randrange(1 << 32)}
         shared = tw.Coupling(bytes.fromhex(coupling["key"]), coupling["epoch"])
-        found = verify_with(message, target, RandomChoices(script), coupling=shared)
+        choices = RandomChoices(script)
+        found = verify_with(message, target, choices, coupling=shared, least_held=TOKEN_BY_TOKEN)
         wanted = {"round": found.round, "node": found.node, "token": found.token}
         assert ref.verify(draft, target, script.uniforms[: script.used], group["profile"], coupling) == wanted
 

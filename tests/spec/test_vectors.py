@@ -20,6 +20,7 @@ from tslt_wire.lists.probability_grid import code_above, code_below
 from tslt_wire.messages.sampling import SETTINGS
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.lazy_rule import verify_list_with
+from tslt_wire.verification.list_rule import TOKEN_BY_TOKEN
 from tslt_wire.verification.proposals import choose_with, propose_with
 from tslt_wire.verification.verdicts import verify_with
 
@@ -244,9 +245,8 @@ def test_shared_numbers(group, test):
 def test_verify(group, test):
     draft = tw.decode(bytes.fromhex(test["hex"]), profile_of(group))
     uniforms = Scripted(test["uniforms"])
-    verdict = verify_with(
-        draft, test["target_probs"], RandomChoices(uniforms), coupling=coupling_of(test.get("coupling"))
-    )
+    coupling, choices = coupling_of(test.get("coupling")), RandomChoices(uniforms)
+    verdict = verify_with(draft, test["target_probs"], choices, coupling=coupling, least_held=TOKEN_BY_TOKEN)
     assert {"round": verdict.round, "node": verdict.node, "token": verdict.token} == test["verdict"]
     assert not uniforms.left
 

@@ -23,6 +23,7 @@ from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.verification.adjustments import Edits
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.kernel_rows import KernelResidual, KernelRow
+from tslt_wire.verification.list_rule import DenseResidual
 from tslt_wire.verification.logits_rows import LogitsRow, cuts_of
 from tslt_wire.verification.proposals import propose_with
 from tslt_wire.verification.verdicts import verify_with
@@ -98,31 +99,31 @@ def test_scores_in_place_of_logits_and_masks(data, sampling):
     np.testing.assert_allclose(row().dense(), tw.target_probs(edited, sampling), rtol=1e-12, atol=1e-300)
 
 
-@given(st.data(), CUTS, st.booleans())
+@given(st.data(), CUTS, st.booleans(), st.sampled_from([1.0, 1.0, 0.9, 0.3, 1e-3]))
 @usual
-def test_a_residual_is_the_references(data, sampling, replacement):
+def test_a_residual_is_the_references(data, sampling, replacement, owed):
     values = data.draw(logits(data.draw(SIZES)))
     size = len(values)
-    row, rest = row_of(values, sampling), tw.target_probs(values, sampling)
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    row, rng = row_of(values, sampling), np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     drafted = np.where(np.isfinite(values), values, 0).astype(np.float64) + rng.normal(size=size)
     prior = data.draw(st.sampled_from([None, plain_prior("uniform", size), plain_prior("density", size)]))
     q = tw.sparsify(drafted, truncation=tw.TopK(data.draw(st.sampled_from([1, 3, 40]))), prior=prior)
-    siblings, left = Siblings(q, replacement=replacement), row.residual(q, replacement=replacement)
+    siblings, left = Siblings(q, replacement=replacement), row.residual(q, replacement=replacement, owed=owed)
+    wanted = DenseResidual(tw.target_probs(values, sampling), Siblings(q, replacement=replacement), owed)
     for _ in range(data.draw(st.integers(1, 4))):
         if siblings.empty:
             break
         law = siblings.dense()
         token = int(rng.choice(size, p=law / law.sum()))
-        assert left.share(token) == pytest.approx(min(1.0, rest[token] / siblings.prob_of(token)), rel=1e-9)
-        after = np.maximum(0.0, rest - law)
-        if after.sum() < 1e-9:
+        assert left.share(token) == pytest.approx(wanted.share(token), rel=1e-9)
+        if np.maximum(0.0, wanted.rest - law).sum() < 1e-9:
             break  # rounding alone
-        rest = after / after.sum()
-        left.reject(token)
+        for each in (left, wanted):
+            each.reject(token)
         siblings.take(token)
         found = left.dense()
-        np.testing.assert_allclose(found, rest, rtol=1e-6, atol=1e-14)
+        assert left.owed == pytest.approx(wanted.owed, rel=1e-6)
+        np.testing.assert_allclose(found, wanted.rest, rtol=1e-6, atol=1e-14)
         ends = np.cumsum(found)
         for u in (0.0, *rng.random(3), BELOW_ONE):
             drawn = left.at(u)
@@ -223,7 +224,7 @@ def test_a_wrong_residual_is_noticed(monkeypatch, fault):
         rows: list[KernelRow] = []
         made = KernelRow.residual
         monkeypatch.setattr(
-            KernelRow, "residual", lambda self, q, *, replacement: rows.append(self) or made(self, q, replacement=True)
+            KernelRow, "residual", lambda self, q, **options: rows.append(self) or made(self, q, **options)
         )
         monkeypatch.setattr(KernelResidual, "dense", lambda self: rows[-1].dense())
     lists, target = Model(4, 30).lists(truncation=tw.TopK(3)), Model(4, 31).target()
@@ -357,18 +358,19 @@ def drawn_tree(size: int, widths: tuple[int, ...], rng: np.random.Generator, pri
     return tw.TokenTree(tokens, parents), lists
 
 
-@given(st.data(), CUTS, st.booleans(), st.sampled_from([(1, 1), (3,), (2, 2), (4, 1)]))
+@given(st.data(), CUTS, st.booleans(), st.sampled_from([(1, 1), (1, 1, 1, 1), (3,), (2, 2), (4, 1)]))
 @usual
-def test_children_tried_in_one_call_are_those_tried_one_by_one(data, sampling, replacement, widths):
+def test_a_verdict_on_lists_is_the_references(data, sampling, replacement, widths):
     """The same verdict of the same numbers, and as many of them."""
     size, seed = data.draw(SIZES), data.draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     prior = data.draw(st.sampled_from([None, plain_prior("uniform", size), plain_prior("density", size)]))
     tree, lists = drawn_tree(size, widths, rng, prior, replacement=replacement)
     draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=tw.ListEvidence(lists, replacement))
-    rows = tw.target_rows(rng.normal(size=(1 + len(tree), size)).astype(np.float32) * 2, sampling)
-    quick, slow = RandomChoices(np.random.default_rng(seed)), OneByOne(seed)
-    assert verify_with(draft, rows, quick) == verify_with(draft, rows, slow)
+    values = rng.normal(size=(1 + len(tree), size)).astype(np.float32) * 2
+    quick, slow = (RandomChoices(np.random.default_rng(seed)) for _ in range(2))
+    found = verify_with(draft, tw.target_rows(values, sampling), quick)
+    assert found == verify_with(draft, tw.target_probs(values, sampling), slow)
     assert quick.uniform() == slow.uniform()
 
 

@@ -44,8 +44,9 @@ from tslt_wire import (
     encode,
     sparsify,
 )
-from tslt_wire.lists.sibling_sampling import sample_children
+from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.verification import list_rule
+from tslt_wire.verification.list_rule import DenseResidual
 from tslt_wire.verification.verdicts import verify_with
 
 SMALL_SHAPES: dict[str, tuple[int, Shape]] = {
@@ -326,36 +327,38 @@ def test_the_subtree_of_the_accepted_child_is_the_one_that_is_followed():
 # Tests of the test: each breaks one rule, and the same harness must notice.
 
 SHAPES_FOR_FAULTS = [expansion(1, 1), expansion(3), expansion(2, 1)]
-Rule = Callable[..., tuple[int | None, np.ndarray]]
 
 
-def broken_children(*, inverted: bool = False, residual: str = "right") -> Rule:
-    """A copy of ``verify_children`` (with replacement) with one fault."""
+def broken_residual(fault: str = "none") -> type[DenseResidual]:
+    """``DenseResidual`` with one fault."""
 
-    def rule(
-        tokens: list[int], q: SparseDistribution, target: np.ndarray, choices: Choices, *, replacement: bool
-    ) -> tuple[int | None, np.ndarray]:
-        assert replacement
-        draft, p = q.dense(), target
-        for i, token in enumerate(tokens):
-            ratio = draft[token] / p[token] if inverted and p[token] > 0 else p[token] / draft[token]
-            if choices.accept(min(1.0, ratio)):
-                return i, p
-            if residual == "uniform q":
-                rest = np.maximum(0.0, p - np.full(len(p), 1 / len(p)))
-            elif residual == "listed only":
-                rest = np.where(draft > 0, np.maximum(0.0, p - draft), 0.0)
-            elif residual == "p":
-                rest = p
-            elif residual == "without the token":
-                rest = np.where(np.arange(len(p)) == token, 0.0, p)
-            else:
-                rest = np.maximum(0.0, p - draft)
-            if rest.sum() > 0:
-                p = rest if residual == "not normalised" else rest / rest.sum()
-        return None, p
+    class Broken(DenseResidual):
+        def __init__(self, target: np.ndarray, siblings: Siblings, owed: float) -> None:
+            super().__init__(target, siblings, 1.0 if fault == "all is owed" else owed)
+            self.siblings = siblings
 
-    return rule
+        def share(self, token: int) -> float:
+            ratio = self.rest[token] / self.siblings.prob_of(token)
+            return min(1.0, 1 / ratio if fault == "inverted" and ratio > 0 else ratio)
+
+        def reject(self, token: int) -> None:
+            before, q = (self.rest, self.owed), self.siblings.dense()
+            super().reject(token)
+            p = before[0]
+            rest = {
+                "uniform q": np.maximum(0.0, p - np.full(len(p), 1 / len(p))),
+                "listed only": np.where(q > 0, np.maximum(0.0, p - q), 0.0),
+                "p": p,
+                "without the token": np.where(np.arange(len(p)) == token, 0.0, p),
+            }.get(fault)
+            if rest is not None and rest.sum() > 0:
+                self.rest = rest / rest.sum() * self.owed
+            elif fault == "not normalised":
+                self.rest = np.maximum(0.0, p - q)
+            elif fault == "as much is owed":
+                self.owed = before[1]
+
+    return Broken
 
 
 def worst(lists: Any, target: Any, **options: Any) -> float:
@@ -363,19 +366,22 @@ def worst(lists: Any, target: Any, **options: Any) -> float:
 
 
 def test_the_unbroken_copy_passes(monkeypatch):
-    monkeypatch.setattr(list_rule, "verify_children", broken_children())
+    monkeypatch.setattr(list_rule, "DenseResidual", broken_residual())
     lists, target = Model(4, 30).lists(truncation=TopK(3)), Model(4, 31).target()
     assert worst(lists, target) < EXACT
 
 
 def test_an_inverted_ratio_is_noticed(monkeypatch):
-    monkeypatch.setattr(list_rule, "verify_children", broken_children(inverted=True))
+    monkeypatch.setattr(list_rule, "DenseResidual", broken_residual("inverted"))
     assert worst(Model(4, 30).lists(), Model(4, 31).target()) > NOTICED
 
 
-@pytest.mark.parametrize("residual", ["not normalised", "uniform q", "listed only", "p", "without the token"])
-def test_a_wrong_residual_is_noticed(monkeypatch, residual):
-    monkeypatch.setattr(list_rule, "verify_children", broken_children(residual=residual))
+FAULTS = ["not normalised", "uniform q", "listed only", "p", "without the token", "all is owed", "as much is owed"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_residual_is_noticed(monkeypatch, fault):
+    monkeypatch.setattr(list_rule, "DenseResidual", broken_residual(fault))
     assert worst(Model(4, 30).lists(truncation=TopK(3)), Model(4, 31).target()) > NOTICED
 
 
@@ -429,7 +435,7 @@ def test_the_wrong_replacement_is_noticed():
 
 
 def broken_walk(*, bonus: Any = None, row: str = "right") -> Any:
-    """A copy of ``verify_with`` with one fault."""
+    """``verify_with``, token by token and with replacement, with one fault."""
 
     def verification(draft: Draft, rows: np.ndarray, choices: Choices) -> Verdict:
         tree, at = draft.tree, -1
@@ -437,14 +443,15 @@ def broken_walk(*, bonus: Any = None, row: str = "right") -> Any:
             children = tree.children(at)
             residual = rows[1 + (tree.parents[at] if row == "parent's" and at >= 0 else at)]
             if children:
-                tokens = [tree.tokens[child] for child in children]
-                q = draft.evidence.lists[at]
-                accepted, residual = list_rule.verify_children(
-                    tokens, q, residual, choices, replacement=draft.evidence.replacement
-                )
-                if accepted is not None:
-                    at = children[accepted] if row != "first child" else children[0]
-                    continue
+                left = DenseResidual(residual, Siblings(draft.evidence.lists[at], replacement=True))
+                for child in children:
+                    if choices.accept(left.share(tree.tokens[child])):
+                        break
+                    left.reject(tree.tokens[child])
+                else:
+                    return Verdict(round=draft.round, node=at, token=left.draw(choices))
+                at = child if row != "first child" else children[0]
+                continue
             elif bonus is not None:
                 residual = bonus(tuple(tree.tokens[i] for i in tree.path(at))).dense()
             return Verdict(round=draft.round, node=at, token=choices.draw(residual))

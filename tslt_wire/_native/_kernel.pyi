@@ -108,6 +108,7 @@ class Text:
     def edits(self, logits: Any, at: int, path: tuple[int, ...], /) -> tuple[bytes, bytes] | None: ...
 
 class Residual:
+    def owed(self) -> float: ...
     def share(self, token: int, /) -> float: ...
     def reject(self, token: int, /) -> int: ...
     def draw(self, u: float, /) -> int: ...
@@ -125,17 +126,6 @@ def make_row(
     allowed: npt.NDArray[np.uint8] | None,
     /,
 ) -> Row | int | None: ...
-def try_children(
-    row: Row,
-    ids: npt.NDArray[np.int32],
-    weights: npt.NDArray[np.int64],
-    tail: int,
-    tables: PriorTables | None,
-    without_replacement: bool,
-    tokens: Sequence[int],
-    generator: Any,
-    /,
-) -> tuple[int | None, int] | int: ...
 def make_residual(
     row: Row,
     ids: npt.NDArray[np.int32],
@@ -143,6 +133,7 @@ def make_residual(
     tail: int,
     tables: PriorTables | None,
     without_replacement: bool,
+    owed: float,
     lazy: bool,
     /,
 ) -> Residual | int: ...

@@ -172,6 +172,7 @@ struct residual_object {
   residual_object() = default;
   residual_object(const residual_object &) = delete;
   ~residual_object() { tslt_residual_free(residual); }
+  double owed() const { return tslt_residual_owed(residual); }
   double share(uint32_t token) const { return tslt_residual_share(residual, token); }
   int reject(uint32_t token) {
     nb::gil_scoped_release unlocked;
@@ -203,7 +204,7 @@ struct list_view {
 // What is left of `row` as children of a list are rejected, or after the rejection of a lazy draft.  `ids` int32 and
 // `weights` int64 are the list's; an error code in place of it.
 object make_residual(handle row, handle ids, handle weights, uint32_t tail, handle tables, bool without_replacement,
-                     bool lazy) {
+                     double owed, bool lazy) {
   const row_object &of = nb::cast<const row_object &>(row);
   list_view view(of, ids, weights, tail, tables);
   auto made = std::make_unique<residual_object>();
@@ -214,33 +215,11 @@ object make_residual(handle row, handle ids, handle weights, uint32_t tail, hand
   {
     nb::gil_scoped_release unlocked;
     error = lazy ? tslt_residual_lazy(of.row, &view.list, view.prior(), &made->residual)
-                 : tslt_residual_new(of.row, &view.list, view.prior(), without_replacement, &made->residual);
+                 : tslt_residual_new(of.row, &view.list, view.prior(), without_replacement, owed, &made->residual);
   }
   if (error)
     return nb::int_(error);
   return nb::cast(made.release(), nb::rv_policy::take_ownership);
-}
-
-// The children of a node, tried in turn: the index of the one that is accepted, or None, and the token; or an error code.
-// The caller holds the generator's lock.
-object try_children(handle row, handle ids, handle weights, uint32_t tail, handle tables, bool without_replacement,
-                    nb::sequence tokens, nb::capsule generator) {
-  const row_object &of = nb::cast<const row_object &>(row);
-  list_view view(of, ids, weights, tail, tables);
-  std::vector<int32_t> children;
-  for (handle each : tokens)
-    children.push_back(nb::cast<int32_t>(each));
-  const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
-  uint32_t count = static_cast<uint32_t>(children.size()), accepted, token;
-  int error;
-  {
-    nb::gil_scoped_release unlocked;
-    error = tslt_try_children(of.row, &view.list, view.prior(), without_replacement, children.data(), count,
-                              numbers->next_double, numbers->state, &accepted, &token);
-  }
-  if (error)
-    return nb::int_(error);
-  return nb::make_tuple(accepted < count ? object(nb::int_(accepted)) : object(nb::none()), token);
 }
 
 } // namespace
@@ -256,14 +235,13 @@ void add_rows(nb::module_ &m) {
       .def(nb::init<nb::tuple, nb::tuple, double, double, double, nb::tuple, handle, nb::tuple>())
       .def("edits", &text_object::edits);
   nb::class_<residual_object>(m, "Residual")
+      .def("owed", &residual_object::owed)
       .def("share", &residual_object::share)
       .def("reject", &residual_object::reject)
       .def("draw", &residual_object::draw)
       .def("probs", &residual_object::probs);
   m.def("make_row", &make_row, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
         nb::arg().none(), nb::arg().none());
-  m.def("try_children", &try_children, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
-        nb::arg(), nb::arg());
   m.def("make_residual", &make_residual, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
-        nb::arg());
+        nb::arg(), nb::arg());
 }

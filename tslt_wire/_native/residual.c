@@ -1,7 +1,7 @@
-/* What the target still owes after children of a node were rejected: spec sections 6.3 and 6.8.
+/* What the target still owes at a node, as children of it are given up: spec sections 6.3 and 6.8.
  *
  * Off the list p and q are both known by a formula: r = s * max(0, p - c * a), where a is the prior's weight of a token and
- * two numbers, s and c, follow from all that was rejected.  So only the list's tokens, and those that were drawn from
+ * two numbers, s and c, follow from what is owed and all that was given up.  So only the list's tokens, and those that were drawn from
  * its tail, have a number of their own. */
 #include <stdlib.h>
 
@@ -25,6 +25,7 @@ struct tslt_residual {
   special *own;         /* ascending */
   double *off;          /* by blocks: max(0, p - c * a) of all other tokens */
   double s, c;
+  double owed; /* sum of r */
   int64_t listed, gone; /* weight of the list that is left; the prior's weight of tokens of `own` */
   uint32_t count, room, tail;
   int replacement, lazy, started; /* until it is started, what is left is the row, and `rest` and `off` are not made */
@@ -137,7 +138,7 @@ static double off_sum(const tslt_residual *r, uint32_t block, double c) {
   return tslt_block_sum(out);
 }
 
-/* p of the tokens of `own`, and of all others by blocks. */
+/* What is owed of the tokens of `own`, and p of all others by blocks. */
 static void start(tslt_residual *r) {
   const tslt_row *row = r->row;
   uint32_t at = 0;
@@ -153,6 +154,8 @@ static void start(tslt_residual *r) {
     if (own > 0 && r->off[b] < all * 0x1p-20)
       r->off[b] = off_sum(r, b, 0);
   }
+  for (uint32_t i = 0; i < r->count; i++)
+    r->own[i].rest *= r->owed;
 }
 
 static int new_residual(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
@@ -177,7 +180,7 @@ static int new_residual(const tslt_row *row, const tslt_list *list, const tslt_p
   }
   r->prior = list->tail ? prior->tail : NULL;
   r->tail = list->tail;
-  r->s = 1;
+  r->s = r->owed = 1;
   r->count = list->count;
   for (uint32_t i = 0; i < list->count; i++) {
     uint32_t id = (uint32_t)list->ids[i];
@@ -190,12 +193,19 @@ static int new_residual(const tslt_row *row, const tslt_list *list, const tslt_p
 }
 
 int tslt_residual_new(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
-                      int without_replacement, tslt_residual **residual) {
+                      int without_replacement, double owed, tslt_residual **residual) {
+  *residual = NULL;
+  if (!(owed > 0 && owed <= 1))
+    return TSLT_BAD_ARGUMENT;
   int error = new_residual(row, list, prior, residual);
-  if (!error)
+  if (!error) {
     (*residual)->replacement = !without_replacement;
+    (*residual)->s = (*residual)->owed = owed;
+  }
   return error;
 }
+
+double tslt_residual_owed(const tslt_residual *residual) { return residual->owed; }
 
 static double off_total(const tslt_residual *r, const double *off) {
   double lanes[ROW_LANES] = {0};
@@ -239,7 +249,7 @@ void tslt_residual_free(tslt_residual *residual) {
 
 static double rest_of(const tslt_residual *r, uint32_t token) {
   if (!r->started)
-    return tslt_row_prob(r->row, token);
+    return r->owed * tslt_row_prob(r->row, token);
   const special *own = find_own(r, token);
   if (own)
     return own->rest;
@@ -295,16 +305,17 @@ int tslt_residual_reject(tslt_residual *r, uint32_t token) {
     double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
     listed += rest > 0 ? rest : 0;
   }
-  double total = listed + r->s * off_total(r, off);
-  if (total > ROUNDING) {
+  double left = listed + r->s * off_total(r, off), given_up = 1 - r->owed + left;
+  if (given_up > ROUNDING) {
     for (uint32_t i = 0; i < r->count; i++) {
       double rest = r->own[i].rest - listed_prob(r, &r->own[i]);
-      r->own[i].rest = rest > 0 ? rest / total : 0;
+      r->own[i].rest = rest > 0 ? rest / given_up : 0;
     }
     if (off != r->off)
       memcpy(r->off, off, row->blocks * sizeof *off);
-    r->s /= total;
+    r->s /= given_up;
     r->c = c;
+    r->owed = left / given_up;
   } /* else [VERIFY-5]: rounding alone, and the residual stays as it was */
   if (off != r->off)
     free(off);
@@ -379,6 +390,8 @@ uint32_t tslt_residual_draw(const tslt_residual *r, double u) {
 void tslt_residual_probs(const tslt_residual *r, double *probs) {
   if (!r->started) {
     tslt_row_probs(r->row, probs);
+    for (uint32_t i = 0; i < r->row->vocab_size; i++)
+      probs[i] *= r->owed;
     return;
   }
   double out[ROW_BLOCK];
@@ -386,25 +399,4 @@ void tslt_residual_probs(const tslt_residual *r, double *probs) {
     block_rest(r, b, out);
     memcpy(probs + (size_t)b * ROW_BLOCK, out, tslt_block_size(r->row, b) * sizeof *out);
   }
-}
-
-int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
-                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
-                      uint32_t *token) {
-  tslt_residual *left;
-  int error = tslt_residual_new(row, list, prior, without_replacement, &left);
-  for (*accepted = 0; !error && *accepted < count; ++*accepted) {
-    if (tokens[*accepted] < 0) {
-      error = TSLT_BAD_ARGUMENT;
-      break;
-    }
-    *token = (uint32_t)tokens[*accepted];
-    if (next(state) < tslt_residual_share(left, *token))
-      break;
-    error = tslt_residual_reject(left, *token);
-  }
-  if (!error && *accepted == count)
-    *token = tslt_residual_draw(left, next(state));
-  tslt_residual_free(left);
-  return error;
 }

@@ -244,31 +244,28 @@ typedef struct {
 void tslt_row_propose(const tslt_row *row, double (*next)(void *), void *state, uint32_t count,
                       tslt_proposal *proposals);
 
-/* What the target still owes after children of a node were rejected (spec section 6.3). */
+/* What the target still owes at a node, as children of it are given up (spec section 6.3). */
 typedef struct tslt_residual tslt_residual;
 
-/* Start with the row itself.  `list` is the node's, `prior` that of the profile; neither they nor the row's logits may
+/* Start with the row itself and what is owed in all, 0 < owed <= 1: 1 at the prefix and where a child is settled, at a
+ * child that is held its share.  `list` is the node's, `prior` that of the profile; neither they nor the row's logits may
  * change, and the row must outlive the residual. */
 int tslt_residual_new(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
-                      int without_replacement, tslt_residual **residual);
+                      int without_replacement, double owed, tslt_residual **residual);
 /* The same for a DRAFT_LAZY, after its one rejection (spec [LAZY-4]); there is nothing more to reject. */
 int tslt_residual_lazy(const tslt_row *row, const tslt_list *list, const tslt_prior *prior,
                        tslt_residual **residual);
 void tslt_residual_free(tslt_residual *residual);
-/* Probability with which a child that has this token is accepted. */
+/* What is owed now: probability that the text goes on from this node, if it has not gone on from a child so far. */
+double tslt_residual_owed(const tslt_residual *residual);
+/* Probability with which a child that has this token must be kept. */
 double tslt_residual_share(const tslt_residual *residual, uint32_t token);
-/* The child with this token was rejected: go on to the next. */
+/* The child with this token was given up: go on to the next. */
 int tslt_residual_reject(tslt_residual *residual, uint32_t token);
 /* A sample of the residual, as tslt_row_draw. */
 uint32_t tslt_residual_draw(const tslt_residual *residual, double u);
-/* All of it, vocab_size numbers, not normalised. */
+/* All of it, vocab_size numbers, whose sum is what is owed; of a DRAFT_LAZY not normalised. */
 void tslt_residual_probs(const tslt_residual *residual, double *probs);
-
-/* All of it for the children of one node, `count` tokens in sibling order: `accepted` is the first that is accepted, or
- * `count`, and then `token` is a sample of what is left.  `next` gives numbers that are uniform in [0, 1). */
-int tslt_try_children(const tslt_row *row, const tslt_list *list, const tslt_prior *prior, int without_replacement,
-                      const int32_t *tokens, uint32_t count, double (*next)(void *), void *state, uint32_t *accepted,
-                      uint32_t *token);
 
 /* The grid of DRAFT_SCALAR and DRAFT_LAZY (spec section 6.6): G, UP, DOWN. */
 double tslt_grid(uint32_t code);

@@ -38,6 +38,8 @@ class CheckedRound:
     """The session's shared numbers; None: it has none."""
     proposals: int
     """How many proposals a rejection of evidence ``scalar`` brings."""
+    least_held: float
+    """Of evidence ``list``: nodes at which no more than this is owed are settled on the way down."""
 
     def row(self, node: int) -> TargetRow:
         """The target's row after ``node`` (-1: the prefix); errors as for ``DenseRow``, or for another V."""
@@ -55,7 +57,9 @@ class CheckedRound:
         return dense_of(self.row(node), type(self.draft.evidence).__name__)
 
 
-def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling | None, proposals: int) -> CheckedRound:
+def checked_round(
+    draft: Draft, rows: Any, choices: Choices, coupling: Coupling | None, proposals: int, least_held: float
+) -> CheckedRound:
     """Check the arguments of ``verify``, which says what they are and what is refused."""
     if not isinstance(draft, Draft):
         raise TypeError(f"draft must be a Draft, got {draft!r}")
@@ -83,7 +87,7 @@ def checked_round(draft: Draft, rows: Any, choices: Choices, coupling: Coupling 
         raise ValueError(f"target_probs are for V = {vocab_size}, the draft's lists for V = {next(iter(vocab_sizes))}")
     if max(draft.tree.tokens, default=-1) >= vocab_size:
         raise ValueError(f"target_probs are for V = {vocab_size}, the draft has token {max(draft.tree.tokens)}")
-    return CheckedRound(draft, rows, vocab_size, choices, coupling, count)
+    return CheckedRound(draft, rows, vocab_size, choices, coupling, count, least_held)
 
 
 def _are_rows(rows: Any) -> bool:

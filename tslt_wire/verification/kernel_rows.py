@@ -82,24 +82,9 @@ class KernelRow:
         with numbers.lock:
             return self._row.propose(numbers.capsule, count)
 
-    def residual(self, q: SparseDistribution, *, replacement: bool) -> KernelResidual:
-        """What is left of the row as siblings drawn from ``q`` are rejected; at first all."""
-        return KernelResidual(self._row, q, replacement=replacement, lazy=False)
-
-    def try_children(
-        self, tokens: list[int], q: SparseDistribution, rng: np.random.Generator, *, replacement: bool
-    ) -> tuple[int | None, int]:
-        """``try_children`` on ``residual`` with the numbers of ``rng``: the index of the accepted child, and its token;
-        or None and a token drawn from what is left.
-        """
-        numbers, tables = rng.bit_generator, kernel_tables(q.prior)
-        with numbers.lock:
-            found = kernel.try_children(
-                self._row, q.ids, q.weights, q.tail, tables, not replacement, tokens, numbers.capsule
-            )
-        if isinstance(found, int):
-            raise _refused(found)
-        return found
+    def residual(self, q: SparseDistribution, *, replacement: bool, owed: float = 1.0) -> KernelResidual:
+        """``owed`` (above 0, at most 1) of the row, less what children drawn from ``q`` had when they are given up."""
+        return KernelResidual(self._row, q, replacement=replacement, owed=owed)
 
     def lazy_residual(self, q: SparseDistribution) -> KernelResidual:
         """What a rejection of evidence ``lazy`` leaves of the row (spec section 6.8)."""
@@ -107,24 +92,35 @@ class KernelRow:
 
 
 class KernelResidual:
-    """What the target still owes after siblings were rejected (spec section 6.3), as the kernel has it."""
+    """What the target still owes at a node, as children of it are given up (spec section 6.3), as the kernel has it."""
 
     __slots__ = ("_residual",)
 
-    def __init__(self, row: Any, q: SparseDistribution, *, replacement: bool, lazy: bool) -> None:
-        found = kernel.make_residual(row, q.ids, q.weights, q.tail, kernel_tables(q.prior), not replacement, lazy)
+    def __init__(
+        self, row: Any, q: SparseDistribution, *, replacement: bool, owed: float = 1.0, lazy: bool = False
+    ) -> None:
+        found = kernel.make_residual(row, q.ids, q.weights, q.tail, kernel_tables(q.prior), not replacement, owed, lazy)
         if isinstance(found, int):
             raise _refused(found)
         self._residual = found
 
+    @property
+    def owed(self) -> float:
+        """See Residual.owed."""
+        return self._residual.owed()
+
     def share(self, token: int) -> float:
-        """Probability with which the next sibling is accepted if it is ``token``."""
+        """See Residual.share."""
         return self._residual.share(token)
 
     def reject(self, token: int) -> None:
-        """The sibling ``token`` was rejected: go on to the next."""
+        """See Residual.reject."""
         if code := self._residual.reject(token):
             raise _refused(code)
+
+    def draw(self, choices: Choices) -> int:
+        """See Residual.draw."""
+        return choices.pick(self)
 
     def at(self, u: float) -> int:
         """See Masses.at."""

@@ -24,7 +24,7 @@ from tslt_wire.verification.coupling import Coupling
 from tslt_wire.verification.float_errors import quiet
 from tslt_wire.verification.known_rejection import verify_given
 from tslt_wire.verification.lazy_rule import verify_lazily
-from tslt_wire.verification.list_rule import verify_lists
+from tslt_wire.verification.list_rule import LEAST_HELD, verify_lists
 from tslt_wire.verification.logits_rows import LogitsRows
 from tslt_wire.verification.match_rule import verify_matches
 from tslt_wire.verification.proposals import PROPOSALS
@@ -82,11 +82,12 @@ def verify_with(
     coupling: Coupling | None = None,
     proposals: int = PROPOSALS,
     rejection: Rejection | None = None,
+    least_held: float = LEAST_HELD,
 ) -> Answer:
-    """``verify`` with any source of randomness."""
+    """``verify`` with any source of randomness, and any ``list_rule.LEAST_HELD``: the law of the text is the same."""
     # Of rows in the kernel numpy computes nothing, and to tell it to be quiet takes half as long as the verdict.
     verified = _verified if type(target_probs) is LogitsRows and backend == "native" else _verified_quietly
-    return verified(draft, target_probs, choices, coupling, proposals, rejection)
+    return verified(draft, target_probs, choices, coupling, proposals, rejection, least_held)
 
 
 def _verified(
@@ -96,8 +97,9 @@ def _verified(
     coupling: Coupling | None,
     proposals: int,
     rejection: Rejection | None,
+    least_held: float,
 ) -> Answer:
-    round = checked_round(draft, target_probs, choices, coupling, proposals)
+    round = checked_round(draft, target_probs, choices, coupling, proposals, least_held)
     if rejection is not None:
         return verify_given(round, rejection)
     return _RULES[type(draft.evidence)](round, draft.evidence)
