@@ -12,6 +12,7 @@ BENCHMARKS = {
         "acceptance.acceptance_against_bytes",
         "acceptance.default_profile",
         "acceptance.evidence_acceptance",
+        "acceptance.held_nodes",
         "acceptance.lossy_schemes",
         "acceptance.vocabularies",
         "bytes.bytes_per_token",

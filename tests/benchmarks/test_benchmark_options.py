@@ -16,6 +16,7 @@ COMMANDS = {
     "acceptance.acceptance_against_bytes": "--positions",
     "acceptance.default_profile": "--positions",
     "acceptance.evidence_acceptance": "--positions",
+    "acceptance.held_nodes": "--places",
     "acceptance.lossy_schemes": "--positions",
     "acceptance.vocabularies": "--tokens",
     "bytes.bytes_per_token": "--k",
