@@ -66,6 +66,8 @@ def encodings(document: Document) -> str:
     curves = {c["format"]: c for c in document["curves"] if c["temperature"] == first}
     rows = []
     for name in _ENCODINGS:
+        if name not in curves:  # pyarrow is not everywhere
+            continue
         curve = curves[name]
         cells = []
         for level in (level for level in curve["levels"] if level["part"] in _PARTS):

@@ -233,13 +233,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         wide.print(acceptance_table(found["curves"], temperature))
         wide.print(message_table(found["messages"], temperature))
     wide.print(transport_table(found["transports"]))
+    if not found["messages"]:
+        console.print("no messages: they need the positions of whole texts, one after the other")
     if not HAS_ARROW:
         console.print("no row of Arrow IPC: its wheel of 50 MB is in no extra (pip install pyarrow)")
     if args.json:
         write_json(report(args, drafts, found), args.json)
     if args.png:
         plot_acceptance(found["curves"], args.png)
-    if args.messages_png:
+    if args.messages_png and found["messages"]:
         plot_messages(found["messages"], args.messages_png)
     print(summary(found["curves"]))
 
