@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 from tslt_transports.link import Link, LinkClosed, LinkError
 from tslt_transports.untrusted import printable
@@ -153,9 +154,8 @@ class Connection:
                 await self._recover(broken)
 
     async def mend(self) -> None:
-        """Go on over another link if this one is known to be broken; EdgeError as for ``exchange``."""
-        if self._broken is not None:
-            await self._recover(self._broken)
+        """Go on over another link, as this one ``may_go_on``; EdgeError as for ``exchange``."""
+        await self._recover(cast("_Broken", self._broken))
 
     async def close(self) -> None:
         """Send what is queued, goodbye say, and close the link."""

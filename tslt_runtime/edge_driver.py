@@ -85,7 +85,7 @@ class EdgeDriver:
             tw.EdgeRandomness(secret)  # refuses an empty one here, not in the first round
             self._session = tw.EdgeSession(settings, secret=secret)
         else:
-            self._session = tw.EdgeSession(settings, opening=self._open)
+            self._session = tw.EdgeSession(settings, opening=partial(self._open, sessions))
         self._token = b""
         self._released = False
         self.expected = False
@@ -179,9 +179,9 @@ class EdgeDriver:
 
     def park(self) -> None:
         """The link is gone: keep what is left of the session for the device's next one, or free it."""
-        text, sessions = self._stop(), self._sessions
+        let_go, text, sessions = self._released, self._stop(), self._sessions
         left = Left(self._session.kept, text, self._session.kept_round)
-        if sessions is None or self._released or not sessions.park(self._token, self, left, self._owner):
+        if sessions is None or let_go or not sessions.park(self._token, self, left, self._owner):
             self._release(text)
         elif text is not None:
             self._released = True  # it is the sessions' now
@@ -195,10 +195,8 @@ class EdgeDriver:
         self.displaced()
         return left
 
-    def _open(self, hello: tw.Hello, frame: bytes) -> tw.Opening:
-        if self._sessions is None:
-            raise RuntimeError("a driver without sessions opens none")
-        found, text = self._sessions.open(hello, frame, identity=self._identity, holder=self)
+    def _open(self, sessions: Sessions, hello: tw.Hello, frame: bytes) -> tw.Opening:
+        found, text = sessions.open(hello, frame, identity=self._identity, holder=self)
         self._token = found.token
         if text is not None:
             self._release(self._text)

@@ -46,7 +46,6 @@ class Holder(Protocol):
 
     def let_go(self) -> Left:
         """Give the session up, because another link has it now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

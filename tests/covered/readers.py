@@ -24,6 +24,9 @@ WATCHED: Final = {
     "native": (
         *(*_BOTH, "tests/spec/test_session_vectors.py", "tests/spec/test_step_vectors.py"),
         *("tests/coding", "tests/fuzz", "tests/messages", "tests/session", "tests/test_checks.py", "tests/transports"),
+        *("tests/runtime/chat/test_template.py", "tests/runtime/operating", "tests/runtime/servers"),
+        *("tests/runtime/test_connection.py", "tests/runtime/test_edge_driver.py"),
+        *("tests/runtime/test_reconnecting.py", "tests/runtime/test_sessions.py"),
     ),
 }
 """Tests that are watched, by backend.  Only lists and frames have code of their own in each."""
@@ -34,7 +37,7 @@ REPEATED: Final = (
         "real_dtype",
         "another_device",
         "lossless",
-        "probabilities",
+        "test_probabilities",
         "fine_table",
         "table/largest",
         "every_flip",

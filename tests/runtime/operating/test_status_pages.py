@@ -103,6 +103,18 @@ def test_who_does_not_read_loses_the_connection():
     asyncio.run(asyncio.wait_for(main(), 20))
 
 
+def test_a_connection_that_is_open_when_the_edge_ends_is_no_failure(caplog):
+    async def main():
+        await StatusServer({}).close()  # it was not bound yet
+        async with serving() as address:
+            reader, _ = await asyncio.open_connection(*address)
+            await asyncio.sleep(0.05)
+            return reader
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
 def test_an_address_in_use_is_an_error_of_the_system():
     async def main():
         async with serving() as (host, port):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -86,6 +87,9 @@ BAD = {
     "a choice of nothing": (200, {"choices": [{"index": 0}]}),
     "words for tokens": (200, {"choices": [{"index": 0, "logprobs": {"tokens": ["the"], "token_logprobs": [-1.0]}}]}),
     "an answer of nothing": (200, [{"index": 0}]),
+    "too deep": (200, b"[" * 100_000),
+    "a list of tokens": (200, {"choices": [{"index": 0, "logprobs": {"top_logprobs": [[1]], "tokens": [5]}}]}),
+    "two answers": (200, [{"index": 0}, {"index": 1}]),
     "probabilities of nothing": (200, [{"index": 0, "completion_probabilities": [{"top_probs": [{"id": "x"}]}]}]),
 }
 
@@ -98,6 +102,83 @@ def test_what_is_no_answer_is_one_error(make, path, bad, sampling, answering):
     answering.answers[path] = BAD[bad]
     with pytest.raises(ServerGone):
         server.listed([[1, 2]], sampling, [3], 0)
+
+
+@pytest.mark.parametrize("said", [7, [], {}, {"data": 5}, {"data": [{}]}, {"data": [[]]}, {"data": [{"id": "m"}]}])
+def test_what_is_no_server_of_vllm(answering, said):
+    answering.answers["/v1/models"] = (200, said)
+    with pytest.raises(ServerGone, match="vLLM"):
+        VllmServer(answering.url)
+
+
+@pytest.mark.parametrize(("said", "model"), [({"data": []}, None), (MODELS, "another")])
+def test_a_vllm_that_has_not_the_model(answering, said, model):
+    answering.answers["/v1/models"] = (200, said)
+    with pytest.raises(ServerGone, match=r"serves (nothing, not a model|m, not another)"):
+        VllmServer(answering.url, model=model)
+
+
+@pytest.mark.parametrize("said", [7, {}, {"default_generation_settings": {"n_ctx": None}}])
+def test_what_is_no_server_of_llama_cpp(answering, said):
+    answering.answers["/props"] = (200, said)
+    with pytest.raises(ServerGone, match=r"no server of llama\.cpp"):
+        LlamaServer(answering.url, vocab_size=VOCAB)
+
+
+@pytest.mark.parametrize("said", [{"tokens": []}, {"tokens": 5}, {"tokens": ["a"]}, {}, []])
+def test_a_tokenizer_that_says_no_tokens(answering, said):
+    llama(answering).close()
+    answering.answers["/tokenize"] = (200, said)
+    with pytest.raises(ServerGone, match=r"no tokens|no server of llama\.cpp"):
+        LlamaServer(answering.url, vocab_size=VOCAB)
+
+
+def close_to(probs):
+    return {token: pytest.approx(prob) for token, prob in probs.items()}
+
+
+def test_what_vllm_tells(answering):
+    server = vllm(answering)
+    server.alive()
+    answering.answers["/tokenize"] = (200, {"tokens": [1, 2]})
+    assert server.tokens_of("ab") == [1, 2]
+    told = {"tokens": ["token_id:3"], "token_logprobs": [math.log(0.5)]}
+    told["top_logprobs"] = [{"token_id:3": math.log(0.5), "token_id:1": math.log(0.25), "token_id:7": -9999.0}]
+    answering.answers["/v1/completions"] = (200, {"choices": [{"index": 0, "logprobs": told}]})
+    (found,) = server.listed([[1, 2]], tw.Sampling(), [1, 5], 0)
+    assert (found.probs, found.whole) == (close_to({1: 0.25}), False)
+    assert [(each.token, each.prob) for each in found.drawn] == [(3, pytest.approx(0.5))]
+    (found,) = server.listed([[1, 2]], tw.Sampling(top_k=2), [1], 0)
+    assert (found.probs, found.whole) == (close_to({3: 0.5, 1: 0.25}), True)
+    (found,) = server.listed([[1, 2]], tw.Sampling(temperature=0), [1], 0)
+    assert (found.probs, found.whole) == ({3: 1.0}, True)
+    assert server.row([1, 2], tw.Sampling()) == close_to({3: 0.5, 1: 0.25, 7: 0.0})
+    (drawn,) = server.drawn([1, 2], tw.Sampling(), 1, 0)
+    assert (drawn.token, drawn.prob) == (3, pytest.approx(0.5))
+    with pytest.raises(ServerGone, match="1 completions of 1 prompts"):
+        server.drawn([1, 2], tw.Sampling(), 2, 0)
+    server.close()
+
+
+def test_what_llama_cpp_tells(answering):
+    server = llama(answering)
+    answering.answers["/health"] = (200, {})
+    server.alive()
+    assert server.differs(tw.Sampling()) is None
+    assert server.drawn([1], tw.Sampling(), 4, 0) == []
+    logs = [{"id": token, "logprob": math.log(prob)} for token, prob in ((2, 0.5), (5, 0.25), (0, 0.25))]
+    raw = {"top_logprobs": logs, "top_probs": [{"id": 2, "prob": 0.75}, {"id": 5, "prob": 0.25}]}
+    answering.answers["/completion"] = (200, {"index": 0, "tokens": [2], "completion_probabilities": [raw]})
+    assert server.row([1], tw.Sampling()) == close_to({2: 0.5, 5: 0.25, 0: 0.25})
+    (found,) = server.listed([[1]], tw.Sampling(top_k=1), [], 0)
+    assert (found.probs, found.whole) == ({2: 1.0}, True)
+    (found,) = server.listed([[1]], tw.Sampling(top_k=3), [], 0)  # equals of the last one may not have been told
+    assert (found.probs, found.whole) == ({}, False)
+    (found,) = server.listed([[1]], tw.Sampling(top_p=0.9), [], 0)
+    assert (found.probs, found.whole) == ({2: 0.75, 5: 0.25}, True)
+    (found,) = server.listed([[1]], tw.Sampling(temperature=0), [], 0)
+    assert (found.probs, found.whole) == ({2: 1.0}, True)
+    server.close()
 
 
 def test_an_answer_without_end_is_given_up(answering, monkeypatch):

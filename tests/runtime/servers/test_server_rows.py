@@ -11,7 +11,7 @@ from chi_square import chi_square_p
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.verifiers.protocol import Numbers, Request
-from tslt_runtime.verifiers.servers.protocol import Drawn, Listed
+from tslt_runtime.verifiers.servers.protocol import Drawn, Listed, ServerGone
 from tslt_runtime.verifiers.servers.rows import CALLS, ServerRow
 from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 from tslt_wire.verification.choices import RandomChoices
@@ -109,6 +109,34 @@ def test_a_whole_row_needs_no_server():
     few = ServerRow(Server(), [1], tw.Sampling(), Listed({1: 0.25, 3: 0.75}, whole=True), vocab_size=V, draws=4)
     assert few.prob(0) == 0.0
     assert few.dense().sum() == 1.0
+
+
+@pytest.mark.parametrize("token", [-1, V])
+def test_a_token_that_the_model_has_not_is_no_answer(token):
+    class Wrong(Server):
+        def drawn(self, prompt, sampling, count, seed):
+            return [Drawn(token, 1.0)]
+
+        def row(self, prompt, sampling):
+            return {token: 1.0}
+
+    choices = RandomChoices(np.random.default_rng(0))
+    with pytest.raises(ServerGone, match="the model has 12"):
+        ServerRow(Server(), [1], tw.Sampling(), Listed({token: 1.0}), vocab_size=V, draws=4)
+    for ask in (lambda row: row.draw(choices), lambda row: row.prob(3)):
+        with pytest.raises(ServerGone, match="the model has 12"):
+            ask(row_of(Wrong(), []))
+
+
+def test_a_row_that_was_told_is_drawn_from():
+    row, choices = row_of(Server(), [], draws=1), RandomChoices(np.random.default_rng(0))
+    assert row.dense().tolist() == PROBS.tolist()
+    assert row.prob(3) == PROBS[3]
+    assert 0 <= row.draw(choices) < V
+    rest = row_of(Server(np.eye(V)[5], draws=False), [])
+    assert rest.draw(choices) == 5
+    only = row_of(Server(np.eye(V)[5]), [5], whole=True)
+    assert [only.draw(choices) for _ in range(3)] == [5, 5, 5]
 
 
 def test_what_is_not_listed_is_asked_for():

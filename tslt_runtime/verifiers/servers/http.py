@@ -40,6 +40,13 @@ class JsonHttp:
         """The JSON that answers ``body``; ServerGone for anything else."""
         return self._json("POST", path, body)
 
+    def tokens(self, path: str, body: dict[str, Any]) -> list[int]:
+        """The token ids in the JSON that answers ``body``; ServerGone for anything else."""
+        try:
+            return [int(token) for token in self.post(path, body)["tokens"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerGone(f"{path}: no tokens: {error!r}") from error
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
@@ -56,5 +63,5 @@ class JsonHttp:
                     said = bytes(found[:SAID]).decode("utf-8", "replace")
                     raise ServerGone(f"{path}: {response.status_code} {said}")
                 return httpx.Response(200, content=bytes(found)).json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             raise ServerGone(f"{path}: {str(error) or type(error).__name__}") from error

@@ -37,9 +37,9 @@ class LlamaServer:
         try:
             told = self._http.get("/props")["default_generation_settings"]
             self.context = int(told["n_ctx"])
-        except (KeyError, TypeError, ValueError) as error:
+            self._letter = self.tokens_of("a")[-1]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ServerGone(f"{url} is no server of llama.cpp: {error!r}") from error
-        self._letter = self.tokens_of("a")[-1]
 
     def differs(self, sampling: tw.Sampling) -> str | None:
         """See ``InferenceServer.differs``."""
@@ -52,7 +52,7 @@ class LlamaServer:
     def tokens_of(self, text: str) -> list[int]:
         """How the server's tokenizer cuts ``text``."""
         body = {"content": text, "add_special": True, "parse_special": True}
-        return list(self._http.post("/tokenize", body)["tokens"])
+        return self._http.tokens("/tokenize", body)
 
     def listed(
         self, prompts: Sequence[Sequence[int]], sampling: tw.Sampling, tokens: Sequence[int], seed: int

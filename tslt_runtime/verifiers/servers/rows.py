@@ -5,13 +5,13 @@ Spec section 6.3.  Nothing here is an approximation: what the server has not tol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 import tslt_wire as tw
-from tslt_runtime.verifiers.servers.protocol import Drawn, InferenceServer, Listed
+from tslt_runtime.verifiers.servers.protocol import Drawn, InferenceServer, Listed, ServerGone
 from tslt_wire.verification.choices import Choices
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +41,7 @@ class ServerRow:
         self.vocab_size = vocab_size
         self._server, self._prompt, self._sampling = server, prompt, sampling
         self._listed = listed
+        self._check(listed.probs)
         self._known = np.fromiter(listed.probs.keys(), np.int64), np.fromiter(listed.probs.values(), np.float64)
         self._told = dict(listed.probs)
         self._waiting: list[int] = []
@@ -79,7 +80,13 @@ class ServerRow:
             return self._whole()
         return self._array(self._listed.probs)
 
+    def _check(self, tokens: Iterable[int]) -> None:
+        """Raise ServerGone for a token that the model has not."""
+        if wrong := [token for token in tokens if not 0 <= token < self.vocab_size]:
+            raise ServerGone(f"token {wrong[0]}, and the model has {self.vocab_size}")
+
     def _hold(self, drawn: Sequence[Drawn]) -> None:
+        self._check(each.token for each in drawn)
         self._told.update((each.token, each.prob) for each in drawn)
         self._waiting += [each.token for each in drawn]
 
@@ -89,6 +96,7 @@ class ServerRow:
         return self._row
 
     def _array(self, probs: Mapping[int, float]) -> Floats:
+        self._check(probs)
         found = np.zeros(self.vocab_size)
         found[list(probs)] = list(probs.values())
         return found

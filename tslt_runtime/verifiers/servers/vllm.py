@@ -33,15 +33,16 @@ class VllmServer:
         Raises ServerGone for a server that is none or answers otherwise than it must, ValueError for no URL.
         """
         self._http = JsonHttp(url, api_key=api_key)
-        known = {card["id"]: card for card in self._http.get("/v1/models")["data"]}
-        if model is None and known:
-            model = next(iter(known))
-        if model not in known:
-            raise ServerGone(f"{url} serves {', '.join(known) or 'nothing'}, not {model}")
-        self._model = model
-        self.source = str(known[model].get("root") or model)
-        """Where its model's files are, or their hub id."""
-        self.context = int(known[model]["max_model_len"])
+        try:
+            known = {str(card["id"]): card for card in self._http.get("/v1/models")["data"]}
+            self._model = model or next(iter(known), "a model")
+            if self._model not in known:
+                raise ServerGone(f"{url} serves {', '.join(known) or 'nothing'}, not {self._model}")
+            self.source = str(known[self._model].get("root") or self._model)
+            """Where its model's files are, or their hub id."""
+            self.context = int(known[self._model]["max_model_len"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ServerGone(f"{url} is no server of vLLM: {error!r}") from error
         self.name = f"vLLM at {url}"
 
     def differs(self, sampling: tw.Sampling) -> str | None:
@@ -54,7 +55,7 @@ class VllmServer:
 
     def tokens_of(self, text: str) -> list[int]:
         """How the server's tokenizer cuts ``text``."""
-        return list(self._http.post("/tokenize", {"model": self._model, "prompt": text})["tokens"])
+        return self._http.tokens("/tokenize", {"model": self._model, "prompt": text})
 
     def listed(
         self, prompts: Sequence[Sequence[int]], sampling: tw.Sampling, tokens: Sequence[int], seed: int
@@ -131,7 +132,7 @@ def _told(choice: Any) -> tuple[int, float, dict[int, float]]:
         said = choice["logprobs"]
         told = {_id(name): math.exp(value) for name, value in (said["top_logprobs"][0] or {}).items()}
         return _id(said["tokens"][0]), math.exp(said["token_logprobs"][0]), told
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, AttributeError) as error:
         raise ServerGone(f"a completion without log probabilities: {error!r}") from error
 
 
