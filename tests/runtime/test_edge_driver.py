@@ -230,6 +230,15 @@ def test_settings_are_of_the_verifiers_facts(caplog):
     assert "typical_p is not applied" in caplog.text
 
 
+@pytest.mark.parametrize(("vocab_size", "nodes"), [(200_000, 41), (1 << 20, 16)])
+def test_trees_are_offered_whose_scores_fit_64_mib(vocab_size, nodes):
+    verifier = LocalVerifier(TableTarget(TARGET))
+    verifier.close()
+    engine = replace(verifier.facts.engine, vocab_size=vocab_size, most_nodes=1000)
+    found = edge_settings(replace(verifier.facts, engine=engine), FINGERPRINT)
+    assert found.limits.max_nodes == nodes == max(16, (64 << 20) // (8 * vocab_size))
+
+
 def test_a_token_map_is_logged_by_its_first_bytes(caplog):
     async def run():
         verifier = LocalVerifier(TableTarget(TARGET))

@@ -15,6 +15,8 @@ from tslt_runtime.commands import device, edge
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.operating import status_server
+from tslt_runtime.operating.logs import LINES_AT_ONCE, LINES_PER_S
 from tslt_runtime.seeds import device_nonce, master_secret, read_master_secret
 from tslt_runtime.sessions import Left, Sessions
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -139,6 +141,18 @@ def test_a_token_of_another_device_or_edge_opens_a_new_session():
     known, text = come_back(Sessions(master=bytes(32)), first.token, "me")
     assert (known.resumed, known.secret, known.held, text) == (True, first.secret, (), None)
     assert not come_back(Sessions(master=bytes(31) + b"\1"), first.token, "me")[0].resumed
+
+
+def test_the_numbers_that_are_promised():
+    """SECURITY.md says them."""
+    limits = EdgeLimits()
+    assert (limits.parked, limits.parked_each, limits.resume_s) == (256, 8, 120)
+    assert (limits.hello_timeout_s, limits.idle_timeout_s) == (10, 300)
+    assert (limits.peer_queue, limits.mores, limits.rows_bytes) == (32, 256, 64 << 20)
+    assert (limits.target_ms_per_s, limits.prompt_tokens_per_s) == (500, 1000)
+    assert EdgeLimits(devices=100).peer_links == 50
+    assert (LINES_AT_ONCE, LINES_PER_S) == (20, 1)
+    assert (status_server.REQUEST_S, status_server.MOST_BYTES, status_server.MOST_CONNECTIONS) == (5, 8192, 16)
 
 
 @inside
