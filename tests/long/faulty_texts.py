@@ -33,6 +33,8 @@ LISTS = Model(V, 1).lists(truncation=tw.TopK(3))
 TARGET = Model(V, 2).target()
 KINDS = (*ALL, "all")
 """Kinds of evidence, and all of them in turn."""
+MOST_GROWTH = 0.01
+"""Part by which the process may grow, from a tenth of a kind's texts on."""
 RELIABLE = {Kind.HELLO, Kind.WELCOME, Kind.PROMPT, Kind.RESUME}
 """Frames that a transport delivers once and in order, or with them the link ends (spec section 7.7)."""
 
@@ -173,6 +175,8 @@ def long_run(kind: str, count: int, seed: int, say: Callable[[str], None]) -> in
     say(f"{kind:8}  {shown}  {p:.3f}  {growth:+.2%}  {time.perf_counter() - started:.0f} s")
     if p < 1e-4:
         raise AssertionError(f"{kind}: the law of the text is another one, p = {p:.2g}")
+    if growth > MOST_GROWTH:
+        raise AssertionError(f"{kind}: the process grew by {growth:.2%}, at most {MOST_GROWTH:.0%} is allowed")
     return rounds
 
 
