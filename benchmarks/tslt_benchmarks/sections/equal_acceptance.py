@@ -8,6 +8,7 @@ from typing import Any
 
 from tslt_benchmarks.encodings.encodings import some
 from tslt_benchmarks.encodings.equal_acceptance import measure_equal
+from tslt_benchmarks.encodings.lossless import short_proof
 from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
 from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
@@ -49,7 +50,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         height=420,
     )
     parts = [level["part"] for level in curves[0]["levels"]]
-    columns = [Column("encoding")]
+    columns = [Column("encoding"), Column("lossless")]
     for level in curves[0]["levels"]:
         columns += [
             Column(f"{level['part']:.0%}", ",.1f", f"bytes for acceptance {level['alpha']:.3f}"),
@@ -58,9 +59,10 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
     rows: list[list[Cell]] = []
     for curve in curves:
         cells = [cell for level in curve["levels"] for cell in (level["bytes"], level["bytes_se"])]
-        rows.append([curve["title"], *cells, curve["lossless"]])
+        rows.append([curve["title"], short_proof(curve["lossless"]), *cells, curve["lossless"]])
     table = Table(
-        columns=[*columns, Column("lossless")],
+        columns=[*columns, Column("shown by")],
+        folded=True,
         rows=rows,
         title="Bytes up per drafted token for a part of the whole distribution's acceptance",
         caption=f"Empty where {parts[0]:.0%} and so on are not reached with any K that was measured. Each is written, "

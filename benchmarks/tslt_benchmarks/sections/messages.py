@@ -82,6 +82,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         columns=columns,
         rows=rows,
         title="Messages of a round",
+        folded=True,
         caption="Ours are those of real sessions; others are rebuilt from what is published, written, read back and "
         "compared. What a lossy system's rounds bring is reckoned as if it were not.",
     )

@@ -32,7 +32,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         for row in figures["rows"]
     ]
     caption = "Bytes a round, counted on loopback with segments as long as Ethernet's; headers of IPv4 with TCP or UDP."
-    return [Table(columns=columns, rows=rows, title="What transports add", caption=caption)]
+    return [Table(columns=columns, rows=rows, title="What transports add", caption=caption, folded=True)]
 
 
 def meaning(figures: dict[str, Any]) -> str:
