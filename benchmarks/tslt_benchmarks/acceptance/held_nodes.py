@@ -8,7 +8,7 @@ sharp pair is the same with a draft model whose logits are moved towards the tar
 of those that the edge looks at.
 
 ``milliseconds``: of CPU, one thread, from logits to the verdict, medians; both rules in turns, on the made-up rounds of
-``speed.made_up_rounds`` (lists of 32 tokens, V = 128,256).  The ratio is the median of those of one turn.
+``speed.made_up_rounds`` (lists of 32 tokens, V = 128,256).  The ratio is the median of those of a round.
 
     python -m tslt_benchmarks.acceptance.held_nodes --json held_nodes.json
 """
