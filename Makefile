@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes test-vllm test-llama-server test-quantised wheels check-wheel check-sdist clean
+	coverage attacks bytes report test-vllm test-llama-server test-quantised wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -161,6 +161,10 @@ attacks: SECONDS := 600
 attacks: $(READY)
 	@for script in $$(grep -l 'stage.main(' tests/attacks/*.py | grep -v test_); do \
 		echo "$$script"; $(BIN)/python $$script --seconds $(SECONDS) || failed=1; done; exit $${failed:-0}
+
+# One page about the default pair, or another (docs/report.md): REPORT="--quick", REPORT="--draft D --target T".
+report: $(READY)
+	$(BIN)/tslt report --output build/report $(REPORT)
 
 bytes: $(READY)
 	$(BIN)/python -m tslt_benchmarks.bytes.bytes_per_token

@@ -48,6 +48,10 @@ class Positions:
     token: Ints
     """The token the target continued with, int32 (N,); -1 at the end of a continuation."""
 
+    def first(self, count: int) -> Positions:
+        """The first ``count`` of them, all if there are fewer."""
+        return Positions(*(getattr(self, name)[:count] for name in Positions.__dataclass_fields__))
+
 
 @dataclass(frozen=True, slots=True)
 class Round:

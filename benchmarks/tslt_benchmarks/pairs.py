@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tslt_wire as tw
 from tslt_runtime.draft_vocabulary import DraftVocabulary
-from tslt_runtime.engines.protocol import DraftText
+from tslt_runtime.engines.protocol import DraftText, EngineFacts
 from tslt_runtime.fingerprint import Vocabulary, vocabulary_of
-from tslt_runtime.loading import LoadedDraft, LoadedTarget, is_gguf, load_draft, load_target, load_tokenizer
+from tslt_runtime.loading import (
+    EngineOptions,
+    LoadedDraft,
+    LoadedTarget,
+    is_gguf,
+    load_draft,
+    load_target,
+    load_tokenizer,
+)
 from tslt_runtime.streaming import hello_of
 from tslt_runtime.tokenizer import Tokenizer
 from tslt_wire.session.vocabularies import fit_of
@@ -42,16 +50,21 @@ class Models:
         *,
         target_tokenizer: str | Path | None = None,
         dtype: str = "auto",
+        threads: int | None = None,
         self_check: bool = True,
     ) -> Models:
-        """Load both; ``dtype`` is for folders, what a GGUF file computes in is its own.
+        """Load both; ``dtype`` is for folders, what a GGUF file computes in is its own; ``threads``: of the CPU.
 
         ``target_tokenizer``: read in place of the one that came with the target.  Where the ordinary tokens of the two
         models differ the draft is mapped to the target's, as ``tslt device --target-tokenizer`` does it.
         Raises what ``loading.load_draft`` raises, and VocabularyMismatch for models without a token in common.
         """
-        targets = load_target(target, dtype="auto" if is_gguf(target) else dtype, self_check=self_check)
-        drafts = load_draft(draft, dtype="auto" if is_gguf(draft) else dtype, self_check=self_check)
+        options: EngineOptions = {"threads": threads} if threads else {}
+        of_target, of_draft = (
+            EngineOptions(**options, dtype="auto" if is_gguf(source) else dtype) for source in (target, draft)
+        )
+        targets = load_target(target, self_check=self_check, **of_target)
+        drafts = load_draft(draft, self_check=self_check, **of_draft)
         tokenizer: Tokenizer = load_tokenizer(target_tokenizer) if target_tokenizer else targets.tokenizer
         offered = vocabulary_of(tokenizer, vocab_size=targets.engine.facts.vocab_size)
         size = drafts.engine.facts.vocab_size
@@ -112,6 +125,22 @@ class Models:
     def draft_text(self) -> DraftText:
         """A new text of the draft model, in the target's tokens: -inf for those that it never drafts."""
         return self.vocabulary.text_for(self.draft.engine.open(), self.fit, self._edge)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedDraft:
+    """The draft as an engine of the target's tokens (see ``DraftEngine``)."""
+
+    models: Models
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The draft's, but for the size of the vocabulary; what ends a text is the target's to say."""
+        return replace(self.models.draft.engine.facts, vocab_size=self.models.vocab_size, eos_tokens=())
+
+    def open(self) -> DraftText:
+        """See ``DraftEngine.open``."""
+        return self.models.draft_text()
 
 
 def files_hash(source: str | Path) -> str:

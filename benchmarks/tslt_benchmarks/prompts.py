@@ -50,10 +50,15 @@ def _from_text(text: str) -> Iterator[str]:
     while lines and (not lines[0] or lines[0].startswith("#")):
         del lines[0]
     blocks = [block.strip("\n") for block in "\n".join(lines).split("\n\n") if block.strip()]
-    if len(blocks) > 1 and any("\n" in block for block in blocks):
+    if len(blocks) > 1 and any(len(_said(block.splitlines())) > 1 for block in blocks):
         yield from blocks
     else:
-        yield from (line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        yield from _said(lines)
+
+
+def _said(lines: Sequence[str]) -> list[str]:
+    """Lines that are neither blank nor comments."""
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _from_json(path: Path, text: str) -> Iterator[str]:

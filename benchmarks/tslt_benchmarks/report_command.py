@@ -6,6 +6,7 @@ settings, models, versions or machines are never mixed in.
 
     tslt report --quick                                     # the pair that ships with a checkout
     tslt report --draft draft.gguf --target target.gguf --prompts prompts.jsonl
+    tslt report --logits logits.npz --draft-ms 8 --target-ms 40
     python -m tslt_benchmarks.report_command --help
 """
 
@@ -15,34 +16,23 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 
-from tslt_benchmarks.drafting import Settings, make_drafts
-from tslt_benchmarks.drafts import Drafts, load_drafts, save_drafts
-from tslt_benchmarks.options import (
-    DRAFT,
-    TARGET,
-    command_parser,
-    input_file,
-    require_models,
-    whole_number,
-    zero_or_more,
-)
-from tslt_benchmarks.pairs import Models, files_hash
-from tslt_benchmarks.prompts import PROMPTS, read_prompts
+from tslt_benchmarks.drafts import Drafts
+from tslt_benchmarks.options import above_zero, command_parser, input_file, whole_number, zero_or_more
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.output import HTML, About, document, read, write
 from tslt_benchmarks.report.progress import Progress
 from tslt_benchmarks.report.provenance import commit, machine, versions
-from tslt_benchmarks.report.runner import Outcome, run
+from tslt_benchmarks.report.runner import run
 from tslt_benchmarks.report.section import Section
 from tslt_benchmarks.report.store import Store
+from tslt_benchmarks.report_inputs import Inputs, add_input_options, inputs_for, kept_drafts
 from tslt_benchmarks.sections import SECTIONS
-
-QUICK = Settings(lists=96, rounds=16, tokens=32)
-FULL = Settings(lists=256, rounds=48, tokens=48)
+from tslt_wire.throughput import Compute
 
 
 def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.Namespace:
@@ -50,15 +40,15 @@ def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.N
     parser = command_parser(__doc__)
     if prog:
         parser.prog = prog
-    parser.add_argument("--target", type=Path, default=TARGET, metavar="PATH", help="a folder, or a .gguf file")
-    parser.add_argument("--draft", type=Path, default=DRAFT, metavar="PATH", help="a folder, or a .gguf file")
-    parser.add_argument(
-        "--target-tokenizer", type=Path, metavar="PATH", help="in place of the one that the target comes with"
-    )
-    parser.add_argument("--prompts", type=input_file, default=PROMPTS, metavar="FILE", help="what texts begin with")
+    add_input_options(parser, input_file)
     parser.add_argument("--temperature", type=zero_or_more, default=1.0, help="of the target (%(default)s)")
     parser.add_argument("--seed", type=whole_number(0), default=0)
-    parser.add_argument("--quick", action="store_true", help="a quarter of an hour, with fewer of everything")
+    parser.add_argument("--threads", type=whole_number(1), default=1, help="of each model (%(default)s)")
+    times = parser.add_argument_group("model times", "in place of those of this machine")
+    times.add_argument("--draft-ms", type=above_zero, help="a drafted token on the device")
+    times.add_argument("--target-ms", type=above_zero, help="a pass of the target")
+    times.add_argument("--node-ms", type=zero_or_more, default=0.0, help="what a pass takes longer for a drafted token")
+    parser.add_argument("--quick", action="store_true", help="minutes in place of hours: fewer of everything")
     parser.add_argument("--sections", nargs="+", metavar="NAME", choices=[s.name for s in SECTIONS], help="these alone")
     parser.add_argument(
         "--output", type=Path, default=Path("tslt-report"), metavar="FOLDER", help="made if need be (%(default)s)"
@@ -66,7 +56,10 @@ def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.N
     parser.add_argument(
         "--page-only", action="store_true", help="measure nothing: make the page anew from the output folder's JSON"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.draft_ms is None) != (args.target_ms is None):
+        parser.error("--draft-ms and --target-ms belong together")
+    return args
 
 
 def chosen(names: Sequence[str] | None) -> list[Section]:
@@ -79,73 +72,64 @@ def chosen(names: Sequence[str] | None) -> list[Section]:
     return [section for section in SECTIONS if section.name in wanted]
 
 
-def kept_drafts(folder: Path, key: str, make: Callable[[], Drafts]) -> Drafts:
-    """Drafts that this run, stopped before, has made already; else ``make`` them, in place of other runs'."""
-    path = folder / f"drafts-{key}.npz"
-    if path.exists():
-        return load_drafts(path)
-    for old in folder.glob("drafts-*.npz"):
-        old.unlink()
-    drafts = make()
-    part = path.with_suffix(".part")
-    save_drafts(drafts, part)
-    part.replace(path)
-    return drafts
-
-
-def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
-    """Measure what is not measured yet, and write the report; 1 if a section failed."""
-    import torch
-
-    args = arguments(argv, prog)
-    console = Console(stderr=True)
-    if args.page_only:
-        write(args.output, SECTIONS, read(args.output, SECTIONS))
-        print(args.output / HTML)
-        return 0
-    require_models(args.target, args.draft)
-    prompts = read_prompts(args.prompts)
-    settings = QUICK if args.quick else FULL
+def key_of(args: argparse.Namespace, inputs: Inputs) -> dict[str, str]:
+    """All that figures of this run depend on."""
     key = {
         "run": "quick" if args.quick else "full",
         "seed": str(args.seed),
         "temperature": f"{args.temperature:g}",
-        "target": f"{args.target.name}, SHA-256 {files_hash(args.target)}",
-        "draft": f"{args.draft.name}, SHA-256 {files_hash(args.draft)}",
-        "prompts": f"{len(prompts)}, SHA-256 {hashlib.sha256(args.prompts.read_bytes()).hexdigest()}",
+        **inputs.key,
         "commit": commit(),
         **machine(),
-        "threads": str(torch.get_num_threads()),
+        "threads": str(args.threads),
         **versions(),
     }
-    if args.target_tokenizer:
-        key["target's tokenizer"] = f"{args.target_tokenizer.name}, SHA-256 {files_hash(args.target_tokenizer)}"
-    of_drafts = hashlib.sha256(repr(sorted(key.items())).encode()).hexdigest()[:16]
+    if args.draft_ms is not None:
+        key["times"] = f"draft {args.draft_ms:g} ms, target {args.target_ms:g} ms and {args.node_ms:g} ms a node"
+    return key
 
-    def load_models() -> Models:
-        return Models.load(args.target, args.draft, target_tokenizer=args.target_tokenizer)
+
+def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+    """Measure what is not measured yet, and write the report; 1 if a section failed."""
+    args = arguments(argv, prog)
+    folder: Path = args.output
+    if args.page_only:
+        write(folder, SECTIONS, read(folder, SECTIONS))
+        print(folder / HTML)
+        return 0
+    if find_spec("torch"):  # else llama.cpp runs the models, or there are none
+        import torch
+
+        torch.set_num_threads(args.threads)
+    inputs = inputs_for(args)
+    key = key_of(args, inputs)
+    of_drafts = hashlib.sha256(repr(sorted(key.items())).encode()).hexdigest()[:16]
+    sections = chosen(args.sections)
+    store = Store(folder / "sections")
 
     def drafts(tell: Callable[[int, int], None]) -> Drafts:
-        return kept_drafts(folder, of_drafts, lambda: make_drafts(context.models, settings, prompts, tell))
+        make: Callable[[], Drafts] = lambda: inputs.make_drafts(lambda: context.models, tell)  # noqa: E731
+        return kept_drafts(folder, of_drafts, make) if inputs.load_models else make()
 
-    folder = args.output
-    store = Store(folder / "sections")
     context = Context(
         quick=args.quick,
         seed=args.seed,
         temperature=args.temperature,
-        prompts=tuple(prompts),
+        prompts=inputs.prompts,
         folder=folder,
-        load_models=load_models,
+        load_models=inputs.load_models,
         make_drafts=drafts,
+        times=None if args.draft_ms is None else _given(args),
     )
-    sections = chosen(args.sections)
-    with Progress(console) as progress:
-        outcome: Outcome = run(sections, context, store, key, progress)
-    about = About(models=f"{args.draft.name} drafts for {args.target.name}", notes=(), key=key)
-    write(folder, sections, document(sections, outcome, about))
+    with Progress(Console(stderr=True)) as progress:
+        outcome = run(sections, context, store, key, progress)
+    write(folder, sections, document(sections, outcome, About(models=inputs.line, notes=inputs.notes, key=key)))
     print(folder / HTML)
     return 1 if outcome.failed else 0
+
+
+def _given(args: argparse.Namespace) -> Compute:
+    return Compute(draft_s=args.draft_ms / 1e3, verify_s=args.target_ms / 1e3, verify_node_s=args.node_ms / 1e3)
 
 
 if __name__ == "__main__":

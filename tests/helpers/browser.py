@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,14 @@ OPTIONS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
+AS_3_AND_4 = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(pipe), fcntl.F_DUPFD, 10) for pipe in sys.argv[1:3]]
+for number, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Runs a program with two descriptors as 3 and 4, where it looks for the protocol's pipes."""
 
 
 class Page:
@@ -112,9 +121,17 @@ def browser() -> Iterator[Page]:
     there, mine = os.pipe()
     back, theirs = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The protocol's pipes are descriptors 3 and 4; a shell can say so.
         started = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{there} 4>&{theirs}', "sh", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"],
+            [
+                sys.executable,
+                "-c",
+                AS_3_AND_4,
+                str(there),
+                str(theirs),
+                CHROMIUM,
+                *OPTIONS,
+                f"--user-data-dir={profile}",
+            ],
             pass_fds=(there, theirs),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

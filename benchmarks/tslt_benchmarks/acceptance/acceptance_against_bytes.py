@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 from rich.console import Console
@@ -195,7 +196,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     drafts = drafts_for(args, wanted, console=console)
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=Console(stderr=True), transient=True) as progress:
-        results = measure_all(drafts, settings, progress, table)
+        task = progress.add_task("measuring lists", total=None)
+        tell = partial(progress.update, task)
+        results = measure_all(drafts, settings, lambda done, of: tell(completed=done, total=of), table)
     for result in results:
         for printed in tables(result):
             # A table that is cut to a narrow terminal or a pipe says nothing.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
-from rich.progress import Progress
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance.list_passes import Grid, Ordered, Sample, remeasure, screen, tail_scales
@@ -78,8 +78,13 @@ class Result:
         return next(p for p in self.default if p.setting.draft_temperature == tw.DEFAULTS.draft_temperature)
 
 
-def measure_all(drafts: Drafts, settings: Settings, progress: Progress, table: tw.Prior | None = None) -> list[Result]:
-    """Both passes at each target temperature; priors: none, the id density, and ``table`` if there is one."""
+def measure_all(
+    drafts: Drafts, settings: Settings, tell: Callable[[int, int], None], table: tw.Prior | None = None
+) -> list[Result]:
+    """Both passes at each target temperature; priors: none, the id density, and ``table`` if there is one.
+
+    ``tell``: told how many steps of all are done.
+    """
     total = len(drafts.positions.draft)
     if total < 2:
         raise ValueError(f"two positions are the least to measure on, got {total}")
@@ -88,13 +93,18 @@ def measure_all(drafts: Drafts, settings: Settings, progress: Progress, table: t
     picked = np.split(order[: first + settings.positions], [first])
     ordered = [[Ordered(drafts.positions.draft[i]) for i in part] for part in picked]
     steps = len(settings.temperatures) * len(settings.draft_temperatures) * sum(map(len, picked))
-    task = progress.add_task("measuring lists", total=steps)
+    done = count(1)
+
+    def advance(more: int) -> None:
+        for _ in range(more):
+            tell(next(done), steps)
+
     results = []
     priors = [None, plain_prior("density", drafts.vocab_size), *([table] if table else [])]
     for t in settings.temperatures:
         some, others = (Sample.of(t, o, drafts.positions.target[part]) for o, part in zip(ordered, picked, strict=True))
         parts = _Parts(some, others, drafts.positions.draft[picked[1]])
-        results.append(_measure(parts, settings, priors, lambda count: progress.advance(task, count)))
+        results.append(_measure(parts, settings, priors, advance))
     return results
 
 

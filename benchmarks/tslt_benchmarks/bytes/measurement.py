@@ -87,6 +87,8 @@ def measure_all(drafts: Drafts, *, ks: Sequence[int], temperatures: Sequence[flo
         }
         for row in rows:
             cases: Any = framed[row.shape] if isinstance(row, TsltFrame) else single
+            if not cases:
+                continue  # recorded logits have no rounds
             for k in [None] if row.group == "dense" else ks:
                 found.append(measure(row, cases, k=k, temperature=temperature))
     return found

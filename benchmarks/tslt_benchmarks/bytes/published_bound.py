@@ -30,6 +30,7 @@ from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.range_coded import ListModel
 
 KS = (16, 32, 64, 320)
+TABLES = ("lists", "tree", "tail")
 PRECISIONS = ("log2/0", "log2/1", "log2/2")
 _LEAST_GROUP = 8
 """Nothing is said of fewer positions."""
@@ -80,8 +81,8 @@ class BoundComparison:
     table: tw.Prior | None
     rows: list[Row] = field(default_factory=list)
 
-    def run(self, say: Callable[[str], None]) -> list[Row]:
-        """Measure everything."""
+    def run(self, say: Callable[[str], None], *, tables: Sequence[str] = TABLES) -> list[Row]:
+        """Measure everything, or some of ``TABLES``."""
         for temperature in self.temperatures:
             sampling = tw.Sampling(temperature=temperature)
             targets = [tw.target_probs(row, sampling) for row in self.drafts.positions.target]
@@ -89,9 +90,12 @@ class BoundComparison:
                 if k > self.drafts.vocab_size:
                     continue
                 say(f"T = {temperature:g}, K = {k}")
-                self._lists(temperature, k, targets)
-                self._tree(temperature, k)
-                self._tails(temperature, k, targets)
+                if "lists" in tables:
+                    self._lists(temperature, k, targets)
+                if "tree" in tables:
+                    self._tree(temperature, k)
+                if "tail" in tables:
+                    self._tails(temperature, k, targets)
         return self.rows
 
     def _sparse(

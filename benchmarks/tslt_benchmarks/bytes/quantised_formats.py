@@ -52,6 +52,7 @@ class DenseInt8(Bitstream[Logits, Steps]):
     def prepare(self, source: Logits, *, k: int, temperature: float) -> Steps:
         """Round to the nearest step between the least and the largest logit."""
         logits = np.asarray(source, np.float64) / temperature
+        logits = np.maximum(logits, logits[np.isfinite(logits)].min())  # there is no code for a token that is not there
         low, step = np.float32(logits.min()), np.float32((logits.max() - logits.min()) / 255)
         codes = np.round((logits - float(low)) / (float(step) or 1.0)).clip(0, 255)
         return Steps(low, step, codes.astype(np.uint8))

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Cell = str | float | int | None
+
+class Sorted(NamedTuple):
+    """A text that sorts by a number."""
+
+    text: str
+    by: float
+
+
+Cell = str | float | int | Sorted | None
 """A number is written by its column's format and sorts as one; None is an empty cell."""
 
 
@@ -22,6 +30,8 @@ class Column:
     """Of its numbers, as ``format`` takes it: ``",.1f"``."""
     hint: str = ""
     """What the column means, shown when it is pointed at."""
+    whole: bool = False
+    """Texts that are not broken into lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

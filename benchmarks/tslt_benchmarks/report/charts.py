@@ -23,6 +23,8 @@ FONT = 12.0
 """Pixels of a plot's letters."""
 WIDTHS = {False: 760.0, True: 360.0}
 """Pixels, wide and narrow."""
+MOST_TICK_LETTERS = 22
+"""Of all labels below a narrow plot; where there are more every second one is left out."""
 _POINTS = 72 / 96
 """Points a pixel, in which matplotlib measures."""
 
@@ -195,7 +197,10 @@ def _panel(axes: Any, panel: Panel, names: Sequence[str], look: Look) -> None:
         axes.set_title(panel.title, loc="left")
     for axis, which, limits in ((panel.x, axes.xaxis, axes.set_xlim), (panel.y, axes.yaxis, axes.set_ylim)):
         if axis.ticks:
-            which.set_ticks(list(axis.ticks), list(axis.labels) or [f"{tick:g}" for tick in axis.ticks])
+            labels = list(axis.labels) or [f"{tick:g}" for tick in axis.ticks]
+            if look.narrow and which is axes.xaxis and sum(map(len, labels)) > MOST_TICK_LETTERS:
+                labels = ["" if at % 2 else label for at, label in enumerate(labels)]
+            which.set_ticks(list(axis.ticks), labels)
             which.set_ticks([], minor=True)
         if axis.limits:
             limits(*axis.limits)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tslt_benchmarks.drafts import Drafts
 from tslt_benchmarks.pairs import Models
+from tslt_wire.throughput import Compute
 
 
 class LeftOut(Exception):
@@ -33,6 +34,8 @@ class Context:
     """None: there are logits alone."""
     make_drafts: Callable[[Callable[[int, int], None]], Drafts] | None
     """None: there is nothing to measure on; its argument is ``tell``."""
+    times: Compute | None = None
+    """Of the models, in place of what they take here."""
     tell: Callable[[int, int], None] = lambda done, of: None
     """Says that ``done`` parts of ``of`` are done."""
     found: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -55,5 +58,5 @@ class Context:
     def figures(self, name: str) -> dict[str, Any]:
         """What a section that this one ``uses`` has measured; LeftOut if it was left out itself."""
         if name not in self.found:
-            raise LeftOut(f"it needs the figures of {name}, which was left out")
+            raise LeftOut(f"it needs the figures of {name}, which are not here")
         return self.found[name]

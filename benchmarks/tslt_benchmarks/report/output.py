@@ -83,10 +83,11 @@ def read(folder: Path, sections: Sequence[Section]) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(report, dict) or report.get("report") != SCHEMA_VERSION:
         raise ValueError(f"{path} is no report of version {SCHEMA_VERSION}")
-    versions = {section.name: section.version for section in sections}
+    known = {section.name: section for section in sections}
     for name, written in report["sections"].items():
-        if written["version"] != versions.get(name):
+        if name not in known or written["version"] != known[name].version:
             raise ValueError(f"{path} has figures of {name} that this version of the report does not read")
+        written["meaning"] = known[name].meaning(written["figures"])
     return report
 
 

@@ -4,8 +4,8 @@ for (const button of document.querySelectorAll("thead button")) {
     const head = button.closest("th"), body = head.closest("table").tBodies[0];
     const column = head.cellIndex, down = head.getAttribute("aria-sort") === "ascending";
     const value = (row) => {
-      const cell = row.cells[column], number = parseFloat(cell.dataset.v);
-      return cell.classList.contains("n") ? number : cell.textContent;
+      const cell = row.cells[column];
+      return cell.dataset.v ? parseFloat(cell.dataset.v) : cell.textContent;
     };
     const rows = [...body.rows].sort((a, b) => {
       const [x, y] = [value(a), value(b)];

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
+from tslt_benchmarks.report.blocks import Cell, Column, Plot, Sorted, Table
 from tslt_benchmarks.report.charts import svg, variables
 from tslt_benchmarks.report.progress import in_words
 
 _HERE = Path(__file__).resolve().parent
+_ABOUT = (
+    "A small draft model on a device proposes tokens, a large target model on an edge server checks them, and the "
+    "text is the target's own. What travels between the two (the evidence) decides how many bytes that takes, and how "
+    "many of the tokens are kept."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ def page(parts: Sequence[Part], facts: Facts) -> str:
 <header>
 <h1>What a split of these two models costs, and gives</h1>
 <p class="models">{escape(facts.models)}</p>
+<p>{escape(_ABOUT)}</p>
 {notes}
 </header>
 <main>
@@ -126,15 +132,18 @@ def _head(column: Column) -> str:
 def _cell(cell: Cell, column: Column) -> str:
     if cell is None:
         return '<td data-v=""></td>'
+    kind = ' class="whole"' if column.whole else ""
+    if isinstance(cell, Sorted):
+        return f'<td{kind} data-v="{cell.by!r}">{escape(cell.text)}</td>'
     if isinstance(cell, str):
-        return f"<td>{escape(cell)}</td>"
+        return f"<td{kind}>{escape(cell)}</td>"
     return f'<td class="n" data-v="{cell!r}">{escape(format(cell, column.format))}</td>'
 
 
 def _plot(plot: Plot) -> str:
     title = f"<h3>{escape(plot.title)}</h3>" if plot.title else ""
     wide, narrow = svg(plot, narrow=False), svg(plot, narrow=True)
-    return f"""<figure id="{plot.name}">{title}
+    return f"""<figure id="plot-{plot.name}">{title}
 <div class="on-wide">{wide}</div>
 <div class="on-narrow">{narrow}</div>
 <figcaption>{escape(plot.caption)}</figcaption></figure>"""

@@ -79,7 +79,9 @@ def run(sections: Sequence[Section], context: Context, store: Store, key: Key, p
         before, begun = load(), time.monotonic()
         try:
             require(section, context)
-            figures = section.run(context)
+            figures = store.as_read(section.run(context))
+            section.show(figures)
+            section.meaning(figures)
         except LeftOut as reason:
             outcome.left_out[section.name] = str(reason)
             progress.end(section, f"left out: {reason}")
@@ -96,7 +98,8 @@ def run(sections: Sequence[Section], context: Context, store: Store, key: Key, p
             seconds=round(taken, 2),
             load=before,
         )
-        outcome.results[section.name] = store.save(result)
+        store.save(result)
+        outcome.results[section.name] = result
         progress.end(section, "done")
     return outcome
 

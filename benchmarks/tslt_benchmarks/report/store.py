@@ -46,17 +46,19 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # not there, or not ours: it is measured anew
 
-    def save(self, result: Result) -> Result:
-        """Write a result, whole or not at all; returned as ``load`` gives it."""
+    @staticmethod
+    def as_read(figures: dict[str, Any]) -> dict[str, Any]:
+        """Figures as they come back from a file; ValueError or TypeError for what JSON cannot hold."""
+        found: dict[str, Any] = json.loads(json.dumps(figures, allow_nan=False))
+        return found
+
+    def save(self, result: Result) -> None:
+        """Write a result, whole or not at all."""
         path = self._path(result.section)
         text = json.dumps({"schema": SCHEMA_VERSION, **asdict(result)}, indent=1, allow_nan=False)
         part = path.with_suffix(".part")
         part.write_text(text + "\n", encoding="utf-8")
         os.replace(part, path)
-        stored = self.load(result.section)
-        if stored is None:
-            raise ValueError(f"the figures of {result.section} do not come back from {path}")
-        return stored
 
     def _path(self, section: str) -> Path:
         return self._folder / f"{section}.json"

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from tslt_benchmarks.report.section import Section
-from tslt_benchmarks.sections import bytes_per_token, end_to_end, equal_acceptance, messages, paper, transports
+from tslt_benchmarks.sections import (
+    acceptance_bytes,
+    bytes_per_token,
+    codec_speed,
+    edge_capacity,
+    end_to_end,
+    equal_acceptance,
+    evidence_acceptance,
+    lossy_schemes,
+    messages,
+    padding,
+    paper,
+    pass_times,
+    published_bound,
+    recorded_links,
+    transports,
+    vocabulary,
+    which_link,
+)
 
 SECTIONS: tuple[Section, ...] = (
+    which_link.SECTION,
     end_to_end.SECTION,
+    evidence_acceptance.SECTION,
     equal_acceptance.SECTION,
     messages.SECTION,
+    acceptance_bytes.SECTION,
+    recorded_links.SECTION,
+    edge_capacity.SECTION,
+    pass_times.SECTION,
     transports.SECTION,
-    bytes_per_token.SECTION,
     paper.SECTION,
+    lossy_schemes.SECTION,
+    bytes_per_token.SECTION,
+    published_bound.SECTION,
+    vocabulary.SECTION,
+    codec_speed.SECTION,
+    padding.SECTION,
 )

@@ -1,0 +1,235 @@
+"""Section: what to use on which link, and where a split is not worth it: the page's first screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tslt_benchmarks.planner.measured import Advice, advise, break_even_rtt, measured_modes
+from tslt_benchmarks.report.blocks import Column, Plot, Sorted, Table
+from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.speed.pass_times import PassTimes
+from tslt_wire.throughput import Compute, Link, Plan
+from tslt_wire.throughput.explain import rate_name
+
+LINKS = (
+    ("poor radio", 1e4, 0.2),
+    ("weak mobile", 1e5, 0.1),
+    ("mobile, 4G", 5e6, 0.05),
+    ("home, Wi-Fi", 2e7, 0.02),
+    ("same building", 1e8, 0.002),
+    ("same rack", 1e9, 0.0002),
+)
+"""(name, bit/s up, round trip in seconds): what readers have."""
+UPLINKS = (1e4, 3e4, 1e5, 3e5, 1e6, 1e7, 1e8)
+RTTS = (0.001, 0.01, 0.03, 0.1)
+DOWN_OVER_UP = 4.0
+"""Access links send several times as much down as up."""
+BIG = Compute(draft_s=0.008, verify_s=0.04, verify_node_s=0.0005)
+"""A phone that drafts with some hundred million weights, and an edge with seven thousand million."""
+NEAR = 0.98
+"""A part of the best rate that is as good as it."""
+FAST_BIT_S = 1e7
+"""An uplink on which bytes hardly count."""
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Ask the planner about all links, with the pair's acceptance and times, and with a larger pair's times."""
+    acceptance = context.figures("evidence-acceptance")
+    given = context.times
+    own = given or PassTimes.of_json(context.figures("pass-times")).compute
+    temperature = acceptance["temperatures"][0]
+    here = [row for row in acceptance["rows"] if row["temperature"] == temperature]
+    restricted = context.load_models is not None and context.models.restricted
+    modes = measured_modes(here, acceptance["vocab_size"], temperature, restricted=restricted)
+    found: dict[str, Any] = {"temperature": temperature, "given": given is not None, "times": {}}
+    for name, compute in (("own", own), ("big", BIG)):
+        found["times"][name] = {
+            "compute": {field: getattr(compute, field) for field in Compute.__dataclass_fields__},
+            "links": [_entry(title, advise(modes, _link(up, rtt), compute)) for title, up, rtt in LINKS],
+            "grid": [_entry("", advise(modes, _link(up, rtt), compute)) for rtt in RTTS for up in UPLINKS],
+            "break_even_rtt_s": break_even_rtt(modes, compute, FAST_BIT_S, DOWN_OVER_UP * FAST_BIT_S),
+        }
+    return found
+
+
+def _link(up: float, rtt: float) -> Link:
+    return Link(uplink_bit_s=up, downlink_bit_s=DOWN_OVER_UP * up, rtt_s=rtt)
+
+
+def _entry(title: str, found: Advice) -> dict[str, Any]:
+    return {
+        "title": title,
+        "uplink_bit_s": found.link.uplink_bit_s,
+        "rtt_s": found.link.rtt_s,
+        "split": found.split.name,
+        "options": options_of(found.split),
+        "rate": found.rate,
+        "bytes_up": found.bytes_up,
+        "streams": found.streams,
+        "both": found.both,
+        "busy_split_s": found.busy_split_s,
+        "busy_streams_s": found.busy_streams_s,
+    }
+
+
+def options_of(plan: Plan) -> str:
+    """What ``tslt device`` is told for this choice."""
+    mode, shape = plan.mode, plan.expansion
+    parts = [f"--evidence {'list' if mode.evidence == 'full' else mode.evidence}"]
+    if mode.k:
+        parts.append(f"--k {mode.k}")
+    if mode.min_prob:
+        parts.append(f"--min-prob {mode.min_prob:g}")
+    if mode.precision:
+        parts.append(f"--precision {mode.precision}")
+    parts.append(f"--expansion {len(shape) if max(shape) == 1 else ','.join(map(str, shape))}")
+    return " ".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------- shown
+
+
+def show(figures: dict[str, Any]) -> list[Table | Plot]:
+    """The table of links with the pair's own times, the same with a larger pair's, a plot, and the whole grid."""
+    own, big = figures["times"]["own"], figures["times"]["big"]
+    blocks: list[Table | Plot] = [
+        _short(own["links"], caption=_ADVICE),
+        _plot(own, "tokens-by-link", "These two models"),
+    ]
+    if not figures["given"]:
+        blocks.append(
+            _short(
+                big["links"],
+                title=f"The same acceptance, if a drafted token took {1e3 * BIG.draft_s:g} ms and a pass of the target "
+                f"{1e3 * BIG.verify_s:g} ms",
+                caption="As a phone and a target of some billion weights may; --draft-ms and --target-ms take yours.",
+            )
+        )
+    return [*blocks, _long(own["links"], "The same links, by hand"), _long(own["grid"], "All links")]
+
+
+_ADVICE = (
+    "A split is advised where it is faster than the edge that decodes alone and streams. Where it is slower, it still "
+    "leaves the edge time for more users. tslt device finds these choices itself (--evidence auto)."
+)
+
+
+def _where(entry: dict[str, Any]) -> Sorted:
+    where = f"{rate_name(entry['uplink_bit_s'])} up, {1e3 * entry['rtt_s']:g} ms"
+    return Sorted(f"{entry['title']}: {where}" if entry["title"] else where, entry["uplink_bit_s"])
+
+
+def _short(entries: Sequence[dict[str, Any]], *, title: str = "", caption: str) -> Table:
+    return Table(
+        columns=[
+            Column("link", hint="its rate up, and a round trip"),
+            Column("use"),
+            Column("split, tokens/s", ".1f", "of the best split"),
+            Column("edge alone, tokens/s", ".1f", "if the edge decodes alone and streams"),
+            Column("bytes up a token", ",.1f", "of the best split"),
+        ],
+        rows=[[_where(entry), verdict(entry), entry["rate"], entry["streams"], entry["bytes_up"]] for entry in entries],
+        title=title,
+        caption=caption,
+    )
+
+
+def _long(entries: Sequence[dict[str, Any]], title: str) -> Table:
+    return Table(
+        columns=[
+            Column("link", hint="its rate up, and a round trip", whole=True),
+            Column("RTT, ms", "g"),
+            Column("best split", whole=True),
+            Column("options of tslt device", whole=True),
+            Column("split, tokens/s", ".1f"),
+            Column("edge alone, tokens/s", ".1f", "if the edge decodes alone and streams"),
+            Column("edge with both, tokens/s", ".1f", "if the edge runs the draft, too, as fast as the device does"),
+            Column("bytes up a token", ",.1f"),
+            Column("edge ms a token, split", ".2f", "of the edge's time"),
+            Column("edge ms a token, alone", ".2f"),
+        ],
+        rows=[
+            [
+                _where(entry),
+                1e3 * entry["rtt_s"],
+                entry["split"],
+                entry["options"],
+                entry["rate"],
+                entry["streams"],
+                entry["both"],
+                entry["bytes_up"],
+                1e3 * entry["busy_split_s"],
+                1e3 * entry["busy_streams_s"],
+            ]
+            for entry in entries
+        ],
+        title=title,
+        folded=True,
+    )
+
+
+def verdict(entry: dict[str, Any]) -> str:
+    """What to use on a link: the split, the edge alone, or either."""
+    gain = entry["rate"] / entry["streams"]
+    if gain < NEAR:
+        return "edge alone"
+    kind = entry["split"]
+    return kind if gain > 1 / NEAR else f"{kind}, or edge alone"
+
+
+def _plot(times: dict[str, Any], name: str, title: str) -> Plot:
+    grid = times["grid"]
+    curves = []
+    for rtt in dict.fromkeys(entry["rtt_s"] for entry in grid):
+        mine = [entry for entry in grid if entry["rtt_s"] == rtt]
+        xs, ys = [entry["uplink_bit_s"] for entry in mine], [entry["rate"] for entry in mine]
+        curves.append(Line(name=f"split, RTT {1e3 * rtt:g} ms", xs=xs, ys=ys))
+    alone = [entry for entry in grid if entry["rtt_s"] == grid[0]["rtt_s"]]
+    xs = [entry["uplink_bit_s"] for entry in alone]
+    curves.append(Line(name="edge alone", xs=xs, ys=[entry["streams"] for entry in alone], dashed=True, colour=-1))
+    top = 1.1 * max(max(line.ys) for line in curves)
+    return lines(
+        Panel(
+            lines=curves,
+            x=Axis(label="uplink", log=True, ticks=xs, labels=[rate_name(x).replace("bit/s", "") for x in xs]),
+            y=Axis(label="tokens a second", limits=(0, top)),
+        ),
+        name=name,
+        title=title,
+        alt="tokens a second against the uplink's rate, a line a round trip, and the edge alone",
+        caption="Above the dashed line the split is faster than the edge alone, below it slower. Down is "
+        f"{DOWN_OVER_UP:g} times up.",
+    )
+
+
+def meaning(figures: dict[str, Any]) -> str:
+    """Where a split is worth it."""
+    own = figures["times"]["own"]
+    rtt, links = own["break_even_rtt_s"], own["links"]
+    best = max(links, key=lambda entry: entry["rate"] / entry["streams"])
+    least = min(entry["busy_split_s"] for entry in links)
+    alone = best["busy_streams_s"]
+    busy = f"a token costs the edge {1e3 * least:.1f} ms with a split, {1e3 * alone:.1f} ms alone"
+    if rtt <= 0:
+        word = "but" if least < alone else "and"
+        return f"With these models no link makes a split faster than the edge alone, {word} {busy}."
+    return (
+        f"With these models a split is faster than the edge alone up to a round trip of {1e3 * rtt:.0f} ms, at best "
+        f"{best['rate'] / best['streams']:.1f} times as fast; and {busy}."
+    )
+
+
+SECTION = Section(
+    name="which-link",
+    title="What to use on your link",
+    question="Which evidence and draft, how many tokens a second, and is a split worth it at all?",
+    needs=Needs.LOGITS,
+    seconds=Seconds(quick=3, full=3),
+    run=run,
+    show=show,
+    meaning=meaning,
+    uses=("evidence-acceptance", "pass-times"),
+)

@@ -1,0 +1,165 @@
+"""The report of a tiny pair, from the command to the page, and the page in a browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, browser
+from byte_tokenizer import save_byte_level_pair
+from tslt_benchmarks import report_command
+from tslt_benchmarks.report.blocks import Column, Sorted, Table
+from tslt_benchmarks.report.charts import DARK, LIGHT, Axis, Line, Panel, lines, svg
+from tslt_benchmarks.report.page import Facts, Part, page
+from tslt_benchmarks.sections import SECTIONS, edge_capacity
+
+FEW = ("--quick", "--temperature", "0.8", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return save_byte_level_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def made(pair, tmp_path_factory):
+    """(folder, report) of all sections."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "prompts.jsonl").write_text('{"prompt": "The old house"}\n{"turns": ["Who lives there?", "And then?"]}\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edge_capacity, "QUICK_USERS", (2,))
+        patch.setattr(edge_capacity, "QUICK_SECONDS", 0.4)
+        models = ["--target", str(pair / "target"), "--draft", str(pair / "draft")]
+        prompts = ["--prompts", str(folder / "prompts.jsonl")]
+        assert report_command.main([*models, *prompts, *FEW, "--output", str(folder / "out")]) == 0
+    return folder / "out", json.loads((folder / "out" / "report.json").read_text())
+
+
+def test_every_section_is_there_and_says_what_it_means(made):
+    _, report = made
+    busy = {"edge-capacity"} & set(report["left_out"])  # where the machine has no time for a round
+    assert (report["failed"], set(report["left_out"])) == ({}, busy)
+    assert list(report["sections"]) == [section.name for section in SECTIONS if section.name not in busy]
+    for written in report["sections"].values():
+        assert re.fullmatch(r"\S.*\d.*\.", written["meaning"])
+    assert report["made_with"]["run"] == "quick"
+    assert report["made_with"]["prompts"].startswith("2 of 2 in prompts.jsonl")
+
+
+def test_the_page_needs_nothing_else(made):
+    folder, report = made
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    for written in report["sections"].values():
+        assert written["meaning"].replace("&", "&amp;").replace("'", "&#x27;") in text
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", text)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+    assert len(list((folder / "plots").glob("*.png"))) == text.count("<figure ")
+
+
+def test_advice_follows_the_figures(made):
+    _, report = made
+    figures = report["sections"]["which-link"]["figures"]
+    acceptance = report["sections"]["evidence-acceptance"]["figures"]
+    assert figures["temperature"] == acceptance["temperatures"][0] == 0.8
+    for times in figures["times"].values():
+        for entry in times["links"]:
+            assert entry["rate"] > 0
+            assert entry["busy_split_s"] < 2 * entry["busy_streams_s"]
+        fast, slow = times["links"][-1], times["links"][0]
+        assert fast["rate"] > slow["rate"]
+        assert 0 <= times["break_even_rtt_s"] < 2
+
+
+def test_recorded_logits_give_what_needs_no_model(tmp_path):
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 3, (9, 300)).astype(np.float32)
+    draft = target + rng.normal(0, 0.5, target.shape).astype(np.float32)
+    np.savez(tmp_path / "logits.npz", draft=draft, target=target)
+    out = tmp_path / "out"
+    arguments = ["--logits", str(tmp_path / "logits.npz"), "--quick", "--output", str(out)]
+    some = ["--sections", "which-link", "bytes-per-token", "padding"]
+    assert report_command.main([*arguments, *some, "--draft-ms", "8", "--target-ms", "40"]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert set(report["sections"]) == {"which-link", "evidence-acceptance", "bytes-per-token"}
+    assert set(report["left_out"]) == {"pass-times", "padding"}
+    assert report["sections"]["which-link"]["figures"]["given"]
+    # Without times nothing is advised, and that is said.
+    assert report_command.main([*arguments, "--sections", "which-link"]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert "pass-times" in report["left_out"]["which-link"]
+    with pytest.raises(SystemExit, match="takes the place of"):
+        report_command.main([*arguments, "--draft", "d", "--target", "t"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def shown(*blocks):
+    part = Part(
+        name="one", title="One & only", question="Is <b> text?", meaning="It is.", blocks=blocks, seconds=1.0,
+        load=None, command="x",
+    )  # fmt: skip
+    return page([part], Facts(models="m", notes=(), provenance=[("seed", "0")], left_out={}))
+
+
+def plot(**more):
+    curve = Line(name="a", xs=[1, 2], ys=[3, 4])
+    panel = Panel(lines=[curve], x=Axis(label="x"), y=Axis(label="y"))
+    return lines([panel, panel], name="p", alt='says "this"', caption="c", **more)
+
+
+def test_text_is_text():
+    text = shown(Table(columns=[Column("<i>")], rows=[["a < b"]]))
+    assert "One &amp; only" in text
+    assert "Is &lt;b&gt; text?" in text
+    assert "a &lt; b" in text
+    assert "<i>" not in text
+    with pytest.raises(ValueError, match="a row of 1 cells"):
+        Table(columns=[Column("a")], rows=[["b", "c"]])
+
+
+def test_a_plot_has_no_colour_of_its_own():
+    for narrow in (False, True):
+        text = svg(plot(), narrow=narrow)
+        assert "var(--c0)" in text
+        assert "var(--ink)" in text
+        assert not [colour for colour in re.findall(r"#[0-9a-f]{6}\b", text) if colour in (*LIGHT, "#000000")]
+    assert len(set(LIGHT)) == len(set(DARK)) == len(LIGHT) == len(DARK)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_in_a_browser(made, tmp_path):
+    folder, _ = made
+    small = tmp_path / "small.html"
+    columns = [Column("name"), Column("size", ".1f"), Column("rate")]
+    rows = [["b", 9.0, Sorted("1 kbit/s", 1e3)], ["a", 10.0, Sorted("20 bit/s", 20.0)], ["c", None, Sorted("3", 3.0)]]
+    small.write_text(shown(Table(columns=columns, rows=rows), plot()), encoding="utf-8")
+    with browser() as tab:
+        for path in (folder / "report.html", small):
+            for width in (400, 1400):
+                for dark in (False, True):
+                    tab.open(path, width=width, dark=dark)
+                    assert tab.value("document.documentElement.scrollWidth") <= width
+                    assert tab.value("[...document.querySelectorAll('svg')].every(e => e.clientWidth <= innerWidth)")
+                    assert tab.value("getComputedStyle(document.documentElement).backgroundColor") == (
+                        "rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)"
+                    )
+
+        def sorted_by(column):
+            tab.value(f"document.querySelectorAll('thead button')[{column}].click()")
+            return tab.value(
+                "[...document.querySelectorAll('tbody')[0].rows].map(r => r.cells[0].textContent).join('')"
+            )
+
+        assert [sorted_by(0), sorted_by(0)] == ["abc", "cba"]
+        assert [sorted_by(1), sorted_by(1)] == ["bac", "abc"]  # numbers by value, what is empty last
+        assert sorted_by(2) == "cab"
+        tab.open(small, width=400)
+        assert tab.value("getComputedStyle(document.querySelector('.on-wide')).display") == "none"
+        assert tab.complaints == []
