@@ -22,6 +22,7 @@ BENCHMARKS = {
         "bytes.published_bound",
         "endtoend.end_to_end",
         "links.best_evidence",
+        "links.evidence_sessions",
         "links.padding",
         "links.draft_ahead",
         "paper.paper_figures",

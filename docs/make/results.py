@@ -13,7 +13,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = tuple(ROOT / name for name in ("docs/measuring.md", "benchmarks/paper.md", "benchmarks/end_to_end.md"))
+PAGES = tuple(
+    page
+    for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks")
+    for page in sorted(folder.glob("*.md"))
+    if "<!-- results: " in page.read_text(encoding="utf-8")
+)
+"""Those that have a marker."""
 _BLOCK = re.compile(r"<!-- results: ([a-z0-9-]+) -->\n(.*?)<!-- end of results -->\n", re.DOTALL)
 Document = dict[str, Any]
 
@@ -239,6 +245,58 @@ def end_to_end(document: Document) -> str:
     return _markdown(["way", *head, "bytes up", "down", "passes, draft / target", "mJ"], rows)
 
 
+def codec_speed(document: Document) -> str:
+    """Times and bytes of a list over those of what users write."""
+    ratios, ks = document["ratios"], (32, 320, 3200)
+    rows = [
+        [title, *(f"{ratios[f'K={k}: {key}']:.2f}" for k in ks)]
+        for title, key in (
+            ("encode + decode, over msgpack + zstd-3", "encode + decode / msgpack + zstd-3"),
+            ("bytes, over msgpack + zstd-3", "bytes / msgpack + zstd-3"),
+            ("logits to bytes, over `torch.topk` + msgpack", "logits to bytes / topk + msgpack"),
+        )
+    ]
+    return _markdown(["one range-coded `log2/1` list, native", *(f"K = {k:,}" for k in ks)], rows)
+
+
+def vocabularies(document: Document) -> str:
+    """Acceptance, and bytes both ways a token, of pairs whose vocabularies are not the same."""
+    rows = []
+    for row in document["rows"]:
+        figures = row["evidence"].values()
+        cells = [
+            f"{_part(e['acceptance'])}, {e['uplink_bytes_per_token'] + e['downlink_bytes_per_token']:.1f}"
+            for e in figures
+        ]
+        drafted, outside = (sum(e["sent"][name] for e in figures) for name in ("drafted", "drafted_outside"))
+        shared = f"{row['shared']:,} of {row['vocab_size']:,}"
+        rows.append([row["vocabulary"], shared, f"{row['shared_mass']:.4f}", *cells, f"{drafted:,}", f"{outside:,}"])
+    kinds = [f"`{kind}`" for kind in document["rows"][0]["evidence"]]
+    return _markdown(["vocabulary", "may be drafted", "their mass", *kinds, "drafted", "outside"], rows)
+
+
+def _part(value: float, digits: int = 3) -> str:
+    """``.755``."""
+    return f"{value:.{digits}f}".removeprefix("0")
+
+
+def evidence_sessions(document: Document) -> str:
+    """What a draft carries: bytes up a token and acceptance, a row a kind of evidence, at each temperature."""
+    temperatures = document["settings"]["temperatures"]
+    head = ["a draft carries (`--evidence`)"]
+    for temperature in temperatures:
+        head += [f"bytes up a token, temperature {temperature:g}", "acceptance"]
+    rows = []
+    for name in dict.fromkeys(row["name"] for row in document["rows"]):
+        mine = {row["temperature"]: row for row in document["rows"] if row["name"] == name}
+        cells = [f"{mine[temperatures[0]]['title']} (`{name}`)"]
+        for temperature in temperatures:
+            row = mine[temperature]
+            cells += [_number(row["uplink_bytes_per_token"]), _part(row["acceptance"], 2)]
+        rows.append(cells)
+    return _markdown(head, rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "encodings": ("encodings.json", encodings),
     "messages": ("encodings.json", messages),
@@ -249,6 +307,9 @@ TABLES: dict[str, tuple[str, Callable[[Document], str]]] = {
     "paper-misprints": ("paper_figures.json", paper_misprints),
     "paper-speedup": ("paper_figures.json", paper_speedup),
     "end-to-end": ("end_to_end.json", end_to_end),
+    "codec-speed": ("codec_speed.json", codec_speed),
+    "vocabularies": ("vocabularies.json", vocabularies),
+    "evidence-sessions": ("evidence_sessions.json", evidence_sessions),
 }
 """What a marker stands for: a file of results, and what is made of it."""
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
     "links.best_evidence": "--places",
+    "links.evidence_sessions": "--texts",
     "links.draft_ahead": "--texts",
     "planner.expected": "--vocab",
     "links.conversation": "--turns",
