@@ -21,6 +21,8 @@ def test_every_kind_is_measured_and_comes_again(pair, tmp_path):
         some = ["--texts", "2", "--tokens", "10", "--temperature", "0.8", "--seed", "1"]
         evidence_sessions.main([*models, *some, "--json", str(tmp_path / name)])
         documents.append(json.loads((tmp_path / name).read_text()))
+        for row in documents[-1]["rows"]:
+            assert row.pop("downlink_bytes_per_token") > 0  # an edge tells its time, in as many bytes as it takes
     assert documents[0] == documents[1]
     rows = {row["name"]: row for row in documents[0]["rows"]}
     assert list(rows) == list(evidence_sessions.TITLES)
