@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -286,15 +287,13 @@ def test_drafts_of_another_vocabulary_are_refused(draft, size):
 # ------------------------------------------------------------------------------------------------------------- choosing
 
 
-def backend_of(**environment: str) -> subprocess.CompletedProcess[str]:
+def backend_of(
+    program: str = "import sys, tslt_wire as tw; print(tw.backend, '_kernel' in str(sys.modules))", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """What ``program`` prints, about the backend that it uses."""
     kept = {name: value for name, value in os.environ.items() if name != _native.VARIABLE}
-    command = [
-        sys.executable,
-        "-c",
-        "import sys, tslt_wire as tw; print(tw.backend, '_kernel' in str(sys.modules))",
-    ]
     return subprocess.run(
-        command,
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         check=False,
@@ -325,3 +324,35 @@ def test_a_forced_kernel_that_is_missing_is_an_error(monkeypatch):
         _native.choose()
     monkeypatch.delenv(_native.VARIABLE)
     assert _native.choose() == "reference"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="bounds the memory of a process by what Linux tells")
+def test_memory_that_runs_out_is_told_as_such():
+    """Not as bytes that are wrong, nor as a bad argument."""
+    program = """
+import resource
+import threading
+from pathlib import Path
+import numpy as np
+import tslt_wire as tw
+
+profile = tw.Profile(vocab_size=1 << 20)
+data = tw.encode_list(tw.sparsify(np.zeros(1 << 20, np.float32)), profile)
+bounded = threading.Event()
+
+def decode():  # in a thread whose kernel has no memory yet
+    bounded.wait()
+    try:
+        tw.decode_list(data, profile)
+    except MemoryError:
+        print(tw.backend, "MemoryError")
+
+thread = threading.Thread(target=decode)
+thread.start()
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+resource.setrlimit(resource.RLIMIT_AS, (int(status["VmSize"].split()[0]) * 1024 + (1 << 20),) * 2)
+bounded.set()
+thread.join()
+"""
+    found = backend_of(program, TSLT_WIRE_BACKEND="native")
+    assert found.stdout == "native MemoryError\n", found.stderr

@@ -128,7 +128,7 @@ template <typename F> object written(size_t bound, F write) {
     error = write(out, bound, &size);
   }
   if (error)
-    return nb::int_(error);
+    return refused(error);
   return nb::bytes(out, size);
 }
 
@@ -150,7 +150,7 @@ object decode_list(handle data, uint32_t vocab_size, int precision, int entropy,
   tslt_list list;
   int error = tslt_decode_list(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &list);
   if (error)
-    return nb::int_(error);
+    return refused(error);
   return make_lists(&list, 1, vocab_size, precision, prior)[0];
 }
 
@@ -183,7 +183,7 @@ object sparsify(const logits_array &logits, size_t dimensions, double temperatur
                           vocab_size * logits.itemsize(), &options, lists.data());
   }
   if (error)
-    return nb::int_(error);
+    return refused(error);
   std::vector<object> made = make_lists(lists.data(), rows, static_cast<uint32_t>(vocab_size), precision, prior);
   if (dimensions == 1)
     return made[0];
@@ -273,7 +273,7 @@ object decode_draft(handle data, uint32_t vocab_size, int entropy, const prior_t
   tslt_draft draft;
   int error = tslt_decode_draft(context(), &profile, &limits, bytes.as<uint8_t>(), bytes.size(), &draft);
   if (error)
-    return nb::int_(error);
+    return refused(error);
   nb::dict lists;
   std::vector<object> made = make_lists(draft.lists, draft.list_count, vocab_size, draft.precision, prior);
   for (uint32_t i = 0; i < draft.list_count; i++)
@@ -303,7 +303,6 @@ NB_MODULE(_kernel, m) {
   m.doc() = "The native kernel; the public functions of tslt_wire's layers call it.";
   nb::class_<prior_tables>(m, "PriorTables").def(nb::init<handle, nb::sequence>());
   nb::set_leak_warnings(false); // priors live in caches until the interpreter is gone
-  m.attr("NO_MEMORY") = static_cast<int>(TSLT_NO_MEMORY);
   m.attr("BAD_LOGITS") = static_cast<int>(TSLT_BAD_LOGITS);
   m.attr("DRAFT_LIST") = static_cast<int>(TSLT_DRAFT_LIST);
   m.def("encode_bound", &tslt_encode_bound);

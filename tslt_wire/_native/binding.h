@@ -32,6 +32,13 @@ inline tslt_context *context() {
   return own.get();
 }
 
+// What is given back in the place of what the kernel did not make; MemoryError where memory ran out.
+inline nb::object refused(int error) {
+  if (error == TSLT_NO_MEMORY)
+    throw std::bad_alloc();
+  return nb::int_(error);
+}
+
 // Memory of a Python object for as long as this lives.
 struct memory {
   Py_buffer view;

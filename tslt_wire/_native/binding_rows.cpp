@@ -160,7 +160,7 @@ object make_row(const logits_array &logits, size_t at, double temperature, uint3
     error = tslt_row_new(own, row.first, row.dtype, row.size, &sampling, &changes, &made->row);
   }
   if (error)
-    return nb::int_(error);
+    return refused(error);
   return nb::cast(made.release(), nb::rv_policy::take_ownership);
 }
 
@@ -174,9 +174,13 @@ struct residual_object {
   ~residual_object() { tslt_residual_free(residual); }
   double owed() const { return tslt_residual_owed(residual); }
   double share(uint32_t token) const { return tslt_residual_share(residual, token); }
-  int reject(uint32_t token) {
-    nb::gil_scoped_release unlocked;
-    return tslt_residual_reject(residual, token);
+  object reject(uint32_t token) {
+    int error;
+    {
+      nb::gil_scoped_release unlocked;
+      error = tslt_residual_reject(residual, token);
+    }
+    return error ? refused(error) : object(nb::none());
   }
   uint32_t draw(double u) const { return tslt_residual_draw(residual, u); }
   object probs() const {
@@ -218,7 +222,7 @@ object make_residual(handle row, handle ids, handle weights, uint32_t tail, hand
                  : tslt_residual_new(of.row, &view.list, view.prior(), without_replacement, owed, &made->residual);
   }
   if (error)
-    return nb::int_(error);
+    return refused(error);
   return nb::cast(made.release(), nb::rv_policy::take_ownership);
 }
 

@@ -66,8 +66,6 @@ def kernel_sparsify(
         logits = plain_logits(logits, dimensions)
         made = kernel.sparsify(logits, dimensions, temperature, truncate, *rule, number, prior, tail_scale, LEAST_TAIL)
     if isinstance(made, int):
-        if made == kernel.NO_MEMORY:
-            raise MemoryError
         _check_vocab_size(prior, plain_logits(logits, dimensions).shape[-1])
         raise ValueError(BAD_LOGITS)
     if prior is not None and (dimensions == 1 or made):

@@ -24,10 +24,6 @@ Cuts = tuple[float, int, float, float]
 BAD_ROW = "each row of logits needs a finite largest value and no NaN, of the tokens that the settings leave"
 
 
-def _refused(code: int) -> Exception:
-    return MemoryError() if code == kernel.NO_MEMORY else ValueError(BAD_ROW)
-
-
 class KernelRow:
     """A row of logits with the sampling settings applied, as the kernel has it."""
 
@@ -49,7 +45,7 @@ class KernelRow:
         if found is None:
             raise TypeError("the kernel takes no logits of this type")
         if isinstance(found, int):
-            raise _refused(found)
+            raise ValueError(BAD_ROW)
         self._row = found
         self._dense: Floats | None = None
         self.vocab_size = int(logits.shape[-1])
@@ -101,7 +97,7 @@ class KernelResidual:
     ) -> None:
         found = kernel.make_residual(row, q.ids, q.weights, q.tail, kernel_tables(q.prior), not replacement, owed, lazy)
         if isinstance(found, int):
-            raise _refused(found)
+            raise ValueError(BAD_ROW)
         self._residual = found
 
     @property
