@@ -327,32 +327,25 @@ def test_a_forced_kernel_that_is_missing_is_an_error(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="bounds the memory of a process by what Linux tells")
-def test_memory_that_runs_out_is_told_as_such():
+def test_memory_that_runs_out_is_told_as_such(tmp_path):
     """Not as bytes that are wrong, nor as a bad argument."""
-    program = """
+    profile = tw.Profile(vocab_size=1 << 20)
+    q = tw.sparsify(np.random.default_rng(0).normal(size=profile.vocab_size).astype(np.float32))
+    (tmp_path / "list").write_bytes(tw.encode_list(q, profile))
+    program = f"""
 import resource
-import threading
 from pathlib import Path
-import numpy as np
 import tslt_wire as tw
 
-profile = tw.Profile(vocab_size=1 << 20)
-data = tw.encode_list(tw.sparsify(np.zeros(1 << 20, np.float32)), profile)
-bounded = threading.Event()
-
-def decode():  # in a thread whose kernel has no memory yet
-    bounded.wait()
-    try:
-        tw.decode_list(data, profile)
-    except MemoryError:
-        print(tw.backend, "MemoryError")
-
-thread = threading.Thread(target=decode)
-thread.start()
+data = Path({str(tmp_path / "list")!r}).read_bytes()
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-resource.setrlimit(resource.RLIMIT_AS, (int(status["VmSize"].split()[0]) * 1024 + (1 << 20),) * 2)
-bounded.set()
-thread.join()
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (int(status["VmSize"].split()[0]) * 1024 + (1 << 20), before[1]))
+try:
+    tw.decode_list(data, tw.Profile(vocab_size={profile.vocab_size}))
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    print(tw.backend, "MemoryError")
 """
-    found = backend_of(program, TSLT_WIRE_BACKEND="native")
+    found = backend_of(program, TSLT_WIRE_BACKEND="native", MALLOC_ARENA_MAX="1")
     assert found.stdout == "native MemoryError\n", found.stderr

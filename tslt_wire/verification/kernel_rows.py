@@ -111,8 +111,8 @@ class KernelResidual:
 
     def reject(self, token: int) -> None:
         """See Residual.reject."""
-        if code := self._residual.reject(token):
-            raise _refused(code)
+        if self._residual.reject(token) is not None:
+            raise ValueError(BAD_ROW)
 
     def draw(self, choices: Choices) -> int:
         """See Residual.draw."""
