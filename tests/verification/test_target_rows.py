@@ -23,8 +23,10 @@ SETTINGS = tw.Sampling(temperature=0.8, top_k=5, top_p=0.95)
 CHAIN = tw.TokenTree.chain([1, 2, 3])
 Q = tw.sparsify(np.zeros(V))
 LISTS = dict.fromkeys(CHAIN.inner, Q)
+SURE = {node - 1: tw.sparsify(9 * np.eye(V)[token]) for node, token in enumerate(CHAIN.tokens)}
+"""Lists that are surer of the chain than the target is: what a node lacks no other makes up for."""
 EVIDENCE: dict[str, tw.Evidence] = {
-    "list": tw.ListEvidence(LISTS),
+    "list": tw.ListEvidence(SURE),
     "match": tw.MatchEvidence(),
     "coupled": tw.CoupledEvidence(),
     "scalar": tw.ScalarEvidence.of(CHAIN, LISTS),

@@ -6,6 +6,8 @@ Lemmas 1 to 5, Theorems 1 and 2 and eq. (39) of the paper, with the misprints co
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from enumeration import Context, Model, drafts, expansion, outcomes, target_rows
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from tslt_wire import Sampling, TopK, TopP, sparsify
 from tslt_wire.lists.truncation import keep
+from tslt_wire.verification.list_rule import TOKEN_BY_TOKEN
 from tslt_wire.verification.verdicts import verify_with
 
 usual = settings(deadline=None, derandomize=True, max_examples=100)
@@ -218,10 +221,14 @@ def test_tokens_per_round_of_a_chain(length):
     def target(_: Context):
         return p
 
-    tokens = 0.0
-    for draft, p_draft in drafts(expansion(*[1] * length), lists):
-        rows = target_rows(draft.tree, target)
-        for verdict, p_verdict in outcomes(lambda choices: verify_with(draft, rows, choices)):  # noqa: B023
-            tokens += p_draft * p_verdict * len(verdict.tokens(draft.tree))
+    def tokens(**rule: float) -> float:
+        return sum(
+            p_draft * p_verdict * len(verdict.tokens(draft.tree))
+            for draft, p_draft in drafts(expansion(*[1] * length), lists)
+            for verdict, p_verdict in outcomes(partial(verify_with, draft, target_rows(draft.tree, target), **rule))
+        )
+
     a = 1 - tv(q.dense(), p)
-    assert tokens == pytest.approx((1 - a ** (length + 1)) / (1 - a), abs=CLOSE)
+    expected = (1 - a ** (length + 1)) / (1 - a)
+    assert tokens(least_held=TOKEN_BY_TOKEN) == pytest.approx(expected, abs=CLOSE)
+    assert tokens() > expected * (1.02 if length > 1 else 1 - CLOSE)  # a token makes up for one before it
