@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 from tslt_benchmarks.endtoend import end_to_end
@@ -23,7 +24,7 @@ def run(context: Context) -> dict[str, Any]:
     args.tokens, texts = (16, 2) if context.quick else (96, 4)
     found = end_to_end.measure(args, models, context.prompts[:texts], lambda _: None)
     rows = [asdict(row) for row in found["rows"]]
-    return {"rows": rows, "times": asdict(found["measured"]), "capacity": end_to_end.capacity()}
+    return {"rows": rows, "times": asdict(found["measured"])}
 
 
 def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
@@ -31,7 +32,7 @@ def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
-    """Tokens a second on a link in the middle; all figures; capacity."""
+    """Tokens a second on a link in the middle; all figures."""
     link = _links(figures)[1]
     here = [row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link][::-1]
 
@@ -39,7 +40,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         axes = figure.subplots()
         colours = [look.colours[0] if row["way"].startswith("tslt") else look.ink for row in here]
         axes.barh(range(len(here)), [row["tokens_s"] for row in here], color=colours)
-        axes.set_yticks(range(len(here)), [row["way"][:24] if look.narrow else row["way"] for row in here])
+        axes.set_yticks(range(len(here)), [fill(row["way"], 20) if look.narrow else row["way"] for row in here])
         axes.set_xlabel("tokens a second")
 
     where = f"{rate_name(link[0])} up, {1e3 * link[1]:g} ms"
@@ -68,23 +69,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         [row["uplink_bit_s"] / 1e6, 1e3 * row["rtt_s"], row["way"], *(row[name] for name in names), 1e3 * row["joules"]]
         for row in figures["rows"]
     ]
-    tables = [Table(columns=columns, rows=rows, title="Every way on every link", folded=True)]
-    if figures["capacity"]:
-        tables.append(
-            Table(
-                columns=[
-                    Column("way"),
-                    Column("devices", ",d"),
-                    Column("tokens/s", ",.0f", "of all of them"),
-                    Column("ms", ".1f", "of the edge's processors a token"),
-                ],
-                rows=[[row["way"], row["users"], row["tokens_s"], row["cpu_ms"]] for row in figures["capacity"]],
-                title="Devices that one edge serves",
-                caption="Committed results of tslt bench capacity, the default pair: not of this run.",
-                folded=True,
-            )
-        )
-    return [plot, *tables]
+    return [plot, Table(columns=columns, rows=rows, title="Every way on every link", folded=True)]
 
 
 def meaning(figures: dict[str, Any]) -> str:
