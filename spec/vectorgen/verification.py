@@ -13,6 +13,9 @@ import numpy as np
 import tslt_wire as tw
 from spec.vectorgen.tools import Group, Json, make_list
 from tslt_wire.lists.prior import plain_prior
+from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.list_rule import TOKEN_BY_TOKEN
+from tslt_wire.verification.verdicts import verify_with
 
 NOTES = {
     "accepted": "at least one node is accepted",
@@ -393,7 +396,7 @@ def group_of(profile: tw.Profile, cases: tuple[tuple[Any, ...], ...], tail: int)
         if seen != set(flags) - {"edge", "mutant"}:
             raise RuntimeError(f"verify/{name} has the flags {sorted(seen)}, not {flags}")
         rng: Any = Scripted(uniforms)
-        verdict: Any = tw.verify(draft, np.array(rows), rng)
+        verdict: Any = verify_with(draft, np.array(rows), RandomChoices(rng), least_held=TOKEN_BY_TOKEN)
         if (verdict.node, verdict.token, rng.left) != (node, token, []):
             raise RuntimeError(f"verify/{name}: {verdict} where fractions say {(node, token)}")
         tests.append(

@@ -25,6 +25,9 @@ from spec import random_frames
 from spec import reference_decoder as ref
 from spec.vectorgen.tools import list_value, message_value, profile_from
 from tslt_wire.lists.precision import weights_of
+from tslt_wire.verification.choices import RandomChoices
+from tslt_wire.verification.list_rule import TOKEN_BY_TOKEN
+from tslt_wire.verification.verdicts import verify_with
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Json = dict[str, Any]
@@ -112,7 +115,8 @@ def check_verification() -> int:
             rng: Any = Scripted(test["uniforms"])
             shared = test.get("coupling")
             coupling = tw.Coupling(bytes.fromhex(shared["key"]), shared["epoch"]) if shared else None
-            found: Any = tw.verify(draft, test["target_probs"], rng, coupling=coupling)
+            choices = RandomChoices(rng)
+            found: Any = verify_with(draft, test["target_probs"], choices, coupling=coupling, least_held=TOKEN_BY_TOKEN)
             shown = message_value(draft)
             by_reference = ref.verify(shown, test["target_probs"], test["uniforms"], group["profile"], shared)
             by_library = {"round": found.round, "node": found.node, "token": found.token}
