@@ -67,20 +67,6 @@ class Terminal:
     def type(self, text):
         os.write(self.handle, text.encode())
 
-    def interrupt(self, text):
-        """Type ctrl-C at a prompt until ``text`` is said.
-
-        Python's readline looks for signals and then waits for a key: one that comes between the two is told with the
-        next.
-        """
-        start = len(self.said)
-        for _ in range(10):
-            self.type("\x03")
-            if select.select([self.handle], [], [], 2)[0]:
-                self.at = start
-                return self.until(text)
-        raise AssertionError((text, self.said))
-
 
 def own():
     import fcntl
@@ -99,7 +85,8 @@ def test_a_conversation_on_a_terminal(both):
         there.type("\x03")  # ctrl-C: the turn, not the session
         there.until("(stopped)")
         there.until("> ")
-        there.interrupt("/quit ends")
+        there.type("\x03")
+        there.until("/quit ends")
         for typed, said in (
             ("/what", "there is no /what"),
             ("/help", "/reset begins anew"),
