@@ -69,10 +69,12 @@ class Terminal:
 
 
 def own():
+    """Have this terminal, and ctrl-C from it."""
     import fcntl
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who starts the tests in the background has it ignored
 
 
 def test_a_conversation_on_a_terminal(both):
