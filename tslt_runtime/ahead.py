@@ -123,11 +123,11 @@ class DraftAhead:
         self._guesses: list[_Guess] = []
         self._left = self._count = 0  # nodes that may still be run, and that the engine holds
 
-    def begin(self, held: Setting) -> bool:
-        """Guess what becomes of the draft that has left; whether there is something to do."""
+    def begin(self, held: Setting) -> None:
+        """Guess what becomes of the draft that has left, if guesses can hang off it."""
         self._held, self._guesses = None, []
         if not self.most or not held.fits:
-            return False
+            return
         self._held, self._left, self._count = held, self.most, held.drafted.expanded
         last, rate = len(held.drafted.tree) - 1, self._accepted
         chances = {node: rate ** (node + 1) * (1 - rate) * self._other for node in range(-1, last)}
@@ -139,7 +139,6 @@ class DraftAhead:
         # The draft's last token is the next node that the engine gets: its number is then the one that it has.
         self._guesses = [_Guess(held, node) for node in sorted(chosen, reverse=True)]
         self.rounds += 1
-        return True
 
     def wants(self, waited_s: float) -> bool:
         """Whether another pass is worth it after ``waited_s`` seconds.
@@ -174,16 +173,16 @@ class DraftAhead:
         """Remember how long a step took."""
         self._passes.append(seconds)
 
-    def after(self, node: int, token: int, *, wait_s: float) -> tuple[Drafted, Growth | None]:
+    def after(self, drafted: Drafted, node: int, token: int, *, wait_s: float) -> tuple[Drafted, Growth | None]:
         """The draft that got a verdict, with what was run of it, and the one that follows, as far as it has come.
 
         None in its place: the verdict was not guessed.  ``wait_s``: seconds until it came.
         """
-        self._waits.append(wait_s)
         held, self._held = self._held, None
-        if held is None:
-            raise RuntimeError("nothing was guessed")
-        last, drafted = len(held.drafted.tree) - 1, held.drafted
+        if held is None or held.drafted is not drafted:
+            return drafted, None
+        self._waits.append(wait_s)
+        last = len(drafted.tree) - 1
         for place in range(min(node, last - 1) + 2):
             self._accepted += LEARNED * ((place <= node) - self._accepted)
         guess = next((guess for guess in self._guesses if guess.node == node), None)

@@ -359,11 +359,11 @@ class Device:
         await self._worker.run(self._window.read, self.session.prefix)
         self._stale, self._begun = False, None
 
-    def _drawing(self, settings: DraftSettings, grown: int) -> Drawing:
-        """What the next draft is drawn with, if the text grows by so many tokens until then."""
+    def _drawing(self, settings: DraftSettings, prefix_length: int, grown: int = 0) -> Drawing:
+        """What the next draft is drawn with, if it is behind ``prefix_length`` tokens and ``grown`` more."""
         return Drawing(
             rng=np.random.default_rng(self._seed),
-            position=len(self.session.prefix) + grown,
+            position=prefix_length + grown,
             prior=self.prior,
             tail_scale=self.tail_scale,
             pick=kind_of_evidence(settings.evidence).pick(self.session),
@@ -383,7 +383,7 @@ class Device:
         if begun is not None and (len(settings.expansion) > self._text.room or not begun.goes_on(settings)):
             begun = None  # the window slides, or something else is drafted
         ahead = begun.depth if begun else 0
-        drawing = self._drawing(settings, 0)
+        drawing = self._drawing(settings, len(self.session.prefix))
         drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing, begun)
         sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
         evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
@@ -393,23 +393,21 @@ class Device:
         queued = self._clock()
         took = queued - started
         self._open_round = _OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects)
-        return await self._end_round(self._open_round, guessing=self._guesses(self._open_round, wanted))
+        return await self._end_round(self._open_round, wanted)
 
-    def _guesses(self, open_: _OpenRound, wanted: DraftSettings) -> bool:
-        """Whether there is something to draft while the verdict is awaited; ``wanted``: of the draft after this one."""
-        drawing = partial(self._drawing, wanted)
+    async def _draft_ahead(self, open_: _OpenRound, wanted: DraftSettings, over: asyncio.Event) -> None:
+        """Draft for the verdicts that may come, until one has; ``wanted``: of the draft after this one."""
+        if over.is_set():
+            return
         held = Setting(
             text=self._text,
             drafted=open_.drafted,
             settings=wanted,
-            drawing=drawing,
+            drawing=partial(self._drawing, wanted, open_.draft.prefix_length),
             most_leaves=self.most_leaves,
         )
-        return self.ahead.begin(held)
-
-    async def _draft_ahead(self, open_: _OpenRound, over: asyncio.Event) -> None:
-        """Draft for the verdicts that may come, until one has."""
         try:
+            self.ahead.begin(held)
             while not over.is_set() and self.ahead.wants(self._clock() - open_.queued):
                 started = self._clock()
                 await self._worker.run(self.ahead.step)
@@ -424,12 +422,13 @@ class Device:
         if self._open_round is None:
             raise RuntimeError("no round is open")
         await self._edge.again()
-        return await self._end_round(self._open_round, guessing=False)
+        return await self._end_round(self._open_round)
 
-    async def _end_round(self, open_: _OpenRound, *, guessing: bool) -> Round:
-        drafted, tree, growth = open_.drafted, open_.drafted.tree, None
-        over = asyncio.Event()
-        ahead = asyncio.create_task(self._draft_ahead(open_, over)) if guessing else None
+    async def _end_round(self, open_: _OpenRound, wanted: DraftSettings | None = None) -> Round:
+        """``wanted``: how the draft after this one may be drafted meanwhile; None: it is not."""
+        tree, over = open_.drafted.tree, asyncio.Event()
+        # It begins once the frame has left, when this task waits for the first time.
+        ahead = asyncio.create_task(self._draft_ahead(open_, wanted, over)) if wanted and self.ahead.most else None
         try:
             done = await settle(self._edge, self.session, self._rng)
             answered = self._clock()
@@ -438,8 +437,7 @@ class Device:
             if ahead is not None:
                 await ahead
         self._open_round = None
-        if guessing:
-            drafted, growth = self.ahead.after(done.node, done.tokens[-1], wait_s=answered - open_.queued)
+        drafted, growth = self.ahead.after(open_.drafted, done.node, done.tokens[-1], wait_s=answered - open_.queued)
         path = tree.path(done.node)
         try:
             await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
