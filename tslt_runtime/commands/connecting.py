@@ -8,7 +8,7 @@ from typing import Any
 import tslt_wire as tw
 from tslt_runtime.ahead import MOST_AHEAD
 from tslt_runtime.commands import who
-from tslt_runtime.commands.options import QUIC_ADDRESS, seconds
+from tslt_runtime.commands.options import QUIC_ADDRESS, seconds, up_to
 from tslt_runtime.connection import PATIENCE_S
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
@@ -40,19 +40,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ahead",
-        type=nodes_ahead,
+        type=up_to(MOST_AHEAD, "tokens"),
         default=0,
         metavar="N",
         help="while a verdict is awaited, draft up to N tokens for those that are likely (%(default)s)",
     )
-
-
-def nodes_ahead(text: str) -> int:
-    """An argument type: nodes that are drafted ahead in a round, 0 for none."""
-    value = int(text) if text.isdecimal() else -1
-    if not 0 <= value <= MOST_AHEAD:
-        raise argparse.ArgumentTypeError(f"expected 0 to {MOST_AHEAD} tokens, got {text!r}")
-    return value
 
 
 def edges(args: argparse.Namespace) -> str | list[str]:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,9 +55,8 @@ def add_common(parser: argparse.ArgumentParser, model: str, default: Path | None
     held = "record every frame, for tslt inspect; holds all tokens, so nobody but you may read it (mode 0600)"
     link.add_argument("--capture", type=Path, metavar="FILE", help=held)
     whose = "both ends'" if model == "draft" else "the edge's"
-    link.add_argument(
-        "--pad", type=padding, default=0, metavar="N", help=f"{whose} are multiples of N bytes long (off)"
-    )
+    long = f"{whose} are multiples of N bytes long (off)"
+    link.add_argument("--pad", type=up_to(MOST_PADDING, "bytes"), default=0, metavar="N", help=long)
     if seeded:
         parser.add_argument(
             "--seed", type=seed, metavar="N", help="of this end's random numbers (fresh ones each time)"
@@ -157,12 +157,16 @@ def at_least_one(text: str) -> int:
     return value
 
 
-def padding(text: str) -> int:
-    """An argument type: bytes that lengths of frames are multiples of, 0 for any length."""
-    value = int(text) if text.isdecimal() else -1
-    if not 0 <= value <= MOST_PADDING:
-        raise argparse.ArgumentTypeError(f"expected 0 to {MOST_PADDING} bytes, got {text!r}")
-    return value
+def up_to(most: int, what: str) -> Callable[[str], int]:
+    """An argument type: whole numbers from 0 to ``most``; ``what`` they count."""
+
+    def read(text: str) -> int:
+        value = int(text) if text.isdecimal() else -1
+        if not 0 <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected 0 to {most} {what}, got {text!r}")
+        return value
+
+    return read
 
 
 def seconds(text: str) -> float:
