@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +49,6 @@ SCHEMA_VERSION = 1
 CHAIN, TREE = (1, 1, 1, 1), (2, 2, 2)
 LINKS = ((1e5, 0.1), (1e6, 0.05), (1e7, 0.02), (1e8, 0.005))
 """Uplink in bit/s and round trip in seconds; four times as much down."""
-CAPACITY = Path(__file__).resolve().parents[2] / "results" / "capacity_transformers.json"
 _WIDTH = 150
 """Columns that the table needs."""
 Say = Callable[[str], None]
@@ -353,15 +351,6 @@ def table(rows: Sequence[Row]) -> Table:
     return out
 
 
-def capacity() -> list[dict[str, Any]]:
-    """Devices that one edge serves, from the committed results; none outside a checkout."""
-    if not CAPACITY.is_file():
-        return []
-    names = ("way", "users", "tokens_s", "cpu_ms", "p50_ms")
-    found = json.loads(CAPACITY.read_text(encoding="utf-8"))["capacity"]
-    return [{name: row[name] for name in names} for row in found]
-
-
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = command_parser(__doc__)
@@ -434,7 +423,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "model_times": asdict(measured),
         "tokens_a_round": found["tokens_a_round"],
         "rows": [asdict(row) for row in rows],
-        "capacity": capacity(),
     }
     if args.json:
         write_json(document, args.json)

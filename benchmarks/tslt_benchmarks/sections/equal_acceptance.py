@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from tslt_benchmarks.encodings.encodings import some
-from tslt_benchmarks.encodings.equal_acceptance import measure_equal
+from tslt_benchmarks.encodings.encodings import QUICK_KS, some
+from tslt_benchmarks.encodings.equal_acceptance import KS, measure_equal
 from tslt_benchmarks.encodings.lossless import short_proof
 from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
 from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
@@ -16,7 +16,6 @@ from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 QUICK, FULL = 24, 96
 """Positions."""
-KS, FULL_KS = (4, 32, 320), (1, 2, 4, 8, 16, 32, 64, 128, 320, 1000, 3200)
 _DRAWN = ("json", "msgpack_zstd", "paper", "published_bound", "tslt_log2_1_range", "tslt_log2_1_range_tail")
 _POINTS = ("scalar", "coupled")
 
@@ -27,7 +26,7 @@ def run(context: Context) -> dict[str, Any]:
     curves = measure_equal(
         replace(drafts, positions=some(drafts.positions, QUICK if context.quick else FULL)),
         temperatures=[context.temperature or 1.0],
-        ks=[k for k in (KS if context.quick else FULL_KS) if k < drafts.vocab_size],
+        ks=[k for k in (QUICK_KS if context.quick else KS) if k < drafts.vocab_size],
         seed=context.seed,
         say=lambda _: None,
     )
