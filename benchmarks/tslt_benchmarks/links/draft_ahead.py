@@ -23,14 +23,11 @@ from tslt_transports import Network, emulated_pair
 import tslt_wire as tw
 from tslt_benchmarks.links.sleeping_models import SleepingDraft, SleepingTarget, made_up_tables
 from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json, zero_or_more
+from tslt_benchmarks.two_ends import two_ends
 from tslt_runtime.autopilot import settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve_link
-from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.rounds import Tally
-from tslt_runtime.seeds import device_rng, session_secret
-from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.throughput import default_modes
 
 FINGERPRINT = bytes(32)
@@ -49,10 +46,6 @@ async def write(
 ) -> tuple[Tally, Device]:
     """One text, in a session of its own; its rounds, and the device."""
     target, draft = tables
-    mine, theirs = emulated_pair(network)
-    verifier = LocalVerifier(SleepingTarget(target, args.target_ms / 1e3))
-    driver = EdgeDriver(verifier, edge_settings(verifier.facts, FINGERPRINT), secret=session_secret(args.seed, text))
-    task = asyncio.create_task(serve_link(theirs, driver))
     hello = tw.Hello(
         vocab_size=len(draft),
         tokenizer=FINGERPRINT,
@@ -61,20 +54,19 @@ async def write(
         priors=("none",),
         sampling=tw.Sampling(temperature=args.temperature),
     )
-    own = SleepingDraft(draft, args.draft_ms / 1e3)
-    device = Device(mine, own, hello, rng=device_rng(args.seed + text), ahead=ahead)
-    await device.open()
-    await device.prompt([text])
+    big, small = SleepingTarget(target, args.target_ms / 1e3), SleepingDraft(draft, args.draft_ms / 1e3)
+    links = emulated_pair(network)
     tally, started = Tally(), 0.0
-    async for round_ in device.generate(args.tokens, settings):
-        if started:  # the first round waits for the prompt
-            tally.rounds.append(round_)
-        else:
-            started = time.perf_counter()
-    tally.wall_s = time.perf_counter() - started
-    await device.close()
-    await task
-    verifier.close()
+    async with two_ends(
+        big, FINGERPRINT, small, hello, links=links, seed=args.seed, number=text, ahead=ahead
+    ) as device:
+        await device.prompt([text])
+        async for round_ in device.generate(args.tokens, settings):
+            if started:  # the first round waits for the prompt
+                tally.rounds.append(round_)
+            else:
+                started = time.perf_counter()
+        tally.wall_s = time.perf_counter() - started
     return tally, device
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tslt_transports import LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
@@ -32,13 +31,10 @@ from tslt_benchmarks.options import (
 )
 from tslt_benchmarks.pairs import Models
 from tslt_benchmarks.prompts import read_prompts
+from tslt_benchmarks.two_ends import two_ends
 from tslt_runtime.autopilot import settings_for
-from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve_link
-from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.seeds import device_nonce, device_rng, session_secret
-from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.seeds import device_nonce
 from tslt_wire.throughput import default_modes
 
 CHAIN = (1,) * 4
@@ -86,20 +82,18 @@ async def measure(prompted: PromptedModels, name: str, *, temperature: float, to
     settings = settings_of(name, temperature, models.vocab_size)
     found = []
     for number, prompt in enumerate(prompted.prompts):
-        mine, theirs = pair(LinkOptions())
-        verifier = LocalVerifier(models.target.engine)
-        secret = session_secret(seed, number)
-        driver = EdgeDriver(verifier, edge_settings(verifier.facts, models.offered), secret=secret)
-        serving = asyncio.create_task(serve_link(theirs, driver))
         hello = models.hello(tw.Sampling(temperature=temperature), nonce=device_nonce(seed + number))
-        text, rng = models.draft.engine.open(), device_rng(seed + number)
-        device = Device(mine, text, hello, rng=rng, vocabulary=models.vocabulary)
-        await device.open()
-        await device.prompt(prompt)
-        rounds = [each async for each in device.generate(tokens, settings)]
-        await device.close()
-        await serving
-        verifier.close()
+        async with two_ends(
+            models.target.engine,
+            models.offered,
+            models.draft.engine.open(),
+            hello,
+            seed=seed,
+            number=number,
+            vocabulary=models.vocabulary,
+        ) as device:
+            await device.prompt(prompt)
+            rounds = [each async for each in device.generate(tokens, settings)]
         made, up, down, tried, kept = (
             sum(part(each) for each in rounds)
             for part in (

@@ -34,12 +34,8 @@ from tslt_benchmarks.options import (
 )
 from tslt_benchmarks.pairs import Models
 from tslt_benchmarks.prompts import read_prompts
+from tslt_benchmarks.two_ends import two_ends
 from tslt_runtime.autopilot import settings_for
-from tslt_runtime.device import Device
-from tslt_runtime.edge import edge_settings, serve_link
-from tslt_runtime.edge_driver import EdgeDriver
-from tslt_runtime.seeds import device_rng, session_secret
-from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.frames.padding import padded
 from tslt_wire.throughput import default_modes
 
@@ -89,21 +85,21 @@ async def write(
     mode = next(mode for mode in default_modes() if mode.evidence == evidence)
     for number in range(texts):
         mine, theirs = map(Listening, pair(LinkOptions()))
-        verifier = LocalVerifier(models.target.engine)
-        secret = session_secret(seed, number)
-        driver = EdgeDriver(verifier, edge_settings(verifier.facts, models.offered), secret=secret)
-        task = asyncio.create_task(serve_link(theirs, driver))
         hello = models.hello(tw.Sampling(temperature=temperature))
-        text, rng = models.draft.engine.open(), device_rng(seed + number)
-        device = Device(mine, text, hello, rng=rng, vocabulary=models.vocabulary)
-        await device.open()
-        await device.prompt(prompted.prompts[number % len(prompted.prompts)])
-        async for round_ in device.generate(tokens, settings_for(mode, CHAIN)):
-            found.tokens += len(round_.tokens)
-        found.in_rounds += mine.sent[IN_ROUNDS:]
-        await device.close()
-        await task
-        verifier.close()
+        async with two_ends(
+            models.target.engine,
+            models.offered,
+            models.draft.engine.open(),
+            hello,
+            links=(mine, theirs),
+            seed=seed,
+            number=number,
+            vocabulary=models.vocabulary,
+        ) as device:
+            await device.prompt(prompted.prompts[number % len(prompted.prompts)])
+            async for round_ in device.generate(tokens, settings_for(mode, CHAIN)):
+                found.tokens += len(round_.tokens)
+            found.in_rounds += mine.sent[IN_ROUNDS:]
         found.uplink += mine.sent
         found.downlink += theirs.sent
     return found
