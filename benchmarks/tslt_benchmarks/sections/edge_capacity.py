@@ -12,8 +12,7 @@ from tslt_benchmarks.report.blocks import Column, Plot, Table
 from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.section import Needs, Seconds, Section
-from tslt_benchmarks.speed.capacity import ENOUGH, Engines, alone, arguments, sampling_of, settings_of, split
-from tslt_benchmarks.speed.recorded_devices import record
+from tslt_benchmarks.speed.capacity import ENOUGH, Engines, alone, arguments, recorded, split
 
 QUICK_USERS, QUICK_SECONDS = (1, 4, 16), 1.5
 USERS, SECONDS = (1, 2, 4, 8, 16, 32), 8.0
@@ -31,17 +30,7 @@ def run(context: Context) -> dict[str, Any]:
     some = context.prompts[: max(users)] if context.quick else context.prompts[:16]
     prompts = [models.prompt_tokens(prompt, room=args.tokens + 16) for prompt in some]
     of = len(prompts) + 3 * len(users)
-    recordings = asyncio.run(
-        record(
-            engines.target,
-            engines.draft,
-            prompts,
-            tokens=args.tokens,
-            sampling=sampling_of(args),
-            settings=settings_of(args),
-            progress=lambda done: context.tell(done, of),
-        )
-    )
+    recordings = recorded(engines, prompts, args, lambda done: context.tell(done, of))
     found = []
     for count in users:
         found.append(asyncio.run(split(engines, recordings, count, args)))

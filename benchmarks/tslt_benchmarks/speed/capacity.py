@@ -15,7 +15,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,26 @@ def settings_of(args: argparse.Namespace) -> DraftSettings:
     return DraftSettings(expansion=(1,) * args.chain, temperature=args.temperature)
 
 
+def recorded(
+    engines: Engines,
+    prompts: Sequence[Sequence[int]],
+    args: argparse.Namespace,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Recording]:
+    """A session behind each of ``prompts``, as the command line has it."""
+    return asyncio.run(
+        record(
+            engines.target,
+            engines.draft,
+            prompts,
+            tokens=args.tokens,
+            sampling=sampling_of(args),
+            settings=settings_of(args),
+            progress=progress,
+        )
+    )
+
+
 def measure(args: argparse.Namespace, say: Any) -> list[Capacity]:
     """All that was asked for, in turn."""
     found = []
@@ -185,16 +205,7 @@ def measure(args: argparse.Namespace, say: Any) -> list[Capacity]:
             engines = load(name, args.target, args.draft, Path(folder), args.cache_memory << 20)
             prompts = tokenized(args.target)[: min(args.recordings, max(args.devices))]
             say(f"{name}: recording {len(prompts)} sessions of {args.tokens} tokens")
-            recordings = asyncio.run(
-                record(
-                    engines.target,
-                    engines.draft,
-                    prompts,
-                    tokens=args.tokens,
-                    sampling=sampling_of(args),
-                    settings=settings_of(args),
-                )
-            )
+            recordings = recorded(engines, prompts, args)
             for users in args.devices:
                 found.append(asyncio.run(split(engines, recordings, users, args)))
                 say(line(found[-1]))
