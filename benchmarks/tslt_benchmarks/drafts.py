@@ -50,7 +50,11 @@ class Positions:
 
     def first(self, count: int) -> Positions:
         """The first ``count`` of them, all if there are fewer."""
-        return Positions(*(getattr(self, name)[:count] for name in Positions.__dataclass_fields__))
+        return self.at(slice(count))
+
+    def at(self, rows: Any) -> Positions:
+        """Those at ``rows``: a slice, or integers."""
+        return Positions(*(getattr(self, name)[rows] for name in Positions.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)

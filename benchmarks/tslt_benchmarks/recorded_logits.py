@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,7 @@ def some_positions(drafts: Drafts, count: int) -> Drafts:
     """The same with ``count`` of its positions, from all over the texts; all if there are fewer."""
     total = len(drafts.positions.draft)
     at = np.arange(min(count, total)) * total // min(count, total)
-    names = Positions.__dataclass_fields__
-    positions = Positions(*(getattr(drafts.positions, name)[at] for name in names))
-    return Drafts(
-        positions, drafts.round_draft, drafts.round_target, drafts.round_tokens, drafts.prefixes, drafts.token_bytes,
-        drafts.meta,
-    )  # fmt: skip
+    return replace(drafts, positions=drafts.positions.at(at))
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -79,8 +79,7 @@ def _of_logits(args: argparse.Namespace) -> Inputs:
     most = (QUICK if args.quick else FULL).lists
     drafts = some_positions(recorded.drafts, most)
     key = {"logits": f"{args.logits.name}, SHA-256 {files_hash(args.logits)}"}
-    if args.target_tokenizer:
-        key["target's tokenizer"] = f"{args.target_tokenizer.name}, SHA-256 {files_hash(args.target_tokenizer)}"
+    key |= _of_tokenizer(args)
     count = len(drafts.positions.draft)
     return Inputs(
         line=f"Recorded logits of {args.logits.name}: {count} places, {drafts.vocab_size:,} tokens",
@@ -88,6 +87,11 @@ def _of_logits(args: argparse.Namespace) -> Inputs:
         notes=("There are no models here: what runs them is left out.", *recorded.notes),
         make_drafts=lambda models, tell: drafts,
     )
+
+
+def _of_tokenizer(args: argparse.Namespace) -> dict[str, str]:
+    named: Path | None = args.target_tokenizer
+    return {"target's tokenizer": f"{named.name}, SHA-256 {files_hash(named)}"} if named else {}
 
 
 def _of_models(args: argparse.Namespace) -> Inputs:
@@ -104,8 +108,7 @@ def _of_models(args: argparse.Namespace) -> Inputs:
         "draft": f"{draft.name}, SHA-256 {files_hash(draft)}",
         "prompts": f"{of} in {args.prompts.name}, SHA-256 {hashlib.sha256(args.prompts.read_bytes()).hexdigest()}",
     }
-    if args.target_tokenizer:
-        key["target's tokenizer"] = f"{args.target_tokenizer.name}, SHA-256 {files_hash(args.target_tokenizer)}"
+    key |= _of_tokenizer(args)
 
     def load_models() -> Models:
         return Models.load(target, draft, target_tokenizer=args.target_tokenizer, threads=args.threads)

@@ -98,6 +98,13 @@ def top(probs: Floats, k: int) -> Ids:
     return keep(probs, TopK(k)).astype(np.int32)
 
 
+def listed(q: Floats, kept: Ids) -> Floats:
+    """``q`` (V,) on the ids ``kept`` alone, renormalised: eq. (12) of the paper, its cases the right way round."""
+    out = np.zeros(len(q))
+    out[kept] = q[kept] / q[kept].sum()
+    return out
+
+
 def prior_name(prior: tw.Prior | None) -> str:
     """``none``, the name of a plain prior, or ``table``."""
     return prior.name.split(":")[0] if prior else "none"

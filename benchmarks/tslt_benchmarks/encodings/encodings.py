@@ -68,7 +68,7 @@ def some(positions: Positions, count: int) -> Positions:
     """``count`` positions, evenly spread."""
     total = len(positions.draft)
     rows = np.linspace(0, total - 1, min(count, total)).round().astype(int)
-    return Positions(*(getattr(positions, name)[rows] for name in ("draft", "target", "prompt", "index", "token")))
+    return positions.at(rows)
 
 
 def whole_texts(positions: Positions) -> bool:

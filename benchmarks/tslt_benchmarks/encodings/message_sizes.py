@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance import evidence_acceptance
-from tslt_benchmarks.bytes.format_base import Floats, top
+from tslt_benchmarks.bytes.format_base import Floats, listed, top
 from tslt_benchmarks.drafts import EXPANSION, Drafts, Round
 from tslt_benchmarks.encodings.equal_acceptance import text_error
 from tslt_benchmarks.encodings.lossless import proof_of
@@ -132,19 +132,12 @@ def ours(
 # --------------------------------------------------------------------------------------------------------------- peers
 
 
-def listed(q: Floats, k: int) -> Floats:
-    """The ``k`` largest of ``q`` (V,), renormalised."""
-    ids, out = top(q, k), np.zeros(len(q))
-    out[ids] = q[ids] / q[ids].sum()
-    return out
-
-
 def rule_rows(layout: PeerLayout, pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
     """Acceptance of 1 to 4 siblings at each position, (N, 4), of (target, draft) distributions."""
     if layout.rule == "match":
         return np.array([evidence_acceptance.match(p, q) for p, q in pairs])
     k = getattr(layout, "k", 0)
-    cut = [(p, listed(q, k) if layout.rule == "listed" else q) for p, q in pairs]
+    cut = [(p, listed(q, top(q, k)) if layout.rule == "listed" else q) for p, q in pairs]
     return np.array([evidence_acceptance.verified(p, q) for p, q in cut])
 
 

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tslt_wire.coding.bits import id_bits
+
 PROB_BITS = 16
 """``b_prob`` of Table 1: FP16."""
 
@@ -27,7 +29,7 @@ class Times:
 
 def list_bits(k: int, vocab_size: int) -> int:
     """``D_V`` of eq. (3) for ``k`` entries: ids of ceil(log2 V) bits and FP16."""
-    return k * (PROB_BITS + (vocab_size - 1).bit_length())
+    return k * (PROB_BITS + id_bits(vocab_size))
 
 
 def list_bits_table(k: int) -> int:

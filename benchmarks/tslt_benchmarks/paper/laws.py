@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance import evidence_acceptance
 from tslt_benchmarks.acceptance.lossy_schemes import Step, output_law, total_variation
-from tslt_benchmarks.bytes.format_base import Floats, top
+from tslt_benchmarks.bytes.format_base import Floats, listed, top
 from tslt_benchmarks.drafts import Logits
 from tslt_benchmarks.encodings.equal_acceptance import text_error
 from tslt_wire.lists.prior import plain_prior
@@ -99,13 +98,6 @@ def pairs_at(places: Sequence[Place], temperature: float) -> list[tuple[Floats, 
     return [(tw.target_probs(place.target, sampling), tw.target_probs(place.draft, sampling)) for place in places]
 
 
-def cut(q: Floats, kept: npt.NDArray[np.int32]) -> Floats:
-    """Eq. (12), its cases the right way round."""
-    out = np.zeros(len(q))
-    out[kept] = q[kept] / q[kept].sum()
-    return out
-
-
 def mass(places: Sequence[Place], pairs: Sequence[tuple[Floats, Floats]], ks: Sequence[int]) -> list[Mean]:
     """Fig. 3: the draft's probability of its K most probable tokens."""
     sums = [np.cumsum(np.sort(q)[::-1]) for _, q in pairs]
@@ -121,7 +113,7 @@ def acceptance(
         double = mean_of([each[1] for each in found], places) if len(found[0]) > 1 else None
         return AcceptanceRow(name, k, mean_of([each[0] for each in found], places), double)
 
-    rows = [row("paper", k, [evidence_acceptance.verified(p, cut(q, top(q, k))) for p, q in pairs]) for k in ks]
+    rows = [row("paper", k, [evidence_acceptance.verified(p, listed(q, top(q, k))) for p, q in pairs]) for k in ks]
     size = len(pairs[0][0])
     prior = plain_prior(tw.DEFAULTS.prior, size)
     for k in ks:
@@ -170,14 +162,14 @@ def _bound_row(pairs: Sequence[tuple[Floats, Floats]], k: int) -> BoundRow:
     gaps, sigmas, seconds, limits, broken, broken_printed = [], [], [], [], 0, 0
     for p, q in pairs:
         kept = top(q, k)
-        listed, sigma = cut(q, kept), max(0.0, 1 - float(q[kept].sum()))
-        gap = abs(float(np.minimum(p, listed).sum() - np.minimum(p, q).sum()))
+        of_list, sigma = listed(q, kept), max(0.0, 1 - float(q[kept].sum()))
+        gap = abs(float(np.minimum(p, of_list).sum() - np.minimum(p, q).sum()))
         gaps.append(gap)
         sigmas.append(sigma)
         broken += gap > sigma + slack
-        (rest, z), (rest_listed, z_listed) = residual(p, q), residual(p, listed)
+        (rest, z), (rest_listed, z_listed) = residual(p, q), residual(p, of_list)
         if z and z_listed:
-            second = abs(float(np.minimum(rest_listed, listed).sum() - np.minimum(rest, q).sum()))
+            second = abs(float(np.minimum(rest_listed, of_list).sum() - np.minimum(rest, q).sum()))
             limit = (1 + 2 / z) * sigma
             printed = (1 + 2 / max(_EMPTY, total_variation(rest, q))) * sigma
             seconds.append(second)
@@ -212,14 +204,14 @@ def misprints(pairs: Sequence[tuple[Floats, Floats]], k: int) -> list[Misprint]:
         return float(np.mean([value(p, q) for p, q in pairs]))
 
     def bias(p: Floats, q: Floats, *, printed: bool) -> float:
-        listed = cut(q, top(q, k))
+        sent = listed(q, top(q, k))
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(listed > 0, listed / p if printed else p / listed, 0.0)
-        return total_variation(output_law(p, Step(listed, np.minimum(ratio, 1), listed, 0)), p)
+            ratio = np.where(sent > 0, sent / p if printed else p / sent, 0.0)
+        return total_variation(output_law(p, Step(sent, np.minimum(ratio, 1), sent, 0)), p)
 
     def swapped(p: Floats, q: Floats) -> float:
         outside = np.delete(np.arange(len(q), dtype=np.int32), top(q, k))
-        return float(np.minimum(p, cut(q, outside)).sum()) if len(outside) else 0.0
+        return float(np.minimum(p, listed(q, outside)).sum()) if len(outside) else 0.0
 
     def kept_mass(q: Floats, *, printed: bool) -> float:
         return float(np.sort(q)[::-1][: nucleus(q, printed=printed)].sum())
@@ -236,7 +228,7 @@ def misprints(pairs: Sequence[tuple[Floats, Floats]], k: int) -> list[Misprint]:
             "eq. (12) and (47)",
             f"cases swapped, so that what is outside the {k} most probable is drafted: acceptance",
             over(swapped),
-            over(lambda p, q: float(np.minimum(p, cut(q, top(q, k))).sum())),
+            over(lambda p, q: float(np.minimum(p, listed(q, top(q, k))).sum())),
             "acceptance",
         ),
         Misprint(
