@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from table_engine import TableTarget
 from tslt_transports import InProcessListener, LinkClosed
+from tslt_transports.rates import LimitedLog
 from two_ends import FINGERPRINT, hello, tables
 from word_tokenizers import words
 
 import tslt_wire as tw
-from tslt_runtime import timing
+from tslt_runtime import edge_driver, timing
 from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import ContextFull
@@ -159,7 +160,10 @@ def test_a_large_frame_is_decoded_in_a_thread():
     asyncio.run(run())
 
 
-def test_why_a_device_gave_up_is_logged(caplog):
+def test_why_a_device_gave_up_is_logged(caplog, monkeypatch):
+    # The process has one limit for such lines: those of other tests must not count here.
+    monkeypatch.setattr(edge_driver, "caused", LimitedLog(edge_driver.log))
+
     async def run():
         verifier = LocalVerifier(TableTarget(TARGET))
         driver, device = await greeted(verifier)
