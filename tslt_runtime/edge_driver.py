@@ -6,6 +6,7 @@ For gateways that carry frames themselves; ``tslt_runtime.edge`` joins it to lin
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -31,6 +32,9 @@ caused = LimitedLog(log)
 """For what devices make us say."""
 
 
+NAME_DIGITS = 32
+"""Hexadecimal digits of a text's name: those of 128 bits, so that no two sessions have the same one."""
+_NAME_LABEL = b"tslt-wire text name 1\0"
 SMALL_FRAME = 1024
 """Bytes of a frame that is decoded at once: a draft's usual size, and less work than handing it to a thread."""
 
@@ -92,7 +96,8 @@ class EdgeDriver:
         """Whether the device was told to come back later."""
         self.displaced: Callable[[], None] = lambda: None
         """Called when another link has taken the session."""
-        self._text = verifier.open()
+        self._text = verifier.open() if sessions is None else None
+        """At the verifier; that of a session with a name is opened when HELLO says which."""
         self._peer = peer
         self._on_round = on_round
         self._clock = clock
@@ -198,9 +203,8 @@ class EdgeDriver:
     def _open(self, sessions: Sessions, hello: tw.Hello, frame: bytes) -> tw.Opening:
         found, text = sessions.open(hello, frame, identity=self._identity, holder=self)
         self._token = found.token
-        if text is not None:
-            self._release(self._text)
-            self._text, self._released = text, False
+        name = hashlib.sha256(_NAME_LABEL + found.token).hexdigest()[:NAME_DIGITS] if found.token else ""
+        self._text = self._verifier.open(name) if text is None else text
         if hello.resume:
             known = f"{len(found.held)} tokens are here" if found.resumed else "its token is none of this edge's"
             log.info("%s: comes back: %s", self._peer, known)

@@ -6,6 +6,8 @@ tslt edge --model llama-8b.gguf --listen tcp://0.0.0.0:5757 --key edge.key --all
 tslt edge --model llama-8b.gguf --transport quic --listen 0.0.0.0:5757 --key edge.key --allow devices.txt
 tslt edge --engine vllm --url http://127.0.0.1:8000
 tslt edge --engine llama-server --url http://127.0.0.1:8080 --model llama-8b.gguf
+tslt edge --engine ray --replicas 4 --replica-gpus 1 --torch-device cuda --model meta-llama/Llama-3.1-8B --secret-file s
+tslt edge --engine ray --ray-address 10.0.0.1:6379 --secret-file s
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tslt_runtime.capture import Capture, capturing
-from tslt_runtime.commands import inference, operation, who
+from tslt_runtime.commands import fleet, inference, operation, who
 from tslt_runtime.commands.options import (
     QUIC_ADDRESS,
     add_common,
@@ -32,6 +35,10 @@ from tslt_runtime.commands.running import run_command
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.seeds import read_master_secret
 from tslt_runtime.streaming import EDGE
+
+if TYPE_CHECKING:
+    from tslt_runtime.operating.meter import EdgeMeter
+    from tslt_runtime.verifiers.pool.protocol import Offer
 
 SWITCH_S = 0.0005
 """Seconds after which a thread that computes in Python lets another one have the interpreter, instead of 5 ms: the
@@ -86,10 +93,12 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         help="trained priors that devices may name (tslt train-prior)",
     )
     inference.add(parser)
+    fleet.add(parser)
     who.add_edge(parser)
     operation.add(parser)
     args = parser.parse_args(argv)
     try:
+        fleet.check(args, default=parser.get_default("model"))
         inference.check(args, default=parser.get_default("model"))
     except ValueError as error:
         parser.error(str(error))
@@ -103,18 +112,36 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
     return args
 
 
+async def load(
+    args: argparse.Namespace, limits: EdgeLimits, meter: EdgeMeter
+) -> tuple[operation.WatchedVerifier, Offer]:
+    """The verifier that the arguments name, and what it offers."""
+    if args.engine == fleet.ENGINE:
+        pool = await fleet.load(args, on_pass=meter.passed)
+        return pool, pool.offer
+    from tslt_runtime.commands.replica import offer_of
+
+    verifier: operation.WatchedVerifier
+    if args.engine:
+        verifier, tokenizer = inference.load(args, on_pass=meter.passed)
+    else:
+        from tslt_runtime.loading import load_target
+        from tslt_runtime.verifiers.local import LocalVerifier
+
+        engine = load_options(args)
+        engine["cache_bytes"] = limits.cache_bytes
+        target, tokenizer = load_target(args.model, **engine)
+        verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
+    return verifier, offer_of(verifier.facts, tokenizer)
+
+
 async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     """Load the target and serve until SIGINT or SIGTERM; False if a round was under way for too long after it."""
     from tslt_transports import LinkOptions, listen
 
-    from tslt_runtime.chat.template import digest_of, source_of
     from tslt_runtime.edge import edge_settings, serve
-    from tslt_runtime.fingerprint import vocabulary_of
-    from tslt_runtime.loading import load_target
     from tslt_runtime.operating.draining import Drain
     from tslt_runtime.operating.meter import EdgeMeter
-    from tslt_runtime.verifiers.local import LocalVerifier
-    from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 
     tls, keys = who.edge_who(args)
     master = read_master_secret(args.secret_file) if args.secret_file else None
@@ -125,20 +152,10 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
         cache_bytes=args.cache_memory << 20,
     )
     meter, drain = EdgeMeter(), Drain()
-    verifier: LocalVerifier | ServerVerifier
-    if args.engine:
-        verifier, tokenizer = inference.load(args, on_pass=meter.passed)
-    else:
-        engine = load_options(args)
-        engine["cache_bytes"] = limits.cache_bytes
-        target, tokenizer = load_target(args.model, **engine)
-        verifier = LocalVerifier(target, limits=limits, on_pass=meter.passed)
-    facts = verifier.facts.engine
-    vocabulary = vocabulary_of(tokenizer, vocab_size=facts.vocab_size)
+    verifier, offer = await load(args, limits, meter)
+    facts = offer.facts.engine
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
-    template = source_of(tokenizer)
-    named = b"" if template is None else digest_of(template)
-    settings = edge_settings(verifier.facts, vocabulary, tables, limits=limits, chat_template=named)
+    settings = edge_settings(offer.facts, offer.vocabulary, tables, limits=limits, chat_template=offer.chat_template)
     settings = replace(settings, padding=args.pad)
     options = LinkOptions(max_links=limits.devices)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)

@@ -27,7 +27,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "by default what vLLM says, and for llama-server its .gguf file.  Its key, if it wants one, is read from\n"
         f"{API_KEY}",
     )
-    group.add_argument("--engine", choices=ENGINES, help="the kind of server")
+    kinds = "the kind of server, or ray: a fleet (below)"
+    group.add_argument("--engine", choices=(*ENGINES, "ray"), help=kinds)
     group.add_argument("--url", metavar="URL", help="where it is, like http://127.0.0.1:8000")
 
 
@@ -39,6 +40,8 @@ def check(args: argparse.Namespace, *, default: str | None) -> None:
         if args.model is None:
             raise ValueError("the following arguments are required: --model")
         return
+    if args.engine not in ENGINES:
+        return
     if not args.url:
         raise ValueError(f"--engine {args.engine} needs --url")
     if args.model is default:  # nobody named it: the default is no server's
@@ -48,11 +51,20 @@ def check(args: argparse.Namespace, *, default: str | None) -> None:
 
 
 def load(args: argparse.Namespace, *, on_pass: Callable[[Pass], None]) -> tuple[ServerVerifier, Tokenizer]:
-    """Connect to the server that the arguments name; errors as ``verifiers.servers.loading``."""
+    """Connect to the server that the arguments name; errors as ``connect``."""
+    return connect(args.engine, args.url, model=args.model, api_key=os.environ.get(API_KEY, ""), on_pass=on_pass)
+
+
+def connect(
+    engine: str, url: str, *, model: str | None, api_key: str, on_pass: Callable[[Pass], None] = lambda _: None
+) -> tuple[ServerVerifier, Tokenizer]:
+    """Connect to a server of one of ``ENGINES``; errors as ``verifiers.servers.loading``."""
     from tslt_runtime.loading import load_described
     from tslt_runtime.verifiers.servers.loading import load_llama_server, load_vllm
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a call
-    connect = {"vllm": load_vllm, "llama-server": load_llama_server}[args.engine]
-    api_key = os.environ.get(API_KEY, "")
-    return connect(args.url, load_described, model=args.model, api_key=api_key, on_pass=on_pass)
+    if engine == "vllm":
+        return load_vllm(url, load_described, model=model, api_key=api_key, on_pass=on_pass)
+    if model is None:
+        raise ValueError(f"{engine} does not say which model it runs")
+    return load_llama_server(url, load_described, model=model, api_key=api_key, on_pass=on_pass)

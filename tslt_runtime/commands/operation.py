@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from typing import Protocol
 
 from tslt_transports import Listener
 from tslt_transports.accepting import BaseListener
@@ -22,14 +23,32 @@ from tslt_runtime.operating.health import Health
 from tslt_runtime.operating.logs import FORMATS, set_up_logs
 from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.operating.status_server import Page, StatusServer
-from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_runtime.verifiers.servers.verifier import ServerVerifier
+from tslt_runtime.scheduler import Counts
+from tslt_runtime.verifiers.protocol import Verifier
 
 log = logging.getLogger("tslt.edge")
 
 LEVELS = ("debug", "info", "warning", "error")
 DRAIN_S = 10.0
 """Seconds that rounds under way have to end once the edge is told to."""
+
+
+class WatchedVerifier(Verifier, Protocol):
+    """A verifier whose work can be looked at, as the status pages do."""
+
+    @property
+    def counts(self) -> Counts:
+        """What it has done so far."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for rows."""
+        ...
+
+    async def turn(self) -> None:
+        """Return when whatever runs the model answers."""
+        ...
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +76,7 @@ def set_up(args: argparse.Namespace) -> None:
 async def status_pages(
     address: HostPort | None,
     listener: Listener,
-    verifier: LocalVerifier | ServerVerifier,
+    verifier: WatchedVerifier,
     meter: EdgeMeter,
     drain: Drain,
     limits: EdgeLimits,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import tslt_wire as tw
@@ -27,6 +28,10 @@ class ContextFull(EngineError):
         super().__init__(f"{needed} positions needed, but the model's context holds {limit}")
         self.needed = needed
         self.limit = limit
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For those that travel from another process."""
+        return partial(ContextFull, needed=self.needed, limit=self.limit), ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

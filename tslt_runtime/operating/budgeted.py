@@ -24,9 +24,9 @@ class BudgetedVerifier:
         self._inner, self._account, self._limits = inner, account, limits
         self.facts = inner.facts
 
-    def open(self) -> Any:
+    def open(self, name: str = "") -> Any:
         """See ``Verifier.open``."""
-        return self._inner.open()
+        return self._inner.open(name)
 
     def release(self, text: Any) -> None:
         """See ``Verifier.release``."""

@@ -60,8 +60,8 @@ class LocalVerifier:
         """Return when the model's thread answers; for who watches over it."""
         await self._scheduler.turn()
 
-    def open(self) -> Place:
-        """See ``Verifier.open``."""
+    def open(self, name: str = "") -> Place:
+        """See ``Verifier.open``; here the handle is all that finds a cache."""
         return self._scheduler.open()
 
     def release(self, text: Place) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,6 +68,14 @@ class Numbers:
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+    def __reduce__(self) -> tuple[type[Numbers], tuple[partial[np.random.Generator]]]:
+        """For requests that travel to another process: the generator as it is, and nothing that others follow from."""
+        return Numbers, (partial(_given, self()),)
+
+
+def _given(generator: np.random.Generator) -> np.random.Generator:
+    return generator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +137,11 @@ class Verifier(Protocol):
         """What it serves."""
         ...
 
-    def open(self) -> Any:
-        """Return a handle for one device's text, opaque to the edge."""
+    def open(self, name: str = "") -> Any:
+        """Return a handle for one device's text, opaque to the edge.
+
+        ``name``: the text's, the same at every edge that may go on with it; "": it has none.
+        """
         ...
 
     def release(self, text: Any) -> None:

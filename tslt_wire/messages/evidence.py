@@ -7,7 +7,7 @@ and ``lazy`` one probability a token, rounded up to the grid of section 6.6; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import MappingProxyType
@@ -40,12 +40,16 @@ class ListEvidence:
         object.__setattr__(self, "lists", lists_by_parent(self.lists))
 
     @classmethod
-    def trusted(cls, lists: dict[int, SparseDistribution], replacement: bool) -> ListEvidence:
+    def trusted(cls, lists: dict[int, SparseDistribution], replacement: bool | None) -> ListEvidence:
         """Make evidence of lists that are in ascending order of their parents."""
         evidence = object.__new__(cls)
         object.__setattr__(evidence, "lists", MappingProxyType(lists))
         object.__setattr__(evidence, "replacement", replacement)
         return evidence
+
+    def __reduce__(self) -> tuple[Callable[..., ListEvidence], tuple[dict[int, SparseDistribution], bool | None]]:
+        """For drafts that travel to another process, which a read-only mapping does not."""
+        return ListEvidence.trusted, (dict(self.lists), self.replacement)
 
     @property
     def with_replacement(self) -> bool:

@@ -41,7 +41,8 @@ class LlamaServer:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ServerGone(f"{url} is no server of llama.cpp: {error!r}") from error
 
-    def differs(self, sampling: tw.Sampling) -> str | None:
+    @staticmethod
+    def differs(sampling: tw.Sampling) -> str | None:
         """See ``InferenceServer.differs``."""
         return None
 

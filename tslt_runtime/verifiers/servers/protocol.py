@@ -62,7 +62,8 @@ class InferenceServer(Protocol):
         """Up to this ``top_k`` ``listed`` tells whole rows."""
         ...
 
-    def differs(self, sampling: tw.Sampling) -> str | None:
+    @staticmethod
+    def differs(sampling: tw.Sampling) -> str | None:
         """What of these settings, all among ``SETTINGS``, it applies in its own way; None if nothing."""
         ...
 

@@ -44,6 +44,28 @@ class ServedText:
     read: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What of a device's wishes a server serves exactly; travels without the server."""
+
+    name: str
+    most_top_k: int
+    """See ``InferenceServer``; and ``differs``."""
+    differs: Callable[[tw.Sampling], str | None]
+
+    def refusal(self, sampling: tw.Sampling) -> str | None:
+        """See ``VerifierFacts.refusal``."""
+        if (said := takes_only(*SETTINGS)(sampling)) is not None:
+            return f"{said}: {self.name} is asked for {', '.join(SETTINGS)} alone"
+        differs = self.differs(sampling)
+        return f"{self.name} applies {differs}" if differs else None
+
+    def evidence_for(self, sampling: tw.Sampling) -> tuple[str, ...]:
+        """All kinds where a row has few tokens that the server lists; else those that need no whole row."""
+        few = sampling.temperature == 0 or 0 < sampling.top_k <= self.most_top_k
+        return OUR_EVIDENCE if few else BY_DRAWS
+
+
 class ServerVerifier:
     """Answers drafts with an inference server (see ``verifiers.protocol.Verifier``)."""
 
@@ -69,24 +91,14 @@ class ServerVerifier:
         """What was asked of the server so far; of its caches nothing is known."""
         self.waiting = 0
         """Requests that wait for the server."""
-        self.facts = VerifierFacts(engine=facts, refusal=self._refusal, evidence_for=self._evidence_for)
-
-    def _refusal(self, sampling: tw.Sampling) -> str | None:
-        if (said := takes_only(*SETTINGS)(sampling)) is not None:
-            return f"{said}: {self._server.name} is asked for {', '.join(SETTINGS)} alone"
-        differs = self._server.differs(sampling)
-        return f"{self._server.name} applies {differs}" if differs else None
-
-    def _evidence_for(self, sampling: tw.Sampling) -> tuple[str, ...]:
-        """All kinds where a row has few tokens that the server lists; else those that need no whole row."""
-        few = sampling.temperature == 0 or 0 < sampling.top_k <= self._server.most_top_k
-        return OUR_EVIDENCE if few else BY_DRAWS
+        serves = Served(server.name, server.most_top_k, server.differs)
+        self.facts = VerifierFacts(engine=facts, refusal=serves.refusal, evidence_for=serves.evidence_for)
 
     async def turn(self) -> None:
         """Return when the server answers."""
         await self._worker.run(self._server.alive)
 
-    def open(self) -> ServedText:
+    def open(self, name: str = "") -> ServedText:
         """See ``Verifier.open``."""
         return ServedText()
 

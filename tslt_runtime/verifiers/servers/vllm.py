@@ -45,7 +45,8 @@ class VllmServer:
             raise ServerGone(f"{url} is no server of vLLM: {error!r}") from error
         self.name = f"vLLM at {url}"
 
-    def differs(self, sampling: tw.Sampling) -> str | None:
+    @staticmethod
+    def differs(sampling: tw.Sampling) -> str | None:
         """See ``InferenceServer.differs``."""
         return "min_p before top_p" if sampling.min_p and sampling.top_p < 1 else None
 

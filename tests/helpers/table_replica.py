@@ -1,0 +1,22 @@
+"""Replicas whose target is a table of logits: what pools in tests load."""
+
+from __future__ import annotations
+
+from table_engine import TableTarget
+from two_ends import FINGERPRINT, tables
+
+from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.pool.protocol import Offer
+from tslt_runtime.verifiers.pool.replica import Replica
+
+
+def table_replica() -> Replica:
+    """Of the tables that devices of these tests expect."""
+    verifier = LocalVerifier(TableTarget(tables()[0]))
+    return Replica(verifier, Offer(verifier.facts, FINGERPRINT))
+
+
+def other_replica() -> Replica:
+    """With another vocabulary."""
+    verifier = LocalVerifier(TableTarget(tables(9)[0]))
+    return Replica(verifier, Offer(verifier.facts, FINGERPRINT))

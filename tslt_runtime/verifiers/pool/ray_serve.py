@@ -1,0 +1,219 @@
+"""Replicas in Ray Serve: the application that runs them, and a gateway's way to them.
+
+Ray Serve 2.60 (the extra ``ray``).  Its consistent-hash router keeps a text at one replica, and moves as few as it can
+when replicas come and go.  Everything here trusts the cluster, as Ray does: its network is nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
+
+import grpc
+import ray
+from ray import serve
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus, LoggingConfig
+
+from tslt_runtime.verifiers.pool.protocol import Call, Offer, ReplicaLost, Told
+from tslt_runtime.verifiers.pool.replica import Replica
+from tslt_wire import checks
+
+APPLICATION = "tslt"
+"""The application's name, unless told otherwise."""
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+ONGOING = 256
+"""Calls at a replica at once: those of a pass and those that wait for the next one.  More wait in gateways, or go to
+the next replica of the ring."""
+TARGET_ONGOING = 16.0
+"""Calls at a replica at once, on average, above which another one is started: by Little's law calls a second times the
+time they wait and compute."""
+FEW_DEAD_S = 1.0
+"""Seconds between looks at a replica's health."""
+OBJECT_STORE_BYTES = 200 << 20
+"""Of a cluster that is started for one gateway: nothing large is shared."""
+POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How many replicas there are, and what each of them takes."""
+
+    replicas: int = 1
+    """As many as there are at least."""
+    most: int | None = None
+    """With autoscaling up to so many; None: without."""
+    target_ongoing: float = TARGET_ONGOING
+    """See ``TARGET_ONGOING``."""
+    cpus: float = 1
+    """Of one replica, as Ray counts them: it places replicas, and pins nothing."""
+    gpus: float = 0
+    """Likewise; 1 gives each replica a GPU of its own."""
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or ValueError for what is no number of replicas, or of parts of a machine."""
+        checks.integer("replicas", self.replicas, 1, None)
+        if self.most is not None:
+            checks.integer("most", self.most, self.replicas, None)
+        checks.number("target_ongoing", self.target_ongoing, 0, None, above_low=True)
+        for name in ("cpus", "gpus"):
+            checks.number(name, getattr(self, name), 0, None)
+
+
+class ServeReplica:
+    """``Replica`` in an actor of Ray Serve."""
+
+    def __init__(self, load: Callable[[], Replica], version: str) -> None:
+        self._replica = load()
+
+    async def offer(self) -> Offer:
+        """See ``Pool.offer``."""
+        return self._replica.offer()
+
+    async def read(self, call: Call) -> Told:
+        """See ``Replica.read``."""
+        return await self._replica.read(call)
+
+    async def answer(self, call: Call) -> Told:
+        """See ``Replica.answer``."""
+        return await self._replica.answer(call)
+
+    async def release(self, call: Call) -> None:
+        """See ``Replica.release``."""
+        self._replica.release(call)
+
+    async def turn(self) -> int:
+        """Return the process's number once the model's thread answers."""
+        await self._replica.turn()
+        return os.getpid()
+
+
+def application(load: Callable[[], Replica], scale: Scale | None = None, *, version: str = "") -> Any:
+    """The Serve application whose replicas are what ``load`` returns in their processes, for ``serve.run``.
+
+    ``load``: a function that their Python can import.  Deployed again under the same name with another ``version`` or
+    ``load``, replicas are replaced one after the other, while texts go on.
+    """
+    scale = scale or Scale()
+    options: dict[str, Any] = {
+        "name": "replica",
+        "max_ongoing_requests": ONGOING,
+        "request_router_config": RequestRouterConfig(request_router_class=ROUTER),
+        "ray_actor_options": {"num_cpus": scale.cpus, "num_gpus": scale.gpus},
+        "health_check_period_s": FEW_DEAD_S,
+        "logging_config": LoggingConfig(enable_access_log=False),
+    }
+    if scale.most is None:
+        options["num_replicas"] = scale.replicas
+    else:
+        options["autoscaling_config"] = AutoscalingConfig(
+            min_replicas=scale.replicas, max_replicas=scale.most, target_ongoing_requests=scale.target_ongoing
+        )
+    return serve.deployment(**options)(ServeReplica).bind(load, version)
+
+
+def join(address: str | None = None, *, cpus: float | None = None) -> None:
+    """Join the cluster at ``address``; None: the one that this machine is in, or a new one, for this process alone.
+
+    ``cpus``: of a new one.  Raises ConnectionError if there is none at ``address``.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+    if ray.is_initialized():
+        return
+    if address is not None:
+        ray.init(address=address, **quiet)
+        return
+    try:
+        ray.init(address="auto", **quiet)
+    except ConnectionError:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+
+
+def deploy(app: Any, name: str = APPLICATION) -> None:
+    """Run the application, or put this one in the place of the one that runs; returns once it serves.
+
+    RuntimeError if its replicas do not start.
+    """
+    serve.start(proxy_location="Disabled")  # nobody speaks HTTP
+    serve.run(app, name=name, route_prefix=None)
+
+
+class RayPool:
+    """The replicas of an application (see ``Pool``)."""
+
+    def __init__(self, name: str = APPLICATION) -> None:
+        """Raises ReplicaLost for an application that does not run."""
+        try:
+            handle: DeploymentHandle[Any] = serve.get_app_handle(name)
+        except RayServeException as error:
+            known = ", ".join(serve.status().applications) or "none"
+            raise ReplicaLost(f"there is no application {name!r} in this cluster, but {known}") from error
+        # Straight to the replica, and not by way of Ray's object store: a third of the gateway's time, and less delay.
+        self._handle = handle.options(_by_reference=False)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def offer(self) -> Offer:
+        """See ``Pool.offer``."""
+        offer: Offer = await _lost(self._handle.offer.remote())
+        return offer
+
+    async def call(self, method: str, call: Call) -> Told:
+        """See ``Pool.call``."""
+        handle = self._handle.options(method_name=method, session_id=call.text)
+        told: Told = await _lost(handle.remote(call))
+        return told
+
+    def release(self, call: Call) -> None:
+        """See ``Pool.release``."""
+        with contextlib.suppress(RuntimeError):  # the event loop ends
+            task = asyncio.get_running_loop().create_task(self._release(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def turn(self) -> None:
+        """See ``Pool.turn``."""
+        await _lost(self._handle.turn.remote())
+
+    def close(self) -> None:
+        """See ``Pool.close``."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _release(self, call: Call) -> None:
+        with contextlib.suppress(ReplicaLost):  # with all that it had
+            await _lost(self._handle.options(method_name="release", session_id=call.text).remote(call))
+
+
+async def _lost(response: Awaitable[Any]) -> Any:
+    """What a replica returns or raises; ReplicaLost where it is not the replica that speaks."""
+    try:
+        return await response
+    except ray.exceptions.RayTaskError:
+        raise  # its own
+    except (ray.exceptions.RayError, RayServeException, grpc.RpcError, RuntimeError, OSError) as error:
+        raise ReplicaLost(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ReplicaLost("the call was dropped by a replica that ends") from None
+
+
+def running(name: str = APPLICATION) -> bool:
+    """Whether an application of this name runs, or is about to."""
+    found = serve.status().applications.get(name)
+    return found is not None and found.status not in (ApplicationStatus.DELETING, ApplicationStatus.NOT_STARTED)
