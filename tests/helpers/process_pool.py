@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import hashlib
 import importlib
-import os
+import multiprocessing
 import pickle
-import subprocess
-import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from processes import ENVIRONMENT, ROOT
-
 from tslt_runtime.verifiers.pool.protocol import Call, Offer, ReplicaLost, Told
 from tslt_runtime.verifiers.pool.replica import Replica
+
+FORKS = multiprocessing.get_context("forkserver")
+"""A process that has imported what replicas need makes them: at once, and as often as one is killed."""
+FORKS.set_forkserver_preload(["process_pool", "table_replica"])
 
 
 class ProcessPool:
@@ -25,7 +26,7 @@ class ProcessPool:
     def __init__(self, load: str, folder: Path, replicas: int) -> None:
         """``load``: "module:function" of tests/helpers that returns a ``Replica``."""
         self._load, self._folder = load, folder
-        self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._processes: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.calls = 0
         for number in range(replicas):
@@ -35,24 +36,19 @@ class ProcessPool:
         """Start a replica, and wait until it listens."""
         socket = self._socket(number)
         socket.unlink(missing_ok=True)
-        path = os.pathsep.join([str(ROOT / "tests" / "helpers"), ENVIRONMENT["PYTHONPATH"]])
-        process = subprocess.Popen(
-            [sys.executable, __file__, self._load, str(socket)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**ENVIRONMENT, "PYTHONPATH": path},
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready"
+        process = FORKS.Process(target=be_replica, args=(self._load, str(socket)), daemon=True)
+        process.start()
+        while not socket.exists():
+            if not process.is_alive():
+                raise RuntimeError(f"replica {number} did not start")
+            time.sleep(0.01)
         self._processes[number] = process
 
     def kill(self, number: int) -> None:
         """Kill one, as kill -9 does."""
         process = self._processes.pop(number)
         process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        process.join()
 
     def at(self, name: str) -> int:
         """The replica that a text is at."""
@@ -124,10 +120,10 @@ async def serve(replica: Replica, socket: str) -> None:
         writer.close()
 
     server = await asyncio.start_unix_server(answer, socket)
-    print("ready", flush=True)
     await server.serve_forever()
 
 
-if __name__ == "__main__":
-    module, _, function = sys.argv[1].partition(":")
-    asyncio.run(serve(getattr(importlib.import_module(module), function)(), sys.argv[2]))
+def be_replica(load: str, socket: str) -> None:
+    """What a process does that is one."""
+    module, _, function = load.partition(":")
+    asyncio.run(serve(getattr(importlib.import_module(module), function)(), socket))

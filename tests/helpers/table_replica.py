@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from table_engine import TableTarget
 from two_ends import FINGERPRINT, tables
 
@@ -20,3 +23,9 @@ def other_replica() -> Replica:
     """With another vocabulary."""
     verifier = LocalVerifier(TableTarget(tables(9)[0]))
     return Replica(verifier, Offer(verifier.facts, FINGERPRINT))
+
+
+def counted_replica() -> Replica:
+    """A ``table_replica`` that writes its process's number into the folder that ``TSLT_REPLICA_PIDS`` names."""
+    (Path(os.environ["TSLT_REPLICA_PIDS"]) / str(os.getpid())).touch()
+    return table_replica()

@@ -22,6 +22,7 @@ from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import DraftEngine, TargetEngine
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_runtime.verifiers.protocol import Verifier
 from tslt_wire.frames.codec import KIND_MASK
 from tslt_wire.frames.kinds import Kind
 
@@ -114,9 +115,17 @@ async def record(
 
 
 async def play(
-    verifier: LocalVerifier, recordings: Sequence[Recording], count: int, *, seconds: float | None, warm_s: float = 0.0
+    verifier: Verifier,
+    recordings: Sequence[Recording],
+    count: int,
+    *,
+    seconds: float | None,
+    warm_s: float = 0.0,
+    think_s: float = 0.0,
 ) -> tuple[Played, float]:
-    """Let ``count`` devices play recordings at once, all as fast as they are answered; returns also the seconds.
+    """Let ``count`` devices play recordings at once; returns also the seconds.
+
+    Each sends its next frame ``think_s`` seconds after it was answered, 0: at once.
 
     ``seconds``: for so long, starting over as often as there is time, and nothing counts before ``warm_s`` seconds;
     None: one session each, to its end.
@@ -129,7 +138,7 @@ async def play(
     async def device(number: int) -> None:
         while True:
             recording = recordings[number % len(recordings)]
-            await _play(verifier, settings, recording, played, counts_from, until)
+            await _play(verifier, settings, recording, played, counts_from, until, think_s)
             number += count
             if seconds is None or time.perf_counter() >= until:
                 return
@@ -139,17 +148,20 @@ async def play(
 
 
 async def _play(
-    verifier: LocalVerifier,
+    verifier: Verifier,
     settings: tw.EdgeSettings,
     recording: Recording,
     played: Played,
     counts_from: float,
     until: float,
+    think_s: float,
 ) -> None:
     driver = EdgeDriver(verifier, settings, secret=session_secret(recording.seed, 0))
     before = 0
     try:
         for step in recording.steps:
+            if think_s and step.draft:
+                await asyncio.sleep(think_s)
             started = time.perf_counter()
             await driver.step(step.frame)
             ended = time.perf_counter()

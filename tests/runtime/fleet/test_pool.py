@@ -40,7 +40,7 @@ def pool(tmp_path_factory):
 
 async def text_of(kind, verifier=None, *, between=lambda _: None, log_probs=False):
     """The tokens of a text, and the log probabilities that the device was told; ``between`` rounds it may happen."""
-    changes = {"extensions": (WANTED,)} if log_probs else {}
+    changes = {"extra": WANTED} if log_probs else {}
     async with two_ends(*tables(), verifier=verifier, **changes) as device:
         await device.prompt([0])
         rounds = []
@@ -71,28 +71,24 @@ def test_log_probabilities_come_along(pool):
 
 @pytest.mark.parametrize("kind", ["list", "scalar", "lazy", "coupled"])
 def test_a_replica_that_is_killed_costs_no_token(pool, kind):
-    """Every few rounds the one that has the text, at whatever point of a round it is."""
+    """The one that has the text, and then the next one that has."""
 
     async def both():
-        verifier = await connect(pool)
-        killed = []
+        verifier, killed = watched(await connect(pool)), []
 
         def between(number):
-            if number % 3 == 0:
-                (name,) = pool_names(verifier)
-                at = pool.at(name)
-                pool.kill(at)
-                killed.append(at)
-                if len(killed) > 1:
-                    pool.start(killed.pop(0))
+            if number in (3, 8):
+                (name,) = {text.name for text in verifier.opened}
+                killed.append(pool.at(name))
+                pool.kill(killed[-1])
 
-        fleet = await text_of(kind, watched(verifier), between=between)
-        for number in killed:
-            pool.start(number)
-        return fleet, await text_of(kind)
+        return await text_of(kind, verifier, between=between), await text_of(kind), killed
 
-    fleet, alone = asyncio.run(both())
+    fleet, alone, killed = asyncio.run(both())
+    for number in killed:
+        pool.start(number)
     assert fleet == alone
+    assert len(killed) == 2
 
 
 def watched(verifier):
@@ -106,10 +102,6 @@ def watched(verifier):
 
     verifier.open = open_
     return verifier
-
-
-def pool_names(verifier):
-    return {text.name for text in verifier.opened}
 
 
 def test_other_random_numbers_give_another_text(pool):
@@ -329,7 +321,13 @@ def test_two_gateways_that_ask_at_once_are_both_answered():
     _, replica = one_replica()
 
     def request(round_):
-        draft = tw.Draft(round=round_, tree=tw.TokenTree.chain([1]), evidence=tw.MatchEvidence())
+        draft = tw.Draft(
+            round=round_,
+            prefix_length=1,
+            prefix_hash=tw.prefix_hash([0]),
+            tree=tw.TokenTree.chain([1]),
+            evidence=tw.MatchEvidence(),
+        )
         randomness = tw.EdgeRandomness(b"s" * 32)
         return Request(
             prefix=(0,),

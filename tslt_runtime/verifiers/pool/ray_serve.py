@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
+os.environ.setdefault("RAY_agent_register_timeout_ms", "100000")  # a machine that does much else starts slowly
 
 import grpc
 import ray
@@ -40,7 +41,8 @@ FEW_DEAD_S = 1.0
 """Seconds between looks at a replica's health."""
 OBJECT_STORE_BYTES = 200 << 20
 """Of a cluster that is started for one gateway: nothing large is shared."""
-POLL_S = 0.2
+NEW = "local"
+"""An address: that of a cluster that is started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,27 +122,23 @@ def application(load: Callable[[], Replica], scale: Scale | None = None, *, vers
     return serve.deployment(**options)(ServeReplica).bind(load, version)
 
 
-def join(address: str | None = None, *, cpus: float | None = None) -> None:
-    """Join the cluster at ``address``; None: the one that this machine is in, or a new one, for this process alone.
+def join(address: str | None = None, *, cpus: int | None = None) -> None:
+    """Join the cluster at ``address``; None: the one that this machine is in, or if it is in none ``NEW``: a new one,
+    which ends with this process.
 
     ``cpus``: of a new one.  Raises ConnectionError if there is none at ``address``.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     if ray.is_initialized():
         return
-    if address is not None:
-        ray.init(address=address, **quiet)
-        return
     try:
-        ray.init(address="auto", **quiet)
+        if address != NEW:
+            ray.init(address=address or "auto", **quiet)
+            return
     except ConnectionError:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        if address is not None:
+            raise
+    ray.init(address=NEW, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
 
 
 def deploy(app: Any, name: str = APPLICATION) -> None:
