@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes report test-vllm test-llama-server test-quantised wheels check-wheel check-sdist clean
+	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -121,6 +121,20 @@ test-vllm: $(READY) $(VLLM)/.ready
 
 test-llama-server: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
+
+# A fleet on Ray Serve, with Ray beside the usual environment in build/ray (315 MB): the commands of docs/fleet.md on
+# loopback, and 10,000 rounds while processes are killed.  Ten minutes.
+RAY := build/ray
+test-ray: $(READY) $(RAY)/.ready
+	TSLT_RAY=1 OMP_NUM_THREADS=1 $(RAY)/bin/python -m pytest -s tests/runtime/fleet/test_ray.py
+
+$(RAY)/.ready: $(READY)
+	@echo "installing Ray Serve in $(RAY)"
+	@$(PYTHON) -m venv $(RAY)
+	@echo "import site; site.addsitedir('$$(cd $(VENV)/lib/python3*/site-packages && pwd)')" \
+		> "$$(cd $(RAY)/lib/python3*/site-packages && pwd)/checkout.pth"
+	@$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt 'ray[serve]>=2.60' 'mmh3>=5'
+	@touch $@
 
 # A checkpoint in 4 bits; what reads it is installed where it is asked for.
 test-quantised: $(READY)

@@ -21,6 +21,8 @@ BENCHMARKS = {
         "bytes.fit_list_model",
         "bytes.published_bound",
         "endtoend.end_to_end",
+        "fleet.fleet",
+        "fleet.fleet_round",
         "links.best_evidence",
         "links.evidence_sessions",
         "links.padding",

@@ -26,6 +26,8 @@ COMMANDS = {
     "paper.paper_figures": "--sharp",
     "bytes.fit_list_model": None,
     "bytes.published_bound": None,
+    "fleet.fleet": "--text-tokens",
+    "fleet.fleet_round": "--recordings",
     "links.best_evidence": "--places",
     "links.evidence_sessions": "--texts",
     "links.draft_ahead": "--texts",

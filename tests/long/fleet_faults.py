@@ -244,7 +244,6 @@ async def disturbed(fleet: Fleet, rounds: int, kills: int, seed: int) -> Outcome
 @contextmanager
 def fleet_here() -> Iterator[Fleet]:
     """A fleet on a Ray cluster of its own."""
-    import ray
     from table_replica import counted_replica
 
     from tslt_runtime.verifiers.pool import ray_serve
@@ -255,7 +254,7 @@ def fleet_here() -> Iterator[Fleet]:
         ray_serve.join("local", cpus=4)
         fleet = None
         try:
-            cluster = ray.get_runtime_context().gcs_address
+            cluster = ray_serve.ray.get_runtime_context().gcs_address
 
             def deploy(count: int, version: str) -> None:
                 scale = ray_serve.Scale(replicas=count, cpus=0)
@@ -266,7 +265,7 @@ def fleet_here() -> Iterator[Fleet]:
         finally:
             if fleet is not None:
                 fleet.stop()
-            ray.shutdown()
+            ray_serve.ray.shutdown()
 
 
 def main() -> int:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+import tslt_wire as tw
 from tslt_benchmarks.fleet.simulation import Habit, Service, Use, simulate
-from tslt_benchmarks.links.sleeping_models import SleepingTarget
-from tslt_benchmarks.speed.recorded_devices import Recording, play
-from tslt_runtime.engines.protocol import TargetEngine, Work
+from tslt_benchmarks.links.sleeping_models import CONTEXT, VOCAB_SIZE, SleepingDraft, SleepingTarget, made_up_tables
+from tslt_benchmarks.speed.recorded_devices import Recording, play, record
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.engines.protocol import DraftEngine, EngineFacts, TargetEngine, Work
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.scheduler import Pass
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -27,6 +29,8 @@ NEAR = Link(uplink_bit_s=float("inf"), downlink_bit_s=float("inf"), rtt_s=0.0)
 LEARNT, CHECKED = (1, 6, 24), ((2, 0.0), (3, 0.02), (8, 0.05), (12, 0.0), (16, 0.1), (32, 0.2))
 """Users that the times of passes are learnt with; users and the seconds they pause that are predicted."""
 WARM_S = 1.0
+CHAIN = 4
+"""Of the drafts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,3 +147,38 @@ def _alpha_of(tokens: float, chain: int) -> float:
         alpha = (low + high) / 2
         low, high = (alpha, high) if sum(alpha**level for level in range(chain + 1)) < tokens else (low, alpha)
     return low
+
+
+def check_paced(seconds: float) -> list[Check]:
+    """With passes that sleep, so that it does not matter what else this machine does, as long as it wakes in time."""
+    target, draft = made_up_tables(0.8, 1.0, 0)
+
+    class Draft:
+        facts = EngineFacts(model="draft", vocab_size=VOCAB_SIZE, context=CONTEXT)
+
+        def open(self) -> SleepingDraft:
+            return SleepingDraft(draft, 0.0)
+
+    prompts = [[number, *range(8)] for number in range(16)]
+    recordings = _recorded(PacedTarget(target, 0.0, 0.0), Draft(), prompts)
+    return check(PacedTarget(target, 0.03, 0.0005), recordings, chain=CHAIN, seconds=seconds)[1]
+
+
+def check_pair(seconds: float) -> list[Check]:
+    """With the default pair, on one thread of this machine."""
+    import torch
+
+    from tslt_benchmarks.options import DRAFT, TARGET, require_models
+    from tslt_benchmarks.speed.capacity import tokenized
+    from tslt_runtime.engines.transformers.draft import DraftModel
+    from tslt_runtime.engines.transformers.target import TargetModel
+
+    require_models(TARGET, DRAFT)
+    torch.set_num_threads(1)
+    target, draft = TargetModel.load(TARGET, dtype="float32"), DraftModel.load(DRAFT, dtype="float32")
+    return check(target, _recorded(target, draft, tokenized(TARGET)[:16]), chain=CHAIN, seconds=seconds)[1]
+
+
+def _recorded(target: TargetEngine, draft: DraftEngine, prompts: Sequence[Sequence[int]]) -> list[Recording]:
+    settings = DraftSettings(expansion=(1,) * CHAIN, temperature=1.0)
+    return asyncio.run(record(target, draft, prompts, tokens=64, sampling=tw.Sampling(), settings=settings))

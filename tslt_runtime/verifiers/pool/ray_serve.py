@@ -9,11 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
+if "ray" not in sys.modules and (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault(
+        "RAY_AUTH_MODE", "token"
+    )  # Ray looks for it where it starts a cluster, not where it joins one
 os.environ.setdefault("RAY_agent_register_timeout_ms", "100000")  # a machine that does much else starts slowly
 
 import grpc
