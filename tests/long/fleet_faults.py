@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -107,7 +106,7 @@ class Outcome:
     rounds: int = 0
     tokens: int = 0
     texts: int = 0
-    events: Counter[str] = field(default_factory=Counter)
+    events: dict[str, int] = field(default_factory=dict)
     reconnects: int = 0
     longest_s: float = 0.0
     seconds: float = 0.0
@@ -208,7 +207,7 @@ async def disturbed(fleet: Fleet, rounds: int, kills: int, seed: int) -> Outcome
                 await asyncio.sleep(0.05)
             print(f"{time.perf_counter() - started:.0f} s, {found.rounds} rounds: {event}", flush=True)
             await asyncio.to_thread(fleet.do, event, rng)
-            found.events[event] += 1
+            found.events[event] = found.events.get(event, 0) + 1
         over.set()
 
     async def write(number: int) -> None:
@@ -254,7 +253,7 @@ def fleet_here() -> Iterator[Fleet]:
         ray_serve.join("local", cpus=4)
         fleet = None
         try:
-            cluster = ray_serve.ray.get_runtime_context().gcs_address
+            cluster = ray_serve.address()
 
             def deploy(count: int, version: str) -> None:
                 scale = ray_serve.Scale(replicas=count, cpus=0)
@@ -265,7 +264,7 @@ def fleet_here() -> Iterator[Fleet]:
         finally:
             if fleet is not None:
                 fleet.stop()
-            ray_serve.ray.shutdown()
+            ray_serve.leave()
 
 
 def main() -> int:

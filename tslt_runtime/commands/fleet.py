@@ -64,7 +64,7 @@ async def load(args: argparse.Namespace, *, on_pass: Callable[[Pass], None]) -> 
     from tslt_runtime.verifiers.pool.verifier import connect
 
     for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)  # replicas that end are told by us
     try:
         ray_serve.join(args.ray_address)
         if args.replicas:

@@ -210,15 +210,15 @@ def tables(found: dict[str, Any], args: argparse.Namespace) -> list[Table]:
     for name in ("profile", "writing at once", "edges", "edge hours a day", "uplink Mbit/s", "gateway cores"):
         fleet.add_column(name, justify="right")
     for one in found["fleets"]:
-        numbers = f"{one['edge_hours']:,.0f}", f"{one['uplink_mbit_s']:,.0f}", f"{one['gateway_cores']:,.0f}"
-        fleet.add_row(one["profile"], f"{one['writing']:,.0f}", f"{one['edges']:,}", *numbers)
+        needs = ("writing", "edges", "edge_hours", "uplink_mbit_s", "gateway_cores")
+        fleet.add_row(one["profile"], *(f"{one[name]:,.0f}" for name in needs))
     checked = Table(title="the simulation against real runs", title_justify="left")
     for name in ("users", "pause s", "tokens/s", "predicted", "p50 ms", "predicted ms", "off"):
         checked.add_column(name, justify="right")
     for one in found["checks"]:
         names = ("tokens_s", "predicted_tokens_s", "p50_ms", "predicted_p50_ms")
-        numbers = [f"{one[name]:.1f}" for name in names]
-        checked.add_row(str(one["users"]), f"{one['think_s']:g}", *numbers, f"{one['off']:.3f}")
+        values = (f"{one[name]:.1f}" for name in names)
+        checked.add_row(str(one["users"]), f"{one['think_s']:g}", *values, f"{one['off']:.3f}")
     return [served, user, fleet, *([checked] if found["checks"] else [])]
 
 

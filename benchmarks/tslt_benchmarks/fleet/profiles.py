@@ -154,9 +154,9 @@ def alone(profile: Profile, alpha: float, *, own: bool) -> tuple[Service, list[H
             row_s=service.row_s + chain * service.own_draft_row_s / (1 + chain),
         )
     whole = next(mode for mode in modes_at(alpha, vocab_size=32_000, temperature=1.0) if mode.evidence == "full")
-    given = {"link": NEAR, "draft_s": 0.0, "up": 0.0, "down": STREAMED}
     name = "own drafts" if own else "alone"
-    return service, [Habit(name=name, chain=chain, alpha=whole.alphas[0], **given)]
+    kind = Habit(name=name, link=NEAR, draft_s=0.0, chain=chain, alpha=whole.alphas[0], up=0.0, down=STREAMED)
+    return service, [kind]
 
 
 def streamed(profile: Profile, link: Link) -> float:

@@ -10,16 +10,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from default_pair import TARGET
 from fleet_faults import disturbed, fleet_here, path
 from processes import ENVIRONMENT, ROOT
+
+from examples import PAIR
 
 pytestmark = pytest.mark.skipif(not os.environ.get("TSLT_RAY"), reason="make test-ray installs Ray")
 
 PAGE = ROOT / "docs" / "fleet.md"
-DRAFT = TARGET.parent / "draft"
+TARGET, DRAFT = PAIR / "target", PAIR / "draft"
 TSLT = [sys.executable, "-m", "tslt_runtime.commands.main"]
 
 
@@ -77,9 +79,8 @@ class Page:
 
     def run(self, line: str) -> str:
         """Run one to its end."""
-        done = subprocess.run(
-            self.changed(line), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
-        )
+        how: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "text": True, "timeout": 600}
+        done = subprocess.run(self.changed(line), capture_output=True, check=False, **how)
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 

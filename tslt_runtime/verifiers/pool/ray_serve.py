@@ -147,6 +147,16 @@ def join(address: str | None = None, *, cpus: int | None = None) -> None:
     ray.init(address=NEW, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
 
 
+def address() -> str:
+    """Of the cluster that was joined, for others on this network to join."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def leave() -> None:
+    """Leave the cluster; one that was started for this process ends."""
+    ray.shutdown()
+
+
 def deploy(app: Any, name: str = APPLICATION) -> None:
     """Run the application, or put this one in the place of the one that runs; returns once it serves.
 
