@@ -33,6 +33,8 @@ SLOWEST = 0.05
 """The part of texts that may be slower than is wanted."""
 USE = Use(prompt=40, tokens=100)
 SECONDS, WARM_S = 12.0, 4.0
+SHORT = (1, 2)
+"""Drafted tokens of a round that edges under load serve more devices with: rows that are rejected cost others, too."""
 FLEET = 4
 """Edges of the fleet that is simulated; sessions are spread by a hash, and some edges have more of them."""
 MILLION = 1_000_000
@@ -78,9 +80,9 @@ class Fleet:
     rounds_s: float
 
 
-def best(wanted: float, run: Callable[[int], Found], most: int = 4096) -> tuple[int, Found | None]:
-    """The most devices whose texts are as fast as ``wanted``, and what was found with them."""
-    low, kept, high = 0, None, 1
+def best(wanted: float, run: Callable[[int], Found], *, first: int = 1, most: int = 4096) -> tuple[int, Found | None]:
+    """The most devices whose texts are as fast as ``wanted``, and what was found with them; ``first``: tried first."""
+    low, kept, high = 0, None, first
     while high <= most:
         found = run(high)
         if found.slowest(SLOWEST) < wanted:
@@ -97,14 +99,14 @@ def best(wanted: float, run: Callable[[int], Found], most: int = 4096) -> tuple[
 
 
 def capacity(
-    profile: str, way: str, service: Service, kinds: list[Habit], wanted: float, *, edges: int = 1
+    profile: str, way: str, service: Service, kinds: list[Habit], wanted: float, *, edges: int = 1, first: int = 1
 ) -> Capacity:
     """Of one way; ``devices`` are those of one edge of ``edges``."""
 
     def run(devices: int) -> Found:
         return simulate(service, kinds, USE, devices=devices * edges, edges=edges, seconds=SECONDS, warm_s=WARM_S)
 
-    devices, found = best(wanted, run)
+    devices, found = best(wanted, run, first=first)
     found = found or run(1)
     each = max(1, devices) * edges * found.seconds
     return Capacity(
@@ -149,13 +151,19 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
     for profile in chosen:
         kinds = profiles.habits(profile, args.alpha)
         ways = [("split", profile.service, kinds)]
+        for length in SHORT:
+            short = profiles.habits(profile, args.alpha, chains=((1,) * length,))
+            ways.append((f"split, chain of {length}", profile.service, short))
         for own in (False, True):
             service, habits = profiles.alone(profile, args.alpha, own=own)
             ways.append((habits[0].name, service, habits))
         for way, service, habits in ways:
             found.append(capacity(profile.name, way, service, habits, args.tokens_s))
             say(f"{profile.name}, {way}: {found[-1].devices} devices")
-        spread = capacity(profile.name, f"split, {FLEET} edges", profile.service, kinds, args.tokens_s, edges=FLEET)
+        most = max((one for one in found if one.profile == profile.name and "split" in one.way), key=_devices)
+        way, service, habits = next(each for each in ways if each[0] == most.way)
+        first, name = max(1, most.devices // 2), f"{way}, {FLEET} edges"
+        spread = capacity(profile.name, name, service, habits, args.tokens_s, edges=FLEET, first=first)
         found.append(spread)
         say(f"{profile.name}, {spread.way}: {spread.devices} devices each")
         fleets.append(million(spread, args, cpu))
@@ -177,6 +185,10 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         "profiles": [asdict(one) for one in chosen],
         "gateway_cpu_s": cpu,
     }
+
+
+def _devices(one: Capacity) -> int:
+    return one.devices
 
 
 def gateway_cpu_s(results: Path = profiles.RESULTS) -> float:

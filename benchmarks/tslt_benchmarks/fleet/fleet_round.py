@@ -105,7 +105,8 @@ def measure(args: argparse.Namespace, say: Callable[[Cost], None]) -> list[Cost]
         found.append(one)
         say(one)
 
-    with TemporaryDirectory() as folder:
+    # One event loop for all: Serve's router belongs to the first one.
+    with TemporaryDirectory() as folder, asyncio.Runner() as runner:
         os.environ["TSLT_BENCH_CORES"] = folder
         engines = load("transformers", args.target, args.draft, Path(folder), 4 << 30)
         recordings = recorded(engines, tokenized(args.target)[: args.recordings], args)
@@ -119,14 +120,14 @@ def measure(args: argparse.Namespace, say: Callable[[Cost], None]) -> list[Cost]
             for devices in args.devices:
                 if count == min(args.replicas):
                     local = LocalVerifier(engines.target, limits=EdgeLimits(share_least=0))
-                    keep(asyncio.run(_cost(local, recordings, devices, args.seconds, "edge", 0)))
+                    keep(runner.run(_cost(local, recordings, devices, args.seconds, "edge", 0)))
                     local.close()
 
                 async def fleet(count: int = count, devices: int = devices) -> Cost:
                     pooled = await connect(ray_serve.RayPool(APPLICATION))
                     return await _cost(pooled, recordings, devices, args.seconds, "fleet", count)
 
-                keep(asyncio.run(fleet()))
+                keep(runner.run(fleet()))
     return found
 
 

@@ -52,32 +52,9 @@ LINKS = (
     Way(name="poor cellular", link=Link(uplink_bit_s=2e5, downlink_bit_s=8e5, rtt_s=0.12), share=0.15),
 )
 """An assumption."""
-DAY = (
-    0.35,
-    0.2,
-    0.15,
-    0.1,
-    0.1,
-    0.2,
-    0.5,
-    0.9,
-    1.2,
-    1.3,
-    1.35,
-    1.35,
-    1.3,
-    1.3,
-    1.3,
-    1.3,
-    1.35,
-    1.4,
-    1.55,
-    1.75,
-    1.9,
-    1.75,
-    1.2,
-    0.7,
-)
+_NIGHT, _MORNING = (0.35, 0.2, 0.15, 0.1, 0.1, 0.2), (0.5, 0.9, 1.2, 1.3, 1.35, 1.35)
+_AFTERNOON, _EVENING = (1.3, 1.3, 1.3, 1.3, 1.35, 1.4), (1.55, 1.75, 1.9, 1.5, 0.95, 0.7)
+DAY = (*_NIGHT, *_MORNING, *_AFTERNOON, *_EVENING)
 """Texts in each hour of a day, over the mean: an assumption, of one time zone."""
 
 
@@ -117,14 +94,17 @@ RECKONED = Profile(
 """Nobody measured it: what it says is as good as these numbers."""
 
 
-def habits(profile: Profile, alpha: float, links: Sequence[Way] = LINKS) -> list[Habit]:
-    """What devices do: on each link the evidence and the chain that ``auto``'s model finds best for one user."""
+def habits(
+    profile: Profile, alpha: float, links: Sequence[Way] = LINKS, chains: Sequence[tuple[int, ...]] = CHAINS
+) -> list[Habit]:
+    """What devices do: on each link the evidence, and the one of ``chains``, that ``auto``'s model finds best for one
+    user at an edge that is idle."""
     found = []
     service = profile.service
     compute = Compute(draft_s=profile.draft_s, verify_s=service.pass_s + service.row_s, verify_node_s=service.row_s)
     for way in links:
         modes = modes_at(alpha, vocab_size=32_000, temperature=1.0)
-        _, mode, shape = best_fixed([Conditions(way.link, compute)], 1000, modes, CHAINS)
+        _, mode, shape = best_fixed([Conditions(way.link, compute)], 1000, modes, chains)
         wire, chain = mode.wire, len(shape)
         found.append(
             Habit(

@@ -102,6 +102,12 @@ class Page:
         subprocess.run(["ray", "stop", "--force"], env=self.environment, capture_output=True, check=False)
 
 
+def replicas_here() -> int:
+    """Processes of Ray that are replicas."""
+    lines = (file.read_text(errors="replace") for file in Path("/proc").glob("[0-9]*/cmdline"))
+    return sum("ServeReplica:tslt" in line for line in lines)
+
+
 @pytest.mark.skipif(not TARGET.is_dir(), reason="the shipped pair is in a checkout of the repository")
 def test_the_pages_commands_on_loopback(tmp_path):
     """From one machine to three: the second gateway takes over from the first."""
@@ -119,10 +125,6 @@ def test_the_pages_commands_on_loopback(tmp_path):
         gateway.send_signal(signal.SIGKILL)
         gateway.wait()
         assert page.run(device) == text or "The old house" in text
-        status = subprocess.run(
-            ["serve", "status"], env=page.environment, capture_output=True, text=True, check=True
-        ).stdout
-        assert status.count("RUNNING") >= 1
-        assert "RUNNING: 3" in status
+        assert replicas_here() == 3
     finally:
         page.stop()
