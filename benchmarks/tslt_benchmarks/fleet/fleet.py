@@ -162,7 +162,7 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
             say(f"{profile.name}, {way}: {found[-1].devices} devices")
         most = max((one for one in found if one.profile == profile.name and "split" in one.way), key=_devices)
         way, service, habits = next(each for each in ways if each[0] == most.way)
-        first, name = max(1, most.devices // 2), f"{way}, {FLEET} edges"
+        first, name = max(1, most.devices // 2), f"the best split, {FLEET} edges"
         spread = capacity(profile.name, name, service, habits, args.tokens_s, edges=FLEET, first=first)
         found.append(spread)
         say(f"{profile.name}, {spread.way}: {spread.devices} devices each")
@@ -246,14 +246,15 @@ def draw(found: dict[str, Any], path: Path) -> None:
         ways = list(dict.fromkeys(one["way"] for one in found["capacity"]))
         for at, way in enumerate(ways):
             heights = [
-                next(one["devices"] for one in found["capacity"] if one["profile"] == name and one["way"] == way)
+                sum(one["devices"] for one in found["capacity"] if one["profile"] == name and one["way"] == way)
                 for name in names
             ]
             places = [place + at / (len(ways) + 1) for place in range(len(names))]
             left.bar(places, [max(0.5, height) for height in heights], 1 / (len(ways) + 1), label=way)
         left.set(yscale="log", ylabel="devices at once at one edge", xticks=[p + 0.3 for p in range(len(names))])
         left.set_xticklabels(names)
-        left.legend(frameon=False)
+        left.legend(frameon=False, fontsize=7, ncols=2, loc="upper left")
+        left.set_ylim(top=5000)
         for one in found["fleets"]:
             peak = max(DAY)
             right.step(

@@ -32,7 +32,7 @@ class Service:
     jitter: float = 0.0
     """Standard deviation of ln(time) of a pass."""
     more_s: float = 0.0
-    """What a round takes besides its pass: the gateway, the way to a replica, comparing the draft."""
+    """What a round takes besides its pass, of one core for all devices of the edge: frames, comparing drafts."""
     own_draft_s: float = 0.0
     """A level of the draft model where the edge runs it too, for all its users together."""
     own_draft_row_s: float = 0.0
@@ -130,7 +130,7 @@ class Edge:
         self._queue: list[_Job] = []
         self._users: set[_User] = set()
         self._came = env.event()
-        self._last_round = -1.0
+        self._core = simpy.Resource(env)
         self.counts_from = 0.0
         env.process(self._serve())
 
@@ -146,6 +146,13 @@ class Edge:
         if not self._came.triggered:
             self._came.succeed()
         return job.done
+
+    def compute(self, seconds: float) -> Process:
+        """Let the core that frames and drafts are handled on do something, in turn."""
+        if seconds:
+            with self._core.request() as turn:
+                yield turn
+                yield self._env.timeout(seconds)
 
     def leave(self, user: _User) -> None:
         """A text is over."""
@@ -193,7 +200,6 @@ class Edge:
                 rows += job.rows
         chunk = min(most - rows, DEFAULT_LIMITS.chunk)
         if rows:
-            self._last_round = self._env.now
             within = (WITH_PROMPTS - 1) * (self._service.pass_s / max(self._service.row_s, 1e-12) + rows)
             chunk = min(chunk, max(LEAST_CHUNK, int(within)))
         for job in self._queue:
@@ -225,7 +231,7 @@ def device(
         while made < use.tokens:
             yield env.timeout(habit.draft_s + link.seconds(habit.up, 0, 0.5))
             asked = env.now
-            yield env.timeout(service.more_s)
+            yield from edge.compute(service.more_s)
             yield edge.ask(user, 1 + habit.chain)
             up, down = habit.up, habit.down
             counted = env.now >= counts_from

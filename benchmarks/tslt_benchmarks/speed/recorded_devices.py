@@ -136,6 +136,7 @@ async def play(
     until = float("inf") if seconds is None else counts_from + seconds
 
     async def device(number: int) -> None:
+        await asyncio.sleep(think_s * number / count)  # who pauses does not begin in step with the others
         while True:
             recording = recordings[number % len(recordings)]
             await _play(verifier, settings, recording, played, counts_from, until, think_s)
