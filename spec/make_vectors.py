@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from spec.vectorgen import (
     coded,
     constants,
+    flights,
     frames,
     id_drafts,
     lists,
@@ -75,6 +76,7 @@ def contents() -> dict[str, dict[str, Any]]:
             + zipped.build_frames()
             + id_drafts.build_frames()
             + coded.build_frames()
+            + flights.build_frames()
             + mistakes.build_frames()
             + mistakes_ranged.build_frames(),
         },

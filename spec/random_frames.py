@@ -27,7 +27,7 @@ from tslt_wire.lists.prior import PLAIN_PRIORS, plain_prior
 
 ENTROPIES = ("none", "range")
 FORMS = (*KINDS, "list")
-WEIGHTS = (10, 2, 2, 2, 2, 1, 2, 2, 1, 1, 2, 1, 2, 1, 1, 4, 8)
+WEIGHTS = (10, 2, 2, 2, 2, 1, 2, 2, 1, 1, 2, 1, 2, 1, 1, 4, 1, 8)
 """How often each of FORMS comes."""
 INVALID_ENTRIES = 20000
 """``max_entries`` of invalid cases: damage can turn a short list into one of a million tokens, which takes long."""

@@ -150,6 +150,7 @@ def decode_frame(data: bytes, profile: Profile, limits: Limits | None = None) ->
         0x09: ("verdict_proposals", verdict_proposals),
         0x15: ("more", more),
         0x0A: ("ask_list", ask_list),
+        0x0B: ("verdict_whole", verdict_whole),
         0x16: ("list", list_frame),
     }
     refuse_if(kind not in bodies, "unknown_kind")
@@ -170,23 +171,26 @@ def coder_of(profile: Profile) -> str:
 
 
 def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
-    """[EXT-1] to [EXT-3]; [PROP-5]: of drafts; [TIME-1], [LOGP-1]: of answers; [ERROR-3]: of an error; [PAD-1]."""
+    """[EXT-1] to [EXT-3]; [PROP-5], [FLIGHT-1]: drafts; [TIME-1], [LOGP-1]: answers; [ERROR-3]: an error; [PAD-1]."""
     count, found, before = bits.varint(), [], -1
     refuse_if(count > limits["max_extensions"], "limit_exceeded")
     refuse_if(count == 0, "non_canonical")
     for _ in range(count):
         type_, length = bits.varint(), bits.varint()
-        is_choice = type_ == 1 and kind.startswith("draft_")
-        is_answer = kind in ("verdict", "verdict_proposals", "ask_list")
+        is_draft = kind.startswith("draft_")
+        is_choice, is_flight = type_ == 1 and is_draft, type_ == 3 and is_draft
+        is_answer = kind in ("verdict", "verdict_whole", "verdict_proposals", "ask_list")
         is_time, is_log_probs = type_ == 2 and is_answer, type_ == 4 and is_answer
-        refuse_if(type_ % 2 == 1 and not is_choice, "unknown_critical_extension")
+        refuse_if(type_ % 2 == 1 and not (is_choice or is_flight), "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
-        refuse_if((is_choice and length != 1) or (is_time and not 1 <= length <= 8), "out_of_range")
+        refuse_if((is_choice or is_flight) and length != 1, "out_of_range")
+        refuse_if(is_time and not 1 <= length <= 8, "out_of_range")
         is_retry = type_ == 6 and kind == "error"
         refuse_if(is_retry and not 1 <= length <= 4, "out_of_range")
         refuse_if(is_log_probs and (length % 2 == 1 or not 2 <= length <= 131070), "out_of_range")
         data = bits.octets(length)
         refuse_if((is_time or is_retry) and length > 1 and data[-1] == 0, "non_canonical")
+        refuse_if(is_flight and data[0] & 0b11 == 0, "out_of_range")
         refuse_if(type_ == 32 and any(data), "reserved_bits")
         found.append({"type": type_, "data": data.hex()})
         before = type_
@@ -1321,6 +1325,11 @@ def more(bits: Bits, profile: Profile, limits: Limits) -> Json:
 def ask_list(bits: Bits, profile: Profile, limits: Limits) -> Json:
     """6.8"""
     return {"round": bits.varint(), "node": bits.varint() - 1}
+
+
+def verdict_whole(bits: Bits, profile: Profile, limits: Limits) -> Json:
+    """[FLIGHT-1]"""
+    return {"round": bits.varint()}
 
 
 def list_frame(bits: Bits, profile: Profile, limits: Limits) -> Json:

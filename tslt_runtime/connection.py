@@ -95,7 +95,8 @@ class Connection:
         self._session = session
         self._recovery = recovery
         self._events: deque[tw.Event] = deque()
-        self._last_frame = b""
+        self._sending = asyncio.Lock()  # frames of two tasks go in the order in which they were queued
+        self._may_repeat = False  # whether what is unanswered was sent over this link
         self._before = (0, 0)  # bytes sent and received over earlier links
         self._broken: _Broken | None = None
         self._deadline: float | None = None  # of the patience; None: the last exchange had its answer
@@ -146,12 +147,18 @@ class Connection:
             self._broken = broken  # the next exchange mends it, and sends what is missing
 
     async def again(self) -> None:
-        """Send the last frame once more: its answer did not come."""
-        if self._broken is None and self._last_frame:  # what a new link needs is queued
+        """Send what is not answered once more: the first answer did not come."""
+        if self._broken is None and self._may_repeat:  # what a new link needs is queued
             try:
-                await self._send(self._last_frame)
+                for frame in tuple(self._session.unanswered):
+                    await self._send(frame)
             except _Broken as broken:
                 await self._recover(broken)
+
+    async def push(self) -> None:
+        """Send what is queued while another task waits in ``exchange``: that one finds out where the link is broken."""
+        with suppress(_Broken):
+            await self._send_queued()
 
     async def mend(self) -> None:
         """Go on over another link, as this one ``may_go_on``; EdgeError as for ``exchange``."""
@@ -198,9 +205,10 @@ class Connection:
         return refused
 
     async def _send_queued(self) -> None:
-        while frame := self._session.data_to_send():
-            self._last_frame = frame
-            await self._send(frame)
+        async with self._sending:
+            while frame := self._session.data_to_send():
+                self._may_repeat = True
+                await self._send(frame)
 
     async def _send(self, frame: bytes) -> None:
         try:
@@ -249,7 +257,7 @@ class Connection:
             except (LinkError, TimeoutError, EdgeError) as error:
                 why = _Broken(str(error) or "no answer")
             else:
-                self._broken, self._last_frame = None, b""
+                self._broken, self._may_repeat = None, False
                 return
             log.info("attempt %d to go on failed: %s", attempt + 1, why)
 

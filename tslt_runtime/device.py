@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from tslt_transports.link import Link
@@ -20,6 +20,7 @@ from tslt_transports.link import Link
 import tslt_wire as tw
 from tslt_runtime.ahead import DraftAhead, Setting
 from tslt_runtime.connection import Connection, EdgeError, Recovery
+from tslt_runtime.draft_check import check_settings
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, Growth, commit, draw_tree
@@ -27,35 +28,20 @@ from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.engines.text_rules import common_length
 from tslt_runtime.evidence import kind_of_evidence
 from tslt_runtime.mapped_text import MappedText
+from tslt_runtime.one_call import OneCall
+from tslt_runtime.open_rounds import OpenRound
+from tslt_runtime.round_numbers import RoundNumbers
 from tslt_runtime.rounds import Exchange, Round
-from tslt_runtime.settling import rejected, settle
+from tslt_runtime.settling import Outcome, settle
 from tslt_runtime.token_map import same_ids
 from tslt_runtime.worker import Worker
 from tslt_wire import checks
+from tslt_wire.messages.flight import MOST_WINDOW
 from tslt_wire.session.negotiation import context_of
 
 log = logging.getLogger("tslt.device")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenRound:
-    """A draft that was sent and is not settled yet."""
-
-    draft: tw.Draft
-    drafted: Drafted
-    settings: DraftSettings
-    ahead: int
-    """Levels of it that were drawn before the verdict on the last one came."""
-    draft_s: float
-    queued: float
-    """When it was sent, by the device's clock."""
-    sent: int
-    received: int
-    """Bytes of the link before it."""
-    reconnects: int
-    """Links that broke before it."""
 
 
 class Device:
@@ -80,6 +66,7 @@ class Device:
         vocabulary: DraftVocabulary | None = None,
         most_leaves: int | None = None,
         ahead: int = 0,
+        window: int = 1,
     ) -> None:
         """``reply_timeout_s``: seconds that an answer may take.  ``recovery``: how to go on where the link breaks or an
         answer does not come; None: that is an EdgeError at once.  ``tables``: the trained tables that ``hello.priors``
@@ -87,7 +74,8 @@ class Device:
         HELLO says nothing of ordinary tokens, and drafts of other special tokens than the target's do not fit.
         ``most_leaves``: of the nodes that the draft model is run on, its ``EngineFacts.most_leaves``; None: any number.
         ``ahead``: nodes that are drafted at most, in a round, for the verdicts that may come while one is awaited; what
-        is sent does not depend on it.
+        is sent does not depend on it.  ``window``: drafts that may be unanswered at a time, where the edge takes as
+        many: chains then follow each other before their verdicts come.
 
         Raises TypeError or ValueError for what fits no session, a text of another vocabulary than HELLO's included.
         """
@@ -104,15 +92,16 @@ class Device:
         self._clock = clock
         self._text = text
         self._window = DraftWindow(text)
-        self._rng = rng
         self._worker = Worker("draft")
-        self._running: asyncio.Task[Any] | None = None
-        self._waited_for = False
-        self._open_round: _OpenRound | None = None
+        self._calls = OneCall()
+        self.window = checks.integer("window", window, 1, MOST_WINDOW)
+        """Drafts that may be unanswered at a time; the edge may take fewer."""
+        self._flight = deque[OpenRound]()
+        self._overdue = False  # whether the last call failed while an answer was awaited
         self.ahead = DraftAhead(ahead)
         """What is drafted while a verdict is awaited, and how often that was of use."""
         self._begun: Growth | None = None  # of the next draft, what was drafted ahead
-        self._seed = self._new_seed()  # of the next draft
+        self._numbers = RoundNumbers(rng)
         self._stale = False  # whether the engine's text may differ from the session's prefix
         self._closed = False
         self._tails = tw.TailScale()
@@ -126,13 +115,13 @@ class Device:
 
     async def open(self) -> tw.Welcome:
         """Shake hands; raises EdgeError if the edge does not fit, LocalProtocolError if it was done before."""
-        found = await self._finish() if self._running is not None else None
+        found = await self._calls.finish() if self._calls.busy else None
         if isinstance(found, tw.Welcome):
             return found
         if self.session.welcome is not None:
             raise tw.LocalProtocolError("the device has shaken hands already")
         self._require_alive()
-        return await self._run(self._shake_hands())
+        return await self._calls.run(self._shake_hands())
 
     async def prompt(self, tokens: Sequence[int], *, keep: int | None = 0) -> int:
         """Set the text to be continued: ``prefix[:keep] + tokens``.
@@ -142,18 +131,18 @@ class Device:
 
         A round that was cancelled is brought to its end first; its tokens are kept as far as ``keep`` says.
         """
-        if self._running is not None:
-            await self._finish()
+        if self._calls.busy:
+            await self._calls.finish()
         self._require_alive()
         if self._edge.may_go_on:
-            await self._run(self._edge.mend())
-        if self._open_round is not None:
-            await self._run(self._settle_again())
+            await self._calls.run(self._edge.mend())
+        while self._flight:
+            await self._calls.run(self._round(0, None))
         if keep is None:
             keep = common_length(self.session.prefix, tokens)
             tokens = tokens[keep:]
         self.session.send_prompt(tokens, keep=keep)
-        await self._run(self._read_prompt())
+        await self._calls.run(self._read_prompt())
         return keep
 
     async def generate(self, max_tokens: int, settings: DraftSettings) -> AsyncIterator[Round]:
@@ -171,33 +160,30 @@ class Device:
     async def round(self, max_tokens: int, settings: DraftSettings) -> Round | None:
         """One round of at most ``max_tokens`` tokens; None if there is nothing left to do.
 
-        A round that was cancelled before comes first, with all its tokens.  Errors: see ``generate``.
+        A round that was cancelled before comes first, with all its tokens; so do drafts that are in flight, though no
+        more follow than ``max_tokens`` allows.  Errors: see ``generate``.
         """
         max_tokens = checks.integer("max_tokens", max_tokens, 0, None)
         self._check(settings)
-        found = await self._finish() if self._running is not None else None
+        found = await self._calls.finish() if self._calls.busy else None
         if isinstance(found, Round):
             return found
         self._require_alive()
         if self._edge.may_go_on:
-            await self._run(self._edge.mend())
-        if self._open_round is not None:
-            return await self._run(self._settle_again())
+            await self._calls.run(self._edge.mend())
         if self.session.state is tw.State.READY:
             raise tw.LocalProtocolError("there is no text yet: prompt() comes first")
-        if max_tokens < 1 or self.room < 0 or self.session.state is tw.State.ENDED:
+        over = max_tokens < 1 or self.room < 0 or self.session.state is tw.State.ENDED
+        if over and not self._flight:
             return None
-        return await self._run(self._round(settings.within(max_tokens, self.room), settings))
+        return await self._calls.run(self._round(max_tokens, settings))
 
     async def close(self) -> None:
         """Say goodbye and close the link; what is under way is given up.  Does nothing the second time."""
         if self._closed:
             return
         self._closed = True
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-            self._running = None
+        await self._calls.cancel()
         self.session.close()
         await self._edge.close()
         await self._worker.run(self._text.close)
@@ -261,27 +247,7 @@ class Device:
     # --------------------------------------------------------------------------------------------------- one round
 
     def _check(self, settings: DraftSettings) -> None:
-        if not isinstance(settings, DraftSettings):
-            raise TypeError(f"settings must be DraftSettings, got {settings!r}")
-        welcome = self.welcome
-        if settings.evidence not in welcome.evidence:
-            raise EdgeError(f"the edge at {self._edge.peer} takes {list(welcome.evidence)}, not {settings.evidence!r}")
-        if kind_of_evidence(settings.evidence).sends_lists and settings.precision not in welcome.precisions:
-            raise EdgeError(f"the edge at {self._edge.peer} takes {list(welcome.precisions)}, not {settings.precision}")
-        if settings.nodes > welcome.limits.max_nodes:
-            raise ValueError(f"the edge takes trees of {welcome.limits.max_nodes} nodes, {settings.expansion} has more")
-        if settings.leaves > welcome.limits.max_leaves:
-            raise ValueError(
-                f"the edge takes trees of {welcome.limits.max_leaves} leaves, {settings.expansion} has more"
-            )
-        if self.most_leaves is not None and settings.run_leaves > self.most_leaves:
-            raise ValueError(
-                f"the draft model runs trees of {self.most_leaves} leaves, {settings.expansion} has more above its "
-                "last level"
-            )
-
-    def _new_seed(self) -> int:
-        return int(self._rng.integers(1 << 62))
+        check_settings(settings, self.welcome, peer=self._edge.peer, most_leaves=self.most_leaves)
 
     def _require_alive(self) -> None:
         state = self.session.state
@@ -290,32 +256,6 @@ class Device:
             raise EdgeError(
                 f"the session with the edge at {self._edge.peer} is over ({state}): open a new link and device"
             )
-
-    async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` in a task of its own, which goes on if the caller is cancelled: half of it cannot be undone."""
-        self._running = asyncio.create_task(work)
-        found: T = await self._finish()
-        return found
-
-    async def _finish(self) -> Any:
-        """Wait for what is under way and return what it gave; whoever waits for it last gets it."""
-        running = self._running
-        if running is None or self._waited_for:
-            raise tw.LocalProtocolError("the device is in use by another task: one call at a time")
-        self._waited_for = True
-        try:
-            found = await asyncio.shield(running)
-        except asyncio.CancelledError:
-            if running.cancelled():
-                raise tw.LocalProtocolError("the device was closed meanwhile") from None
-            raise  # the caller's: the work goes on, and whoever calls next gets what it gives
-        except BaseException:
-            self._running = None
-            raise
-        finally:
-            self._waited_for = False
-        self._running = None
-        return found
 
     async def _shake_hands(self) -> tw.Welcome:
         started = self._clock()
@@ -362,7 +302,7 @@ class Device:
     def _drawing(self, settings: DraftSettings, prefix_length: int, grown: int = 0) -> Drawing:
         """What the next draft is drawn with, if it is behind ``prefix_length`` tokens and ``grown`` more."""
         return Drawing(
-            rng=np.random.default_rng(self._seed),
+            rng=self._numbers.to_draft(self.session.round),
             position=prefix_length + grown,
             prior=self.prior,
             tail_scale=self.tail_scale,
@@ -374,30 +314,141 @@ class Device:
         self._window.make_room(prefix, len(settings.expansion))
         return draw_tree(self._text, settings, drawing, begun)
 
-    async def _round(self, settings: DraftSettings, wanted: DraftSettings) -> Round:
-        """``settings``: of this draft, ``wanted``: before it was cut to what fits."""
+    async def _round(self, max_tokens: int, wanted: DraftSettings | None) -> Round:
+        """The oldest draft in flight to its end, or a new one.
+
+        ``wanted``: how drafts of ``max_tokens`` tokens at most are drafted meanwhile; None: none is.
+        """
+        if self._overdue:
+            self._overdue = False
+            await self._again()
+        elif not self._flight and wanted is not None:
+            await self._draft(max_tokens, wanted)
+        over, meanwhile = asyncio.Event(), None
+        if wanted is not None and (self.window > 1 or self.ahead.most):
+            # It begins once the frame has left, when this task waits for the first time.
+            meanwhile = asyncio.create_task(self._meanwhile(max_tokens, wanted, over))
+        try:
+            done = await settle(self._edge, self.session, self._numbers.to_choose)
+            answered = self._clock()
+        except BaseException:
+            self._overdue = True
+            raise
+        finally:
+            over.set()
+            if meanwhile is not None:
+                await meanwhile
+        return await self._settled(done, answered)
+
+    async def _again(self) -> None:
+        """Go on with rounds whose answers did not come in time: the same frames again, nothing is drafted anew."""
+        try:
+            await self._edge.again()
+        except BaseException:
+            self._overdue = True
+            raise
+
+    async def _draft(self, max_tokens: int, wanted: DraftSettings) -> None:
+        """Draft from the prefix, with nothing in flight, and queue it."""
         if self._stale:
             await self._read_prefix()
         started = self._clock()
+        settings, goes_on = self._cut(max_tokens, wanted)
         begun, self._begun = self._begun, None
         if begun is not None and (len(settings.expansion) > self._text.room or not begun.goes_on(settings)):
             begun = None  # the window slides, or something else is drafted
         ahead = begun.depth if begun else 0
         drawing = self._drawing(settings, len(self.session.prefix))
         drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing, begun)
-        sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
-        evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
-        draft = self.session.send_draft(drafted.tree, evidence)
-        # Drawn here and not for the next draft: `choose` draws from the same numbers before that, if it is asked to.
-        self._seed = self._new_seed()
-        queued = self._clock()
-        took = queued - started
-        self._open_round = _OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects)
-        return await self._end_round(self._open_round, wanted)
+        self._queue(drafted, settings, goes_on=goes_on, ahead=ahead, draft_s=self._clock() - started)
 
-    async def _draft_ahead(self, open_: _OpenRound, wanted: DraftSettings, over: asyncio.Event) -> None:
+    def _queue(self, drafted: Drafted, settings: DraftSettings, *, goes_on: bool, ahead: int, draft_s: float) -> None:
+        sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
+        started = self._clock()
+        evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
+        draft = self.session.send_draft(drafted.tree, evidence, goes_on=goes_on)
+        queued = self._clock()
+        took = draft_s + queued - started
+        self._flight.append(OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects))
+
+    def _cut(self, max_tokens: int, wanted: DraftSettings) -> tuple[DraftSettings, bool]:
+        """How the next draft is drafted, and whether it goes on.  ``max_tokens``: in flight included."""
+        before = self._in_flight
+        left, room = max_tokens - before, self.room - before
+        settings, depth = wanted.within(left, room), len(wanted.expansion)
+        chain = depth > 0 and max(wanted.expansion) == 1
+        return settings, chain and min(self.window, self.session.window) > 1 and depth + 1 < left and depth < room
+
+    @property
+    def _in_flight(self) -> int:
+        """Tokens of the drafts in flight."""
+        return sum(len(open_.drafted.tree) for open_ in self._flight)
+
+    async def _meanwhile(self, max_tokens: int, wanted: DraftSettings, over: asyncio.Event) -> None:
+        """Draft on until the oldest draft is answered: what follows it, and what may."""
+        try:
+            while not over.is_set() and self._may_draft_on(max_tokens, wanted):
+                await self._draft_on(max_tokens, wanted, over)
+            if not over.is_set() and len(self._flight) == 1 and not self._flight[0].goes_on:
+                await self._draft_ahead(self._flight[0], wanted, over)
+        except Exception:
+            # It would have saved time and no more: the engine's text is set anew before the next draft.
+            log.exception("the draft model failed while it drafted ahead")
+            self._stale, self._begun = True, None
+
+    def _may_draft_on(self, max_tokens: int, wanted: DraftSettings) -> bool:
+        """Whether the next draft may be drafted from the end of those in flight: to be sent, or ahead of its time."""
+        last = self._flight[-1]
+        chain = max(wanted.expansion, default=1) == 1
+        if (
+            self._stale
+            or not last.goes_on
+            or not chain
+            or self._in_flight >= max_tokens
+            or self.room <= self._in_flight
+        ):
+            return False
+        return self._may_send or self._left_ahead > 0
+
+    @property
+    def _may_send(self) -> bool:
+        return self.session.may_follow and len(self._flight) < self.window
+
+    @property
+    def _left_ahead(self) -> int:
+        """Nodes that may be run of the draft that waits for its turn."""
+        return self.ahead.most - (self._begun.depth if self._begun is not None else 0)
+
+    async def _draft_on(self, max_tokens: int, wanted: DraftSettings, over: asyncio.Event) -> None:
+        """Draft what follows the last draft in flight, and send it if it may be; what is begun stays where not."""
+        prefix = (*self.session.prefix, *(token for each in self._flight for token in each.drafted.tree.tokens))
+        settings, goes_on = self._cut(max_tokens, wanted)
+        await self._worker.run(self._pass, self._flight[-1], prefix, len(settings.expansion))
+        growth, self._begun = self._begun, None
+        if growth is None or not growth.goes_on(settings):
+            growth = Growth(settings, self._drawing(settings, len(prefix)))
+        self._begun = growth
+        while not growth.is_whole:
+            if over.is_set() or not (self._may_send or self._left_ahead > 0):
+                return
+            await self._worker.run(self._grow, growth)
+        if self._may_send and not over.is_set():
+            self._begun = None
+            self._queue(growth.drafted(), settings, goes_on=goes_on, ahead=growth.depth, draft_s=0.0)
+            await self._edge.push()
+        else:
+            await over.wait()
+
+    def _pass(self, last: OpenRound, prefix: Sequence[int], depth: int) -> None:
+        if last.go_on_from(self._text):
+            self._window.make_room(prefix, depth)
+
+    def _grow(self, growth: Growth) -> None:
+        growth.take(self._text.expand(growth.level()))
+
+    async def _draft_ahead(self, open_: OpenRound, wanted: DraftSettings, over: asyncio.Event) -> None:
         """Draft for the verdicts that may come, until one has; ``wanted``: of the draft after this one."""
-        if over.is_set():
+        if not self.ahead.most:
             return
         held = Setting(
             text=self._text,
@@ -406,66 +457,44 @@ class Device:
             drawing=partial(self._drawing, wanted, open_.draft.prefix_length),
             most_leaves=self.most_leaves,
         )
-        try:
-            self.ahead.begin(held)
-            while not over.is_set() and self.ahead.wants(self._clock() - open_.queued):
-                started = self._clock()
-                await self._worker.run(self.ahead.step)
-                self.ahead.passed(self._clock() - started)
-        except Exception:
-            # It would have saved time and no more: the engine's text is set anew before the next draft.
-            log.exception("the draft model failed while it drafted ahead")
-            self._stale = True
+        self.ahead.begin(held)
+        while not over.is_set() and self.ahead.wants(self._clock() - open_.queued):
+            started = self._clock()
+            await self._worker.run(self.ahead.step)
+            self.ahead.passed(self._clock() - started)
 
-    async def _settle_again(self) -> Round:
-        """Go on with a round whose answer did not come in time: the same frame again, nothing is drafted anew."""
-        if self._open_round is None:
-            raise RuntimeError("no round is open")
-        await self._edge.again()
-        return await self._end_round(self._open_round)
+    async def _settled(self, done: Outcome, answered: float) -> Round:
+        """What the oldest draft came to, and what becomes of those after it and of the draft model's text."""
+        open_ = self._flight.popleft()
+        self._numbers.forget(open_.draft.round)
+        kept = len(self.session.in_flight)  # none but after a draft that was accepted whole
+        dropped = len(self._flight) - kept
+        while len(self._flight) > kept:
+            self._flight.pop()
+        whole = isinstance(done.verdict, tw.Whole)
+        if not open_.passed:
+            await self._commit(open_, done, whole=whole, wait_s=answered - open_.queued)
+        elif dropped or not whole:
+            self._stale, self._begun = True, None
+        if isinstance(done.verdict, tw.Verdict) and kind_of_evidence(open_.draft.evidence.name).sends_lists:
+            self._tails.learn(open_.draft, done.verdict, open_.drafted.lists)
+        totals = {"sent": self._edge.bytes_sent, "received": self._edge.bytes_received}
+        totals["reconnects"] = self._edge.reconnects
+        if self._flight:
+            for name, total in totals.items():
+                setattr(self._flight[0], name, total)
+        end = self.session.state is tw.State.ENDED
+        return open_.over(done, end=end, answered=answered, dropped=dropped, **totals)
 
-    async def _end_round(self, open_: _OpenRound, wanted: DraftSettings | None = None) -> Round:
-        """``wanted``: how the draft after this one may be drafted meanwhile; None: it is not."""
-        tree, over = open_.drafted.tree, asyncio.Event()
-        # It begins once the frame has left, when this task waits for the first time.
-        ahead = asyncio.create_task(self._draft_ahead(open_, wanted, over)) if wanted and self.ahead.most else None
+    async def _commit(self, open_: OpenRound, done: Outcome, *, whole: bool, wait_s: float) -> None:
+        """Let the draft model's text grow by what a draft came to, which it has not gone on from."""
+        token, path = done.tokens[-1], open_.drafted.tree.path(done.node)
+        drafted, growth = self.ahead.after(open_.drafted, done.node, token, wait_s=wait_s)
         try:
-            done = await settle(self._edge, self.session, self._rng)
-            answered = self._clock()
-        finally:
-            over.set()
-            if ahead is not None:
-                await ahead
-        self._open_round = None
-        drafted, growth = self.ahead.after(open_.drafted, done.node, done.tokens[-1], wait_s=answered - open_.queued)
-        path = tree.path(done.node)
-        try:
-            await self._worker.run(commit, self._text, drafted, path, done.tokens[-1])
+            await self._worker.run(commit, self._text, drafted, path[:-1] if whole else path, token)
         except Exception:
             # The tokens are good, whatever became of the draft model's cache: it is set anew before the next draft.
             log.exception("the draft model failed after a round")
             self._stale = True
         else:
             self._begun = growth
-        if kind_of_evidence(open_.draft.evidence.name).sends_lists and done.verdict is not None:
-            self._tails.learn(open_.draft, done.verdict, drafted.lists)
-        end = self.session.state is tw.State.ENDED
-        verify_s = min(done.verify_s, answered - open_.queued)
-        return Round(
-            accepted=done.tokens[:-1],
-            token=done.tokens[-1],
-            end=end,
-            drafted=len(open_.settings.expansion),
-            ahead=open_.ahead,
-            tried=len(path) + rejected(drafted, done, end=end),
-            lists=len(open_.draft.lists),
-            nodes=len(tree),
-            uplink_bytes=self._edge.bytes_sent - open_.sent,
-            downlink_bytes=self._edge.bytes_received - open_.received,
-            draft_s=open_.draft_s,
-            link_s=answered - open_.queued - verify_s,
-            verify_s=verify_s,
-            trips=done.trips,
-            reconnects=self._edge.reconnects - open_.reconnects,
-            log_probs=done.log_probs,
-        )

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -67,6 +68,7 @@ def edge_settings(
         evidence_for=facts.evidence_for,
         tables=tuple(tables),
         chat_template=chat_template,
+        window=limits.window,
         limits=tw.DecodeLimits(
             max_nodes=min(affordable, engine.most_nodes),
             max_leaves=engine.most_leaves,
@@ -115,7 +117,7 @@ async def serve(
             with budgets.admitted(link) as account:
                 driver = EdgeDriver(
                     BudgetedVerifier(verifier, account, limits),
-                    settings,
+                    settings if meter.links < limits.window_links else replace(settings, window=1),
                     sessions=sessions,
                     identity=link.identity,
                     owner=link.identity or link.address,

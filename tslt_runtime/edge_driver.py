@@ -49,6 +49,8 @@ class EdgeRound:
     """Nodes of the draft."""
     tokens: int
     """Tokens the prefix grew by, a proposal that the device has yet to take included."""
+    accepted: int
+    """Nodes that were accepted."""
     seconds: float
     """From the arrival of the frame that was answered to its answer."""
     evidence: str
@@ -150,8 +152,11 @@ class EdgeDriver:
     async def _step(self, frame: bytes) -> list[bytes]:
         started = self._clock()
         try:
-            for event in await self._decoded(frame):
-                await self._handle(event, started)
+            events = await self._decoded(frame)
+            while events:
+                for event in events:
+                    await self._handle(event, started)
+                events = self._session.next_events()
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
@@ -283,5 +288,7 @@ class EdgeDriver:
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted
         draft = asked.draft
-        tokens = len(draft.tree.path(sent.node)) + 1
-        self._on_round(EdgeRound(self._peer, len(draft.tree), tokens, seconds, draft.evidence.name))
+        whole, nodes = isinstance(sent, tw.Whole), len(draft.tree)
+        accepted = nodes if isinstance(sent, tw.Whole) else len(draft.tree.path(sent.node))
+        tokens = accepted + (not whole)
+        self._on_round(EdgeRound(self._peer, nodes, tokens, accepted, seconds, draft.evidence.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tslt_wire import checks
+from tslt_wire.messages.flight import MOST_WINDOW
 
 LEAST_PEER_LINKS = 8
 """Links that one device or address may have at any edge: a small one is somebody's own."""
@@ -64,6 +65,12 @@ class EdgeLimits:
     pace_s: float = 10.0
     """Seconds that a request waits until there is budget for it again; where that is longer, the device is told how
     long to stay away."""
+    window: int = 4
+    """Drafts of a session that may be unanswered at a time: each but the first is held, and checked for nothing where
+    the one before it is not accepted whole."""
+    window_links: int = 4
+    """Links at once up to which a new session has that window, and else 1: where passes are shared, a device that waits
+    costs the others nothing, and drafts in flight are more passes a token."""
     mores: int = 256
     """MOREs of a round that are answered at once; each one after them waits a tenth of a second."""
 
@@ -73,7 +80,15 @@ class EdgeLimits:
         least |= dict.fromkeys(("most_entries", "peer_queue", "parked", "parked_each"), 1)
         if self.peer_links is None:
             object.__setattr__(self, "peer_links", max(LEAST_PEER_LINKS, self.devices // 2))
-        for name, low in {**least, "least_nodes": 0, "share_least": 0, "peer_links": 1, "mores": 0}.items():
+        object.__setattr__(self, "window", checks.integer("window", self.window, 1, MOST_WINDOW))
+        for name, low in {
+            **least,
+            "least_nodes": 0,
+            "share_least": 0,
+            "peer_links": 1,
+            "mores": 0,
+            "window_links": 0,
+        }.items():
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, None))
         above_0 = ["hello_timeout_s", "idle_timeout_s", "resume_s", "burst_s", "pace_s"]
         above_0 += ["target_ms_per_s", "prompt_tokens_per_s"]

@@ -11,8 +11,8 @@ class Round:
 
     accepted: tuple[int, ...]
     """Drafted tokens that the edge kept."""
-    token: int
-    """The target's own token after them."""
+    token: int | None
+    """The target's own token after them; None where all of a draft was accepted that goes on: the next one follows."""
     end: bool
     """Whether the text ends with it."""
     drafted: int
@@ -39,6 +39,8 @@ class Round:
     """Links that broke in it: its times and bytes have what that cost."""
     ahead: int = 0
     """Levels of the draft that were drawn while the verdict before it was awaited."""
+    dropped: int = 0
+    """Drafts that were in flight after it, and lost their ground with its verdict."""
     log_probs: tuple[float, ...] = ()
     """Log probability of each of ``tokens`` in the target's distribution, sampling settings applied, in nats, off by
     1/2048 at most; none unless HELLO asks for them (``tslt_wire.messages.log_probs.WANTED``) and the edge says."""
@@ -46,7 +48,7 @@ class Round:
     @property
     def tokens(self) -> tuple[int, ...]:
         """What the text grew by."""
-        return (*self.accepted, self.token)
+        return self.accepted if self.token is None else (*self.accepted, self.token)
 
 
 @dataclass(frozen=True, slots=True)

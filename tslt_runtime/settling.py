@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +21,20 @@ class Outcome:
     """Last accepted node."""
     tokens: tuple[int, ...]
     """What the text grew by."""
-    verdict: tw.Verdict | None
+    verdict: tw.Verdict | tw.Whole | None
     """None if the device took a proposal."""
     trips: int
     verify_s: float
     log_probs: tuple[float, ...]
 
 
-async def settle(edge: Connection, session: tw.DeviceSession, rng: np.random.Generator) -> Outcome:
+async def settle(
+    edge: Connection, session: tw.DeviceSession, numbers: Callable[[tw.Proposals], np.random.Generator]
+) -> Outcome:
     """Bring the round that is open to its end: at once, or after proposals (``scalar``) or a list (``lazy``).
 
-    ``rng``: the device's random numbers, for its choice among proposals.  EdgeError as for ``Connection.exchange``.
+    ``numbers``: the device's random numbers, for its choice among these proposals.  EdgeError as for
+    ``Connection.exchange``.
     """
     trips, seconds = 0, 0.0
     path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
@@ -42,13 +46,17 @@ async def settle(edge: Connection, session: tw.DeviceSession, rng: np.random.Gen
             seconds += verify_seconds(verdict.extensions)
             log_probs = (*path, *tw.log_probs_of(verdict.extensions))
             return Outcome(verdict.node, event.tokens, verdict, trips, seconds, log_probs)
+        if isinstance(event, tw.WholeReceived):
+            seconds += verify_seconds(event.verdict.extensions)
+            told = tw.log_probs_of(event.verdict.extensions)
+            return Outcome(len(event.tokens) - 1, event.tokens, event.verdict, trips, seconds, told)
         if isinstance(event, tw.ProposalsReceived):
             proposed = event.proposals
             seconds += verify_seconds(proposed.extensions)
             told = tw.log_probs_of(proposed.extensions)
             if proposed.batch == 0 and told:
                 path, told = told[: len(event.tokens)], told[len(event.tokens) :]
-            token = session.choose(rng)
+            token = session.choose(numbers(proposed))
             if token is not None:
                 # Equal tokens have equal probabilities, so the first of them says it.
                 index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)

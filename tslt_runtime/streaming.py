@@ -205,6 +205,7 @@ class TextDevice:
         repeat: bool = False,
         padding: int = 0,
         ahead: int = 0,
+        window: int = 1,
         reach_s: float | None = None,
         wrap: Callable[[Link], Link] = lambda link: link,
     ) -> AsyncIterator[Self]:
@@ -225,8 +226,8 @@ class TextDevice:
         ``repeat``: asks for the random numbers that the edge gave the same HELLO before, so that with a ``seed`` and
         ``settings`` the same prompts give the same texts; the session ends with its link.  Whether the edge does it:
         ``tslt_wire.messages.repeat.repeats(device.welcome)``.  ``wrap``: what every link is put into, a capture's say.
-        ``padding``: see ``hello_of``.  ``ahead``: see ``Device``.  ``reach_s``: seconds that an edge may take to come
-        up, in place of ``timeout_s``.
+        ``padding``: see ``hello_of``.  ``ahead``, ``window``: see ``Device``.  ``reach_s``: seconds that an edge may
+        take to come up, in place of ``timeout_s``.
 
         Raises LinkError, EdgeError, VocabularyMismatch.
         """
@@ -260,6 +261,7 @@ class TextDevice:
             vocabulary=vocabulary,
             most_leaves=draft.facts.most_leaves,
             ahead=ahead,
+            window=window,
         )
         try:
             await device.open()

@@ -24,7 +24,7 @@ from tslt_wire.lists.prior import Prior, table_from_bytes, train_table
 from tslt_wire.lists.profile import Profile
 from tslt_wire.lists.sparsify import sparsify, sparsify_batch
 from tslt_wire.lists.truncation import MinProb, TopK, TopP
-from tslt_wire.messages.answers import Answer, AskList, Proposal, Proposals, Verdict
+from tslt_wire.messages.answers import Answer, AskList, Proposal, Proposals, Verdict, Whole
 from tslt_wire.messages.draft import Draft, prefix_hash
 from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.evidence import (
@@ -36,6 +36,7 @@ from tslt_wire.messages.evidence import (
     ScalarEvidence,
 )
 from tslt_wire.messages.extensions import Extension
+from tslt_wire.messages.flight import Flight
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome
 from tslt_wire.messages.log_probs import log_probs_of
@@ -62,6 +63,7 @@ from tslt_wire.session.events import (
     TextResumed,
     VerdictReceived,
     Welcomed,
+    WholeReceived,
 )
 from tslt_wire.session.negotiation import EdgeSettings
 from tslt_wire.session.resumption import Opening, SessionKeys
@@ -103,6 +105,7 @@ __all__ = [
     "Evidence",
     "Extension",
     "Fit",
+    "Flight",
     "Hello",
     "LazyEvidence",
     "ListAsked",
@@ -152,6 +155,8 @@ __all__ = [
     "VerdictReceived",
     "Welcome",
     "Welcomed",
+    "Whole",
+    "WholeReceived",
     "backend",
     "choose",
     "decode",

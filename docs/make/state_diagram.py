@@ -51,6 +51,7 @@ ARROWS = {
     (State.IDLE, State.IDLE): Arrow("M316 280 C 330 232, 400 262, 336 290", (374, 262)),
     (State.IDLE, State.OPEN): Arrow("M265 320 V408", (256, 370), "end"),
     (State.OPEN, State.IDLE): Arrow("M295 410 V322", (304, 370)),
+    (State.OPEN, State.OPEN): Arrow("M320 452 C 334 500, 404 490, 336 448", (386, 482), "start", 24),
     (State.OPEN, State.ENDED): Arrow("M228 430 H124", (176, 404), "middle", 14),
     (State.ENDED, State.IDLE): Arrow("M70 410 V300 H226", (80, 291)),
     (State.OPEN, State.ASKED): Arrow("M332 422 H446", (389, 414), "middle"),
@@ -69,7 +70,9 @@ ENDINGS = {
 """Arrows from that border."""
 COLOURS = {frozenset({Role.DEVICE}): "#1a5fb4", frozenset({Role.EDGE}): "#b0470c", frozenset(Role): "#444444"}
 """Of words, by who may send or do it."""
-ACTORS = {Act.VERDICT_END: Role.EDGE, Act.RESUME_END: Role.DEVICE, Act.TAKE: Role.DEVICE, Act.TAKE_END: Role.DEVICE}
+ACTORS = {Act.VERDICT_END: Role.EDGE, Act.RESUME_END: Role.DEVICE, Act.TAKE: Role.DEVICE, Act.TAKE_END: Role.DEVICE} | {
+    Act.FOLLOW: Role.DEVICE
+}
 
 
 def arrows_of_the_table() -> tuple[dict[tuple[State, State], list[Kind | Act]], dict[State, list[Kind | Act]]]:

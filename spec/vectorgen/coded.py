@@ -294,13 +294,20 @@ def _bad_choices() -> list[Json]:
             bad("out_of_range", f"choice-{name}-{size}-bytes", bits, f"{size} bytes for 1", "extension")
         twice = extended(kind, (1, b"\0"), (1, b"\0")).raw(end)
         bad("non_canonical", f"choice-{name}-twice", twice, "two choices", "extension")
-        other = extended(kind, (1, b"\0"), (3, b"\0")).raw(end)
-        bad("unknown_critical_extension", f"choice-{name}-3", other, "types 1, 3", "extension")
+        other = extended(kind, (1, b"\0"), (5, b"\0")).raw(end)
+        bad("unknown_critical_extension", f"choice-{name}-5", other, "types 1, 5", "extension")
         short = Bits().put(kind | 0x40, 8).varint(1).varint(1).varint(1)
         bad("truncated", f"choice-{name}-short", short, "no data", "extension")
         wide = Bits().put(kind | 0x40, 8).varint(1).varint(1).varint(0xFFFFFFFF)
         bad("out_of_range", f"choice-{name}-wide", wide, "2^32 - 1 bytes", "extension", "order")
-    for name, kind in (("verdict", 0x08), ("proposals", 0x09), ("ask", 0x0A), ("more", 0x15), ("reply", 0x16)):
+    for name, kind in (
+        ("verdict", 0x08),
+        ("whole", 0x0B),
+        ("proposals", 0x09),
+        ("ask", 0x0A),
+        ("more", 0x15),
+        ("reply", 0x16),
+    ):
         bits = extended(kind, (1, b"\0")).raw(bytes(8))
         bad("unknown_critical_extension", f"choice-{name}", bits, "type 1 in another frame", "extension")
     return bad.to_json()

@@ -12,7 +12,7 @@ from typing import Any
 import tslt_wire as tw
 from spec.vectorgen.lists import LOWEST
 from spec.vectorgen.tools import make_list
-from tslt_wire.messages.extensions import CHOICE, LOG_PROBS, PADDING, RETRY_AFTER, VERIFY_TIME
+from tslt_wire.messages.extensions import CHOICE, FLIGHT, LOG_PROBS, PADDING, RETRY_AFTER, VERIFY_TIME
 from tslt_wire.messages.token_tree import expansion_parents
 
 VOCAB_SIZES = (1, 2, 3, 10, 255, 256, 257, 512, 513, 3000, 4097, 5000, 32000, 50257, 128256, 262144, 1 << 20)
@@ -24,7 +24,7 @@ NUMBERS = (0, 1, 127, 128, 16383, 16384, (1 << 21) - 1, 1 << 21, (1 << 28) - 1, 
 NAMES = ("list", "none", "range", "log2/2", "f16", "x-mine", "", "\u00e9\u4e2d\U0001f600")
 KINDS = (
     *("draft_list", "draft_match", "draft_coupled", "verdict", "prompt", "resume", "hello", "welcome", "error", "bye"),
-    *("draft_scalar", "draft_lazy", "verdict_proposals", "more", "ask_list", "list_reply"),
+    *("draft_scalar", "draft_lazy", "verdict_proposals", "more", "ask_list", "list_reply", "verdict_whole"),
 )
 
 
@@ -244,8 +244,9 @@ def some_error_extensions(rng: Random) -> tuple[tw.Extension, ...]:
 
 
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
-    """The same, at times with a choice."""
-    return _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
+    """The same, at times with a choice, and in flight."""
+    found = _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
+    return _at_times(rng, found, FLIGHT, bytes([rng.randrange(64) << 2 | rng.randint(1, 3)]))
 
 
 def _at_times(rng: Random, others: tuple[tw.Extension, ...], type_: int, data: bytes) -> tuple[tw.Extension, ...]:
@@ -370,6 +371,8 @@ def some_message(rng: Random, kind: str, profile: tw.Profile) -> tw.Message:
     extensions = some_answer_extensions(rng) if kind in ("ask_list", "verdict") else some_extensions(rng)
     if kind == "more":
         return tw.More(round=number(rng), batch=min(1 + number(rng), (1 << 32) - 1), extensions=extensions)
+    if kind == "verdict_whole":
+        return tw.Whole(round=number(rng), extensions=some_answer_extensions(rng))
     if kind == "ask_list":
         return tw.AskList(round=number(rng), node=number(rng) - 1, extensions=some_answer_extensions(rng))
     if kind == "verdict":

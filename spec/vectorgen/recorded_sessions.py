@@ -51,6 +51,7 @@ class Recorded:
     ) -> None:
         self.id, self.comment, self.flag = f"session/{id_}", comment, flag
         self._settings = edge
+        self._first_window = edge.window
         self._token = TOKEN if flag.startswith("resumption") else b""
         self.device = tw.DeviceSession(hello)
         self.edge = edge_of(edge, KEY, tw.Opening(b"", self._token))
@@ -100,21 +101,28 @@ class Recorded:
         self.edge = self.ends["edge"] = edge_of(self._settings, key, opening)
         self.frames.append(b"")
         step = {"from": "device", "how": "reconnects", "resumed": resumed, "held": list(held), "held_round": round_}
+        if self._settings.window != self._first_window:
+            step["window"] = self._settings.window
         self.steps.append({**step, "coupling": key.hex(), **self._states()})
         return self
 
-    def resumed(self, *, draft: bool = True) -> Recorded:
-        """HELLO, WELCOME, RESUME, and the draft of the round that was open."""
+    def resumed(self, *, draft: bool = True, drafts: int = 1) -> Recorded:
+        """HELLO, WELCOME, RESUME, and the draft of the round that was open; ``drafts``: so many were in flight."""
         self.welcomed().send("device")
-        return self.send("device") if draft else self
+        for _ in range(drafts if draft else 0):
+            self.send("device")
+        return self
 
     def _step(self, end: str, data: bytes, how: str, error: str | None) -> Recorded:
         other = self.ends["edge" if end == "device" else "device"]
         step: Json = {"from": end, "how": how, "hex": data.hex()}
         found = None
         if how != "lost":
+            held = self.edge.following
             try:
                 step["result"] = "taken" if other.receive_data(data) else "ignored"
+                if self.edge.following != held:
+                    step["result"] = "held"
                 if step["result"] == "ignored" and other.state not in OVER and (answer := other.data_to_send()):
                     step |= {"result": "answered", "answer": answer.hex()}
             except (tw.DecodeError, tw.RemoteProtocolError) as refused:
@@ -148,15 +156,29 @@ class Recorded:
         self.device.send_prompt(tokens, keep=keep, new_text=new_text)
         return self.send("device", lost=lost)
 
-    def drafted(self, name: str, *tokens: int, lost: bool = False) -> Recorded:
-        """A chain of tokens, of LISTS if it needs any."""
-        self.device.send_draft(tw.TokenTree.chain(tokens), evidence_of(name, tokens))
+    def drafted(self, name: str, *tokens: int, lost: bool = False, goes_on: bool = False) -> Recorded:
+        """A chain of tokens, of LISTS if it needs any; one that ``goes_on`` may be followed by another."""
+        self.device.send_draft(tw.TokenTree.chain(tokens), evidence_of(name, tokens), goes_on=goes_on)
         return self.send("device", lost=lost)
 
     def answered(self, answer: tw.Answer, *, lost: bool = False) -> Recorded:
         """What the edge says."""
         self.edge.send_answer(answer)
+        self.edge.next_events()
         return self.send("edge", lost=lost)
+
+    def whole(self, *, lost: bool = False) -> Recorded:
+        """All of the open draft is accepted, which goes on."""
+        draft = self.edge.open_draft
+        if draft is None:
+            raise RuntimeError(f"{self.id}: no draft is open")
+        last = tw.Verdict(round=draft.round, node=len(draft.tree) - 1, token=0)
+        return self.answered(last, lost=lost)
+
+    def edge_settings(self, settings: tw.EdgeSettings) -> Recorded:
+        """The next edge has these."""
+        self._settings = settings
+        return self
 
     def verdict(self, node: int, token: int, *, lost: bool = False) -> Recorded:
         """A verdict on the open draft."""

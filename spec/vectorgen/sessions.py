@@ -12,6 +12,8 @@ from typing import Any
 
 import tslt_wire as tw
 from spec.vectorgen.fitting_sessions import FITTING, fittings
+from spec.vectorgen.flights import FLYING, alone, flights
+from spec.vectorgen.flights import NOTES as IN_FLIGHT
 from spec.vectorgen.recorded_sessions import (
     CONTEXT,
     EDGE,
@@ -44,6 +46,7 @@ NOTES = {
     "device-checks": "what a device checks of an answer",
     "recovery": "a session is over, and another one goes on with its text",
     **RESUMED,
+    **IN_FLIGHT,
 }
 
 
@@ -51,12 +54,13 @@ def build() -> list[Json]:
     """All groups; one for each way in which an edge is set up."""
     few = replace(EDGE, evidence=("list", "scalar"))
     group = [*conversations(), *refused_hellos(), *refused_welcomes(), *prompts(), *wrong_states(), *resends()]
-    group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *resumptions(), *told()]
+    group += [*checked_by_edges(), *checked_by_devices(), *recoveries(), *resumptions(), *told(), *alone()]
     return [
         _group(EDGE, group),
         _group(few, checked_evidence(few)),
         _group(OWN, asked_settings()),
         _group(FITTING, fittings()),
+        _group(FLYING, flights()),
     ]
 
 
@@ -67,6 +71,8 @@ def _group(edge: tw.EdgeSettings, recorded: list[Recorded]) -> Json:
     if edge.sampling.in_force():
         settings["sampling"] = sampling_value(edge.sampling)
     settings |= {"tokenizer": edge.tokenizer.hex(), "limits": asdict(edge.limits), "coupling": KEY.hex()}
+    if edge.window > 1:
+        settings["window"] = edge.window
     if edge.ordinary:
         settings["ordinary"] = edge.ordinary.hex()
     if edge.begins is not None:

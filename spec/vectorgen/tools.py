@@ -257,6 +257,8 @@ def message_value(message: tw.Message) -> Json:
         out["ups"] = [int(proposal.up) for proposal in message.proposals]
     elif isinstance(message, tw.More):
         out |= {"round": message.round, "batch": message.batch}
+    elif isinstance(message, tw.Whole):
+        out["round"] = message.round
     elif isinstance(message, tw.AskList):
         out |= {"round": message.round, "node": message.node}
     elif isinstance(message, tw.ListReply):

@@ -23,6 +23,8 @@ WHOLE, REQUEST, ANSWER = "whole", "request", "answer"
 """What an exchange comes to: all is well, or the link breaks under the request, or under the answer."""
 Fate = tuple[str, str]
 """What an exchange comes to, and the edge after it."""
+Deliver = Callable[[Any, list[bytes]], list[Any]]
+"""What a link makes of frames for a session, and the events that come of it."""
 
 
 class Replayed:
@@ -61,11 +63,14 @@ class World:
         choices: Choices | None = None,
         proposals: int = 1,
         eos_tokens: tuple[int, ...] = (),
+        window: int = 1,
     ) -> None:
         """``target``: the row after the tokens that follow PROMPT.  ``choices``: what all secrets are made of, for
         enumeration; None takes the sessions' own."""
         hello = tw.Hello(vocab_size=vocab_size, tokenizer=FINGERPRINT, evidence=ALL)
-        self.settings = tw.EdgeSettings(vocab_size=vocab_size, tokenizer=FINGERPRINT, eos_tokens=eos_tokens)
+        self.settings = tw.EdgeSettings(
+            vocab_size=vocab_size, tokenizer=FINGERPRINT, eos_tokens=eos_tokens, window=window
+        )
         self.target, self.choices, self.proposals = target, choices, proposals
         self.keys = [tw.SessionKeys(bytes([i]) * 32) for i in range(2)]
         self.where, self.nonces = 0, count(1)
@@ -126,6 +131,66 @@ class World:
             row = self.target((*text, *(tree.tokens[i] for i in tree.path(event.node))))
             edge.send_answer(verify_list_with(event.draft, event.node, row, event.q, numbers))
 
+    def answer_all(self, frames: Sequence[bytes], deliver: Deliver, *, together: bool) -> None:
+        """Let the edge take what comes, ``together`` before it answers the first or one at a time, and answer it."""
+        for some in [frames] if together else [[frame] for frame in frames]:
+            events = deliver(self.edge, list(some))
+            while events:
+                for event in events:
+                    self.answer(event)
+                events = self.edge.next_events()
+
+    def flight(
+        self,
+        length: int,
+        draft_of: Callable[[tuple[int, ...], int], tuple[tw.TokenTree, tw.Evidence]],
+        numbers_of: Callable[[int, int], Choices],
+        fates: Callable[[], Fate],
+        *,
+        batches: int = 1 << 30,
+        deliver: Deliver | None = None,
+        together: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Rounds in flight until the text has ``length`` tokens and no draft is open; False as ``round``'s None.
+
+        ``draft_of(tokens after PROMPT, round)``: what is drafted there, a chain; ``numbers_of(round, batch)``: what the
+        device chooses with among these proposals.
+        """
+        device, deliver = self.device, deliver or arrive
+        while device.in_flight or len(device.prefix) < len(PROMPT) + length:
+            while not device.in_flight or device.may_follow:
+                drafted = [token for draft in device.in_flight for token in draft.tree.tokens]
+                text = (*device.prefix[len(PROMPT) :], *drafted)
+                if len(text) >= length and device.in_flight:
+                    break
+                tree, evidence = draft_of(text, device.round)
+                device.send_draft(tree, evidence, goes_on=device.window > 1 and len(tree) > 0)
+            what, edge = fates()
+            requests = sent_by(device) or list(device.unanswered)
+            if what == REQUEST:
+                self.break_link(edge)
+                continue
+            self.answer_all(requests, deliver, together=together())
+            answers = sent_by(self.edge)
+            if what == ANSWER:
+                self.break_link(edge)
+                continue
+            for event in deliver(device, answers):
+                if isinstance(event, tw.ListAsked):
+                    device.send_list()
+                elif isinstance(event, tw.ProposalsReceived):
+                    index = choose_with(
+                        event.proposals, event.draft, numbers_of(event.draft.round, event.proposals.batch)
+                    )
+                    if index is not None:
+                        device.take(index)
+                        continue
+                    batches -= 1
+                    if not batches:
+                        return False
+                    device.ask_more()
+        return True
+
     def round(
         self,
         tree: tw.TokenTree,
@@ -134,7 +199,7 @@ class World:
         fates: Callable[[], Fate],
         *,
         batches: int = 1 << 30,
-        deliver: Callable[[Any, list[bytes]], list[Any]] | None = None,
+        deliver: Deliver | None = None,
     ) -> tuple[int, ...] | None:
         """One round, however often the link breaks; its tokens, or None if none of ``batches`` batches fitted.
 

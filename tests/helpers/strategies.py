@@ -39,6 +39,7 @@ from tslt_wire import (
     TopP,
     Verdict,
     Welcome,
+    Whole,
     sparsify,
     table_from_bytes,
 )
@@ -57,9 +58,15 @@ extensions = st.dictionaries(st.integers(0, 2**31 - 1).map(lambda n: 2 * n), st.
 )
 
 draft_extensions = st.builds(
-    lambda others, choice: tuple(sorted((*others, *choice), key=lambda extension: extension.type)),
+    lambda others, choice, flight: tuple(sorted((*others, *choice, *flight), key=lambda extension: extension.type)),
     extensions,
     st.one_of(st.just(()), st.binary(min_size=1, max_size=1).map(lambda data: (Extension(1, data),))),
+    st.one_of(
+        st.just(()),
+        st.integers(0, 255)
+        .filter(lambda data: data & 3)
+        .map(lambda data: (Extension(3, bytes([data])),)),  # [FLIGHT-1]
+    ),
 )
 
 answer_extensions = st.builds(  # [TIME-1]: 1 to 8 bytes, as few as can be; [LOGP-1]: 2 bytes for each token
@@ -224,6 +231,7 @@ def exchanges(vocab_size: int) -> st.SearchStrategy[Message]:
         st.builds(Proposals, node=node, proposals=batches, batch=U32, **place),
         st.builds(More, batch=U32.map(lambda n: max(n, 1)), round=U32, extensions=extensions),
         st.builds(AskList, node=node, **place),
+        st.builds(Whole, **place),
         st.builds(
             ListReply,
             q=precision.flatmap(lambda found: lists(vocab_size, found, None)),

@@ -62,13 +62,14 @@ async def two_ends(
     vocabulary: DraftVocabulary | None = None,
     text: TableDraft | None = None,
     ahead: int = 0,
+    window: int = 1,
     most_leaves: int | None = None,
     **changes: Any,
 ) -> AsyncIterator[Device]:
     """A device that has shaken hands with an edge; ``links``: its and the edge's; ``changes``: of its HELLO.
 
-    ``offered``: by the edge; ``text``: the draft's, None is one of ``draft``; ``ahead``, ``most_leaves``: of the
-    device; ``vocabulary``: the draft's, if it has more than a fingerprint.
+    ``offered``: by the edge; ``text``: the draft's, None is one of ``draft``; ``ahead``, ``window``, ``most_leaves``:
+    of the device; ``vocabulary``: the draft's, if it has more than a fingerprint.
     """
     mine, theirs = links or pair(LinkOptions())
     answers = verifier or LocalVerifier(TableTarget(target))
@@ -80,7 +81,7 @@ async def two_ends(
         changes = {**own, "tokenizer": vocabulary.facts.fingerprint, **changes}
     said = hello(**{"vocab_size": len(draft), **changes})
     given: dict[str, Any] = {"rng": device_rng(seed), "reply_timeout_s": 20, "vocabulary": vocabulary}
-    device = Device(mine, text or TableDraft(draft), said, ahead=ahead, most_leaves=most_leaves, **given)
+    device = Device(mine, text or TableDraft(draft), said, ahead=ahead, window=window, most_leaves=most_leaves, **given)
     try:
         await device.open()
         yield device

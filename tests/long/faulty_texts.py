@@ -33,6 +33,8 @@ LISTS = Model(V, 1).lists(truncation=tw.TopK(3))
 TARGET = Model(V, 2).target()
 KINDS = (*ALL, "all")
 """Kinds of evidence, and all of them in turn."""
+WINDOWS = (1, 2, 4)
+"""Drafts in flight."""
 MOST_GROWTH = 0.01
 """Part by which the process may grow, from a quarter of a kind's texts on: the first 24,000 of a process fill pools."""
 RELIABLE = {Kind.HELLO, Kind.WELCOME, Kind.PROMPT, Kind.RESUME}
@@ -100,39 +102,47 @@ class FaultyLink:
 class Texts:
     """Texts of one device, one after another."""
 
-    def __init__(self, kind: str, faults: Faults, *, seed: int = 0) -> None:
-        self.kind = kind
-        self.world = World(V, TARGET, proposals=2)
+    def __init__(self, kind: str, faults: Faults, *, seed: int = 0, window: int = 1) -> None:
+        """``window``: drafts that may be unanswered; texts are then of chains of one token, so that several are."""
+        self.kind, self.window = kind, window
+        self.world = World(V, TARGET, proposals=2, window=window)
         self.link = FaultyLink(faults, np.random.default_rng([seed, 2]))
-        self._ours = np.random.default_rng([seed, 1])
-        self._choices = RandomChoices(self._ours)
+        self._seed = seed
 
     def next(self) -> tuple[int, ...]:
-        """Tokens after PROMPT, at least LENGTH of them, drafted in chains of two."""
+        """Tokens after PROMPT, at least LENGTH of them."""
         world, device = self.world, self.world.device
         device.send_prompt(PROMPT)
-        while len(device.prefix) < len(PROMPT) + LENGTH:
-            before, tree, evidence = device.prefix, *self._draft(device)
-            tokens = world.round(tree, evidence, self._choices, self.link.fate, deliver=self.link.deliver)
-            if tokens is None or device.prefix != (*before, *tokens):
-                raise AssertionError(f"{before} and {tokens} make {device.prefix}")
-            what, edge = self.link.fate()
-            if what != WHOLE:
-                world.break_link(edge)
+        world.flight(
+            LENGTH,
+            self._draft,
+            lambda round_, batch: RandomChoices(self._numbers(round_, 1 + batch)),
+            self.link.fate,
+            deliver=self.link.deliver,
+            together=lambda: bool(self.link.rng.random() < 0.5),
+        )
+        what, edge = self.link.fate()
+        if what != WHOLE:
+            world.break_link(edge)
         return device.prefix[len(PROMPT) :]
 
-    def _draft(self, device: tw.DeviceSession) -> tuple[tw.TokenTree, tw.Evidence]:
-        kind = ALL[device.round % len(ALL)] if self.kind == "all" else self.kind
+    def _numbers(self, round_: int, use: int) -> np.random.Generator:
+        """The device's, of a round: a draft that lost its ground leaves them to the one in its place."""
+        return np.random.default_rng([self._seed, 1, round_, use])
+
+    def _draft(self, text: tuple[int, ...], round_: int) -> tuple[tw.TokenTree, tw.Evidence]:
+        kind, coupling = ALL[round_ % len(ALL)] if self.kind == "all" else self.kind, self.world.device.coupling
         tokens: list[int] = []
         lists = {}
-        for depth in range(2):
-            q = lists[depth - 1] = LISTS((*device.prefix[len(PROMPT) :], *tokens))
-            if kind == "coupled" and device.coupling is not None:
-                tokens += device.coupling.children(q, 1, len(device.prefix) + depth)
+        rng = self._numbers(round_, 0)
+        for depth in range(2 if self.window == 1 else 1):
+            q = lists[depth - 1] = LISTS((*text, *tokens))
+            if kind == "coupled" and coupling is not None:
+                tokens += coupling.children(q, 1, len(PROMPT) + len(text) + depth)
             elif kind == "match":
                 tokens += q.likeliest(1)
             else:
-                tokens += sample_children(q, 1, self._ours, replacement=True)
+                tokens += sample_children(q, 1, rng, replacement=True)
         tree = tw.TokenTree.chain(tokens)
         return tree, evidence_of(kind, tree, lists)
 
@@ -151,16 +161,17 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def long_run(kind: str, count: int, seed: int, say: Callable[[str], None]) -> int:
+def long_run(kind: str, count: int, seed: int, window: int, say: Callable[[str], None]) -> int:
     """Texts of one kind over bad links; returns how many rounds they took, AssertionError for a wrong token."""
     started = time.perf_counter()
     bad = {"cut": 0.01, "lost": 0.01, "again": 0.01, "late": 0.01}
-    calm, faulty = Texts(kind, CALM, seed=seed), Texts(kind, Faults(edges=(KEPT, FORGOT), **bad), seed=seed)
+    given = {"seed": seed, "window": window}
+    calm, faulty = Texts(kind, CALM, **given), Texts(kind, Faults(edges=(KEPT, FORGOT), **bad), **given)
     same = max(1, count // 10)
     for number in range(same):
         if (text := faulty.next()) != (wanted := calm.next()):
             raise AssertionError(f"{kind}, text {number} of seed {seed}: {text}, undisturbed {wanted}")
-    texts = Texts(kind, Faults(edges=(KEPT, FORGOT, OTHER), **bad), seed=seed)
+    texts = Texts(kind, Faults(edges=(KEPT, FORGOT, OTHER), **bad), **given)
     counts, before = np.zeros((V, V)), 0
     for number in range(count):
         counts[texts.next()[:LENGTH]] += 1
@@ -172,7 +183,7 @@ def long_run(kind: str, count: int, seed: int, say: Callable[[str], None]) -> in
     events = [sum(world.reconnects for world in worlds), sum(world.resumed for world in worlds)]
     events += [sum(getattr(link, name) for link in links) for name in ("lost", "again", "late")]
     shown = "  ".join(f"{number:9,}" for number in (same, count, rounds, *events))
-    say(f"{kind:8}  {shown}  {p:.3f}  {growth:+.2%}  {time.perf_counter() - started:.0f} s")
+    say(f"{kind:8} {window}  {shown}  {p:.3f}  {growth:+.2%}  {time.perf_counter() - started:.0f} s")
     if p < 1e-4:
         raise AssertionError(f"{kind}: the law of the text is another one, p = {p:.2g}")
     if growth > MOST_GROWTH:
@@ -186,14 +197,16 @@ def main() -> int:
     parser.add_argument("--texts", type=int, default=120_000, help="of each kind (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--windows", nargs="+", type=int, default=WINDOWS, help="drafts in flight (%(default)s)")
     args = parser.parse_args()
 
     def say(line: str) -> None:
         print(line, flush=True)
 
     names = ("same text", "texts", "rounds", "cuts", "resumed", "lost", "repeated", "late")
-    say(f"{'':8}  " + "  ".join(f"{name:>9}" for name in names) + "  p      memory")
-    rounds = sum(long_run(kind, args.texts, args.seed, say) for kind in args.kinds)
+    say(f"{'':8} w  " + "  ".join(f"{name:>9}" for name in names) + "  p      memory")
+    texts = args.texts // len(args.windows)
+    rounds = sum(long_run(kind, texts, args.seed, window, say) for window in args.windows for kind in args.kinds)
     say(f"{rounds:,} rounds, no wrong token")
     return 0
 

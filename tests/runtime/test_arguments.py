@@ -16,6 +16,7 @@ from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.engines.protocol import EngineFacts
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
@@ -91,7 +92,7 @@ def test_a_timeout_is_seconds(timeout):
         async with two_ends(*tables()) as device:
             with pytest.raises((TypeError, ValueError), match="reply_timeout_s"):
                 type(device)(
-                    device._edge._link, device._text, device.session.hello, rng=device._rng, reply_timeout_s=timeout
+                    device._edge._link, device._text, device.session.hello, rng=device_rng(0), reply_timeout_s=timeout
                 )
 
     asyncio.run(run())
@@ -126,7 +127,7 @@ def test_a_draft_model_of_another_vocabulary_is_refused_at_once():
     async def run():
         async with two_ends(*tables()) as device:
             for wrong in ({"rng": None}, {"hello": None}, {"hello": hello(9)}):
-                given = {"hello": device.session.hello, "rng": device._rng, **wrong}
+                given = {"hello": device.session.hello, "rng": device_rng(0), **wrong}
                 with pytest.raises((TypeError, ValueError), match=r"rng|hello|HELLO"):
                     type(device)(device._edge._link, device._text, given["hello"], rng=given["rng"])
 

@@ -11,7 +11,7 @@ import pytest
 
 import tslt_wire as tw
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
-from tslt_wire.frames.kinds import Kind
+from tslt_wire.frames.kinds import DRAFT_KINDS, Kind
 from tslt_wire.session.states import TRANSITIONS, Act, State
 
 FILE = json.loads((Path(__file__).resolve().parents[2] / "spec" / "vectors" / "sessions.json").read_text())
@@ -28,6 +28,7 @@ def edge_of(group: dict, test: dict, link: dict | None = None) -> tw.EdgeSession
     opening = tw.Opening(b"", bytes.fromhex(test.get("token", "")))
     if link is not None:
         key = bytes.fromhex(link["coupling"])
+        settings = replace(settings, window=link.get("window", settings.window))
         opening = replace(opening, resumed=link["resumed"], held=tuple(link["held"]), round=link["held_round"])
     return tw.EdgeSession(settings, coupling=key, opening=lambda hello, frame: opening)
 
@@ -54,9 +55,15 @@ def make(session: Any, data: bytes, lists: dict[int, tw.SparseDistribution]) -> 
     elif isinstance(message, tw.Draft):
         kept = {node: lists[node] for node in message.tree.inner if node in lists}
         coded = {"scalar": tw.ScalarEvidence, "lazy": tw.LazyEvidence}.get(message.evidence.name)
-        session.send_draft(message.tree, coded.of(message.tree, kept) if coded else message.evidence)
+        evidence = coded.of(message.tree, kept) if coded else message.evidence
+        session.send_draft(message.tree, evidence, goes_on=message.goes_on)
     elif isinstance(message, tw.Answer):
         session.send_answer(message)
+        session.next_events()
+    elif isinstance(message, tw.Whole):
+        draft = session.open_draft
+        session.send_answer(tw.Verdict(round=message.round, node=len(draft.tree) - 1, token=0))
+        session.next_events()
     elif isinstance(message, tw.More):
         session.ask_more()
     elif isinstance(message, tw.ListReply):
@@ -77,12 +84,15 @@ def same_frame(found: bytes, wanted: bytes) -> bool:
 
 def outcome(session: Any, data: bytes) -> dict[str, str]:
     """What a session makes of a frame."""
+    held = getattr(session, "following", ())
     try:
         events = session.receive_data(data)
     except (tw.DecodeError, tw.RemoteProtocolError) as refused:
         return {"result": "refused", "error": refused.code.name.lower()}
     if events:
         return {"result": "taken"}
+    if getattr(session, "following", ()) != held:
+        return {"result": "held"}
     answer = session.data_to_send()
     return {"result": "answered", "answer": answer.hex()} if answer else {"result": "ignored"}
 
@@ -148,6 +158,11 @@ def test_every_transition_of_the_table_is_met():
     for _, test in (param.values for param in TESTS):
         before = {"device": "start", "edge": "start"}
         for step in test["steps"]:
+            kind = Kind(bytes.fromhex(step["hex"])[0] & 63) if step.get("hex") else None
+            if before["device"] == "open" and step["how"] in ("sent", "lost") and kind in DRAFT_KINDS.values():
+                met.add((State.OPEN, Act.FOLLOW))
+            if kind is Kind.VERDICT_WHOLE and step.get("result") == "taken" and step["device"]["state"] == "open":
+                met.add((State.IDLE, Act.NEXT))
             if step["how"] == "reconnects":
                 met.add((State(before["device"]), Act.RECONNECT))
             elif step["how"] == "takes":

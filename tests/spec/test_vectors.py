@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "spec" / "vectors"
 MESSAGES: dict[str, Any] = {
     cls.__name__.lower(): cls for cls in (tw.Hello, tw.Welcome, tw.Prompt, tw.Resume, tw.Verdict, tw.Bye, tw.More)
-} | {"ask_list": tw.AskList, "error": tw.ErrorMessage}
+} | {"ask_list": tw.AskList, "error": tw.ErrorMessage, "verdict_whole": tw.Whole}
 EVIDENCE: dict[str, Any] = {
     "draft_match": tw.MatchEvidence,
     "draft_coupled": tw.CoupledEvidence,

@@ -14,6 +14,7 @@ from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.streaming import EDGE
 from tslt_runtime.tokenizer import Tokenizer
+from tslt_wire.messages.flight import MOST_WINDOW
 
 SEEDED_CHAIN = (1,) * 4
 """What a device drafts that has a seed: a planner goes by the clock, and the same seed would not give the same text."""
@@ -44,6 +45,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="while a verdict is awaited, draft up to N tokens for those that are likely (%(default)s)",
+    )
+    parser.add_argument(
+        "--window",
+        type=up_to(MOST_WINDOW, "drafts", least=1),
+        default=1,
+        metavar="N",
+        help="send up to N drafts before the first of them is answered, where the edge takes as many (%(default)s)",
     )
 
 
@@ -77,6 +85,7 @@ def connect_options(args: argparse.Namespace) -> dict[str, Any]:
         "patience_s": args.patience,
         "padding": args.pad,
         "ahead": args.ahead,
+        "window": args.window,
     }
 
 

@@ -183,6 +183,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> None:
         vocabulary=vocabulary,
         most_leaves=facts.most_leaves,
         ahead=args.ahead,
+        window=args.window,
     )
     say = nothing if args.quiet or args.json else partial(print, file=sys.stderr, flush=True)
     output, tally = Output(vocabulary.tokenizer, ids, silent=args.json), Tally()

@@ -157,13 +157,13 @@ def at_least_one(text: str) -> int:
     return value
 
 
-def up_to(most: int, what: str) -> Callable[[str], int]:
-    """An argument type: whole numbers from 0 to ``most``; ``what`` they count."""
+def up_to(most: int, what: str, *, least: int = 0) -> Callable[[str], int]:
+    """An argument type: whole numbers from ``least`` to ``most``; ``what`` they count."""
 
     def read(text: str) -> int:
         value = int(text) if text.isdecimal() else -1
-        if not 0 <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected 0 to {most} {what}, got {text!r}")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most} {what}, got {text!r}")
         return value
 
     return read

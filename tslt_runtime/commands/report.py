@@ -81,7 +81,7 @@ class Output:
 
     def add(self, round_: Round) -> None:
         """Write what a round added."""
-        for tokens, colour in ((round_.accepted, ACCEPTED), ([round_.token], TARGET)):
+        for tokens, colour in ((round_.accepted, ACCEPTED), (round_.tokens[len(round_.accepted) :], TARGET)):
             piece = self._decoder.add(tokens)
             self.text += piece
             self.write(piece, colour)

@@ -118,7 +118,7 @@ class EdgeMeter:
         evidence = round_.evidence
         self.rounds[evidence] += 1
         self.drafted[evidence] += round_.nodes
-        self.accepted_nodes[evidence] += round_.tokens - 1
+        self.accepted_nodes[evidence] += round_.accepted
         self.tokens[self._name(identity)] += round_.tokens
 
     def waited(self, budget: str) -> None:

@@ -100,8 +100,9 @@ int tslt_get_finish(bit_reader *r) {
   return tslt_get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;
 }
 
-/* The one critical extension of drafts: which proposal the device took (section 6.7). */
-enum { CHOICE = 1, CHOICE_BYTES = 1, PADDING = 32 };
+/* The critical extensions of drafts, a byte each: which proposal the device took (section 6.7), and how the draft stands
+ * among those in flight (6.10), of which one bit or both of IN_FLIGHT are 1. */
+enum { CHOICE = 1, FLIGHT = 3, CRITICAL_BYTES = 1, IN_FLIGHT = 3, PADDING = 32 };
 
 int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
   uint32_t count = tslt_get_varint(r), last = 0;
@@ -116,14 +117,16 @@ int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
     uint64_t bytes = tslt_get_varint(r);
     if (r->error)
       return r->error;
-    if (type & 1 && type != CHOICE)
+    if (type & 1 && type != CHOICE && type != FLIGHT)
       return reader_error(r, TSLT_UNKNOWN_CRITICAL_EXTENSION);
     if (i && type <= last)
       return reader_error(r, TSLT_NON_CANONICAL);
-    if (type == CHOICE && bytes != CHOICE_BYTES)
+    if (type & 1 && bytes != CRITICAL_BYTES)
       return reader_error(r, TSLT_OUT_OF_RANGE);
     if (8 * bytes > bits_left(r))
       return reader_error(r, TSLT_TRUNCATED);
+    if (type == FLIGHT && !(r->data[r->at / 8] & IN_FLIGHT))
+      return reader_error(r, TSLT_OUT_OF_RANGE);
     for (uint64_t j = r->at / 8, end = j + bytes; type == PADDING && j < end; j++)
       if (r->data[j])
         return reader_error(r, TSLT_RESERVED_BITS);

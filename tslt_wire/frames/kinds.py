@@ -23,10 +23,10 @@ from tslt_wire.frames.list_request import read_ask_list, read_list_reply, write_
 from tslt_wire.frames.prompt import read_prompt, write_prompt
 from tslt_wire.frames.proposals import read_more, read_proposals, write_more, write_proposals
 from tslt_wire.frames.resume import read_resume, write_resume
-from tslt_wire.frames.verdict import read_verdict, write_verdict
+from tslt_wire.frames.verdict import read_verdict, read_whole, write_verdict, write_whole
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
-from tslt_wire.messages.answers import AskList, Proposals, Verdict
+from tslt_wire.messages.answers import AskList, Proposals, Verdict, Whole
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.evidence import (
@@ -57,6 +57,7 @@ class Kind(enum.IntEnum):
     VERDICT = 0x08
     VERDICT_PROPOSALS = 0x09
     ASK_LIST = 0x0A
+    VERDICT_WHOLE = 0x0B
     DRAFT_LIST = 0x10
     DRAFT_MATCH = 0x11
     DRAFT_COUPLED = 0x12
@@ -184,6 +185,14 @@ FRAME_KINDS = (
         senders=_EDGE,
     ),
     FrameKind(
+        kind=Kind.VERDICT_WHOLE,
+        message=Whole,
+        write=write_whole,
+        read=read_whole,
+        extensions=OF_ANSWERS,
+        senders=_EDGE,
+    ),
+    FrameKind(
         kind=Kind.DRAFT_LIST,
         message=Draft,
         evidence=ListEvidence,
@@ -191,7 +200,7 @@ FRAME_KINDS = (
         read=read_draft_list,
         extensions=OF_DRAFTS,
         senders=_DEVICE,
-        answers=frozenset({Kind.VERDICT}),
+        answers=frozenset({Kind.VERDICT, Kind.VERDICT_WHOLE}),
         compressible=True,
     ),
     FrameKind(
@@ -202,7 +211,7 @@ FRAME_KINDS = (
         read=partial(read_draft_ids, MatchEvidence()),
         extensions=OF_DRAFTS,
         senders=_DEVICE,
-        answers=frozenset({Kind.VERDICT}),
+        answers=frozenset({Kind.VERDICT, Kind.VERDICT_WHOLE}),
     ),
     FrameKind(
         kind=Kind.DRAFT_COUPLED,
@@ -212,7 +221,7 @@ FRAME_KINDS = (
         read=partial(read_draft_ids, CoupledEvidence()),
         extensions=OF_DRAFTS,
         senders=_DEVICE,
-        answers=frozenset({Kind.VERDICT}),
+        answers=frozenset({Kind.VERDICT, Kind.VERDICT_WHOLE}),
     ),
     FrameKind(
         kind=Kind.DRAFT_SCALAR,
@@ -222,7 +231,7 @@ FRAME_KINDS = (
         read=partial(read_draft_codes, ScalarEvidence),
         extensions=OF_DRAFTS,
         senders=_DEVICE,
-        answers=frozenset({Kind.VERDICT, Kind.VERDICT_PROPOSALS}),
+        answers=frozenset({Kind.VERDICT, Kind.VERDICT_WHOLE, Kind.VERDICT_PROPOSALS}),
     ),
     FrameKind(
         kind=Kind.DRAFT_LAZY,
@@ -232,7 +241,7 @@ FRAME_KINDS = (
         read=partial(read_draft_codes, LazyEvidence),
         extensions=OF_DRAFTS,
         senders=_DEVICE,
-        answers=frozenset({Kind.VERDICT, Kind.ASK_LIST}),
+        answers=frozenset({Kind.VERDICT, Kind.VERDICT_WHOLE, Kind.ASK_LIST}),
     ),
     FrameKind(
         kind=Kind.MORE,

@@ -1,6 +1,6 @@
-"""The body of VERDICT.
+"""The bodies of VERDICT and VERDICT_WHOLE.
 
-Spec section 6.2.
+Spec sections 6.2 and 6.10.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from tslt_wire.coding.bits import BitReader, BitWriter, id_bits
 from tslt_wire.frames.token_ids import check_id
 from tslt_wire.limits import DecodeLimits
 from tslt_wire.lists.profile import Profile
-from tslt_wire.messages.answers import Verdict
+from tslt_wire.messages.answers import Verdict, Whole
 from tslt_wire.messages.extensions import Extension
 
 
@@ -32,3 +32,14 @@ def read_verdict(data: BitReader, profile: Profile, limits: DecodeLimits, extens
     token = check_id(data.bits(id_bits(profile.vocab_size)), profile)
     data.part("end")
     return Verdict(round=round_, node=node, token=token, end=bool(data.bits(1)), extensions=extensions)
+
+
+def write_whole(out: BitWriter, whole: Whole, profile: Profile) -> None:
+    """Append the body of VERDICT_WHOLE."""
+    out.varint(whole.round)
+
+
+def read_whole(data: BitReader, profile: Profile, limits: DecodeLimits, extensions: tuple[Extension, ...]) -> Whole:
+    """Read the body of VERDICT_WHOLE."""
+    data.part("round")
+    return Whole(round=data.varint(), extensions=extensions)

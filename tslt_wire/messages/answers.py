@@ -1,6 +1,6 @@
-"""What an edge answers a draft with: a verdict, proposals, or the question for a list.
+"""What an edge answers a draft with: a verdict, with a token of its own or without, proposals, or a question.
 
-Spec sections 6.2, 6.7 (evidence ``scalar``) and 6.8 (evidence ``lazy``).
+Spec sections 6.2, 6.7 (evidence ``scalar``), 6.8 (evidence ``lazy``) and 6.10.
 """
 
 from __future__ import annotations
@@ -41,6 +41,21 @@ class Verdict:
         """Tokens the prefix grows by; ValueError if ``node`` is not in ``tree``, TypeError for what is no tree."""
         check_tree(tree)
         return (*(tree.tokens[node] for node in tree.path(self.node)), self.token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """The edge's answer to a draft that goes on and was accepted whole (VERDICT_WHOLE, spec section 6.10).
+
+    The prefix grows by all of its tokens, and by no other.
+    """
+
+    round: int
+    extensions: tuple[Extension, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_integers(self, round=(0, U32))
+        set_items(self, "extensions", Extension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +128,4 @@ class AskList:
 
 
 Answer = Verdict | Proposals | AskList
-"""What an edge answers a draft with."""
+"""What an edge decides on a draft; what it sends may be ``Whole``."""

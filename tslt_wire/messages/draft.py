@@ -15,6 +15,7 @@ from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.evidence import Evidence, ListEvidence
 from tslt_wire.messages.extensions import Extension, choice_of
 from tslt_wire.messages.fields import U32, set_integers, set_items
+from tslt_wire.messages.flight import Flight, flight_of
 from tslt_wire.messages.token_tree import TokenTree
 
 
@@ -87,6 +88,23 @@ class Draft:
     def choice(self) -> int | None:
         """Index of the proposal that the device took, if the round before ended in proposals (spec section 6.7)."""
         return choice_of(self.extensions)
+
+    @property
+    def flight(self) -> Flight | None:
+        """How it stands among the drafts in flight (spec section 6.10); None: it stands alone."""
+        return flight_of(self.extensions)
+
+    @property
+    def follows(self) -> bool:
+        """Whether it continues a draft that is not answered yet, as if that were accepted whole."""
+        flight = flight_of(self.extensions)
+        return flight is not None and flight.follows
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an answer that accepts all of it has no token of the target's own."""
+        flight = flight_of(self.extensions)
+        return flight is not None and flight.goes_on
 
     @property
     def precision(self) -> Precision | None:

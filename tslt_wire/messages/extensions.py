@@ -1,7 +1,8 @@
 """Extension fields of a frame.
 
-Spec section 3.4.  This version carries any ignorable one, and knows six: the choice of a draft, which is critical, the
-time that an answer took, the log probabilities of its tokens, the time after which to come again, some tokens, padding.
+Spec section 3.4.  This version carries any ignorable one, and knows seven: the choice of a draft and how it stands
+among those in flight, which are critical; the time that an answer took, the log probabilities of its tokens, the time
+after which to come again, some tokens, padding.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ CHOICE = 1
 """Type of the extension in which a draft names the proposal that the device took (spec section 6.7)."""
 CHOICE_BYTES = 1
 """Bytes of its data: the index of the proposal."""
+FLIGHT = 3
+"""Type of the extension in which a draft says how it stands among those in flight (``messages.flight``)."""
+FLIGHT_BYTES = 1
+"""Bytes of its data."""
 VERIFY_TIME = 2
 """Type of the extension in which an answer says how long the edge took (spec section 6.2)."""
 VERIFY_TIME_BYTES = 8
@@ -47,12 +52,12 @@ class Extension:
         if not isinstance(self.data, bytes):
             raise TypeError(f"data of an extension must be bytes, got {self.data!r}")
         object.__setattr__(self, "type", checks.integer("type of an extension", self.type, 0, None))
-        if self.type == CHOICE and len(self.data) == CHOICE_BYTES:
+        if len(self.data) == {CHOICE: CHOICE_BYTES, FLIGHT: FLIGHT_BYTES}.get(self.type):
             return
         if self.type >= 1 << 32 or self.type & 1:
             raise ValueError(
-                f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} "
-                f"byte; got {self.type} with {len(self.data)}"
+                f"extension types this version can carry are even and below 2**32, or {CHOICE} or {FLIGHT} with "
+                f"{CHOICE_BYTES} byte; got {self.type} with {len(self.data)}"
             )
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tslt_wire.messages.answers import AskList, Proposals, Verdict
+from tslt_wire.messages.answers import AskList, Proposals, Verdict, Whole
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.endings import Bye, ErrorMessage
 from tslt_wire.messages.follow_ups import ListReply, More
@@ -14,5 +14,17 @@ from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.resume import Resume
 
 Message = (
-    Hello | Welcome | Prompt | Resume | Draft | Verdict | Proposals | More | AskList | ListReply | ErrorMessage | Bye
+    Hello
+    | Welcome
+    | Prompt
+    | Resume
+    | Draft
+    | Verdict
+    | Whole
+    | Proposals
+    | More
+    | AskList
+    | ListReply
+    | ErrorMessage
+    | Bye
 )

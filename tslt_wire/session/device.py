@@ -1,6 +1,7 @@
 """The device's end of a session: says HELLO, sends prompts and drafts, receives verdicts.
 
-Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round, 6.10 for drafts in flight.
+Usage::
 
     session = DeviceSession(Hello(vocab_size=32000, tokenizer=fingerprint))
     session.send_prompt(tokens)              # once Welcomed has arrived
@@ -13,6 +14,7 @@ Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -21,14 +23,15 @@ import numpy as np
 
 from tslt_wire import checks
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from tslt_wire.frames.kinds import Role
+from tslt_wire.frames.kinds import Role, kind_of
 from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.lists.prior import Prior
-from tslt_wire.messages.answers import AskList, Proposals, Verdict
+from tslt_wire.messages.answers import AskList, Proposals, Verdict, Whole
 from tslt_wire.messages.draft import Draft, prefix_crc
-from tslt_wire.messages.evidence import CodedEvidence, Evidence, LazyEvidence
+from tslt_wire.messages.evidence import CodedEvidence, Evidence
 from tslt_wire.messages.extensions import choice_extension
 from tslt_wire.messages.fields import several
+from tslt_wire.messages.flight import RUNS, Flight, window_of
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import Hello, Welcome, padding_wanted
 from tslt_wire.messages.log_probs import fits
@@ -36,18 +39,26 @@ from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.resume import Rejection, Resume
 from tslt_wire.messages.token_tree import TokenTree
-from tslt_wire.session.events import Event, ListAsked, ProposalsReceived, Resumed, VerdictReceived, Welcomed
+from tslt_wire.session.events import (
+    Event,
+    ListAsked,
+    ProposalsReceived,
+    Resumed,
+    VerdictReceived,
+    Welcomed,
+    WholeReceived,
+)
 from tslt_wire.session.negotiation import (
     agreed_profile,
     check_names,
     check_sampling_kept,
     context_of,
-    not_agreed,
     prior_names,
     tables_of,
 )
+from tslt_wire.session.outgoing import check_draft, check_prompt, resumed_flight
 from tslt_wire.session.session import Session
-from tslt_wire.session.states import Act, State
+from tslt_wire.session.states import TALKING, Act, State
 from tslt_wire.session.vocabularies import Fit, check_same_target, fit_of
 from tslt_wire.verification.proposals import choose
 
@@ -77,11 +88,33 @@ class DeviceSession(Session):
         self.fit: Fit | None = None
         """How its vocabulary goes with the device's, and so what may be drafted; None until Welcomed."""
         self._choice: int | None = None  # what the next draft has to name: the edge has not its token yet
+        self._following = deque[Draft]()  # drafts in flight after the open one
+        self._run = RUNS - 1  # of the last draft that was in flight
         self._waiting = (0, 0)  # round and batch of the answer that is to come; those before are old
         self._asked: AskList | None = None
         self._rejection: Rejection | None = None  # of the open round, as far as this end has heard
         self._ended = False  # whether the text has
+        self.unanswered = deque[bytes]()
+        """The frames that wait for an answer, oldest first: what is to be sent again where none comes (not those of the
+        handshake).  Read them, do not change them."""
         self._hello_frame = self._send(hello)
+
+    @property
+    def window(self) -> int:
+        """How many drafts may be unanswered at a time; 1 before Welcomed."""
+        return 1 if self.welcome is None else window_of(self.welcome)
+
+    @property
+    def in_flight(self) -> tuple[Draft, ...]:
+        """The open draft and those that follow it, oldest first."""
+        return () if self.open_draft is None else (self.open_draft, *self._following)
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether the next draft may be sent before the open one is answered: ``send_draft`` makes it follow."""
+        flight = self.in_flight
+        idle = self._state is State.OPEN and self._rejection is None
+        return idle and bool(flight) and flight[-1].goes_on and len(flight) < self.window
 
     # ------------------------------------------------------------------------------------------------- another link
 
@@ -97,6 +130,7 @@ class DeviceSession(Session):
         if self.proposals is not None:
             raise LocalProtocolError("proposals are open: take one, or ask for more; neither needs a link")
         self._outbox.clear()
+        self.unanswered.clear()
         self._max_frame_bytes, self._max_extensions = self._limits.max_frame_bytes, self._limits.max_extensions
         self._move(Act.RECONNECT)
         agreed = self.welcome
@@ -145,33 +179,53 @@ class DeviceSession(Session):
             transcript=self._transcript,
         )
         if self.welcome is not None:
-            self._check_prompt(prompt, self.welcome)
+            check_prompt(prompt, self.welcome)
         self._send(prompt)
         self._set_prefix(known, prompt.tokens)
         self._choice, self._ended = None, False
         self._end_round()
 
-    def send_draft(self, tree: TokenTree, evidence: Evidence) -> Draft:
+    def send_draft(self, tree: TokenTree, evidence: Evidence, *, goes_on: bool = False) -> Draft:
         """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
 
-        ``tree`` may be empty: the edge then adds one token of the target's.  Raises LocalProtocolError without a prefix
-        or while a round is not over, ValueError for a draft the edge would refuse.
+        ``tree`` may be empty: the edge then adds one token of the target's.  While a draft is open, and ``may_follow``,
+        it continues the last one in flight as if all of them were accepted whole.
+
+        ``goes_on``, for a chain: where all of it is accepted the edge adds no token of the target's, so that the next
+        draft can continue it, in flight or not.
+
+        Raises LocalProtocolError without a prefix or while a round is not over, ValueError for a draft the edge would
+        refuse.
         """
+        goes_on = checks.flag("goes_on", goes_on)
         if self.proposals is not None:
             raise LocalProtocolError("take one of the proposals first, or ask for more")
+        follows, length, crc = self.may_follow, len(self._prefix), self._hash
+        for before in self.in_flight if follows else ():
+            length, crc = length + len(before.tree), prefix_crc(before.tree.tokens, crc)
+        run = self._run if follows or not goes_on else (self._run + 1) % RUNS
+        extensions = () if self._choice is None else (choice_extension(self._choice),)
+        if follows or goes_on:
+            extensions = (*extensions, Flight(follows=follows, goes_on=goes_on, run=run).extension)
         draft = Draft(
             round=self.round,
-            prefix_length=len(self._prefix),
-            prefix_hash=self.prefix_hash,
+            prefix_length=length,
+            prefix_hash=crc & 0xFFFF,
             tree=tree,
             evidence=evidence,
-            extensions=() if self._choice is None else (choice_extension(self._choice),),
+            extensions=extensions,
         )
         if self.welcome is not None:
-            self._check_draft(draft, self.welcome)
-        self._send(draft)
-        self.open_draft, self._choice, self._asked, self._rejection = draft, None, None, None
-        self._waiting = (self.round, 0)
+            check_draft(draft, self.welcome)
+        frame = self._send(draft, Act.FOLLOW if follows else None)
+        if follows:
+            self._following.append(draft)
+        else:
+            self.unanswered.clear()
+            self.open_draft, self._choice, self._asked, self._rejection = draft, None, None, None
+            self._waiting = (self.round, 0)
+        self.unanswered.append(frame)
+        self._run = run
         self.round += 1
         return draft
 
@@ -216,7 +270,7 @@ class DeviceSession(Session):
             raise LocalProtocolError("there are no proposals to reject")
         last = self.proposals
         more = More(round=last.round, batch=last.batch + 1)
-        self._send(more)
+        self.unanswered = deque([self._send(more)])
         self._rejection = Rejection(last.node, more.batch)
         self.proposals = None
         return more
@@ -230,7 +284,7 @@ class DeviceSession(Session):
         if asked is None or draft is None:
             raise LocalProtocolError("the edge asked for no list")
         reply = ListReply(round=draft.round, q=self._kept_list(draft, asked.node))
-        self._send(reply)
+        self.unanswered = deque([self._send(reply)])
         return reply
 
     def _kept_list(self, draft: Draft, node: int) -> SparseDistribution:
@@ -243,54 +297,16 @@ class DeviceSession(Session):
             )
         return lists[node]
 
-    def _check_prompt(self, prompt: Prompt, welcome: Welcome) -> None:
-        size, vocab_size = prompt.keep + len(prompt.tokens), welcome.vocab_size
-        if size == 0:
-            raise ValueError("the prefix must have at least one token")
-        if any(token >= vocab_size for token in prompt.tokens):
-            raise ValueError(f"prompt tokens must be below the vocabulary size {vocab_size}, got {max(prompt.tokens)}")
-        if len(prompt.tokens) > welcome.limits.max_prompt_tokens:
-            raise ValueError(
-                f"the edge takes prompts of {welcome.limits.max_prompt_tokens} tokens, got {len(prompt.tokens)}"
-            )
-        if size > context_of(welcome):
-            raise ValueError(f"the target holds {context_of(welcome)} tokens, the prompt makes {size}")
-
-    def _check_draft(self, draft: Draft, welcome: Welcome) -> None:
-        limits, depth = welcome.limits, max(draft.tree.depths, default=0)
-        if draft.evidence.name not in welcome.evidence:
-            raise ValueError(not_agreed("evidence", draft.evidence.name, welcome.evidence))
-        nodes, leaves = len(draft.tree), draft.tree.leaves
-        if nodes > limits.max_nodes or leaves > limits.max_leaves or depth > limits.max_depth:
-            raise ValueError(
-                f"the edge takes trees of {limits.max_nodes} nodes, {limits.max_leaves} leaves and depth "
-                f"{limits.max_depth}, got {nodes}, {leaves} and {depth}"
-            )
-        self._check_lists(list(draft.lists.values()), welcome)
-        if isinstance(draft.evidence, LazyEvidence):  # the edge may ask for one of them
-            for q in (draft.evidence.lists or {}).values():
-                self._check_lists([q], welcome)
-        if draft.prefix_length + depth > context_of(welcome):
-            raise LocalProtocolError(
-                f"the target holds {context_of(welcome)} tokens; the prefix has {draft.prefix_length}, "
-                f"the draft {depth}"
-            )
-
-    def _check_lists(self, lists: Sequence[SparseDistribution], welcome: Welcome) -> None:
-        for q in lists[:1]:  # all lists of a draft have one precision
-            if q.precision not in welcome.precisions:
-                raise ValueError(not_agreed("precision", q.precision, welcome.precisions))
-        if sum(map(len, lists)) > welcome.limits.max_entries:
-            raise ValueError(f"the edge takes {welcome.limits.max_entries} listed tokens a frame")
-
     # ----------------------------------------------------------------------------------------------------- receiving
 
     def _receive(self, message: Message, data: bytes) -> list[Event]:
         # An answer that came twice (the frame it answers had been sent twice) is old news, not a violation.
-        if isinstance(message, (Verdict, Proposals, AskList)) and self._state in _TALKING:
+        if isinstance(message, (Verdict, Whole, Proposals, AskList)) and self._state in TALKING:
             batch = message.batch if isinstance(message, Proposals) else 0
             if (message.round, batch) < self._waiting or message == self._asked:
                 return []
+            if self._following and self._waiting[0] < message.round < self.round:
+                return []  # the answer before it is lost: both come again when the drafts are sent again
         return super()._receive(message, data)
 
     def _handle(self, message: Message, data: bytes) -> list[Event]:
@@ -300,6 +316,8 @@ class DeviceSession(Session):
         draft = cast("Draft", self.open_draft)
         if isinstance(message, Verdict):
             return self._handle_verdict(message, draft)
+        if isinstance(message, Whole):
+            return self._handle_whole(message, draft)
         if isinstance(message, Proposals):
             return self._handle_proposals(message, draft)
         return self._handle_ask_list(cast("AskList", message), draft)
@@ -342,8 +360,9 @@ class DeviceSession(Session):
         return [self._resume(welcome) if self._prefix else Welcomed(welcome)]
 
     def _resume(self, welcome: Welcome) -> Resumed:
-        """Say where the text stands, and send the draft of the open round again."""
-        draft = self.open_draft
+        """Say where the text stands, and send the draft of the open round again, and those that follow it."""
+        drafts = resumed_flight(self.in_flight, window_of(welcome))
+        draft = drafts[0] if drafts else None
         prefix = self._prefix if draft is None else self._prefix[: draft.prefix_length]
         known = welcome.held <= len(prefix) and prefix_crc(prefix[: welcome.held]) == welcome.held_hash
         keep = welcome.held if known else 0
@@ -352,8 +371,8 @@ class DeviceSession(Session):
         try:
             if len(prefix) > context_of(welcome):
                 raise ValueError(f"the target holds {context_of(welcome)} tokens, the text has {len(prefix)}")
-            if draft is not None:
-                self._check_draft(draft, welcome)
+            for again in drafts:
+                check_draft(again, welcome)
             self._send(
                 Resume(
                     tokens=tuple(prefix[keep:]),
@@ -367,10 +386,12 @@ class DeviceSession(Session):
                     transcript=self._transcript,
                 )
             )
-            if draft is not None:
-                self._send(replace(draft, extensions=()))
+            self.unanswered = deque(self._send(again, Act.FOLLOW if i else None) for i, again in enumerate(drafts))
         except (ValueError, LocalProtocolError) as error:
             raise RemoteProtocolError(ErrorCode.UNSUPPORTED, f"the text cannot go on at this edge: {error}") from error
+        if drafts:
+            self.open_draft, self._following = drafts[0], deque(drafts[1:])
+            self.round = drafts[-1].round + 1
         return Resumed(welcome, keep)
 
     def _handle_verdict(self, verdict: Verdict, draft: Draft) -> list[Event]:
@@ -390,8 +411,31 @@ class DeviceSession(Session):
         tokens = verdict.tokens(draft.tree)
         self._grow_prefix(tokens)
         self._ended = verdict.end
+        self._drop_following(draft)
         self._end_round()
         return [VerdictReceived(draft, verdict, tokens)]
+
+    def _handle_whole(self, whole: Whole, draft: Draft) -> list[Event]:
+        if not draft.goes_on:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the draft does not go on: a token has to come")
+        if whole.round != draft.round or self._rejection is not None:
+            raise RemoteProtocolError(
+                ErrorCode.DESYNCHRONISED,
+                f"round {whole.round} is accepted whole while round {draft.round} is open, of which {self._rejection} "
+                "is known",
+            )
+        self._check_log_probs(whole, draft)
+        tokens = draft.tree.tokens
+        self._grow_prefix(tokens)
+        self.unanswered.popleft()
+        if self._following:
+            self.open_draft = self._following.popleft()
+            self._waiting = (self.open_draft.round, 0)
+            self._move(Act.NEXT)
+            self._request = kind_of(self.open_draft)
+        else:
+            self._end_round()
+        return [WholeReceived(draft, whole, tokens)]
 
     def _handle_proposals(self, message: Proposals, draft: Draft) -> list[Event]:
         self._check_rejection(message, draft)
@@ -401,6 +445,7 @@ class DeviceSession(Session):
         self._check_log_probs(message, draft)
         if message.batch == 0:
             self._grow_prefix(tokens)
+        self._drop_following(draft)
         self.proposals, self._waiting = message, (message.round, message.batch + 1)
         return [ProposalsReceived(draft, message, tokens)]
 
@@ -411,14 +456,22 @@ class DeviceSession(Session):
                 ErrorCode.DESYNCHRONISED, f"a list is asked for after node {message.node}, not {self._rejection}"
             )
         self._check_log_probs(message, draft)
+        self._drop_following(draft)
         self._asked, self._rejection = message, Rejection(message.node)
         return [ListAsked(draft, message.node, message.extensions)]
 
+    def _drop_following(self, draft: Draft) -> None:
+        """Drop the drafts that follow ``draft``, which was not accepted whole: their numbers are used again."""
+        self._following.clear()
+        self.unanswered.clear()
+        self.round = draft.round + 1
+
     def _end_round(self) -> None:
         self.open_draft = self.proposals = None
+        self.unanswered.clear()
         self._waiting = (self.round, 0)
 
-    def _check_log_probs(self, answer: Verdict | Proposals | AskList, draft: Draft) -> None:
+    def _check_log_probs(self, answer: Verdict | Whole | Proposals | AskList, draft: Draft) -> None:
         if not fits(answer, draft.tree, after_list=self._asked is not None):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, "the answer has log probabilities of another number of tokens than it has"
@@ -436,6 +489,3 @@ class DeviceSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, f"no token follows node {message.node} of a chain of {len(draft.tree)}"
             )
-
-
-_TALKING = (State.IDLE, State.OPEN, State.PROPOSED, State.ASKED, State.ENDED)

@@ -1,12 +1,14 @@
 """The edge's end of a session: answers HELLO, receives prompts and drafts, sends verdicts.
 
-Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round.  Usage::
+Spec section 7; 6.7 and 6.8 for what may come between a draft and the end of its round, 6.10 for drafts in
+flight.  Usage::
 
     session = EdgeSession(EdgeSettings(vocab_size=32000, tokenizer=fingerprint), secret=secrets.token_bytes(32))
     answer = verify(                                                                            # after DraftReceived
         event.draft, rows, session.generator(event), coupling=session.coupling, rejection=event.rejection
     )
     session.send_answer(answer, row=rows[1 + answer.node])
+    events = session.next_events()                              # of a draft that came meanwhile and follows this one
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -23,20 +24,21 @@ from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from tslt_wire.frames.kinds import Kind, Role
 from tslt_wire.lists.precision import Precision
-from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict
+from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict, Whole
 from tslt_wire.messages.chat_template import naming
 from tslt_wire.messages.draft import Draft, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.fields import check_bytes
+from tslt_wire.messages.flight import naming_window
 from tslt_wire.messages.follow_ups import ListReply, More
 from tslt_wire.messages.handshake import SPEC_VERSION, Hello, Welcome, padding_wanted
-from tslt_wire.messages.log_probs import cut
 from tslt_wire.messages.message import Message
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.messages.repeat import WANTED as REPEAT
 from tslt_wire.messages.resume import Rejection, Resume
 from tslt_wire.messages.token_sample import sample_extension
+from tslt_wire.session.answering import stop_at_end, without_token
 from tslt_wire.session.events import (
     DraftReceived,
     Event,
@@ -57,7 +59,8 @@ from tslt_wire.session.negotiation import (
 )
 from tslt_wire.session.resumption import Opening
 from tslt_wire.session.session import Session
-from tslt_wire.session.states import SENDERS, State
+from tslt_wire.session.states import SENDERS, TALKING, State
+from tslt_wire.session.taken import DraftsTaken
 from tslt_wire.session.vocabularies import Fit, fit_of
 from tslt_wire.verification.randomness import EdgeRandomness
 
@@ -113,7 +116,7 @@ class EdgeSession(Session):
         self._kept_round = 0
         self._evidence: tuple[str, ...] = ()
         self._precisions: tuple[str, ...] = ()
-        self._answered: tuple[bytes, bytes] = (b"", b"")
+        self._drafts = DraftsTaken(settings.window)
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -131,15 +134,18 @@ class EdgeSession(Session):
             )
         return self._randomness.generator(event.draft.round, event.step)
 
-    def send_answer(self, verdict: Answer, row: Any = None) -> Answer:
+    def send_answer(self, verdict: Answer, row: Any = None) -> Answer | Whole:
         """Answer the open draft, MoreAsked or ListReceived with what ``verify`` and the like say; return what was sent.
 
         ``row``: the target's row at the node after which a token was rejected, in whatever form.  The session keeps it,
         without looking at it, for ``MoreAsked.row`` or ``ListReceived.row``; None: the one it has.
 
         If an accepted token ends the text, what was sent is a Verdict that stops there (the same text, so still
-        lossless) and has ``end`` set.  Raises LocalProtocolError if there is nothing to answer, or not with this,
-        ValueError if it is not on the open draft, TypeError for what is no answer.
+        lossless) and has ``end`` set.  If a draft that goes on is accepted whole it is a Whole, without the Verdict's
+        token.  ``next_events`` then has what comes next.
+
+        Raises LocalProtocolError if there is nothing to answer, or not with this, ValueError if it is not on the open
+        draft, TypeError for what is no answer.
         """
         if not isinstance(verdict, Answer):
             raise TypeError(f"an answer is a Verdict, Proposals or an AskList, got {verdict!r}")
@@ -160,10 +166,15 @@ class EdgeSession(Session):
             raise ValueError(f"no token follows node {verdict.node}: nothing can have been rejected there")
         if last is None:
             verdict = stop_at_end(verdict, draft, self.settings.eos_tokens)
-        frame = self._send(verdict)
-        self._answered = (self._answered[0], frame)
+        whole = without_token(verdict, draft) if last is None else None
+        self._drafts.answered(self._send(whole or verdict))
         if row is not None:
             self._row = row
+        if whole is not None:
+            self._grow_prefix(draft.tree.tokens)
+            self.open_draft = self._row = None
+            return whole
+        self._drafts.drop()
         if isinstance(verdict, Verdict):
             self._grow_prefix(verdict.tokens(draft.tree))
             self.open_draft = self._row = None
@@ -175,6 +186,24 @@ class EdgeSession(Session):
             self.proposals = verdict
         self._rejection = None
         return verdict
+
+    def next_events(self) -> list[Event]:
+        """What a draft means that came early, and follows the one that was answered last; none if there is none.
+
+        To be called after ``send_answer``.  RemoteProtocolError as from ``receive_data``.
+        """
+        if not self._drafts.held or self._state is not State.IDLE:
+            return []
+        with self._failing():
+            return super()._receive(*self._drafts.next())
+
+    @property
+    def following(self) -> tuple[Draft, ...]:
+        """Drafts that came early and wait for the answer to the open one, oldest first.
+
+        They are not checked yet, and dropped if the open one is not accepted whole.
+        """
+        return self._drafts.held
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -205,11 +234,17 @@ class EdgeSession(Session):
             self.round - 1,
             self._step,
         ):
-            # The last one again: its answer was lost, so answer it again.  Older ones, or one whose answer is being
-            # made, need none.
-            if data == self._answered[0] and self._answered[1]:
-                self._outbox.append(self._answered[1])
+            # Again: its answer was lost, so answer it again.  Those whose answers the device has heard of, and those
+            # whose answer is being made, need none.
+            if answer := self._drafts.answer_to(data):
+                self._outbox.append(answer)
             return []
+        if isinstance(message, Draft) and message.follows and self._state in TALKING:
+            if not self._drafts.follows(message):
+                return []  # its ground is gone, or has not come
+            if self._state is State.OPEN or self._drafts.held:
+                self._drafts.hold(message, data)
+                return []
         return super()._receive(message, data)
 
     def _handle(self, message: Message, data: bytes) -> list[Event]:
@@ -269,7 +304,11 @@ class EdgeSession(Session):
             resumed=opening.resumed,
             held=len(opening.held),
             held_hash=prefix_crc(opening.held),
-            extra={**naming(settings.chat_template), **(REPEAT if opening.repeats else {})},
+            extra={
+                **naming(settings.chat_template),
+                **(REPEAT if opening.repeats else {}),
+                **naming_window(settings.window),
+            },
         )
         self.sampling, self.fit = sampling, fit
         self._max_frame_bytes, self._max_extensions = hello.limits.max_frame_bytes, hello.limits.max_extensions
@@ -302,6 +341,7 @@ class EdgeSession(Session):
         if prompt.keep + len(prompt.tokens) == 0:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "the prefix must have at least one token")
         self._set_prefix(prompt.keep, prompt.tokens)
+        self._drafts.drop()
         self.open_draft = self.proposals = self._row = self._rejection = None
         self._kept, self._kept_round = len(self._prefix), self.round
         return [PromptReceived(prompt.keep, prompt.tokens)]
@@ -355,6 +395,7 @@ class EdgeSession(Session):
                 ErrorCode.UNSUPPORTED, not_agreed("evidence", draft.evidence.name, self._evidence)
             )
         self._check_precision(draft.precision)
+        self._check_flight(draft)
         self._check_context(len(self._prefix) + max(draft.tree.depths, default=0))
         if self._rejection is not None and not self._rejection.fits(draft):
             raise RemoteProtocolError(
@@ -363,8 +404,9 @@ class EdgeSession(Session):
             )
         self.round += 1
         self.open_draft, self.proposals, self._asked, self._row = draft, None, None, None
-        self._kept, self._kept_round = len(self._prefix), draft.round
-        self._request_of(draft, data)
+        self._step = 1
+        self._drafts.take(draft, data)
+        self._kept, self._kept_round = self._drafts.oldest
         return [DraftReceived(draft, chosen, self._rejection)]
 
     def _chosen_by(self, draft: Draft) -> int | None:
@@ -388,7 +430,7 @@ class EdgeSession(Session):
                 ErrorCode.DESYNCHRONISED,
                 f"the device wants batch {more.batch} of round {more.round}, the last was {last.batch} of {last.round}",
             )
-        self._request_of(more, data)
+        self._request_of(more, draft, data)
         return [MoreAsked(draft, last, self._row)]
 
     def _handle_list(self, reply: ListReply, draft: Draft, asked: AskList, data: bytes) -> list[Event]:
@@ -402,13 +444,21 @@ class EdgeSession(Session):
             raise RemoteProtocolError(
                 ErrorCode.PROTOCOL_VIOLATION, f"the list does not give token {token} the probability that was sent"
             )
-        self._request_of(reply, data)
+        self._request_of(reply, draft, data)
         return [ListReceived(draft, asked.node, reply.q, self._row)]
 
-    def _request_of(self, message: Draft | More | ListReply, data: bytes) -> None:
-        """Remember a frame that is to be answered."""
+    def _request_of(self, message: More | ListReply, draft: Draft, data: bytes) -> None:
+        """Remember a frame that is to be answered: the device has heard of all before it."""
         self._step = _step_of(message) + 1
-        self._answered = (data, b"")
+        self._drafts.go_on(draft, data)
+
+    def _check_flight(self, draft: Draft) -> None:
+        if draft.flight is not None and self.settings.window == 1:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "one draft at a time: none follows or goes on")
+        if draft.goes_on and (len(draft.tree) == 0 or draft.tree.leaves != 1):
+            raise RemoteProtocolError(
+                ErrorCode.PROTOCOL_VIOLATION, "a draft that goes on is a chain of one token or more"
+            )
 
     def _check_precision(self, precision: Precision | None) -> None:
         if precision and precision not in self._precisions:
@@ -428,15 +478,3 @@ def coupling_key(secret: bytes) -> bytes:
 def _step_of(message: Draft | More | ListReply) -> int:
     """Which frame of its round this is: the draft is 0, MORE its batch, LIST 1."""
     return message.batch if isinstance(message, More) else int(isinstance(message, ListReply))
-
-
-def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> Answer:
-    """``verdict``, or one cut after the first token in ``eos_tokens`` and marked as the end."""
-    at = -1
-    for node in draft.tree.path(verdict.node):
-        token = draft.tree.tokens[node]
-        if token in eos_tokens:
-            extensions = cut(verdict.extensions, draft.tree.depths[node])
-            return Verdict(round=verdict.round, node=at, token=token, end=True, extensions=extensions)
-        at = node
-    return replace(verdict, end=True) if isinstance(verdict, Verdict) and verdict.token in eos_tokens else verdict

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tslt_wire.lists.distribution import SparseDistribution
-from tslt_wire.messages.answers import Proposals, Verdict
+from tslt_wire.messages.answers import Proposals, Verdict, Whole
 from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.endings import ErrorMessage
 from tslt_wire.messages.extensions import Extension
@@ -44,6 +44,21 @@ class VerdictReceived:
     verdict: Verdict
     tokens: tuple[int, ...]
     """What the prefix grew by: the accepted tokens, then the target's own token."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReceived:
+    """Device: the open draft, which goes on, was accepted whole, and the prefix has grown by its tokens alone.
+
+    The next draft in flight is the open one; where there is none a draft may follow, and an empty one asks for the
+    token that was left out.
+    """
+
+    draft: Draft
+    """The draft that was answered."""
+    verdict: Whole
+    tokens: tuple[int, ...]
+    """What the prefix grew by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,7 @@ Event = (
     Welcomed
     | Resumed
     | VerdictReceived
+    | WholeReceived
     | ProposalsReceived
     | ListAsked
     | SessionOpened

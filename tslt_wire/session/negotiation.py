@@ -18,6 +18,7 @@ from tslt_wire.lists.profile import ENTROPY_IDS, Profile
 from tslt_wire.messages.chat_template import DIGEST_BYTES
 from tslt_wire.messages.extensions import MOST_PADDING
 from tslt_wire.messages.fields import U32, check_bytes, set_integers, set_names, set_tokens
+from tslt_wire.messages.flight import MOST_WINDOW
 from tslt_wire.messages.handshake import Hello, Welcome, check_identity, check_own
 from tslt_wire.messages.sampling import SETTINGS, Sampling, tokens_named
 from tslt_wire.messages.token_sample import Sample, sample_extension
@@ -114,6 +115,8 @@ class EdgeSettings:
     """Which of ``evidence`` it accepts under these sampling settings; None: all, whatever they are."""
     padding: int = 0
     """Bytes of which the lengths of its frames are multiples, 2 to 65,536; 0: padded for who asks for it in HELLO."""
+    window: int = 1
+    """Drafts of a device that may be unanswered at a time (spec section 6.10), 1 to ``flight.MOST_WINDOW``."""
     chat_template: bytes = b""
     """What names the target's chat template, 32 bytes (spec section 7.3); empty: it has none, or does not say."""
 
@@ -123,7 +126,7 @@ class EdgeSettings:
         set_tokens(self, "eos_tokens", self.vocab_size)
         if self.begins is not None:
             set_tokens(self, "begins", self.vocab_size)
-        set_integers(self, context=(0, U32), padding=(0, MOST_PADDING))
+        set_integers(self, context=(0, U32), padding=(0, MOST_PADDING), window=(1, MOST_WINDOW))
         check_own(self.sampling, self.vocab_size)
         sample_extension(self.sample)
         object.__setattr__(self, "tables", tables_of(self.tables))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tslt_wire import checks
 from tslt_wire.errors import DecodeError, ErrorCode, LocalProtocolError, RemoteProtocolError
@@ -94,12 +96,18 @@ class Session(ABC):
         data = bytes(checks.octets("a frame", data))
         if self._state in OVER:
             return []
-        try:
+        with self._failing():
             if data and self._state in (State.START, State.GREETED) and data[0] & KIND_MASK in NEED_PROFILE:
                 self._refuse_unread(Kind(data[0] & KIND_MASK))
             message = decode(data, self.profile, limits=self._limits)
             self.received[kind_of(message)] += len(data)
             return self._receive(message, data)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Where the peer's frame is refused within: FAILED, the peer is told, and the error goes on."""
+        try:
+            yield
         except (DecodeError, RemoteProtocolError) as error:
             self._fail(error.code, str(error), self._told_with(error.code))
             raise
@@ -162,13 +170,13 @@ class Session(ABC):
         """What an ERROR with this code has besides its message."""
         return ()
 
-    def _send(self, message: Message) -> bytes:
-        """Queue ``message`` and move on.
+    def _send(self, message: Message, act: Act | None = None) -> bytes:
+        """Queue ``message`` and move on, by ``act`` if it is one.
 
         LocalProtocolError if the state does not allow it, ValueError if it fits no frame or not the peer's limit.
         """
         kind = kind_of(message)
-        if not may_send(self._state, kind, self.role, self._request):
+        if act is None and not may_send(self._state, kind, self.role, self._request):
             raise LocalProtocolError(f"the {self.role} cannot send {kind.name} when the session is {self._state}")
         frame = encode(message, self.profile, max_frame_bytes=self._max_frame_bytes)
         if len(frame) > self._max_frame_bytes:
@@ -177,7 +185,7 @@ class Session(ABC):
             )
         frame = self._pad(frame)
         self._queue(kind, frame)
-        self._move(_what(message))
+        self._move(_what(message) if act is None else act)
         return frame
 
     def _pad(self, frame: bytes) -> bytes:

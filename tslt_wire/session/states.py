@@ -33,12 +33,16 @@ class Act(enum.StrEnum):
     TAKE = "the device takes a proposal"  # the edge hears of it with the next draft
     TAKE_END = "the device takes a proposal that ends the text"
     RESUME_END = "RESUME of a text that has ended"
+    FOLLOW = "a draft that follows the open one"  # the edge holds it, or takes it later: nothing moves there
+    NEXT = "the next draft in flight is the open one"
     RECONNECT = "the device begins anew on another link"
     FAIL = "this end gives up"  # it says so by ERROR, if that fits the peer's limit
 
 
 OVER = frozenset({State.CLOSED, State.FAILED})
 """States that nothing leads out of on the link they were reached on."""
+TALKING = frozenset({State.IDLE, State.OPEN, State.PROPOSED, State.ASKED, State.ENDED})
+"""States of a text."""
 
 TRANSITIONS: dict[tuple[State, Kind | Act], State] = {
     (State.START, Kind.HELLO): State.GREETED,
@@ -50,6 +54,9 @@ TRANSITIONS: dict[tuple[State, Kind | Act], State] = {
     # Which of these may come depends on what was sent: see ANSWERS.
     (State.OPEN, Kind.VERDICT): State.IDLE,
     (State.OPEN, Act.VERDICT_END): State.ENDED,
+    (State.OPEN, Kind.VERDICT_WHOLE): State.IDLE,
+    (State.OPEN, Act.FOLLOW): State.OPEN,
+    (State.IDLE, Act.NEXT): State.OPEN,
     (State.OPEN, Kind.VERDICT_PROPOSALS): State.PROPOSED,
     (State.OPEN, Kind.ASK_LIST): State.ASKED,
     (State.PROPOSED, Kind.MORE): State.OPEN,

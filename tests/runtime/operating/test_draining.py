@@ -180,7 +180,7 @@ def test_a_round_that_needs_more_frames_is_brought_to_its_end():
                 # By hand, to stop in the middle of a round: a list that was asked for, and not sent yet.
                 kind = kind_of_evidence("lazy")
                 drawing = Drawing(
-                    rng=device._rng,
+                    rng=device_rng(0),
                     position=len(session.prefix),
                     prior=device.prior,
                     tail_scale=0.0,

@@ -111,7 +111,7 @@ def test_a_peer_makes_up_no_labels():
     for code in (41, 9999):
         meter.heard(tw.encode(tw.ErrorMessage(code=code, message="x" * 50), HANDSHAKE_PROFILE))
     for name in ("one", "two", "three", "four", "one", ""):
-        meter.round(EdgeRound("peer", 4, 3, 0.1, "match"), name)
+        meter.round(EdgeRound("peer", 4, 3, 2, 0.1, "match"), name)
     found = shown(meter)
     kinds = {dict(labels)["kind"] for name, *labels in found if name == "tslt_edge_frames_in_total"}
     assert kinds == {"unknown", "error"}

@@ -1,0 +1,307 @@
+"""A device that does not wait: its drafts follow each other, and the text is the target's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from table_engine import TableDraft, TableTarget
+from text_law import transition_law
+from tslt_transports import InProcessListener, Link, LinkOptions, pair
+from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
+
+import tslt_wire as tw
+from tslt_runtime.connection import Recovery
+from tslt_runtime.device import Device
+from tslt_runtime.drafting import DraftSettings
+from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.engines.protocol import Node
+from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.rounds import Round
+from tslt_runtime.seeds import device_rng
+from tslt_runtime.verifiers.local import LocalVerifier
+
+PROMPT = (1, 2, 3)
+CHAINS = {name: kind for name, kind in KINDS.items() if max(kind.expansion) == 1} | {
+    "match": DraftSettings(expansion=(1, 1), evidence="match"),
+    "coupled": DraftSettings(expansion=(1, 1), truncation=None, evidence="coupled"),
+}
+
+
+class Slow:
+    """A link whose frames come late, so that drafts are in flight."""
+
+    def __init__(self, link: Link, wait_s: float) -> None:
+        self.link, self.wait_s = link, wait_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    async def receive(self) -> bytes:
+        frame = await self.link.receive()
+        await asyncio.sleep(self.wait_s)
+        return frame
+
+
+Written = tuple[tuple[int, ...], list[Round], Device]
+
+
+def write(
+    settings: DraftSettings,
+    *,
+    tokens: int = 60,
+    apart: float = 0.4,
+    wait_s: float = 0.001,
+    offered: int = 16,
+    pieces: int = 1,
+    **given: Any,
+) -> Written:
+    """A text, its rounds and the device; ``offered``: the edge's window; ``pieces``: prompts of it."""
+    target, own = tables(apart=apart)
+
+    async def run() -> Written:
+        mine, theirs = pair(LinkOptions())
+        verifier = LocalVerifier(TableTarget(target))
+        edge = edge_settings(verifier.facts, FINGERPRINT, limits=EdgeLimits(window=offered))
+        rounds: list[Round] = []
+        async with two_ends(
+            target, own, links=(Slow(mine, wait_s), theirs), verifier=verifier, offered=edge, **given
+        ) as device:
+            await device.prompt(PROMPT)
+            for piece in range(pieces):
+                if piece:
+                    await device.prompt((), keep=len(device.session.prefix))
+                rounds += [each async for each in device.generate(tokens // pieces, settings)]
+            return tuple(device.session.prefix), rounds, device
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("way", CHAINS)
+def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
+    given = {"priors": ("none",)}  # the scale of tails is learned from verdicts, as they come
+    text, rounds, _ = write(CHAINS[way], window=2, **given)
+    assert len(text) == len(PROMPT) + 60
+    assert sum(len(each.tokens) for each in rounds) == 60
+    assert any(each.token is None for each in rounds)
+    for other in (
+        {"window": 4},
+        {"window": 16, "wait_s": 0},
+        {"window": 4, "ahead": 12},
+        {"window": 2, "wait_s": 0.01},
+    ):
+        assert write(CHAINS[way], **given, **other)[0] == text
+    assert write(CHAINS[way], window=4, offered=2, **given)[0] == text
+
+
+def test_one_at_a_time_is_as_ever():
+    """Whoever allows one: what is sent says nothing of drafts in flight."""
+    chain = CHAINS["list"]
+    text, rounds, device = write(chain, window=1)
+    assert all(each.token is not None for each in rounds)
+    assert not any(each.dropped for each in rounds)
+    assert write(chain, window=4, offered=1)[0] == text
+    assert device.window == 1
+
+
+@pytest.mark.parametrize("way", CHAINS)
+def test_the_law(way):
+    target, _ = tables(apart=0.4)
+    text, rounds, _ = write(CHAINS[way], window=3, tokens=1500, wait_s=0, ahead=4)
+    assert transition_law(target, text[len(PROMPT) - 1 :]) > 1e-3
+    assert sum(each.token is None for each in rounds) > 50
+    assert any(each.dropped for each in rounds)
+
+
+@pytest.mark.parametrize("way", CHAINS)
+def test_greedy_text_is_the_targets_own(way):
+    target, _ = tables(apart=0.4)
+    settings = replace(CHAINS[way], temperature=0.0)
+    text, *_ = write(settings, window=4, sampling=tw.Sampling(temperature=0))
+    assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
+
+
+def test_drafts_leave_before_verdicts_come():
+    """One model at both ends: a verdict in 30 ms, and three drafts on their way."""
+    greedy = DraftSettings(expansion=(1, 1), evidence="match")
+    given = {"apart": 0, "wait_s": 0.03, "sampling": tw.Sampling(temperature=0)}
+    _, rounds, _ = write(greedy, window=3, **given)
+    assert all(each.token is None for each in rounds[:-1])
+    assert sum(each.ahead == 2 for each in rounds) > len(rounds) / 2
+    waits = [each.link_s for each in rounds[:-1]]
+    assert np.median(waits) > 0.03  # each was sent before the one before it was answered
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7])
+def test_no_more_than_was_asked_for(tokens):
+    for way in ("match", "scalar"):
+        text, rounds, device = write(CHAINS[way], window=4, tokens=tokens)
+        assert len(text) == len(PROMPT) + tokens
+        assert sum(len(each.tokens) for each in rounds) == tokens
+        assert device.session.in_flight == ()
+
+
+def test_trees_wait_and_chains_do_not():
+    target, own = tables(apart=0.4)
+
+    async def run() -> Any:
+        async with two_ends(target, own, window=4) as device:
+            await device.prompt(PROMPT)
+            for turn in range(12):
+                await device.round(40, KINDS["list tree" if turn % 3 == 2 else "list"])
+            found = [await device.round(0, KINDS["list"]) for _ in device.session.in_flight]
+            assert await device.round(0, KINDS["list"]) is None
+            return found, tuple(device.session.prefix)
+
+    found, text = asyncio.run(run())
+    assert all(found)
+    assert len(text) > len(PROMPT) + 12
+
+
+def test_a_prompt_brings_what_is_in_flight_to_its_end():
+    target, own = tables(apart=0)
+    greedy = DraftSettings(expansion=(1, 1), evidence="match")
+
+    async def run() -> tuple[int, ...]:
+        mine, theirs = pair(LinkOptions())
+        async with two_ends(
+            target, own, links=(Slow(mine, 0.01), theirs), window=4, sampling=tw.Sampling(temperature=0)
+        ) as device:
+            await device.prompt(PROMPT)
+            await device.round(60, greedy)
+            assert len(device.session.in_flight) > 1
+            await device.prompt((5,), keep=len(PROMPT) + 2)
+            assert device.session.in_flight == ()
+            assert device.session.prefix == (*device.session.prefix[: len(PROMPT) + 2], 5)
+            await device.round(60, greedy)
+            return tuple(device.session.prefix)
+
+    text = asyncio.run(run())
+    assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) + 2 :]))
+
+
+class Failing(TableDraft):
+    """It fails now and then, behind a draft that was sent."""
+
+    failures = 0
+
+    def expand(self, nodes: Sequence[Node]) -> Any:
+        if len(self.prefix) % 7 == 0 and self.failures < 5:
+            self.failures += 1
+            raise RuntimeError("out of memory")
+        return super().expand(nodes)
+
+
+def test_a_draft_model_that_fails_meanwhile_costs_no_token(caplog):
+    settings = CHAINS["list"]
+    target, own = tables(apart=0)
+    model = Failing(own)
+
+    async def run() -> tuple[int, ...]:
+        mine, theirs = pair(LinkOptions())
+        async with two_ends(target, own, links=(Slow(mine, 0.002), theirs), window=4, text=model) as device:
+            await device.prompt((1, 2, 3, 4))
+            left = 60
+            while left > 0:
+                try:
+                    round_ = await device.round(left, settings)
+                except RuntimeError:
+                    continue  # of the draft that nothing waits for: the caller's to see
+                left -= len(round_.tokens)
+            return tuple(device.session.prefix)
+
+    assert len(asyncio.run(run())) == 64
+    assert model.failures > 0
+
+
+@pytest.mark.parametrize("window", [2, 4])
+@pytest.mark.parametrize("way", CHAINS)
+def test_links_that_break(way, window):
+    """At any moment, with drafts in flight: the same text."""
+    given = {"priors": ("none",), "nonce": bytes(range(16))}
+
+    async def run(cuts: bool) -> tuple[tuple[int, ...], int]:
+        target, own = tables(apart=0.4)
+        listener, verifier = InProcessListener(), LocalVerifier(TableTarget(target))
+        task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
+        rng = np.random.default_rng(window)
+
+        async def dial(attempt: int = 0) -> Any:
+            link = Slow(await listener.connect(), 0.001)
+            if cuts:
+                asyncio.get_running_loop().call_later(
+                    float(rng.uniform(0.005, 0.03)), lambda: asyncio.ensure_future(link.link.close())
+                )
+            return link
+
+        device = Device(
+            await dial(),
+            TableDraft(own),
+            hello(8, **given),
+            rng=device_rng(1),
+            recovery=Recovery(dial=dial),
+            window=window,
+        )
+        await device.open()
+        await device.prompt([0])
+        async for _ in device.generate(50, CHAINS[way]):
+            pass
+        text = tuple(device.session.prefix)
+        await device.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await listener.close()
+        verifier.close()
+        return text, device.reconnects
+
+    calm, none = asyncio.run(run(False))
+    text, reconnects = asyncio.run(run(True))
+    assert none == 0
+    assert reconnects > 0
+    assert text == calm
+
+
+def test_a_window_that_is_none():
+    with pytest.raises(ValueError, match="window"):
+        asyncio.run(_device(window=17))
+    with pytest.raises(ValueError, match="window"):
+        EdgeLimits(window=0)
+
+
+async def _device(**given: Any) -> Device:
+    mine, _ = pair(LinkOptions())
+    return Device(mine, TableDraft(tables()[1]), hello(8), rng=device_rng(0), **given)
+
+
+def test_a_session_that_begins_among_many_has_one_at_a_time():
+    """It is told so, and one that goes on there sends no more."""
+
+    async def run() -> list[int]:
+        target, own = tables()
+        listener, verifier = InProcessListener(), LocalVerifier(TableTarget(target))
+        limits = EdgeLimits(window=3, window_links=2)
+        offered = edge_settings(verifier.facts, FINGERPRINT, limits=limits)
+        task = asyncio.create_task(serve(listener, verifier, offered, seed=4, limits=limits))
+        devices = []
+        for number in range(3):
+            link = await listener.connect()
+            devices.append(Device(link, TableDraft(own), hello(8), rng=device_rng(number), window=4))
+            await devices[-1].open()
+        for device in devices:
+            await device.prompt(PROMPT)
+            assert sum([len(each.tokens) async for each in device.generate(20, CHAINS["list"])]) == 20
+        found = [device.session.window for device in devices]
+        for device in devices:
+            await device.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await listener.close()
+        verifier.close()
+        return found
+
+    assert asyncio.run(run()) == [3, 3, 1]

@@ -1,0 +1,74 @@
+"""A device's drafts that were sent and are not settled yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tslt_wire as tw
+from tslt_runtime.drafting import Drafted, DraftSettings, commit
+from tslt_runtime.engines.protocol import DraftText
+from tslt_runtime.rounds import Round
+from tslt_runtime.settling import Outcome, rejected
+
+
+@dataclass(slots=True)
+class OpenRound:
+    """One of them."""
+
+    draft: tw.Draft
+    drafted: Drafted
+    settings: DraftSettings
+    ahead: int
+    """Levels of it that were drawn before the verdict on the last one came."""
+    draft_s: float
+    """Seconds that drafting took, as far as nothing was awaited meanwhile."""
+    queued: float
+    """When it was sent, by the device's clock."""
+    sent: int
+    received: int
+    """Bytes of the link before it, or before the end of the round before."""
+    reconnects: int
+    """Links that broke before it."""
+    passed: bool = False
+    """Whether the draft model has gone on from its end, as if it were accepted whole."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a draft may follow it before it is answered."""
+        return self.draft.goes_on
+
+    def go_on_from(self, text: DraftText) -> bool:
+        """Let the draft model go on from its end, as if it were accepted whole; False if it has."""
+        if self.passed:
+            return False
+        tokens = self.drafted.tree.tokens
+        commit(text, self.drafted, range(len(tokens) - 1), tokens[-1])
+        self.passed = True
+        return True
+
+    def over(
+        self, done: Outcome, *, end: bool, answered: float, sent: int, received: int, reconnects: int, dropped: int
+    ) -> Round:
+        """What it came to.  ``answered``: when, by the device's clock; the others as above, at its end."""
+        tree = self.drafted.tree
+        whole = isinstance(done.verdict, tw.Whole)
+        verify_s = min(done.verify_s, answered - self.queued)
+        return Round(
+            accepted=done.tokens if whole else done.tokens[:-1],
+            token=None if whole else done.tokens[-1],
+            end=end,
+            drafted=len(self.settings.expansion),
+            ahead=self.ahead,
+            tried=len(tree.path(done.node)) + rejected(self.drafted, done, end=end),
+            lists=len(self.draft.lists),
+            nodes=len(tree),
+            uplink_bytes=sent - self.sent,
+            downlink_bytes=received - self.received,
+            draft_s=self.draft_s,
+            link_s=answered - self.queued - verify_s,
+            verify_s=verify_s,
+            trips=done.trips,
+            reconnects=reconnects - self.reconnects,
+            dropped=dropped,
+            log_probs=done.log_probs,
+        )
