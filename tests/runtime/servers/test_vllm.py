@@ -6,6 +6,7 @@ The server runs the default pair's target; eight devices at a time, so that it b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.skipif(not VLLM, reason="TSLT_VLLM does not name vLLM's
 DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "1000"))
 DEVICES, LENGTH = 8, 40
 PROMPT = [0, 523, 12, 99, 100]
-STARTS_S = 300
+STARTS_S = 900
 PLAIN = tw.Sampling(temperature=0.7, top_p=0.9)
 FEW = tw.Sampling(temperature=0.8, top_k=24, top_p=0.95)
 WAYS = {
@@ -74,11 +75,13 @@ def served(mode: str, log: Path):
                 return process, url
         except httpx.TransportError:
             time.sleep(1)
+    end(process)
     raise ChildProcessError(f"vLLM did not start: {log.read_text()[-2000:]}")
 
 
 def end(process):
-    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -5,6 +5,7 @@ Any causal model of ``transformers`` whose layers all attend fully and whose rot
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,7 @@ class CausalModel:
         # transformers types its modules loosely; Any at this seam keeps the rest strict.
         self._call: Any = module
         self._body: Any = module.base_model
+        self._cache_name = _cache_name(module)
         self._attention = str(config._attn_implementation)
         self._layers = int(config.num_hidden_layers)
         self._token_bytes = 2 * self._layers * _key_width(config) * module.dtype.itemsize
@@ -172,9 +174,8 @@ class CausalModel:
         """Append the rows of ``tokens``, plain text behind what ``cache`` holds, in one pass without logits."""
         with self._lock, torch.inference_mode():
             positions = torch.arange(cache.length, cache.length + len(tokens), device=self.device)
-            self._body(
-                input_ids=self._tensor(tokens), position_ids=positions[None], past_key_values=cache, use_cache=True
-            )
+            cached = {self._cache_name: cache, "use_cache": True}
+            self._body(input_ids=self._tensor(tokens), position_ids=positions[None], **cached)
 
     def forward(self, tokens: Sequence[int], rows: TreeRows, cache: TreeCache, *, keep: int) -> NDArray[np.float32]:
         """Append a row a token to ``cache`` and return the last ``keep`` rows of logits, float32 (keep, V)."""
@@ -188,9 +189,8 @@ class CausalModel:
                 input_ids=self._tensor(tokens),
                 position_ids=torch.from_numpy(rows.positions).to(self.device)[None],
                 attention_mask=self._mask(rows, cache),
-                past_key_values=cache,
-                use_cache=True,
                 logits_to_keep=keep,
+                **{self._cache_name: cache, "use_cache": True},
             )
             logits: torch.Tensor = output.logits[0]
         return logits
@@ -256,6 +256,11 @@ class CausalModel:
 
     def _tensor(self, tokens: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(tokens)], dtype=torch.int64, device=self.device)
+
+
+def _cache_name(module: PreTrainedModel) -> str:
+    """What the model's ``forward`` calls the cache: ``cache`` from transformers 5.24 on, before that another name."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def _key_width(config: Any) -> int:
