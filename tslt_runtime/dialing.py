@@ -17,8 +17,9 @@ ATTEMPT_S = 5.0
 """Seconds of one attempt: several round trips over a bad link."""
 PAUSE_S = 0.2
 """Seconds between two attempts where the first one failed at once."""
-ABSENT = ("no answer", "nobody answered", "nothing heard")
-"""What the reason of a ConnectError says where nobody listens; all else does not change by waiting."""
+PASSES = ("no answer", "nobody answered", "nothing heard", "(max_links)")
+"""What the reason of a ConnectError says where nobody listens, or has a place yet; all else does not change by
+waiting."""
 
 
 def device_keys(key: SecretKey | str | Path | None, edge_key: PublicKey | str | Path | None) -> DeviceKeys | None:
@@ -78,7 +79,7 @@ class Dialer:
             try:
                 return await self._to(number, max(0.1, min(self._options.connect_timeout_s, deadline - clock())))
             except ConnectError as error:
-                mends = any(word in error.reason.lower() for word in ABSENT) or len(self.edges) > 1
+                mends = any(word in error.reason.lower() for word in PASSES) or len(self.edges) > 1
                 if clock() + PAUSE_S >= deadline or not mends:
                     raise
             if number == 0:

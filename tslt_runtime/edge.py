@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tslt_transports.link import Link, LinkClosed, Listener
+from tslt_transports.link import FrameTooLarge, Link, LinkClosed, Listener
 
 import tslt_wire as tw
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
@@ -28,7 +28,7 @@ from tslt_runtime.verifiers.protocol import Verifier, VerifierFacts
 log = logging.getLogger("tslt.edge")
 
 LEAVE_S = 1.0
-"""Seconds that an old link has for the word that its session goes on over another one; the device may be gone."""
+"""Seconds that a link has for the last word: that its session goes on over another one, or that the edge ends."""
 
 
 def edge_settings(
@@ -100,13 +100,14 @@ async def serve(
 
     ``seed`` and a device's HELLO fix the edge's random numbers; None draws them from the operating system.  ``master``:
     the master secret (``seeds.read_master_secret``): edges that share one take over each other's sessions.  A device
-    that is silent for longer than ``limits`` say loses its place; how many there may be is the listener's to say.
+    that is silent for longer than ``limits`` say loses its place.  The listener has to take ``limits.links`` links.
     ``meter`` counts what happens; once ``drain`` has begun nothing new does.
     """
     meter, drain = meter or EdgeMeter(), drain or Drain()
     budgets = Budgets(limits, on_wait=meter.waited)
     tasks: set[asyncio.Task[None]] = set()
     sessions = Sessions(master=master, seed=seed, limits=limits, release=verifier.release)
+    doorway = asyncio.BoundedSemaphore(limits.doorway)
 
     async def attend(link: Link) -> None:
         with drain.serving():
@@ -127,7 +128,11 @@ async def serve(
                 await serve_link(link, driver, limits=limits, meter=meter, drain=drain)
         except Overloaded as error:
             meter.refused["too many links"] += 1
-            await _refuse(link, settings, error, meter)
+            if doorway.locked():
+                await link.close()  # without a word: who waits here must not take the places of others
+                return
+            async with doorway:
+                await _refuse(link, settings, error, meter)
 
     try:
         while True:
@@ -177,14 +182,17 @@ async def serve_link(
         else:
             log.info("%s: said nothing for too long", link.peer)
             why = tw.ErrorCode.OVERLOADED, "idle for too long; connect again to go on"
-        await _send(link, driver.fail(*why), meter)
+        with suppress(LinkClosed):
+            await _send(link, driver.fail(*why), meter)
         driver.park()
     except LinkClosed as closed:
         log.info("%s", closed)
         driver.park()
     except asyncio.CancelledError:
-        with suppress(LinkClosed):
-            await _send(link, driver.fail(tw.ErrorCode.GOING_AWAY, GOING_AWAY), meter)
+        # A device that takes nothing does not hold up the end.
+        with suppress(LinkClosed, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await _send(link, driver.fail(tw.ErrorCode.GOING_AWAY, GOING_AWAY), meter)
         raise
     finally:
         meter.left()
@@ -210,7 +218,13 @@ async def _next_frame(link: Link, driver: EdgeDriver, limits: EdgeLimits, drain:
 
 async def _send(link: Link, frames: Sequence[bytes], meter: EdgeMeter) -> None:
     for frame in frames:
-        await link.send(frame)
+        try:
+            await link.send(frame)
+        except FrameTooLarge as error:
+            # The device said that it takes no frame of this size: nothing can be answered.
+            raise LinkClosed(
+                peer=link.peer, clean=False, reason=f"it does not take what it asked for: {error}"
+            ) from error
     meter.said(frames)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tslt_wire import checks
 from tslt_wire.messages.flight import MOST_WINDOW
 
+LEAST_DOORWAY = 8
+"""Links that any edge has for those who are only told why they are not served."""
 LEAST_PEER_LINKS = 8
 """Links that one device or address may have at any edge: a small one is somebody's own."""
 
@@ -16,7 +18,7 @@ class EdgeLimits:
     """Limits of one edge; each bounds memory or the time of others."""
 
     devices: int = 256
-    """Devices that are served at once; one more is refused by the link, with the reason."""
+    """Devices that are served at once; one more is told so, and when to come again."""
     hello_timeout_s: float = 10.0
     """Seconds a new link has to say HELLO: several round trips over a bad link."""
     idle_timeout_s: float = 300.0
@@ -73,6 +75,17 @@ class EdgeLimits:
     costs the others nothing, and drafts in flight are more passes a token."""
     mores: int = 256
     """MOREs of a round that are answered at once; each one after them waits a tenth of a second."""
+
+    @property
+    def doorway(self) -> int:
+        """Links of devices that are not served, for as long as it takes to say why: an eighth of ``devices``."""
+        return max(LEAST_DOORWAY, self.devices // 8)
+
+    @property
+    def links(self) -> int:
+        """Links that a listener has to have (``LinkOptions.max_links``), so that nobody in the doorway takes a
+        device's place."""
+        return self.devices + self.doorway
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for limits that nothing could be served with."""

@@ -61,6 +61,8 @@ def read_master_secret(path: Path) -> bytes:
             os.link(made.name, path)
     except FileExistsError:
         pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise ValueError(f"{path} may be read by others than its owner: chmod 600 {path}")
     found = path.read_bytes()

@@ -15,7 +15,7 @@ import pytest
 from cut_links import OPTIONS, EdgeProcess, prepare
 from processes import ENVIRONMENT
 from table_engine import TableDraft, TableTarget
-from tslt_transports import ClientTls, ConnectError, InProcessListener, LinkClosed, connect
+from tslt_transports import ClientTls, ConnectError, InProcessListener, LinkClosed, LinkOptions, connect, listen
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
 import tslt_wire as tw
@@ -438,3 +438,18 @@ def test_the_place_of_a_device_that_was_killed_is_free_in_time(transport, tmp_pa
         device.wait()
         device.stdout.close()
         edge.kill()
+
+
+def test_a_device_waits_for_a_place_as_it_does_for_an_edge():
+    async def main():
+        listener = await listen("zmq", "127.0.0.1:0", options=LinkOptions(max_links=1))
+        first = await connect("zmq", listener.address)
+        coming = asyncio.create_task(Dialer("zmq", listener.address).reach(20))
+        while not listener.refusals["full"]:
+            await asyncio.sleep(0.01)
+        await (await listener.accept()).close()
+        link = await coming
+        for one in (first, link, listener):
+            await one.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))

@@ -102,11 +102,16 @@ def test_an_edge_that_says_who_may_talk(arguments):
         (("--key", "k"), "needs --edge-key"),
         (("--ca", "c"), "for --transport quic"),
         (("--edge-cert-sha256", "c"), "for --transport quic"),
+        (("--edge", "foo"), "'foo' is no address: expected host:port"),
+        (("--edge", "tcp://127.0.0.1:5757", "--edge", "quic://127.0.0.1:1"), "is no address"),
+        (("--edge", "tcp://127.0.0.1:0"), "port 0, at which nobody can be dialed"),
+        (("--transport", "quic", "--edge-cert-sha256", "zz"), "must be 64 hexadecimal digits"),
     ],
 )
 def test_a_device_whose_options_do_not_go_together(arguments, words, capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         device.parse(["--model", "x", *arguments])
+    assert stopped.value.code == 2
     assert words in " ".join(capsys.readouterr().err.split())
 
 

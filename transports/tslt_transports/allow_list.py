@@ -79,6 +79,8 @@ class AllowList:
     def _index(self, keys: list[PublicKey]) -> None:
         self._by_signing = {key.signing: key for key in keys}
         self._by_agreement = {key.agreement: key for key in keys}
+        if not keys:
+            log.warning("%s names no device: everybody is refused until one is added (tslt keys add)", self._path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

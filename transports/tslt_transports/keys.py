@@ -161,11 +161,13 @@ class SecretKey:
         """
         check_kind("path", path, str, Path)
         file = Path(path)
-        if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ValueError(f"{path} may be read by others than its owner: chmod 600 {path}, or make a new key")
         for number, line in key_lines(file):
             words = line.split()
             if len(words) == 3 and words[1] == SECRET_WORD:
+                if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise ValueError(
+                        f"{path} may be read by others than its owner: chmod 600 {path}, or make a new key"
+                    )
                 try:
                     return cls(words[0], _decode(words[2], KEY_BYTES))
                 except ValueError as error:

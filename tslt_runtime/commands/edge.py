@@ -104,6 +104,9 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt edge", model: Path
         parser.error(str(error))
     if args.secret_file and args.seed is not None:
         parser.error("--seed makes the master secret: say --secret-file or --seed")
+    for path in args.table:
+        if not path.is_file():
+            parser.error(f"--table {path}: there is no such file")
     args.listen = args.listen or (QUIC_ADDRESS if args.transport == "quic" else EDGE)
     try:
         who.check_edge(args)
@@ -137,13 +140,16 @@ async def load(
 
 async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     """Load the target and serve until SIGINT or SIGTERM; False if a round was under way for too long after it."""
+    tls, keys = who.edge_who(args)
+    if keys and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: keys.allowed.reload())  # while the model is loaded, too
+
     from tslt_transports import LinkOptions, listen
 
     from tslt_runtime.edge import edge_settings, serve
     from tslt_runtime.operating.draining import Drain
     from tslt_runtime.operating.meter import EdgeMeter
 
-    tls, keys = who.edge_who(args)
     master = read_master_secret(args.secret_file) if args.secret_file else None
     limits = EdgeLimits(
         devices=args.max_devices,
@@ -157,7 +163,7 @@ async def run(args: argparse.Namespace, capture: Capture | None = None) -> bool:
     tables = [load_table(path, vocab_size=facts.vocab_size) for path in args.table]
     settings = edge_settings(offer.facts, offer.vocabulary, tables, limits=limits, chat_template=offer.chat_template)
     settings = replace(settings, padding=args.pad)
-    options = LinkOptions(max_links=limits.devices)
+    options = LinkOptions(max_links=limits.links)
     listener = await listen(args.transport, args.listen, options=options, tls=tls, keys=keys)
     async with operation.status_pages(args.metrics, listener, verifier, meter, drain, limits) as pages:
         # One line for people and for scripts that wait until devices may connect.

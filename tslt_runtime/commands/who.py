@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tslt_transports import AllowList, ClientTls, DeviceKeys, EdgeKeys, SecretKey, ServerTls
-from tslt_transports.address import is_loopback
+from tslt_transports.address import is_loopback, parse_target
 
 from tslt_runtime.dialing import device_keys
 
@@ -59,17 +59,24 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def check_device(args: argparse.Namespace) -> None:
-    """Refuse what does not go together; ValueError says why."""
+    """Refuse what does not go together, and what is no address and no hash; ValueError says why."""
     if args.transport == "zmq" and (args.ca or args.edge_cert_sha256):
         raise ValueError("--ca and --edge-cert-sha256 are for --transport quic")
     if args.edge_key and not args.key:
         raise ValueError("an edge with a key demands one of the device, too: give --key (tslt keys make)")
     if args.transport == "zmq" and args.key and not args.edge_key:
         raise ValueError("zmq needs --edge-key beside --key: what tslt keys show prints at the edge")
+    for address in args.edge or ():
+        parse_target(address, scheme="quic" if args.transport == "quic" else "tcp")
+    device_tls(args)
 
 
 def device_who(args: argparse.Namespace) -> tuple[ClientTls | None, DeviceKeys | None]:
     """What ``connect`` takes.  Raises OSError, and ValueError for files that hold something else."""
+    return device_tls(args), device_keys(args.key, args.edge_key)
+
+
+def device_tls(args: argparse.Namespace) -> ClientTls | None:
+    """How the command line says to check the edge's certificate; ValueError for what is no hash of one."""
     certified = args.ca or args.edge_cert_sha256
-    tls = ClientTls(ca_file=args.ca, cert_sha256=args.edge_cert_sha256) if certified else None
-    return tls, device_keys(args.key, args.edge_key)
+    return ClientTls(ca_file=args.ca, cert_sha256=args.edge_cert_sha256) if certified else None

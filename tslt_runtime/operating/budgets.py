@@ -119,12 +119,16 @@ class Budgets:
         """``clock`` and ``sleep``: of seconds; ``on_wait``: told the budget's name when a request waits for it."""
         self.clock, self.sleep, self.on_wait = clock, sleep, on_wait
         self._limits = limits
+        self._served = 0  # links of all accounts
         self._accounts: dict[str, Account] = {}  # in the order in which they last got a link
         self._recent: list[Account] = []  # the two that were active last
 
     @contextmanager
     def admitted(self, link: Link) -> Iterator[Account]:
-        """The account of a link's device, for as long as the link is served; raises Overloaded if it has too many."""
+        """The account of a link's device, for as long as the link is served.
+
+        Raises Overloaded if that device has too many, or the edge has.
+        """
         key = peer_of(link)
         account = self._accounts.pop(key, None)
         if account is None:
@@ -134,11 +138,15 @@ class Budgets:
         most = self._limits.peer_links
         if key and most is not None and account.links >= most:
             raise Overloaded(f"{most} links of this device are open", retry_after_s=FULL_AGAIN_S)
+        if self._served >= self._limits.devices:
+            raise Overloaded(f"{self._served} devices are served, no more fit", retry_after_s=FULL_AGAIN_S)
         account.links += 1
+        self._served += 1
         try:
             yield account
         finally:
             account.links -= 1
+            self._served -= 1
 
     def touch(self, account: Account) -> None:
         """An account is being served."""

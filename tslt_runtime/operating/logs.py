@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,10 @@ LINES_PER_S = 1.0
 LINES_AT_ONCE = 20
 """Lines of a kind that may come at once after a rest."""
 MOST_KINDS = 500
-"""Kinds that are told apart; there are as many as places in the code that log."""
+"""Kinds that are told apart; there are as many as places in the code that log.  Beyond it those of a logger are one."""
+VARIES = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}|\d+")
+"""What differs in lines of a kind that a library fills in itself: numbers, addresses, names of connections."""
+OTHERS = "other lines"
 LEFT_OUT = "%d more like this were left out: %s"
 FORMATS = ("text", "json")
 
@@ -44,7 +48,7 @@ class JsonLines(logging.Formatter):
 class LimitedHandler(logging.StreamHandler[TextIO]):
     """Writes to a stream, each kind of line at a bounded rate.
 
-    A kind is a logger and a text before it was filled in.
+    A kind is a logger and a text before it was filled in, whatever numbers are in it.
     """
 
     def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -56,9 +60,9 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or count it as left out."""
         now = self._clock()
-        key = (record.name, str(record.msg)[:200])
+        key = (record.name, VARIES.sub("#", str(record.msg)[:200]))
         if key not in self._kinds and len(self._kinds) >= MOST_KINDS:
-            key = ("", "")
+            key = (record.name, OTHERS)
         if key not in self._kinds:
             self._kinds[key] = Bucket(LINES_PER_S, LINES_AT_ONCE - 1, now), [0]
         self._tell(now)

@@ -87,7 +87,10 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type, for what the reader's ``Accept`` header says it takes."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # of a version that is no number
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
 

@@ -240,9 +240,14 @@ def test_half_of_the_places_and_no_more():
     held[0].__exit__(None, None, None)
     with budgets.admitted(link()):
         pass
-    local = [budgets.admitted(link("", "")) for _ in range(100)]
+    local = [budgets.admitted(link("", "")) for _ in range(11)]
     for one in local:  # within one process there is nobody to tell apart
         one.__enter__()
+    with pytest.raises(Overloaded, match="20 devices are served, no more fit"), budgets.admitted(link("", "")):
+        pass
+    held[1].__exit__(None, None, None)
+    with budgets.admitted(link("", "")):
+        pass
 
 
 def test_accounts_are_bounded_and_those_with_links_are_kept(clock):

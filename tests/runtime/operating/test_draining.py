@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 from table_engine import TableDraft, TableTarget
-from tslt_transports import ClientTls, InProcessListener, ServerTls, connect, listen
+from tslt_transports import ClientTls, InProcessListener, LinkClosed, LinkOptions, ServerTls, connect, listen
 from tslt_transports.devcert import make_dev_certificates
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
@@ -17,11 +18,14 @@ import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import Drawing, draw_tree
-from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.edge import LEAVE_S, edge_settings, serve, serve_link
+from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.operating.draining import SETTLE_S, Drain
 from tslt_runtime.operating.meter import EdgeMeter
 from tslt_runtime.seeds import device_rng
+from tslt_runtime.sessions import Sessions
 from tslt_runtime.verifiers.local import LocalVerifier
 
 
@@ -159,6 +163,79 @@ def test_a_link_that_says_nothing_does_not_hold_the_edge():
             return tw.decode(await link.receive(), tw.EdgeSession(edge_settings_()).profile)
 
     assert run(main()).code == tw.ErrorCode.GOING_AWAY
+
+
+def test_a_device_that_takes_nothing_does_not_hold_up_the_end():
+    async def main():
+        async with edge() as found:
+            deaf = await found.listener.connect(options=LinkOptions(queue_frames=1))
+            session = tw.DeviceSession(hello(8))
+            await deaf.send(session.data_to_send())
+            session.receive_data(await deaf.receive())
+            session.send_prompt([1, 2, 3])
+            await deaf.send(session.data_to_send())
+            tree = tw.TokenTree.chain([1])
+            session.send_draft(tree, tw.MatchEvidence())
+            draft = session.data_to_send()
+            for _ in range(3):  # each is answered, and no answer is taken
+                await deaf.send(draft)
+            await asyncio.sleep(0.2)
+            found.drain.begin()
+            assert not await found.drain.over(0.1)
+            started = asyncio.get_running_loop().time()
+            found.serving.cancel()
+            await asyncio.wait([found.serving], timeout=20)
+            return asyncio.get_running_loop().time() - started
+
+    assert LEAVE_S / 2 < run(main()) < LEAVE_S + 5
+
+
+def test_a_device_that_takes_no_answer_of_our_size_is_let_go_without_a_trace():
+    async def main():
+        unseen = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unseen.append(context))
+        async with edge() as found:
+            link = await found.listener.connect(options=LinkOptions(max_frame_bytes=1))
+            await link.send(b"\xff")
+            while not link.ended:
+                await asyncio.sleep(0.01)
+            while found.meter.links:
+                await asyncio.sleep(0.01)
+        gc.collect()
+        return unseen
+
+    assert run(main()) == []
+
+
+class DeadLink:
+    """One that is lost, which is noticed as something is sent."""
+
+    peer = "a device"
+
+    async def receive(self):
+        await asyncio.sleep(60)
+
+    async def send(self, frame):
+        raise LinkClosed(peer=self.peer, clean=False, reason="nothing heard")
+
+    async def close(self):
+        pass
+
+
+def test_a_link_that_is_lost_as_its_time_is_up_is_parked():
+    async def main():
+        verifier = LocalVerifier(TableTarget(tables()[0]))
+        driver = EdgeDriver(
+            verifier, edge_settings(verifier.facts, FINGERPRINT), sessions=Sessions(release=verifier.release)
+        )
+        parked = []
+        driver.park = lambda: parked.append(True)
+        meter = EdgeMeter()
+        await serve_link(DeadLink(), driver, limits=EdgeLimits(hello_timeout_s=0.01), meter=meter)
+        verifier.close()
+        return parked, meter.links
+
+    assert run(main()) == ([True], 0)
 
 
 def edge_settings_():

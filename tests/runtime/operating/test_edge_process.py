@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from gguf_models import needs_llamacpp, tiny_pair
@@ -20,6 +22,7 @@ from tslt_transports import connect
 
 import tslt_wire as tw
 from tslt_runtime.commands import convert as convert_command
+from tslt_runtime.commands import keys as keys_command
 from tslt_runtime.connection import EdgeError
 from tslt_runtime.loading import load_draft
 from tslt_runtime.streaming import TextDevice
@@ -157,3 +160,28 @@ def test_a_text_goes_on_at_another_edge_when_its_own_drains(pair, tmp_path):
         assert first.wait(20) == 0
     assert (none, once) == (0, 1)
     assert moved == plain
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
+def test_a_new_allow_list_while_the_model_is_loaded_ends_no_edge(pair, tmp_path):
+    assert keys_command.main(["make", str(tmp_path / "edge.key"), "--name", "edge"]) == 0
+    (tmp_path / "devices.txt").touch()
+    command = [sys.executable, "-m", "tslt_runtime.commands.edge", "--model", str(pair / "target.gguf")]
+    command += ["--listen", "tcp://127.0.0.1:0", "--key", str(tmp_path / "edge.key")]
+    command += ["--allow", str(tmp_path / "devices.txt")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, **pipes) as process:
+        while not handles(process.pid, signal.SIGHUP) and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGHUP)
+        said = process.stdout.readline()
+        process.terminate()
+        warned = process.communicate(timeout=30)[1]
+    assert " listens on " in said
+    assert "names no device: everybody is refused" in warned
+
+
+def handles(pid, number):
+    """Whether a process of Linux has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (number - 1) & 1

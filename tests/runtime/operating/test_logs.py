@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tslt_runtime.operating.logs import LINES_AT_ONCE, MOST_KINDS, JsonLines, LimitedHandler, set_up_logs
+from tslt_runtime.operating.logs import LINES_AT_ONCE, MOST_KINDS, OTHERS, JsonLines, LimitedHandler, set_up_logs
 
 
 @pytest.fixture
@@ -57,8 +57,27 @@ def test_the_rate_is_one_a_second(logged):
 def test_kinds_are_bounded(logged):
     logger, lines, _ = logged
     for number in range(2 * MOST_KINDS):
-        logger.warning(f"made up {number}")
+        logger.warning(f"made up {'-' * (number % 100)}{'+' * (number // 100)}")
     assert len(lines()) == MOST_KINDS + LINES_AT_ONCE
+
+
+def test_a_flood_of_kinds_leaves_the_lines_of_others(logged):
+    logger, lines, _ = logged
+    for number in range(2 * MOST_KINDS):
+        logger.warning(f"made up {'-' * (number % 100)}{'+' * (number // 100)}")
+    other = logging.Logger("tslt.edge")
+    other.addHandler(logger.handlers[0])
+    other.warning("draining")
+    assert lines()[-1] == "draining"
+    logger.handlers[0].close()
+    assert lines()[-1] == f"{MOST_KINDS - LINES_AT_ONCE} more like this were left out: {OTHERS}"
+
+
+def test_numbers_and_names_of_connections_make_no_kinds(logged):
+    logger, lines, _ = logged
+    for number in range(100):
+        logger.error(f"future: <Task name='Task-{number}' at 0x{number:012x}> of [{number * 2**40:016x}]")
+    assert len(lines()) == LINES_AT_ONCE
 
 
 def test_json_is_one_object_a_line_whatever_was_said():

@@ -142,3 +142,10 @@ def test_names_have_the_words_that_prometheus_wants():
     for metric in collector.collect():
         assert re.fullmatch(r"tslt_edge_[a-z_]+", metric.name)
         assert metric.documentation
+
+
+@pytest.mark.parametrize("accept", ["text/plain; version=abc", "application/openmetrics-text; version=abc", ";;;"])
+def test_a_reader_that_asks_for_no_version_that_is_one_gets_the_plain_form(accept):
+    body, content_type = Metrics().render(accept)
+    assert body
+    assert content_type.startswith("text/plain; version=")
