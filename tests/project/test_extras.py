@@ -27,6 +27,7 @@ NOT_NAMED = {
     "pyarrow": "a row of the encodings that is left out without it",
     "tokenizers": "the file format of transformers' own tokenizers, which always brings it",
     "huggingface_hub": "transformers' own way to the hub, which always brings it",
+    "grpc": "what Ray Serve's handles raise, which always bring it",
     "cycler": "matplotlib takes colours in turn as one of these, and always brings it",
 }
 NORMAL = re.compile(r"[-_.]+")

@@ -63,7 +63,7 @@ def test_the_page_names_all_that_is_served_and_nothing_else():
 @pytest.mark.parametrize("text", [UNIT, CONTAINER], ids=["unit", "container"])
 def test_their_options_are_those_of_the_command(text, capsys):
     words = re.findall(r'(?<=[\s"])--[a-z][a-z-]*', text.replace("\\\n", " "))
-    used = {word for word in words if word not in ("--no-cache-dir", "--no-install-recommends", "--system")}
+    used = {word for word in words if word not in ("--no-cache-dir", "--no-install-recommends", "--system", "--uid")}
     used -= {"--no-create-home", "--from", "--interval", "--timeout", "--start-period", "--rm"}
     assert {"--model", "--listen", "--key", "--allow", "--metrics", "--log-format"} <= used
     with pytest.raises(SystemExit):
