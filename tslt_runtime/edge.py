@@ -107,7 +107,7 @@ async def serve(
     budgets = Budgets(limits, on_wait=meter.waited)
     tasks: set[asyncio.Task[None]] = set()
     sessions = Sessions(master=master, seed=seed, limits=limits, release=verifier.release)
-    doorway = asyncio.BoundedSemaphore(limits.doorway)
+    doorway = asyncio.BoundedSemaphore(limits.doorway // 2)
 
     async def attend(link: Link) -> None:
         with drain.serving():

@@ -8,7 +8,7 @@ from tslt_wire import checks
 from tslt_wire.messages.flight import MOST_WINDOW
 
 LEAST_DOORWAY = 8
-"""Links that any edge has for those who are only told why they are not served."""
+"""Links that any edge has beyond those that are served."""
 LEAST_PEER_LINKS = 8
 """Links that one device or address may have at any edge: a small one is somebody's own."""
 
@@ -78,7 +78,7 @@ class EdgeLimits:
 
     @property
     def doorway(self) -> int:
-        """Links of devices that are not served, for as long as it takes to say why: an eighth of ``devices``."""
+        """Links beyond ``devices``: half for those that are told why they are not served, half for who comes in."""
         return max(LEAST_DOORWAY, self.devices // 8)
 
     @property
