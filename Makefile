@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean
+	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean fuzz-device install device-figures test-arm
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -64,6 +64,7 @@ sanitized: $(READY)
 	$(CC) $(SANITIZE) tests/native/fuzz.c build/sanitize/*.o -o build/sanitize/fuzz
 	$(CC) $(SANITIZE) tests/native/fuzz_rows.c build/sanitize/*.o -o build/sanitize/fuzz_rows -lm
 	$(CC) $(SANITIZE) tests/native/refusals.c $(WRAP) build/sanitize/*.o -o build/sanitize/refusals
+	$(CC) $(SANITIZE) tests/native/fuzz_device.c $(WRAP) build/sanitize/*.o -o build/sanitize/fuzz_device
 	$(PYTHON) examples/embed_c/vectors.py > build/sanitize/vectors.txt
 	$(BIN)/python examples/embed_c/rounds.py > build/sanitize/rounds.txt
 	build/sanitize/embed < build/sanitize/vectors.txt
@@ -71,6 +72,40 @@ sanitized: $(READY)
 	build/sanitize/fuzz 1 200 < build/sanitize/vectors.txt
 	build/sanitize/fuzz_rows 1 4000
 	build/sanitize/refusals < build/sanitize/vectors.txt
+	$(BIN)/python tests/native/device_conversations.py > build/sanitize/conversations.txt
+	build/sanitize/fuzz_device 1 20 < build/sanitize/conversations.txt
+
+# A million changed conversations of the device in C, with every step watched: some minutes.
+fuzz-device: sanitized
+	build/sanitize/fuzz_device 2 8000 < build/sanitize/conversations.txt
+
+# The kernel and the device's session as a library, for who needs no Python: shared, with files for CMake and pkg-config.
+PREFIX ?= /usr/local
+install:
+	cmake -S library -B build/library -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --build build/library
+	cmake --install build/library
+
+# What a device in C takes: bytes of the stripped library, memory of a session, time of a round.
+device-figures:
+	@mkdir -p build/figures
+	@$(CC) -std=c11 -Os -ffp-contract=off -ffunction-sections -fdata-sections -fPIC -shared \
+		-Itslt_wire/_native -Wl,--gc-sections -Wl,--version-script=library/device.map -s \
+		tslt_wire/_native/*.c -o build/figures/libtslt_device.so
+	@echo "library of the device alone, -Os, stripped: $$(wc -c < build/figures/libtslt_device.so) bytes"
+	@$(CC) -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -Itslt_wire/_native \
+		library/figures.c tslt_wire/_native/*.c -o build/figures/figures
+	@build/figures/figures
+
+# The device and the vectors on a 64-bit ARM, by Debian's cross compiler and qemu-user.
+ARM := aarch64-linux-gnu-gcc
+test-arm: $(READY)
+	@mkdir -p build/arm
+	$(ARM) -std=c11 -O2 -ffp-contract=off -static -Itslt_wire/_native examples/embed_c/main.c tslt_wire/_native/*.c -o build/arm/embed
+	$(ARM) -std=c11 -O2 -ffp-contract=off -static -Itslt_wire/_native tests/native/fuzz_device.c $(WRAP) tslt_wire/_native/*.c \
+		-o build/arm/fuzz_device
+	$(PYTHON) examples/embed_c/vectors.py | qemu-aarch64 build/arm/embed
+	$(BIN)/python tests/native/device_conversations.py | qemu-aarch64 build/arm/fuzz_device 1 20
 
 # Every line and branch of what reads bytes from a peer: gcov for the kernel, coverage.py for Python, which make test
 # does, too.

@@ -11,10 +11,53 @@ static unsigned share_of(unsigned exact) {
   return exact < 2048 ? rounded : 4096 - rounded;
 }
 
-tslt_context *tslt_context_new(void) {
-  tslt_context *context = calloc(1, sizeof(tslt_context));
-  if (!context)
+/* Where the sanitizer watches, a gap that nobody may touch follows each part of a block. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+enum { GAP = 32 };
+#else
+enum { GAP = 0 };
+#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
+void *tslt_take(layout *l, size_t count, size_t size) {
+  size_t start = (l->used + 15) & ~(size_t)15, end = start + count * size;
+  l->used = end + GAP;
+  if (!l->block)
     return NULL;
+  ASAN_POISON_MEMORY_REGION(l->block + end, GAP);
+  return l->block + start;
+}
+
+void tslt_lay_tables(tslt_context *context, layout *l, uint32_t vocab_size, uint32_t seen, unsigned urns) {
+  for (unsigned i = 0; i < 2; i++) {
+    context->seen[i].ids = tslt_take(l, seen, sizeof(int32_t));
+    context->seen[i].facts = tslt_take(l, seen, 1);
+  }
+  context->gone = tslt_take(l, (size_t)seen + 1, sizeof(int64_t));
+  context->old = tslt_take(l, seen, sizeof(int32_t));
+  context->marks = tslt_take(l, vocab_size / 64 + 1, sizeof(uint64_t));
+  context->urns = tslt_take(l, urns, sizeof *context->urns);
+  context->urn_at = tslt_take(l, urns, sizeof(uint16_t));
+  context->urn_mask = urns - 1;
+}
+
+tslt_context *tslt_context_new(void) {
+  tslt_context laid;
+  layout l = {NULL, 0};
+  tslt_take(&l, 1, sizeof(tslt_context));
+  tslt_lay_tables(&laid, &l, TSLT_MAX_VOCAB_SIZE, MAX_SEEN, ALL_URNS);
+  uint8_t *block = calloc(1, l.used);
+  if (!block)
+    return NULL;
+  l = (layout){block, 0};
+  tslt_context *context = tslt_take(&l, 1, sizeof *context);
+  tslt_lay_tables(context, &l, TSLT_MAX_VOCAB_SIZE, MAX_SEEN, ALL_URNS);
+  tslt_fill_tables(context);
+  return context;
+}
+
+void tslt_fill_tables(tslt_context *context) {
   unsigned classes = 0;
   for (unsigned exact = 0; exact <= 4096; exact++) {
     unsigned value = share_of(exact);
@@ -28,7 +71,6 @@ tslt_context *tslt_context_new(void) {
       context->choose[n][f] = f ? context->choose[n - 1][f - 1] + context->choose[n][f - 1] : 0;
   }
   tslt_make_steps(context);
-  return context;
 }
 
 void tslt_context_free(tslt_context *context) {
@@ -48,6 +90,8 @@ void *tslt_reserve(buffer *scratch, size_t count, size_t size) {
   if (count > SIZE_MAX / 2 / size)
     return NULL;
   size_t bytes = count * size;
+  if (scratch->fixed)
+    return bytes <= scratch->bytes ? scratch->at : NULL;
   if (bytes > scratch->bytes || !scratch->at) {
     size_t wanted = bytes < 4096 ? 4096 : bytes + bytes / 4;
     void *grown = realloc(scratch->at, wanted);

@@ -8,18 +8,19 @@
 
 enum { MAX_URN = 32, SHARE_CLASSES = 74, LEAF = 32, URN_SLOTS = 32, LANES = 16, CLASSES = 8, COLUMNS = 6 };
 
-/* Growing scratch memory. */
+/* Scratch memory: growing, or a part of a block of the caller's, which it cannot leave. */
 typedef struct {
   void *at;
   size_t bytes;
+  bool fixed;
 } buffer;
 
 /* Tokens that a frame remembers (spec [RLIST-8]) of lists of up to SHARED, ascending. */
 enum { SHARED = 512, MAX_SEEN = 2048, FACTS = 32 };
 typedef struct {
   uint32_t count;
-  int32_t ids[MAX_SEEN];
-  uint8_t facts[MAX_SEEN]; /* seen.c */
+  int32_t *ids;
+  uint8_t *facts; /* seen.c */
 } seen_ids;
 
 struct tslt_context {
@@ -37,17 +38,38 @@ struct tslt_context {
   /* The list that is written. */
   buffer given_ids, given_codes;
   seen_ids seen[2];
-  int64_t gone[MAX_SEEN + 1];
-  int32_t old[MAX_SEEN];
-  uint64_t marks[TSLT_MAX_VOCAB_SIZE / 64]; /* a bit a token; 0 but while a list is written */
+  int64_t *gone;
+  int32_t *old;
+  uint64_t *marks; /* a bit a token; 0 but while a list is written */
   uint32_t choose[LEAF + 1][LEAF + 2]; /* [n][f]: C(f, n) */
   uint8_t share_class[4097];           /* by the lower part's share in 4096ths, rounded down */
   uint16_t share_value[SHARE_CLASSES];
   uint16_t step[LANES][LANES]; /* levels.c */
-  /* Urns are made when they are first needed: 16-bit running sums after 0, ..., n - 1 draws; one cache line each. */
-  uint8_t urn_ready[2][SHARE_CLASSES][MAX_URN];
-  uint16_t urns[2][SHARE_CLASSES][MAX_URN][URN_SLOTS];
+  /* Urns are made when they are needed and not there: 16-bit running sums after 0, ..., n - 1 draws; one cache line each.
+   * An urn has one place, which it shares with others where there are fewer places than urns. */
+  uint16_t (*urns)[URN_SLOTS];
+  uint16_t *urn_at; /* which urn a place holds, counted from 1 */
+  unsigned urn_mask;
 };
+
+/* Places of a context that holds every urn. */
+enum { ALL_URNS = 8192 };
+/* Rows of a block of logits, at most, where memory is a part of a block: fewer maxima to keep. */
+enum { FIXED_ROWS = 256 };
+
+/* Memory that is laid out in a row: first counted, then given away. */
+typedef struct {
+  uint8_t *block; /* NULL: it is counted */
+  size_t used;
+} layout;
+
+/* The next `count` things of `size` bytes, aligned for any of them; NULL while they are counted. */
+void *tslt_take(layout *l, size_t count, size_t size);
+/* What a context has besides its buffers: marks for `vocab_size` tokens, `seen` remembered ids, `urns` places, a power of
+ * 2.  The memory is all 0. */
+void tslt_lay_tables(tslt_context *context, layout *l, uint32_t vocab_size, uint32_t seen, unsigned urns);
+/* Tables that do not change; after tslt_lay_tables. */
+void tslt_fill_tables(tslt_context *context);
 
 /* Memory for `count` things of `size` bytes, what was there kept; NULL if there is none. */
 void *tslt_reserve(buffer *scratch, size_t count, size_t size);
@@ -65,9 +87,8 @@ const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, 
 
 /* The urn of n draws, of those below the root if `inner`; `share` is a class. */
 static inline const uint16_t *tslt_urn(tslt_context *context, int inner, unsigned share, unsigned n) {
-  if (context->urn_ready[inner][share][n - 1])
-    return context->urns[inner][share][n - 1];
-  return tslt_make_urn(context, inner, share, n);
+  unsigned urn = ((unsigned)inner * SHARE_CLASSES + share) * MAX_URN + n, place = urn & context->urn_mask;
+  return context->urn_at[place] == urn ? context->urns[place] : tslt_make_urn(context, inner, share, n);
 }
 
 #endif

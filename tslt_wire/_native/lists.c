@@ -139,7 +139,8 @@ typedef struct {
 static int start_ids(list_model *m, fresh_ids *fresh, int32_t *ids, uint32_t size, const int64_t *starts) {
   tslt_context *context = m->context;
   range_coder *c = m->coder;
-  static const seen_ids NOTHING;
+  static int32_t no_id;
+  static const seen_ids NOTHING = {.ids = &no_id};
   const seen_ids *seen = size <= SHARED ? &context->seen[m->seen] : &NOTHING;
   *fresh = (fresh_ids){.ids = ids, .seen = seen};
   if (size == m->vocab_size)

@@ -78,8 +78,8 @@ static size_t NAME(block_maxima)(const REAL *x, size_t count, size_t rows, REAL 
   return any ? 0 : blocks;
 }
 
-/* Places of all numbers that are at least `border`, ascending; how many. */
-static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *places) {
+/* Places of all numbers that are at least `border`, ascending; how many.  There is room for all of them, and 16 more. */
+static size_t NAME(collect_all)(const REAL *x, size_t count, REAL border, uint32_t *places) {
   size_t at, found = collect_wide(x, sizeof *x, count, (double)border, places, &at);
   for (; at + 16 <= count; at += 16)
     for (unsigned bits = NAME(reaching)(x + at, border); bits; bits &= bits - 1)
@@ -89,6 +89,58 @@ static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *
     found += x[at] >= border;
   }
   return found;
+}
+
+/* The same where there is room for `room` places; more than that if there may be more. */
+static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *places, size_t room) {
+  if (room >= count + 16)
+    return NAME(collect_all)(x, count, border, places);
+  size_t found = 0;
+  for (size_t start = 0; start < count; start += SELECT_STEP) {
+    if (found + SELECT_STEP + 16 > room)
+      return room + 1;
+    size_t size = count - start < SELECT_STEP ? count - start : SELECT_STEP;
+    size_t more = NAME(collect_all)(x + start, size, border, places + found);
+    for (size_t i = 0; i < more; i++)
+      places[found++] += (uint32_t)start;
+  }
+  return found;
+}
+
+/* The n-th largest, slowly and in no memory: what reaches the middle of a range of keys is counted, and halves it. */
+static REAL NAME(slow_nth)(const REAL *x, size_t count, size_t n) {
+  KEY low = NAME(key)(x[0]), high = low;
+  for (size_t i = 1; i < count; i++) {
+    KEY key = NAME(key)(x[i]);
+    low = key < low ? key : low;
+    high = key > high ? key : high;
+  }
+  while (low < high) {
+    KEY middle = high - (high - low) / 2;
+    size_t reached = 0;
+    for (size_t i = 0; i < count; i++)
+      reached += NAME(key)(x[i]) >= middle;
+    if (reached >= n)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return NAME(unkey)(low);
+}
+
+/* Of `count` places, or of all numbers if `from` is NULL, those of the n largest; `border` is the n-th largest. */
+static void NAME(keep)(const REAL *x, const uint32_t *from, size_t count, REAL border, size_t n, uint32_t *places) {
+  size_t above = 0, kept = 0;
+  for (size_t i = 0; i < count; i++)
+    above += x[from ? from[i] : i] > border;
+  size_t ties = n - above;
+  for (size_t i = 0; i < count && kept < n; i++) {
+    size_t place = from ? from[i] : i;
+    bool tie = x[place] == border && ties > 0;
+    ties -= tie;
+    places[kept] = (uint32_t)place;
+    kept += tie || x[place] > border;
+  }
 }
 
 /* The largest number to `top`; TSLT_BAD_LOGITS if it is not finite or there is a NaN. */
@@ -109,35 +161,31 @@ static int NAME(top)(tslt_context *context, const REAL *x, size_t count, size_t 
 /* Places of the `n` largest, n < count, ties to the lowest places; ascending, to context->picked. */
 static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size_t blocks, uint32_t n) {
   const REAL *maxima = context->maxima.at;
-  uint32_t *places = tslt_reserve(&context->picked, (size_t)count + 16, sizeof(uint32_t));
-  KEY *keys = tslt_reserve(&context->keys32, count + 1, sizeof(KEY));
-  if (!places || !keys)
+  bool fixed = context->picked.fixed;
+  uint32_t *places = fixed ? context->picked.at : tslt_reserve(&context->picked, (size_t)count + 16, sizeof(uint32_t));
+  KEY *keys = fixed ? context->keys32.at : tslt_reserve(&context->keys32, count + 1, sizeof(KEY));
+  size_t room = context->picked.bytes / sizeof *places, key_room = context->keys32.bytes / sizeof *keys;
+  if (!places || !keys || n > room)
     return TSLT_NO_MEMORY;
+  room = room < key_room ? room : key_room;
   size_t found = count;
-  if (n <= blocks) {
+  if (n <= blocks && blocks <= key_room) {
     for (size_t i = 0; i < blocks; i++)
       keys[i] = NAME(key)(maxima[i]);
-    found = NAME(collect)(x, count, NAME(unkey)(NAME(nth)(keys, blocks, n, n / 8)), places);
-  } else {
+    found = NAME(collect)(x, count, NAME(unkey)(NAME(nth)(keys, blocks, n, n / 8)), places, room);
+  } else if (found <= room) {
     for (size_t i = 0; i < count; i++)
       places[i] = (uint32_t)i;
   }
   if (found == n)
     return TSLT_OK;
+  if (found > room) { /* a fixed part, and more numbers near the n-th largest than it holds */
+    NAME(keep)(x, NULL, count, NAME(slow_nth)(x, count, n), n, places);
+    return TSLT_OK;
+  }
   for (size_t i = 0; i < found; i++)
     keys[i] = NAME(key)(x[places[i]]);
-  REAL border = NAME(unkey)(NAME(nth)(keys, found, n, 0));
-  size_t above = 0, kept = 0;
-  for (size_t i = 0; i < found; i++)
-    above += x[places[i]] > border;
-  size_t ties = n - above;
-  for (size_t i = 0; i < found; i++) {
-    REAL value = x[places[i]];
-    bool tie = value == border && ties > 0;
-    ties -= tie;
-    places[kept] = places[i];
-    kept += tie || value > border;
-  }
+  NAME(keep)(x, places, found, NAME(unkey)(NAME(nth)(keys, found, n, 0)), n, places);
   return TSLT_OK;
 }
 
@@ -183,7 +231,7 @@ static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, 
   double top;
   size_t blocks;
   /* Three times as many blocks as are asked for bound the n-th largest well; so do hundreds for an unknown n. */
-  size_t rows = 64, wanted = by_mass && n > 256 ? 256 : n;
+  size_t rows = context->maxima.fixed ? FIXED_ROWS : 64, wanted = by_mass && n > 256 ? 256 : n;
   while (rows > 1 && count / rows < 3 * wanted)
     rows /= 2;
   int error = NAME(top)(context, x, count, rows, &blocks, &top);

@@ -9,7 +9,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, MASS_STEP = 256 };
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, MASS_STEP = 256, SELECT_STEP = 512 };
 
 /* Binary16 of a number <= 0, to nearest, ties to even; +0.0 for what rounds to zero. */
 static uint32_t half_code(double x) {
@@ -125,7 +125,7 @@ static int64_t count_by_mass(tslt_context *context, const uint32_t *masses, uint
   }
   if (rule->top_p < 1) {
     uint64_t target = ceiling(rule->top_p * (double)total);
-    uint32_t border = 1u << 26, *large = tslt_reserve(&context->keys32, (size_t)count + 1, sizeof(uint64_t));
+    uint32_t border = 1u << 26, *large = tslt_reserve(&context->keys32, (size_t)count + 1, sizeof *large);
     if (!large)
       return -1;
     while (border && sum_from(masses, count, border) < target)

@@ -91,13 +91,14 @@ const uint16_t *tslt_make_urn(tslt_context *context, int inner, unsigned share, 
     left -= weights[k]; /* may pass through 0: only the sum with the mode's weight counts */
   }
   weights[mode] += left;
-  uint16_t *urn = context->urns[inner][share][n - 1];
+  unsigned number = ((unsigned)inner * SHARE_CLASSES + share) * MAX_URN + n, place = number & context->urn_mask;
+  uint16_t *urn = context->urns[place];
   uint64_t sum = 0;
   for (unsigned k = 0; k < URN_SLOTS; k++) {
     sum += k <= n ? weights[k] : 0;
     urn[k] = (uint16_t)(k < n ? sum : UINT16_MAX);
   }
-  context->urn_ready[inner][share][n - 1] = 1;
+  context->urn_at[place] = (uint16_t)number;
   return urn;
 }
 

@@ -1,0 +1,247 @@
+"""Drafts made in C: the same random numbers give the bytes of the device in Python, and texts are the target's."""
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from c_device import ANSWERED, CC, DTYPES, LIST_WANTED, PROPOSALS, WELCOMED, CDevice
+from table_engine import TableTarget
+from text_law import transition_law
+from tslt_transports import LinkOptions, pair
+from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
+
+import tslt_wire as tw
+from tslt_runtime.device import Device
+from tslt_runtime.edge import edge_settings, serve_link
+from tslt_runtime.edge_driver import EdgeDriver
+from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.seeds import device_rng, session_secret
+from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_wire.session.states import State
+
+pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
+
+V, SEED = 40, 3
+PROMPT = (5, 7, 3)
+ROOM = {"dtype": 1, "most_listed": V, "by_probability": 1, "most_nodes": 64, "most_entries": 4096, "most_tokens": 30000}
+MORE_KINDS = {
+    **KINDS,
+    "nucleus": replace(KINDS["list"], truncation=tw.TopP(0.9)),
+    "least": replace(KINDS["list"], truncation=tw.MinProb(0.02), precision="f16"),
+    "replaced": replace(KINDS["list tree"], expansion=(3, 2), replacement=True),
+    "greedy draft": replace(KINDS["lazy"], temperature=0.0),
+}
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
+
+
+class Recorded:
+    """A link that writes down the frames that pass it."""
+
+    def __init__(self, link):
+        self._link, self.said, self.heard = link, [], []
+
+    def __getattr__(self, name):
+        return getattr(self._link, name)
+
+    async def send(self, frame):
+        self.said.append(frame)
+        await self._link.send(frame)
+
+    async def receive(self):
+        self.heard.append(await self._link.receive())
+        return self.heard[-1]
+
+
+def draw(device, settings, expansion, rows, rng, tail_scale=0.0):
+    """A draft of the C device, of the runtime's settings."""
+    cut, given = settings.truncation, {"truncate": settings.truncation is not None, "top_k": 0}
+    if isinstance(cut, tw.TopK):
+        given["top_k"] = cut.k
+    elif isinstance(cut, tw.TopP):
+        given["top_p"] = cut.p
+    elif cut is not None:
+        given["min_prob"] = cut.tau
+    given |= {name: getattr(settings, name) for name in ("temperature", "precision", "replacement")}
+    device.draft(settings.evidence, expansion, rows, rng, tail_scale=tail_scale, **given)
+
+
+def rows_of(device, draft):
+    """The callback of a table's logits: rows of the new nodes' tokens."""
+
+    def rows(parents, tokens, first):
+        return draft[tokens[first:]] if tokens else draft[[device.prefix[-1]]]
+
+    return rows
+
+
+async def recorded(kind, target, draft, sampling, monkeypatch):
+    """What both ends said in rounds of the device in Python, and how each draft was drawn."""
+    drawn = []
+    drawing = Device._drawing
+
+    def noted(self, settings, *given):
+        drawn.append((settings.expansion, self.tail_scale if kind_of_evidence(settings.evidence).sends_lists else 0.0))
+        return drawing(self, settings, *given)
+
+    monkeypatch.setattr(Device, "_drawing", noted)
+    mine, theirs = pair(LinkOptions())
+    link = Recorded(mine)
+    async with two_ends(target, draft, links=(link, theirs), seed=SEED, sampling=sampling) as device:
+        for length in (25, 9):
+            await device.prompt(PROMPT)
+            async for _ in device.generate(length, MORE_KINDS[kind]):
+                pass
+    monkeypatch.undo()
+    return link, drawn
+
+
+@pytest.mark.parametrize("kind", MORE_KINDS)
+@pytest.mark.parametrize("temperature", [0.0, 1.1])
+def test_the_bytes_are_those_of_the_device_in_python(kind, temperature, monkeypatch):
+    target, draft = tables(V)
+    sampling = tw.Sampling(temperature=temperature)
+    link, drawn = asyncio.run(recorded(kind, target, draft, sampling, monkeypatch))
+    said, heard, rng = iter(link.said), iter(link.heard), device_rng(SEED)
+    seed = int(rng.integers(1 << 62))
+    device = CDevice(hello(V, sampling=sampling), **ROOM)
+
+    def same():
+        while frame := device.data_to_send():
+            assert frame == next(said)
+
+    def answered():
+        assert device.receive(next(heard)) == 0
+        return device.event.kind
+
+    same()
+    assert answered() == WELCOMED
+    rounds, drafts = 0, iter(drawn)
+    for length in (25, 9):
+        device.send_prompt(PROMPT)
+        left = length
+        while left > 0 and device.state is not State.ENDED:
+            expansion, tail_scale = next(drafts)
+            draw(device, MORE_KINDS[kind], expansion, rows_of(device, draft), np.random.default_rng(seed), tail_scale)
+            seed, before, token = int(rng.integers(1 << 62)), len(device.prefix), None
+            while token is None:
+                same()
+                event = answered()
+                if event == ANSWERED:
+                    break
+                if event == LIST_WANTED:
+                    device.send_list()
+                else:
+                    assert event == PROPOSALS
+                    token = device.choose(rng)
+            left -= len(device.prefix) - before
+            rounds += 1
+    device.close()
+    same()
+    assert next(said, None) is None
+    assert rounds == len(drawn)
+    assert device.within_block()
+
+
+async def text_of(kind, target, draft, tokens, sampling, rng=None):
+    """A text of ``tokens`` tokens by a C device and an edge's real driver, and how many of them were drafted."""
+    mine, theirs = pair(LinkOptions())
+    answers = LocalVerifier(TableTarget(target))
+    driver = EdgeDriver(answers, edge_settings(answers.facts, FINGERPRINT), secret=session_secret(1, 0))
+    task = asyncio.create_task(serve_link(theirs, driver))
+    device, settings = CDevice(hello(len(target), sampling=sampling), **ROOM), MORE_KINDS[kind]
+    rng = rng or device_rng(1)
+    accepted = 0
+
+    async def exchange():
+        while frame := device.data_to_send():
+            await mine.send(frame)
+        while device.receive(await mine.receive()) == 0 and not device.event.kind:
+            pass
+        return device.event.kind
+
+    assert await exchange() == WELCOMED
+    device.send_prompt(PROMPT)
+    while len(device.prefix) < tokens:
+        draw(device, settings, settings.expansion, rows_of(device, draft), rng)
+        token, before = None, len(device.prefix)
+        while token is None and (event := await exchange()) != ANSWERED:
+            if event == LIST_WANTED:
+                device.send_list()
+            else:
+                token = device.choose(rng)
+        accepted += len(device.prefix) - before - 1
+    device.close()
+    await mine.send(device.data_to_send())
+    await mine.close()
+    await asyncio.wait_for(task, 20)
+    answers.close()
+    return device.prefix, accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_texts_are_the_targets_own(kind):
+    target, draft = tables(V)
+    text, accepted = asyncio.run(text_of(kind, target, draft, 60, tw.Sampling(temperature=0.0)))
+    best = target.argmax(1)
+    assert [best[token] for token in text[2:-1]] == list(text[3:])
+    assert accepted > 0
+
+
+@pytest.mark.parametrize("kind", ["list", "list tree", "scalar", "lazy"])
+def test_texts_have_the_targets_law(kind):
+    target, draft = tables(8)
+    sampling = tw.Sampling(temperature=0.8)
+    text, accepted = asyncio.run(text_of(kind, target, draft, DRAWS, sampling))
+    assert transition_law(target, text[2:], sampling) > 1e-3
+    assert accepted > DRAWS / 10
+
+
+class Skewed:
+    """Random numbers that are small too often."""
+
+    def __init__(self, rng):
+        self._rng = rng
+
+    def integers(self, low, high):
+        return min(int(self._rng.integers(low, high)), int(self._rng.integers(low, high)))
+
+    def random(self):
+        return self._rng.random()
+
+
+def test_the_law_notices_a_wrong_draw():
+    """A device that draws from other lists than it sends: the text is not the target's."""
+    target, draft = tables(8)
+    sampling = tw.Sampling(temperature=0.8)
+    text, _ = asyncio.run(text_of("list", target, draft, 4000, sampling, Skewed(device_rng(1))))
+    assert transition_law(target, text[2:], sampling) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["apart", "equal", "two kinds", "close", "infinite"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_lists_in_a_block_of_memory_are_those_of_the_library(name, dtype):
+    """A block has room for a few of the largest logits: where many are near the last of them, it counts."""
+    vocab_size, rng = 5000, np.random.default_rng(7)
+    rows = {
+        "apart": rng.normal(size=vocab_size) * 4,
+        "equal": np.zeros(vocab_size),
+        "two kinds": (rng.random(vocab_size) < 0.6).astype(float),
+        "close": np.round(rng.normal(size=vocab_size) * 2) / 2,
+        "infinite": np.where(rng.random(vocab_size) < 0.9, -np.inf, rng.integers(0, 2, vocab_size)),
+    }[name].astype(dtype)
+    offered = tw.EdgeSettings(vocab_size=vocab_size, tokenizer=FINGERPRINT)
+    said = hello(vocab_size, priors=("none",), precisions=("log2/2",))
+    edge = tw.EdgeSession(offered, secret=bytes(range(32)))
+    device = CDevice(said, dtype=DTYPES[dtype], most_listed=16, most_nodes=2, most_entries=32, most_tokens=64)
+    edge.receive_data(device.data_to_send())
+    assert device.receive(edge.data_to_send()) == 0
+    device.send_prompt(PROMPT)
+    edge.receive_data(device.data_to_send())
+    device.draft("list", (1, 1), lambda parents, tokens, first: rows[None], np.random.default_rng(1), top_k=16)
+    (event,) = edge.receive_data(device.data_to_send())
+    (wanted,) = tw.sparsify_batch(rows[None], truncation=tw.TopK(16), precision="log2/2")
+    assert list(event.draft.lists.values()) == [wanted, wanted]
+    assert device.within_block()

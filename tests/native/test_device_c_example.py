@@ -1,0 +1,130 @@
+"""examples/device_c: a program without Python, over ZeroMQ, with a real edge."""
+
+import asyncio
+import os
+import shutil
+import struct
+import subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_device import CC, NATIVE
+from table_engine import TableTarget
+from text_law import transition_law
+from tslt_transports import listen
+from two_ends import FINGERPRINT, tables
+
+import tslt_wire as tw
+from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.verifiers.local import LocalVerifier
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "device_c"
+STRICT = [
+    "-std=c11",
+    "-O1",
+    "-ffp-contract=off",
+    "-D_POSIX_C_SOURCE=200809L",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+]
+CHAIN, TREE = "1,1,1", "2,2"
+KINDS = [("list", CHAIN), ("list", TREE), ("match", TREE), ("coupled", TREE), ("scalar", CHAIN), ("lazy", CHAIN)]
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2000"))
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory) -> Path:
+    if shutil.which(CC) is None:
+        pytest.skip("there is no C compiler")
+    made = tmp_path_factory.mktemp("device") / "device"
+    sources = [str(EXAMPLE / "device.c"), *map(str, sorted(NATIVE.glob("*.c")))]
+    if subprocess.run(
+        [CC, "-E", "-include", "zmq.h", "-x", "c", os.devnull], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("there are no headers of libzmq (Debian: libzmq3-dev)")
+    done = subprocess.run(
+        [CC, *STRICT, f"-I{NATIVE}", *sources, "-o", str(made), "-lzmq", "-lm"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def write_table(path: Path, logits: np.ndarray) -> None:
+    """A file of make_table.py's form, in which all tokens are listed."""
+    size = len(logits)
+    ids = np.tile(np.arange(size, dtype=np.int32), (size, 1))
+    texts = b"".join(bytes([len(text)]) + text for text in (f" {token}".encode() for token in range(size)))
+    data = struct.pack("<II", size, size) + FINGERPRINT + ids.tobytes() + logits.astype(np.float32).tobytes()
+    path.write_bytes(data + texts)
+
+
+@asynccontextmanager
+async def edge(target):
+    """A real edge at a port of its own, on a table; its address."""
+    listener = await listen("zmq", "tcp://127.0.0.1:0")
+    verifier = LocalVerifier(TableTarget(target))
+    task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
+    try:
+        yield listener.address
+    finally:
+        await listener.close()
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 20)
+        verifier.close()
+
+
+async def run(program, table, address, tokens, kind, expansion, temperature, **environment):
+    """The tokens that the program wrote after the prompt ``5 7 3``, and the text that it printed."""
+    process = await asyncio.create_subprocess_exec(
+        str(program), str(table), address, str(tokens), kind, expansion, "5", "7", "3",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TSLT_TEMPERATURE": str(temperature), **environment},
+    )  # fmt: skip
+    out, said = await asyncio.wait_for(process.communicate(), 300)
+    assert process.returncode == 0, said.decode()
+    tokens_line = said.decode().splitlines()[0]
+    return [int(word) for word in tokens_line.split()], out.decode()
+
+
+def test_greedy_texts_are_the_targets_own(program, tmp_path):
+    target, draft = tables(40)
+    target = target.astype(np.float32)
+    write_table(tmp_path / "table", draft)
+    best, wanted = target.argmax(1), [3]
+    while len(wanted) < 41:
+        wanted.append(int(best[wanted[-1]]))
+
+    async def all_kinds():
+        async with edge(target) as address:
+            return [await run(program, tmp_path / "table", address, 40, *kind, 0) for kind in KINDS]
+
+    for kind, (found, text) in zip(KINDS, asyncio.run(all_kinds()), strict=True):
+        assert found == wanted[1:], kind
+        assert text.split() == [str(token) for token in found]
+
+
+@pytest.mark.parametrize(("kind", "expansion"), [("list", CHAIN), ("scalar", CHAIN)])
+def test_long_texts_have_the_targets_law(program, tmp_path, kind, expansion):
+    target, draft = tables(8)
+    write_table(tmp_path / "table", draft)
+    sampling = tw.Sampling(temperature=0.8)
+
+    async def text():
+        async with edge(target) as address:
+            found = []
+            while sum(map(len, found)) < DRAWS:  # the program's memory holds texts of 4,096 tokens
+                left = min(4000, DRAWS - sum(map(len, found)))
+                part, _ = await run(program, tmp_path / "table", address, left, kind, expansion, 0.8)
+                found.append(part)
+            return found
+
+    # Each text begins anew after token 3: a text of its own, whose first transition is from there.
+    parts = asyncio.run(text())
+    assert min(transition_law(target, [3, *part], sampling) for part in parts) * len(parts) > 1e-3

@@ -1,0 +1,102 @@
+/* Frames that wait to be sent, and what every frame goes through: spec section 7.7. */
+#include "device_session.h"
+
+enum { SIZE_BYTES = 4 };
+
+uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last) {
+  size_t kept = last ? 0 : ERROR_ROOM;
+  if (d->queue_first == d->queue_end)
+    d->queue_first = d->queue_end = 0;
+  if (d->queue_first) { /* all room is behind what waits */
+    memmove(d->queue, d->queue + d->queue_first, d->queue_end - d->queue_first);
+    d->queue_end -= d->queue_first;
+    d->queue_first = 0;
+  }
+  d->sent_size = 0;
+  size_t left = d->queue_size - d->queue_end;
+  *capacity = left > kept + SIZE_BYTES ? left - kept - SIZE_BYTES : 0;
+  return d->queue + d->queue_end + (*capacity ? SIZE_BYTES : 0);
+}
+
+void tslt_queue_add(tslt_device *d, size_t size) {
+  uint32_t bytes = (uint32_t)size;
+  memcpy(d->queue + d->queue_end, &bytes, SIZE_BYTES);
+  d->queue_end += SIZE_BYTES + size;
+}
+
+const uint8_t *tslt_device_next(tslt_device *d, size_t *size) {
+  uint32_t bytes;
+  if (d->queue_first == d->queue_end) {
+    *size = 0;
+    return NULL;
+  }
+  memcpy(&bytes, d->queue + d->queue_first, SIZE_BYTES);
+  d->sent_at = d->queue_first + SIZE_BYTES;
+  d->sent_size = bytes;
+  d->queue_first = d->sent_at + bytes;
+  *size = bytes;
+  return d->queue + d->sent_at;
+}
+
+const uint8_t *tslt_device_again(const tslt_device *d, size_t *size) {
+  *size = d->queue_first == d->queue_end ? d->sent_size : 0;
+  return *size ? d->queue + d->sent_at : NULL;
+}
+
+bool tslt_allowed(const tslt_device *d, int kind) { return tslt_may_send(d->state, kind, 0, d->request); }
+
+void tslt_move(tslt_device *d, int what) {
+  d->state = tslt_state_after(d->state, what);
+  if (what == TSLT_HELLO || (what >= TSLT_DRAFT_LIST && what <= TSLT_LIST))
+    d->request = what;
+}
+
+int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what) {
+  size_t size;
+  if (!tslt_allowed(d, kind))
+    return TSLT_WRONG_STATE;
+  int error = tslt_frame_end(w, &size);
+  if (error)
+    return error;
+  if (size > d->peer.frame.max_frame_bytes)
+    return TSLT_BAD_ARGUMENT;
+  tslt_queue_add(d, size);
+  tslt_move(d, what);
+  return TSLT_OK;
+}
+
+void tslt_fail_session(tslt_device *d, int code, const char *text) {
+  size_t capacity, size;
+  uint8_t *room = tslt_queue_room(d, &capacity, true);
+  size_t length = text ? strlen(text) : 0;
+  tslt_move(d, TSLT_ACT_FAIL);
+  for (unsigned tries = 0; tries < 2; tries++, length = 0) { /* less text where there is less room */
+    bit_writer w = tslt_frame_start(room, capacity, TSLT_ERROR, -1);
+    tslt_put_pairs(&w, 2);
+    tslt_put_string(&w, "code", 4);
+    tslt_put_integer(&w, (uint64_t)code);
+    tslt_put_string(&w, "message", 7);
+    tslt_put_string(&w, text, length);
+    if (!tslt_frame_end(&w, &size) && size <= d->peer.frame.max_frame_bytes) {
+      tslt_queue_add(d, size);
+      return;
+    }
+  }
+}
+
+int tslt_device_fail(tslt_device *d, int code, const char *text) {
+  if (code < 0 || code > 0xFFFF)
+    return TSLT_BAD_ARGUMENT;
+  if (d->state != TSLT_CLOSED && d->state != TSLT_FAILED)
+    tslt_fail_session(d, code, text);
+  return TSLT_OK;
+}
+
+int tslt_device_close(tslt_device *d) {
+  size_t capacity;
+  if (d->state == TSLT_CLOSED || d->state == TSLT_FAILED)
+    return TSLT_OK;
+  uint8_t *room = tslt_queue_room(d, &capacity, true);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_BYE, -1);
+  return tslt_finish_frame(d, &w, TSLT_BYE, TSLT_BYE);
+}

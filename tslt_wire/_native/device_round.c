@@ -1,0 +1,114 @@
+/* Between a draft and the end of its round: proposals (spec section 6.7) and the list that is asked for (6.8). */
+#include "device_session.h"
+#include "grid.h"
+#include "lists.h"
+#include "trees.h"
+
+enum { TAIL_PARTS = 32 };
+
+const tslt_list *tslt_list_after(const device_draft *t, int64_t node) {
+  for (uint32_t i = 0; i < t->lists; i++)
+    if (t->list_after[i] == node)
+      return &t->list[i];
+  return NULL;
+}
+
+double tslt_list_prob(const tslt_list *list, const tslt_prior *prior, uint32_t vocab_size, int64_t token) {
+  int64_t rank = tslt_rank(list, token), total = 0, outside = 0;
+  if (rank >= 0) {
+    for (uint32_t i = 0; i < list->count; i++)
+      total += list->weights[i];
+    return (double)(list->weights[rank] * (int64_t)(TAIL_PARTS - list->tail)) / (double)(TAIL_PARTS * total);
+  }
+  if (!list->tail || !prior || token < 0 || token >= (int64_t)vocab_size)
+    return 0;
+  outside = prior->tail[vocab_size];
+  for (uint32_t i = 0; i < list->count; i++)
+    outside -= prior->tail[list->ids[i] + 1] - prior->tail[list->ids[i]];
+  return (double)((prior->tail[token + 1] - prior->tail[token]) * (int64_t)list->tail) / (double)(TAIL_PARTS * outside);
+}
+
+int tslt_device_take(tslt_device *d, uint32_t index, int32_t *token) {
+  if (!d->proposal_count)
+    return TSLT_WRONG_STATE;
+  if (index >= d->proposal_count)
+    return TSLT_BAD_ARGUMENT;
+  *token = (int32_t)d->proposals[index].token;
+  bool ends = tslt_ends_text(d, *token);
+  tslt_grow_prefix(d, token, 1);
+  tslt_move(d, ends ? TSLT_ACT_TAKE_END : TSLT_ACT_TAKE);
+  d->choice = (int)index;
+  d->ended = ends;
+  tslt_end_round(d);
+  return TSLT_OK;
+}
+
+int tslt_device_more(tslt_device *d) {
+  size_t capacity;
+  if (!d->proposal_count)
+    return TSLT_WRONG_STATE;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_MORE, -1);
+  tslt_put_varint(&w, d->draft.round);
+  tslt_put_varint(&w, d->waiting_batch - 1);
+  int error = tslt_finish_frame(d, &w, TSLT_MORE, TSLT_MORE);
+  if (error)
+    return error;
+  d->rejected = (rejection){true, d->proposed_after, d->waiting_batch};
+  d->proposal_count = 0;
+  return TSLT_OK;
+}
+
+/* Spec section 6.7: what a device keeps a proposal with, to whose token it gives q. */
+static double keep_probability(const tslt_proposal *made, double q) {
+  if (made->code == GRID_BELOW)
+    return 1;
+  double share = tslt_grid(made->code) / tslt_grid(tslt_grid_up(q < 1 ? q : 1));
+  double accepted = q * (share < 1 ? share : 1), kept = 1 - accepted / tslt_grid(made->code - (uint32_t)(made->up != 0));
+  return kept > 0 ? kept : 0;
+}
+
+int tslt_device_choose(tslt_device *d, const tslt_random *random, int32_t *token) {
+  if (!d->proposal_count)
+    return TSLT_WRONG_STATE;
+  const tslt_list *list = tslt_list_after(&d->draft, d->proposed_after);
+  if (!list)
+    return TSLT_BAD_LIST;
+  *token = -1;
+  for (uint32_t i = 0; i < d->proposal_count; i++) {
+    const tslt_proposal *made = &d->proposals[i];
+    double q = tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, made->token);
+    if (random->uniform(random->state) < keep_probability(made, q))
+      return tslt_device_take(d, i, token);
+  }
+  return tslt_device_more(d);
+}
+
+int tslt_device_list(tslt_device *d) {
+  const device_draft *t = &d->draft;
+  const tslt_profile *p = &d->welcome.profile;
+  size_t capacity, size = 0;
+  if (!d->asked || !tslt_allowed(d, TSLT_LIST))
+    return TSLT_WRONG_STATE;
+  const tslt_list *list = tslt_list_after(t, d->rejected.node);
+  if (!list)
+    return TSLT_BAD_LIST;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_LIST, -1);
+  tslt_put_varint(&w, t->round);
+  tslt_put_bits(&w, (uint32_t)t->precision | (uint32_t)p->entropy << 4, 8);
+  if (p->entropy == TSLT_ENTROPY_NONE) {
+    tslt_write_plain_list(&w, p, t->precision, list);
+    return tslt_finish_frame(d, &w, TSLT_LIST, TSLT_LIST);
+  }
+  range_coder c;
+  list_model model;
+  tslt_list copy = *list;
+  tslt_range_write_start(&c, w.out + w.size, w.capacity - w.size);
+  tslt_list_model_start(&model, &d->context, &c, p, t->precision);
+  int error = tslt_list_model_code(&model, &copy, list->count, true);
+  if (!error)
+    error = tslt_range_write_finish(&c, &size);
+  w.size += size;
+  return error ? error : tslt_finish_frame(d, &w, TSLT_LIST, TSLT_LIST);
+}

@@ -1,0 +1,330 @@
+/* What a device says: HELLO, PROMPT, drafts, and what comes between a draft and the end of its round. */
+#include "device_session.h"
+#include "grid.h"
+#include "trees.h"
+#include "weights.h"
+
+enum { CODE_BITS = 12 };
+
+/* ------------------------------------------------------------------------------------------------------- the text */
+
+uint32_t tslt_prefix_crc(uint32_t start, const int32_t *tokens, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    uint32_t id = (uint32_t)tokens[i];
+    const uint8_t bytes[4] = {(uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16), (uint8_t)(id >> 24)};
+    start = tslt_crc32(start, bytes, sizeof bytes);
+  }
+  return start;
+}
+
+void tslt_grow_prefix(tslt_device *d, const int32_t *tokens, size_t count) {
+  memcpy(d->prefix + d->length, tokens, count * sizeof *tokens);
+  d->length += (uint32_t)count;
+  d->crc = tslt_prefix_crc(d->crc, tokens, count);
+}
+
+void tslt_end_round(tslt_device *d) {
+  d->draft.open = false;
+  d->proposal_count = 0;
+  d->waiting_round = d->round;
+  d->waiting_batch = 0;
+}
+
+bool tslt_ends_text(const tslt_device *d, int32_t token) {
+  for (uint32_t i = 0; i < d->welcome.eos_count; i++)
+    if (d->eos[i] == token)
+      return true;
+  return false;
+}
+
+/* --------------------------------------------------------------------------------------------------------- the links */
+
+int tslt_say_hello(tslt_device *d) {
+  size_t capacity;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_HELLO, -1);
+  tslt_agreed agreed = {.evidence = d->evidence, .precisions = d->precisions, .evidence_count = d->evidence_count,
+                        .precision_count = d->precision_count, .entropy = d->welcome.profile.entropy,
+                        .sampling = {d->sampling, d->sampling_size}, .resume = {d->token, d->welcome.resume_size}};
+  if (d->resuming)
+    agreed.prior = d->prior->name;
+  tslt_write_hello(&w, d->hello, d->resuming ? &agreed : NULL);
+  int error = tslt_finish_frame(d, &w, TSLT_HELLO, TSLT_HELLO);
+  if (error)
+    return error;
+  tslt_sha256_start(&d->greeted);
+  tslt_sha256_add(&d->greeted, room, w.size);
+  return TSLT_OK;
+}
+
+int tslt_device_reconnect(tslt_device *d) {
+  if (d->proposal_count || tslt_state_after(d->state, TSLT_ACT_RECONNECT) < 0)
+    return TSLT_WRONG_STATE;
+  d->queue_first = d->queue_end = 0;
+  d->peer = d->hello->limits;
+  tslt_move(d, TSLT_ACT_RECONNECT);
+  d->resuming = d->agreed && d->length;
+  return tslt_say_hello(d);
+}
+
+int tslt_say_resume(tslt_device *d, uint32_t *kept) {
+  const device_draft *draft = &d->draft;
+  const tslt_welcome *w = &d->welcome;
+  uint32_t length = draft->open ? draft->prefix_length : d->length;
+  bool known = w->held <= length && tslt_prefix_crc(0, d->prefix, w->held) == w->held_hash;
+  rejection said = draft->open ? d->rejected : (rejection){false, 0, 0};
+  *kept = known ? w->held : 0;
+  /* What was taken is part of the prefix that is sent: there is nothing left to choose for the edge. */
+  d->choice = -1;
+  d->asked = false;
+  if (length > w->context)
+    return TSLT_BAD_ARGUMENT;
+  int error = draft->open ? tslt_check_draft(d) : TSLT_OK;
+  if (error)
+    return error;
+  size_t capacity;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer out = tslt_frame_start(room, capacity, TSLT_RESUME, -1);
+  tslt_put_raw(&out, d->transcript, TRANSCRIPT_BYTES);
+  tslt_put_bits(&out, tslt_prefix_crc(0, d->prefix, length), 32);
+  tslt_put_varint(&out, d->epoch);
+  tslt_put_varint(&out, draft->open ? draft->round : d->round);
+  tslt_put_varint(&out, d->prompt_length);
+  tslt_put_varint(&out, said.heard ? (uint32_t)(said.node + 2) : 0);
+  tslt_put_varint(&out, said.heard ? said.batch : 0);
+  tslt_put_varint(&out, *kept);
+  tslt_put_varint(&out, length - *kept);
+  tslt_put_ids(&out, d->prefix + *kept, length - *kept, w->vocab_size);
+  tslt_put_bits(&out, d->ended, 1);
+  error = tslt_finish_frame(d, &out, TSLT_RESUME, d->ended ? TSLT_ACT_RESUME_END : TSLT_RESUME);
+  return error || !draft->open ? error : tslt_say_draft(d, -1);
+}
+
+/* --------------------------------------------------------------------------------------------------------- prompts */
+
+int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size_t keep, int new_text) {
+  const tslt_welcome *w = &d->welcome;
+  if (!tslt_allowed(d, TSLT_PROMPT) || (d->proposal_count && !new_text))
+    return TSLT_WRONG_STATE;
+  if (keep > d->length || keep + count == 0 || count > w->limits.max_prompt_tokens || keep + count > w->context ||
+      keep + count > d->room.most_tokens)
+    return TSLT_BAD_ARGUMENT;
+  for (size_t i = 0; i < count; i++)
+    if (tokens[i] < 0 || (uint32_t)tokens[i] >= w->vocab_size)
+      return TSLT_BAD_ARGUMENT;
+  /* A choice that no draft has named is not the edge's yet: it is sent again if it is kept. */
+  size_t known = d->length - (d->choice >= 0), capacity;
+  known = keep < known ? keep : known;
+  if (keep - known + count > w->limits.max_prompt_tokens)
+    return TSLT_BAD_ARGUMENT;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer out = tslt_frame_start(room, capacity, TSLT_PROMPT, -1);
+  tslt_put_raw(&out, d->transcript, TRANSCRIPT_BYTES);
+  tslt_put_varint(&out, d->epoch + 1);
+  tslt_put_varint(&out, (uint32_t)known);
+  tslt_put_varint(&out, (uint32_t)(keep - known + count));
+  tslt_put_ids(&out, d->prefix + known, keep - known, w->vocab_size);
+  tslt_put_ids(&out, tokens, count, w->vocab_size);
+  int error = tslt_finish_frame(d, &out, TSLT_PROMPT, TSLT_PROMPT);
+  if (error)
+    return error;
+  memmove(d->prefix + keep, tokens, count * sizeof *tokens);
+  d->length = d->prompt_length = (uint32_t)(keep + count);
+  d->crc = tslt_prefix_crc(0, d->prefix, d->length);
+  d->epoch++;
+  d->choice = -1;
+  d->ended = false;
+  tslt_end_round(d);
+  return TSLT_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- drafts */
+
+static int write_ids(tslt_device *d, bit_writer *w) {
+  const device_draft *t = &d->draft;
+  uint32_t lists;
+  int error = tslt_find_inner(&d->context, t->parents, t->nodes, &lists);
+  if (!error)
+    error = tslt_write_shape(&d->context, w, t->parents, t->nodes);
+  tslt_put_ids(w, t->tokens, t->nodes, d->welcome.vocab_size);
+  return error;
+}
+
+static void write_codes(const tslt_device *d, bit_writer *w) {
+  const device_draft *t = &d->draft;
+  tslt_put_varint(w, t->nodes);
+  tslt_put_ids(w, t->tokens, t->nodes, d->welcome.vocab_size);
+  for (uint32_t i = 0; i < t->nodes; i++)
+    tslt_put_bits(w, t->codes[i], CODE_BITS);
+}
+
+int tslt_say_draft(tslt_device *d, int choice) {
+  const device_draft *t = &d->draft;
+  int kind = TSLT_DRAFT_LIST + t->evidence, error = TSLT_OK;
+  size_t capacity, size;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  if (!tslt_allowed(d, kind))
+    return TSLT_WRONG_STATE;
+  if (t->evidence == TSLT_EVIDENCE_LIST) {
+    const uint8_t block[] = {1, EXT_CHOICE, 1, (uint8_t)choice};
+    tslt_draft draft = {.round = t->round, .prefix_length = t->prefix_length, .prefix_hash = t->prefix_hash,
+                        .precision = t->nodes ? t->precision : 0, .without_replacement = t->without_replacement,
+                        .node_count = t->nodes, .parents = t->parents, .tokens = t->tokens, .list_count = t->lists,
+                        .lists = t->list, .extensions = block, .extensions_size = choice >= 0 ? sizeof block : 0};
+    error = tslt_encode_draft(&d->context, &d->welcome.profile, &draft, room, capacity, &size);
+    if (!error && size > d->peer.frame.max_frame_bytes)
+      error = TSLT_BAD_ARGUMENT;
+    if (error)
+      return error;
+    tslt_queue_add(d, size);
+    tslt_move(d, kind);
+    return TSLT_OK;
+  }
+  bit_writer w = tslt_frame_start(room, capacity, kind, choice);
+  tslt_put_head(&w, t->round, t->prefix_length, t->prefix_hash);
+  if (t->evidence >= TSLT_EVIDENCE_SCALAR)
+    write_codes(d, &w);
+  else
+    error = write_ids(d, &w);
+  return error ? error : tslt_finish_frame(d, &w, kind, kind);
+}
+
+static uint32_t depth_of(const device_draft *t, uint32_t *leaves) {
+  uint32_t deepest = 0;
+  *leaves = 0;
+  for (uint32_t i = 0; i < t->nodes; i++) {
+    uint32_t depth = 1;
+    bool leaf = true;
+    for (int32_t node = t->parents[i]; node >= 0; node = t->parents[node])
+      depth++;
+    for (uint32_t j = i + 1; j < t->nodes && leaf; j++)
+      leaf = t->parents[j] != (int32_t)i;
+    deepest = depth > deepest ? depth : deepest;
+    *leaves += leaf;
+  }
+  return deepest;
+}
+
+int tslt_check_draft(const tslt_device *d) {
+  const device_draft *t = &d->draft;
+  const tslt_welcome *w = &d->welcome;
+  uint32_t leaves, depth = depth_of(t, &leaves);
+  bool sends = t->evidence == TSLT_EVIDENCE_LIST, may = sends || t->evidence == TSLT_EVIDENCE_LAZY;
+  uint64_t entries = 0;
+  if (!(w->evidence >> t->evidence & 1) || t->nodes > w->limits.frame.max_nodes || leaves > w->limits.frame.max_leaves ||
+      depth > w->limits.frame.max_depth || (may && t->lists && !(w->precisions >> t->precision & 1)))
+    return TSLT_BAD_ARGUMENT;
+  for (uint32_t i = 0; i < t->lists && may; i++) {
+    entries = sends ? entries + t->list[i].count : t->list[i].count;
+    if (entries > w->limits.frame.max_entries)
+      return TSLT_BAD_ARGUMENT;
+  }
+  if ((uint64_t)t->prefix_length + depth > d->room.most_tokens)
+    return TSLT_NO_SPACE;
+  return (uint64_t)t->prefix_length + depth > w->context ? TSLT_WRONG_STATE : TSLT_OK;
+}
+
+/* A tree of the caller's as the draft; its lists are copied.  What no draft can be is refused. */
+static int take_tree(tslt_device *d, const tslt_tree *tree) {
+  device_draft *t = &d->draft;
+  bool coded = tree->evidence >= TSLT_EVIDENCE_SCALAR, listed = coded || tree->evidence == TSLT_EVIDENCE_LIST;
+  if (tree->evidence < 0 || tree->evidence >= EVIDENCES || tree->precision < TSLT_F32 || tree->precision > TSLT_LOG2_4)
+    return TSLT_BAD_ARGUMENT;
+  if (tree->node_count > d->room.most_nodes)
+    return TSLT_NO_SPACE;
+  for (uint32_t i = 0; i < tree->node_count; i++) {
+    bool chain = tree->parents[i] == (int32_t)i - 1;
+    if (tree->parents[i] < PREFIX || tree->parents[i] >= (int64_t)i || (coded && !chain))
+      return TSLT_BAD_TREE;
+    if (tree->tokens[i] < 0 || (uint32_t)tree->tokens[i] >= d->welcome.vocab_size)
+      return TSLT_BAD_ARGUMENT;
+  }
+  t->nodes = tree->node_count;
+  t->evidence = tree->evidence;
+  t->precision = tree->precision;
+  t->without_replacement = tree->without_replacement && !coded;
+  memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
+  memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
+  t->lists = t->entries = 0;
+  uint32_t inner;
+  int error = tslt_find_inner(&d->context, t->parents, t->nodes, &inner);
+  if (error || !listed)
+    return error;
+  if (inner != tree->list_count)
+    return TSLT_BAD_TREE;
+  for (uint32_t i = 0; i < inner; i++) {
+    if (!tslt_list_ok(d->welcome.vocab_size, t->precision, &tree->lists[i], d->welcome.profile.prior != NULL))
+      return TSLT_BAD_LIST;
+    error = tslt_keep_list(d, &tree->lists[i], ((const int32_t *)d->context.list_parents.at)[i]);
+    if (error)
+      return error;
+  }
+  return TSLT_OK;
+}
+
+int tslt_keep_list(tslt_device *d, const tslt_list *list, int32_t parent) {
+  device_draft *t = &d->draft;
+  if (t->lists > d->room.most_nodes || list->count > d->room.most_entries - t->entries || list->count > d->room.most_listed)
+    return TSLT_NO_SPACE;
+  t->list_after[t->lists] = parent;
+  tslt_list *kept = &t->list[t->lists++];
+  *kept = *list;
+  kept->ids = memcpy(t->ids + t->entries, list->ids, list->count * sizeof *t->ids);
+  kept->codes = memcpy(t->list_codes + t->entries, list->codes, list->count * sizeof *t->list_codes);
+  kept->weights = t->weights + t->entries;
+  tslt_weigh(t->precision, kept->codes, list->count, t->weights + t->entries);
+  t->entries += list->count;
+  return TSLT_OK;
+}
+
+/* What goes with the tokens: codes; and that each can have been drawn. */
+static int find_evidence(tslt_device *d) {
+  device_draft *t = &d->draft;
+  bool distinct = t->evidence == TSLT_EVIDENCE_MATCH || t->evidence == TSLT_EVIDENCE_COUPLED || t->without_replacement;
+  for (uint32_t i = 0; i < t->nodes && distinct; i++)
+    for (uint32_t j = 0; j < i; j++)
+      if (t->parents[i] == t->parents[j] && t->tokens[i] == t->tokens[j])
+        return TSLT_BAD_TREE;
+  if (t->evidence == TSLT_EVIDENCE_MATCH || t->evidence == TSLT_EVIDENCE_COUPLED)
+    return TSLT_OK;
+  for (uint32_t i = 0; i < t->nodes; i++) {
+    const tslt_list *list = tslt_list_after(t, t->parents[i]);
+    double prob = list ? tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, t->tokens[i]) : 0;
+    if (!(prob > 0))
+      return TSLT_BAD_TREE;
+    t->codes[i] = (uint16_t)tslt_grid_up(prob);
+  }
+  return TSLT_OK;
+}
+
+int tslt_open_round(tslt_device *d) {
+  device_draft *t = &d->draft;
+  t->round = d->round;
+  t->prefix_length = d->length;
+  t->prefix_hash = d->crc & 0xFFFF;
+  int error = find_evidence(d);
+  if (!error)
+    error = tslt_check_draft(d);
+  if (!error)
+    error = tslt_say_draft(d, d->choice);
+  if (error)
+    return error;
+  t->open = true;
+  d->choice = -1;
+  d->asked = false;
+  d->rejected.heard = false;
+  d->waiting_round = d->round++;
+  d->waiting_batch = 0;
+  return TSLT_OK;
+}
+
+int tslt_may_draft(const tslt_device *d) {
+  return d->proposal_count || d->state != TSLT_IDLE ? TSLT_WRONG_STATE : TSLT_OK;
+}
+
+int tslt_device_send(tslt_device *d, const tslt_tree *tree) {
+  int error = tslt_may_draft(d);
+  if (!error)
+    error = take_tree(d, tree);
+  return error ? error : tslt_open_round(d);
+}
