@@ -130,6 +130,8 @@ def _found(m: Message) -> dict[str, Any]:
         if kind is Kind.RESUME:
             found |= {"crc": m.prefix_crc, "round": m.round, "prompt": m.prompt_length, "ended": bool(m.end)}
             found["rejected"] = (m.node, m.batch)
+    elif kind is Kind.VERDICT_WHOLE:
+        found["round"] = m.round
     elif kind is Kind.MORE:
         found |= {"round": m.round, "batch": m.batch}
     elif kind is Kind.LIST:
@@ -172,6 +174,8 @@ def wanted(message: tw.Message) -> dict[str, Any]:
         if kind is Kind.RESUME:
             found |= {"crc": m.prefix_crc, "round": m.round, "prompt": m.prompt_length, "ended": m.ended}
             found["rejected"] = (m.rejection.node, m.rejection.batch) if m.rejection else (-2, 0)
+    elif kind is Kind.VERDICT_WHOLE:
+        found["round"] = m.round
     elif kind is Kind.MORE:
         found |= {"round": m.round, "batch": m.batch}
     elif kind is Kind.LIST:

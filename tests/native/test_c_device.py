@@ -35,8 +35,10 @@ pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C 
 VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 SESSIONS = json.loads((VECTORS / "sessions.json").read_text())
 FRAMES = json.loads((VECTORS / "frames.json").read_text())
+ONE_AT_A_TIME = tuple(kind for kind in Kind if kind is not Kind.VERDICT_WHOLE)
 ACTS = (Act.VERDICT_END, Act.TAKE, Act.TAKE_END, Act.RESUME_END, Act.RECONNECT, Act.FAIL)
 LEFT_OUT = {"session/settings-unknown": "the C device asks for settings that this version knows"}
+"""Besides drafts in flight, of which the C device has one at a time: ``session/flight-*``."""
 
 
 def number(what):
@@ -46,16 +48,14 @@ def number(what):
 def test_the_table_of_states_is_the_references():
     lib = library()
     for i, state in enumerate(State):
-        for what in (*Kind, *Act):
+        for what in (*ONE_AT_A_TIME, *ACTS):
             after = TRANSITIONS.get((state, what))
             assert lib.tslt_state_after(i, number(what)) == (-1 if after is None else list(State).index(after)), (
                 state,
                 what,
             )
-        for kind in Kind:
-            for request in Kind:
-                if request not in (Kind.HELLO, *(k for k in Kind if k >= 0x10)):
-                    continue
+        for kind in ONE_AT_A_TIME:
+            for request in (Kind.HELLO, *(k for k in Kind if k >= 0x10)):
                 for end in Role:
                     found = lib.tslt_may_send(i, int(kind), int(end is Role.EDGE), int(request))
                     assert bool(found) == may_send(state, kind, end, request), (state, kind, end, request)
@@ -131,6 +131,8 @@ TESTS = [(group, test) for group in SESSIONS["groups"] for test in group["tests"
 def test_every_conversation_goes_as_in_python():
     played = 0
     for group, test in TESTS:
+        if test["id"].startswith("session/flight-"):
+            continue
         if test["id"] in LEFT_OUT:
             with pytest.raises(AssertionError):
                 play(group, test)

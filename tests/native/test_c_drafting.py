@@ -18,8 +18,10 @@ from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.round_numbers import RoundNumbers
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 from tslt_wire.session.states import State
 
 pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
@@ -104,28 +106,35 @@ def test_the_bytes_are_those_of_the_device_in_python(kind, temperature, monkeypa
     target, draft = tables(V)
     sampling = tw.Sampling(temperature=temperature)
     link, drawn = asyncio.run(recorded(kind, target, draft, sampling, monkeypatch))
-    said, heard, rng = iter(link.said), iter(link.heard), device_rng(SEED)
-    seed = int(rng.integers(1 << 62))
+    said, heard, numbers = iter(link.said), iter(link.heard), RoundNumbers(device_rng(SEED))
     device = CDevice(hello(V, sampling=sampling), **ROOM)
 
     def same():
         while frame := device.data_to_send():
             assert frame == next(said)
 
+    answers = 0
+
     def answered():
+        nonlocal answers
+        answers += 1
         assert device.receive(next(heard)) == 0
         return device.event.kind
 
     same()
     assert answered() == WELCOMED
+    welcome = tw.decode(link.heard[0], HANDSHAKE_PROFILE)
+    profile = tw.Profile(vocab_size=V, entropy=welcome.entropy)
     rounds, drafts = 0, iter(drawn)
     for length in (25, 9):
         device.send_prompt(PROMPT)
         left = length
         while left > 0 and device.state is not State.ENDED:
             expansion, tail_scale = next(drafts)
-            draw(device, MORE_KINDS[kind], expansion, rows_of(device, draft), np.random.default_rng(seed), tail_scale)
-            seed, before, token = int(rng.integers(1 << 62)), len(device.prefix), None
+            draw(
+                device, MORE_KINDS[kind], expansion, rows_of(device, draft), numbers.to_draft(device.round), tail_scale
+            )
+            before, token = len(device.prefix), None
             while token is None:
                 same()
                 event = answered()
@@ -135,7 +144,8 @@ def test_the_bytes_are_those_of_the_device_in_python(kind, temperature, monkeypa
                     device.send_list()
                 else:
                     assert event == PROPOSALS
-                    token = device.choose(rng)
+                    proposed = tw.decode(link.heard[answers - 1], profile)
+                    token = device.choose(numbers.to_choose(proposed))
             left -= len(device.prefix) - before
             rounds += 1
     device.close()

@@ -37,7 +37,8 @@ uint64_t tslt_little_endian(tslt_bytes data) {
 
 /* Bytes that an extension of this kind of frame may have: false for a type that it does not know. */
 static bool known(int kind, uint32_t type, uint64_t *least, uint64_t *most, bool *number) {
-  bool answer = kind == TSLT_VERDICT || kind == TSLT_VERDICT_PROPOSALS || kind == TSLT_ASK_LIST;
+  bool answer = kind == TSLT_VERDICT || kind == TSLT_VERDICT_PROPOSALS || kind == TSLT_ASK_LIST ||
+                kind == TSLT_VERDICT_WHOLE;
   bool draft = kind >= TSLT_DRAFT_LIST && kind <= TSLT_DRAFT_LAZY;
   *least = 1;
   *number = false;
@@ -46,7 +47,7 @@ static bool known(int kind, uint32_t type, uint64_t *least, uint64_t *most, bool
     *most = UINT32_MAX;
     return true;
   }
-  if (type == EXT_CHOICE && draft) {
+  if ((type == EXT_CHOICE || type == EXT_FLIGHT) && draft) {
     *most = 1;
     return true;
   }
@@ -87,6 +88,8 @@ static int read_extensions(frame_reader *f, int kind) {
     const uint8_t *data = r->data + r->at / 8;
     if (is_known && number && size > 1 && !data[size - 1])
       return TSLT_NON_CANONICAL;
+    if (is_known && type == EXT_FLIGHT && !(data[0] & 3)) /* neither follows nor goes on */
+      return TSLT_OUT_OF_RANGE;
     for (uint64_t j = 0; type == EXT_PADDING && j < size; j++)
       if (data[j])
         return TSLT_RESERVED_BITS;
@@ -235,6 +238,11 @@ static int body_proposals(frame_reader *f) {
   return good ? TSLT_OK : TSLT_OUT_OF_RANGE;
 }
 
+static int body_whole(frame_reader *f) {
+  f->message->round = tslt_get_varint(&f->r);
+  return f->r.error;
+}
+
 static int body_ask_list(frame_reader *f) {
   read_answer(f);
   return f->r.error;
@@ -337,7 +345,8 @@ static int (*const BODIES[])(frame_reader *) = {
     [TSLT_PROMPT] = body_prompt,         [TSLT_ERROR] = body_error,
     [TSLT_BYE] = body_bye,               [TSLT_RESUME] = body_resume,
     [TSLT_VERDICT] = body_verdict,       [TSLT_VERDICT_PROPOSALS] = body_proposals,
-    [TSLT_ASK_LIST] = body_ask_list,     [TSLT_DRAFT_LIST] = body_bye, /* the kernel's own */
+    [TSLT_ASK_LIST] = body_ask_list,     [TSLT_VERDICT_WHOLE] = body_whole,
+    [TSLT_DRAFT_LIST] = body_bye, /* the kernel's own */
     [TSLT_DRAFT_MATCH] = body_draft_ids, [TSLT_DRAFT_COUPLED] = body_draft_ids,
     [TSLT_DRAFT_SCALAR] = body_draft_codes, [TSLT_DRAFT_LAZY] = body_draft_codes,
     [TSLT_MORE] = body_more,             [TSLT_LIST] = body_list};

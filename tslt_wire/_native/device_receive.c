@@ -379,7 +379,7 @@ static refusal handle(tslt_device *d, const tslt_message *m, const uint8_t *data
 
 /* Frames that are read with what WELCOME says. */
 static bool needs_profile(int kind) {
-  return kind == TSLT_PROMPT || kind == TSLT_RESUME || (kind >= TSLT_VERDICT && kind <= TSLT_ASK_LIST) ||
+  return kind == TSLT_PROMPT || kind == TSLT_RESUME || (kind >= TSLT_VERDICT && kind <= TSLT_VERDICT_WHOLE) ||
          (kind >= TSLT_DRAFT_LIST && kind <= TSLT_LIST);
 }
 

@@ -7,7 +7,7 @@ enum { KIND = TSLT_DRAFT_LIST, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };
 
 static bool kind_known(unsigned kind) {
-  return (kind >= 1 && kind <= 6) || (kind >= 8 && kind <= 0x0A) || (kind >= KIND && kind <= 0x16);
+  return (kind >= 1 && kind <= 6) || (kind >= 8 && kind <= 0x0B) || (kind >= KIND && kind <= 0x16);
 }
 
 /* Siblings that must differ are equal. */

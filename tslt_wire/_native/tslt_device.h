@@ -5,7 +5,7 @@
  * one message of the transport.  Errors are those of tslt_wire.h; positive ones are told the edge by ERROR, and the
  * session is over.
  *
- * Left out, and so never offered to an edge: entropy `zstd`, padding.
+ * Left out, and so never offered to an edge: entropy `zstd`, padding, drafts in flight.
  */
 #ifndef TSLT_DEVICE_H
 #define TSLT_DEVICE_H
@@ -47,6 +47,7 @@ enum {
   TSLT_VERDICT = 0x08,
   TSLT_VERDICT_PROPOSALS = 0x09,
   TSLT_ASK_LIST = 0x0A,
+  TSLT_VERDICT_WHOLE = 0x0B, /* of drafts in flight: read, and refused by a session */
   TSLT_DRAFT_MATCH = 0x11,
   TSLT_DRAFT_COUPLED = 0x12,
   TSLT_DRAFT_SCALAR = 0x13,
