@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
-from spec.vectorgen.tools import Bits, Case, Group, Json, list_value, make_list, message_value, sealed
+from spec.vectorgen.tools import (
+    DRAFT_KINDS,
+    Bits,
+    Case,
+    Group,
+    Json,
+    Refusals,
+    empty_draft,
+    extended,
+    list_value,
+    make_list,
+    message_value,
+    sealed,
+)
 from spec.vectorgen.verification import FLAT, ONE, RISING, SHARP, Scripted
 from spec.vectorgen.zipped import compressed, wide_body
 from tslt_wire.lists.prior import plain_prior
@@ -30,7 +43,6 @@ NOTES = {
     "list": "the verdict after a list",
 }
 KINDS: dict[str, tuple[int, Any]] = {"scalar": (0x13, tw.ScalarEvidence), "lazy": (0x14, tw.LazyEvidence)}
-DRAFT_KINDS = {"list": 0x10, "match": 0x11, "coupled": 0x12, "scalar": 0x13, "lazy": 0x14}
 MARGIN = 1e-9
 """A uniform may change by this much, and nothing else does."""
 
@@ -50,18 +62,11 @@ def build_frames() -> list[Json]:
     return [group.to_json() for group in [*groups, _zipped()]] + _bad_drafts() + _bad_answers() + _bad_choices()
 
 
-def _accept(group: Group, id_: str, message: tw.Message, note: str, *flags: str) -> None:
-    data = tw.encode(message, group.profile)
-    if tw.decode(data, group.profile) != message:
-        raise RuntimeError(f"{id_} does not come back")
-    group.add(Case(id_, note, data, message_value(message), None, flags))
-
-
 def _valid(profile: tw.Profile) -> Group:
     group, size = Group(profile, tw.decode), profile.vocab_size
 
     def accept(name: str, message: tw.Message, note: str, *flags: str) -> None:
-        _accept(group, f"frame/{size}/{name}", message, note, *flags)
+        group.accept(f"frame/{size}/{name}", note, message, *flags)
 
     for kind in KINDS:
         for count in (0, 1, 4, 33, 256) if size in (10, 32000) else (0, 1, 4):
@@ -144,7 +149,7 @@ def _lists(entropy: str, name: str) -> Group:
     group = Group(profile, tw.decode)
     for label, q in _some_lists(size, profile.prior).items():
         flags = ("tail",) if profile.prior else ()
-        _accept(group, f"{name}-{entropy}/frame/{size}/reply-{label}", tw.ListReply(round=300, q=q), "a list", *flags)
+        group.accept(f"{name}-{entropy}/frame/{size}/reply-{label}", "a list", tw.ListReply(round=300, q=q), *flags)
     good = tw.encode(tw.ListReply(round=300, q=make_list(size, "log2/1", [1, 4, 9], [0, 17, 17])), profile)[:-4]
     coder = 0x10 if entropy == "range" else 0
     wrong = {
@@ -176,7 +181,7 @@ def _zipped() -> Group:
     for label, q in _some_lists(300, None).items():
         message = tw.ListReply(round=1, q=q)
         if label != "all":
-            _accept(group, f"zstd/frame/300/reply-{label}", message, "a list")
+            group.accept(f"zstd/frame/300/reply-{label}", "a list", message)
             continue
         flat = tw.ListReply(round=1, q=make_list(300, "f16", range(300), [0] * 300))
         data = sealed(b"\x96" + compressed(wide_body(flat, group.profile)))
@@ -189,26 +194,8 @@ def _zipped() -> Group:
     return group
 
 
-class _Refusals:
-    """Groups of invalid frames by vocabulary size and limits."""
-
-    def __init__(self) -> None:
-        self.groups: dict[tuple[int, str], Group] = {}
-
-    def __call__(
-        self, error: str, name: str, bits: Bits, note: str, *flags: str, size: int = 10, padding: int = 0, **limits: int
-    ) -> None:
-        group = self.groups.setdefault(
-            (size, str(limits)), Group(tw.Profile(vocab_size=size), tw.decode, limits=dict(limits))
-        )
-        group.refuse(f"frame/{size}/{name}", note, sealed(bits.done(padding)), error, *flags)
-
-    def to_json(self) -> list[Json]:
-        return [group.to_json() for group in self.groups.values()]
-
-
 def _bad_drafts() -> list[Json]:
-    bad = _Refusals()
+    bad = Refusals()
     for name, (kind, _) in KINDS.items():
 
         def head(kind: int = kind) -> Bits:
@@ -246,7 +233,7 @@ def _bad_drafts() -> list[Json]:
 
 
 def _bad_answers() -> list[Json]:
-    bad = _Refusals()
+    bad = Refusals()
 
     def proposals(batch: int = 0) -> Bits:
         return Bits().put(0x09, 8).varint(7).varint(1).varint(batch)
@@ -278,17 +265,9 @@ def _bad_answers() -> list[Json]:
 
 
 def _bad_choices() -> list[Json]:
-    bad = _Refusals()
-
-    def extended(kind: int, *items: tuple[int, bytes]) -> Bits:
-        bits = Bits().put(kind | 0x40, 8).varint(len(items))
-        for type_, data in items:
-            bits.varint(type_).varint(len(data)).raw(data)
-        return bits
-
-    body = Bits().varint(7).varint(5).put(0xBEEF, 16).varint(0).done()
+    bad = Refusals()
     for name, kind in DRAFT_KINDS.items():
-        end = body if name != "list" else Bits().varint(7).varint(5).put(0xBEEF, 16).put(0, 8).varint(0).done()
+        end = empty_draft(name)
         for size in (0, 2):
             bits = extended(kind, (1, bytes(size))).raw(end)
             bad("out_of_range", f"choice-{name}-{size}-bytes", bits, f"{size} bytes for 1", "extension")

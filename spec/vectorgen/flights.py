@@ -10,7 +10,7 @@ from typing import Any
 
 import tslt_wire as tw
 from spec.vectorgen.recorded_sessions import EDGE, EOS, OTHER_KEY, Recorded, evidence_of
-from spec.vectorgen.tools import Bits, Case, Group, Json, make_list, message_value, sealed
+from spec.vectorgen.tools import DRAFT_KINDS, Bits, Group, Json, Refusals, empty_draft, extended, make_list
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 
 NOTES = {
@@ -20,8 +20,6 @@ NOTES = {
 WINDOW = 3
 FLYING = replace(EDGE, window=WINDOW)
 """An edge that takes three drafts at a time."""
-EVIDENCE = ("list", "match", "coupled", "scalar", "lazy")
-DRAFT_KINDS = {"list": 0x10, "match": 0x11, "coupled": 0x12, "scalar": 0x13, "lazy": 0x14}
 
 
 # -------------------------------------------------------------------------------------------------------------- frames
@@ -29,24 +27,17 @@ DRAFT_KINDS = {"list": 0x10, "match": 0x11, "coupled": 0x12, "scalar": 0x13, "la
 
 def build_frames() -> list[Json]:
     """Drafts with the extension, and VERDICT_WHOLE."""
-    return [_valid().to_json(), _invalid().to_json(), *_handshakes()]
-
-
-def _accept(group: Group, id_: str, message: tw.Message, note: str, *flags: str) -> None:
-    data = tw.encode(message, group.profile)
-    if tw.decode(data, group.profile) != message:
-        raise RuntimeError(f"{id_} does not come back")
-    group.add(Case(id_, note, data, message_value(message), None, flags))
+    return [_valid().to_json(), *_invalid(), *_handshakes()]
 
 
 def _valid() -> Group:
     group = Group(tw.Profile(vocab_size=10), tw.decode)
 
     def accept(name: str, message: tw.Message, note: str, *flags: str) -> None:
-        _accept(group, f"frame/10/{name}", message, note, *flags)
+        group.accept(f"frame/10/{name}", note, message, *flags)
 
     one = {-1: make_list(10, "log2/1", [2, 7], [0, 3])}
-    for name in EVIDENCE:
+    for name in DRAFT_KINDS:
         for data in (0x01, 0x02, 0x03, 0xFF, 0x0B):
             for choice in ((), (tw.Extension(1, b"\1"),)):
                 draft = tw.Draft(
@@ -68,21 +59,10 @@ def _valid() -> Group:
     return group
 
 
-def _invalid() -> Group:
-    group = Group(tw.Profile(vocab_size=10), tw.decode)
-
-    def bad(error: str, name: str, bits: Bits, note: str, *flags: str) -> None:
-        group.refuse(f"frame/10/{name}", note, sealed(bits.done()), error, *flags)
-
-    def extended(kind: int, *items: tuple[int, bytes]) -> Bits:
-        bits = Bits().put(kind | 0x40, 8).varint(len(items))
-        for type_, data in items:
-            bits.varint(type_).varint(len(data)).raw(data)
-        return bits
-
-    body = Bits().varint(7).varint(5).put(0xBEEF, 16).varint(0).done()
+def _invalid() -> list[Json]:
+    bad = Refusals()
     for name, kind in DRAFT_KINDS.items():
-        end = body if name != "list" else Bits().varint(7).varint(5).put(0xBEEF, 16).put(0, 8).varint(0).done()
+        end = empty_draft(name)
         for size in (0, 2):
             bits = extended(kind, (3, b"\3" * size)).raw(end)
             bad("out_of_range", f"flight-{name}-{size}-bytes", bits, f"{size} bytes for 1", "extension")
@@ -112,7 +92,7 @@ def _invalid() -> Group:
     for size in (0, 1, 3):
         bits = extended(0x0B, (4, bytes(size))).varint(1)
         bad("out_of_range", f"whole-log-probs-{size}-bytes", bits, "log_probs of a wrong size", "extension")
-    return group
+    return bad.to_json()
 
 
 def _handshakes() -> list[Json]:
@@ -122,7 +102,7 @@ def _handshakes() -> list[Json]:
             version=1, vocab_size=10, tokenizer=bytes(32), transcript=bytes(16), extra={"window": value}
         )
         note = "window, which may have any type"
-        _accept(group, f"frame/1/welcome-window-{label}", welcome, note, "control")
+        group.accept(f"frame/1/welcome-window-{label}", note, welcome, "control")
     return [group.to_json()]
 
 
@@ -147,7 +127,7 @@ def _flying(id_: str, comment: str, flag: str = "flight", edge: tw.EdgeSettings 
 
 def _conversations() -> list[Recorded]:
     found = []
-    for name in EVIDENCE:
+    for name in DRAFT_KINDS:
         talk = _flying(name, f"{name}: three in flight, accepted whole in turn; the token that was left out follows")
         talk.drafted(name, 1, goes_on=True).drafted(name, 2, goes_on=True).drafted(name, 1)
         found.append(talk.whole().whole().verdict(0, 3))

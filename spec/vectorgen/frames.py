@@ -10,7 +10,7 @@ from typing import Any
 
 import tslt_wire as tw
 from spec.vectorgen import bad_frames
-from spec.vectorgen.tools import Case, Group, Json, make_list, message_value
+from spec.vectorgen.tools import Group, Json, make_list
 
 NOTES = {
     "tail": "the session has a prior; lists may have a tail",
@@ -39,11 +39,7 @@ class Frames:
 
     def accept(self, vocab_size: int, message: tw.Message, name: str, note: str, *flags: str, **limits: int) -> None:
         """Add a valid frame."""
-        group = self.group(vocab_size, limits or None)
-        data = tw.encode(message, group.profile)
-        if tw.decode(data, group.profile) != message:
-            raise RuntimeError(f"{name} does not come back")
-        group.add(Case(f"frame/{vocab_size}/{name}", note, data, message_value(message), None, flags))
+        self.group(vocab_size, limits or None).accept(f"frame/{vocab_size}/{name}", note, message, *flags)
 
     def refuse(
         self, vocab_size: int, data: bytes, error: str, name: str, note: str, *flags: str, **limits: int

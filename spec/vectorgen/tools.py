@@ -19,6 +19,8 @@ from tslt_wire.lists.prior import plain_prior
 from tslt_wire.messages.evidence import CodedEvidence
 
 Json = dict[str, Any]
+DRAFT_KINDS = {"list": 0x10, "match": 0x11, "coupled": 0x12, "scalar": 0x13, "lazy": 0x14}
+"""Kind byte of a draft by its evidence."""
 RUNS_FROM = 200
 """Lists with more entries have their ids, codes and weights as runs."""
 
@@ -104,6 +106,13 @@ class Group:
             raise RuntimeError(f"{case.id} must give {case.error}, the decoder gives {found}")
         self.cases.append(case)
 
+    def accept(self, id_: str, comment: str, message: tw.Message, *flags: str) -> None:
+        """Append a valid frame, after checking that it comes back."""
+        data = tw.encode(message, self.profile)
+        if tw.decode(data, self.profile) != message:
+            raise RuntimeError(f"{id_} does not come back")
+        self.add(Case(id_, comment, data, message_value(message), None, flags))
+
     def refuse(self, id_: str, comment: str, data: bytes, error: str, *flags: str) -> None:
         """Append an invalid case."""
         self.add(Case(id_, comment, data, None, error, flags))
@@ -112,6 +121,42 @@ class Group:
         """The group as it is written."""
         tests = [case.to_json() for case in self.cases]
         return {"profile": profile_value(self.profile), "limits": self.limits, "tests": tests}
+
+
+class Refusals:
+    """Groups of invalid frames by vocabulary size and limits."""
+
+    def __init__(self) -> None:
+        self.groups: dict[tuple[int, str], Group] = {}
+
+    def __call__(
+        self, error: str, name: str, bits: Bits, note: str, *flags: str, size: int = 10, padding: int = 0, **limits: int
+    ) -> None:
+        """Add a frame without its checksum, with the error that it must give."""
+        group = self.groups.setdefault(
+            (size, str(limits)), Group(tw.Profile(vocab_size=size), tw.decode, limits=dict(limits))
+        )
+        group.refuse(f"frame/{size}/{name}", note, sealed(bits.done(padding)), error, *flags)
+
+    def to_json(self) -> list[Json]:
+        """The groups as they are written."""
+        return [group.to_json() for group in self.groups.values()]
+
+
+def extended(kind: int, *items: tuple[int, bytes]) -> Bits:
+    """The head of a frame with these extensions."""
+    bits = Bits().put(kind | 0x40, 8).varint(len(items))
+    for type_, data in items:
+        bits.varint(type_).varint(len(data)).raw(data)
+    return bits
+
+
+def empty_draft(evidence: str) -> bytes:
+    """The body of a draft of no nodes."""
+    body = Bits().varint(7).varint(5).put(0xBEEF, 16)
+    if evidence == "list":
+        body.put(0, 8)  # its format
+    return body.varint(0).done()
 
 
 def profile_value(profile: tw.Profile) -> Json:
