@@ -23,15 +23,17 @@ READERS: Final = (
     *("prefix.c", "range.c", "range.h", "seen.c", "tables.c", "tokens.c", "trees.c", "weights.c", "weights.h"),
 )
 """What reads bytes from a peer, or works on what was read of them."""
+VECTORS, CONVERSATIONS = "examples/embed_c/vectors.py", "tests/native/device_conversations.py"
 PROGRAMS: Final = (
-    ("examples/embed_c/main.c", ()),
-    ("tests/native/fuzz.c", ("1", "50")),
-    ("tests/native/refusals.c", ()),
+    ("examples/embed_c/main.c", VECTORS, ()),
+    ("tests/native/fuzz.c", VECTORS, ("1", "50")),
+    ("tests/native/refusals.c", VECTORS, ()),
+    ("tests/native/fuzz_device.c", CONVERSATIONS, ("1", "20")),
 )
-"""Each reads the vectors from its standard input."""
+"""Each, and what prints what it reads from its standard input."""
 FLAGS: Final = ("-std=c11", "-g", "-O0", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")
 WRAP: Final = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"
-"""How refusals.c comes between the kernel and its memory."""
+"""How a program comes between the kernel and its memory."""
 
 Place = tuple[str, int, int]
 """A file's name, a line, and a branch or -1 for the line itself."""
@@ -45,11 +47,12 @@ def build_and_run(compiler: str) -> None:
     for source in sorted((ROOT / NATIVE).glob("*.c")):
         objects.append(str(FOLDER / f"{source.stem}.o"))
         _run(compiler, *FLAGS, "-c", str(NATIVE / source.name), "-o", objects[-1])
-    vectors = _run(sys.executable, "examples/embed_c/vectors.py")
-    for source, arguments in PROGRAMS:
+    given = {script: _run(sys.executable, script) for script in (VECTORS, CONVERSATIONS)}
+    for source, script, arguments in PROGRAMS:
         program = str(FOLDER / Path(source).stem)
-        _run(compiler, *FLAGS, source, *objects, *([WRAP] if "refusals" in source else []), "-lm", "-o", program)
-        print(_run(program, *arguments, given=vectors).strip(), flush=True)
+        wrapped = [WRAP] if "__wrap_malloc" in (ROOT / source).read_text(encoding="utf-8") else []
+        _run(compiler, *FLAGS, source, *objects, *wrapped, "-lm", "-o", program)
+        print(_run(program, *arguments, given=given[script]).strip(), flush=True)
 
 
 def never_reached(gcov: str) -> tuple[int, list[Place]]:

@@ -14,7 +14,9 @@ import tslt_wire as tw
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
 from tslt_wire.frames.kinds import Kind
 
-SESSIONS = Path(__file__).resolve().parents[2] / "spec" / "vectors" / "sessions.json"
+VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
+STRANGE = (Kind.PROMPT, Kind.ERROR, Kind.VERDICT, Kind.VERDICT_PROPOSALS, Kind.ASK_LIST, Kind.VERDICT_WHOLE)
+"""Kinds of frames that come out of turn."""
 KINDS = ("list", "match", "coupled", "scalar", "lazy")
 
 
@@ -46,9 +48,20 @@ def steps(test: dict[str, Any]) -> Iterator[str]:
                 yield {tw.More: "m", tw.ListReply: "l", tw.Bye: "b"}[type(message)]
 
 
+def strange_frames() -> Iterator[str]:
+    """Frames of the vectors, valid and not, that have extensions, or more tokens than there is room for."""
+    for group in json.loads((VECTORS / "frames.json").read_text())["groups"]:
+        if group["profile"]["vocab_size"] == 10 and group["profile"]["entropy"] == "none":
+            for test in group["tests"]:
+                data = bytes.fromhex(test.get("hex", ""))
+                extended = data[:1] and data[0] & 0x40
+                if data and data[0] & 63 in STRANGE and (extended or data[0] & 63 == Kind.PROMPT) and len(data) < 4096:
+                    yield data.hex()
+
+
 def main() -> None:
     """Print those of the devices that fuzz_device.c is."""
-    groups = json.loads(SESSIONS.read_text())["groups"]
+    groups = json.loads((VECTORS / "sessions.json").read_text())["groups"]
     usual = groups[0]["tests"][0]["steps"][0]["hex"]
     for q in groups[0]["lists"]:
         print("q", q["parent"], len(q["ids"]), *q["ids"], *q["codes"])
@@ -60,6 +73,9 @@ def main() -> None:
         ):
             print("h")
             print(*steps(test), sep="\n")
+    welcome = next(step["hex"] for step in groups[0]["tests"][0]["steps"] if step["from"] == "edge")
+    for frame in strange_frames():
+        print("h", f"r {welcome}", f"r {frame}", sep="\n")
     print("h")
 
 

@@ -100,11 +100,24 @@ int tslt_get_finish(bit_reader *r) {
   return tslt_get_bits(r, (unsigned)bits_left(r)) ? TSLT_RESERVED_BITS : TSLT_OK;
 }
 
-/* The critical extensions of drafts, a byte each: which proposal the device took (section 6.7), and how the draft stands
- * among those in flight (6.10), of which one bit or both of IN_FLIGHT are 1. */
-enum { CHOICE = 1, FLIGHT = 3, CRITICAL_BYTES = 1, IN_FLIGHT = 3, PADDING = 32 };
+const extension_rule tslt_draft_extensions[] = {
+    {EXT_CHOICE, 1, 1, EXT_ANY}, {EXT_FLIGHT, 1, 1, EXT_IN_FLIGHT}, {EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS}, {0}};
 
-int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
+/* Of a draft in flight one of these bits is 1: it follows, or it goes on. */
+enum { FOLLOWS_OR_GOES_ON = 3 };
+
+static int check_data(const uint8_t *data, uint64_t size, extension_data what) {
+  if (what == EXT_NUMBER && size > 1 && !data[size - 1])
+    return TSLT_NON_CANONICAL;
+  if (what == EXT_IN_FLIGHT && !(data[0] & FOLLOWS_OR_GOES_ON))
+    return TSLT_OUT_OF_RANGE;
+  for (uint64_t i = 0; what == EXT_ZEROS && i < size; i++)
+    if (data[i])
+      return TSLT_RESERVED_BITS;
+  return TSLT_OK;
+}
+
+int tslt_check_extensions(bit_reader *r, uint64_t max_extensions, const extension_rule *rules) {
   uint32_t count = tslt_get_varint(r), last = 0;
   if (r->error)
     return r->error;
@@ -114,23 +127,25 @@ int tslt_check_extensions(bit_reader *r, uint64_t max_extensions) {
     return reader_error(r, TSLT_NON_CANONICAL);
   for (uint32_t i = 0; i < count; i++) {
     uint32_t type = tslt_get_varint(r);
-    uint64_t bytes = tslt_get_varint(r);
+    uint64_t size = tslt_get_varint(r);
+    const extension_rule *rule = rules;
     if (r->error)
       return r->error;
-    if (type & 1 && type != CHOICE && type != FLIGHT)
+    while (rule->type && rule->type != type)
+      rule++;
+    bool known = type && rule->type == type;
+    if (type & 1 && !known)
       return reader_error(r, TSLT_UNKNOWN_CRITICAL_EXTENSION);
     if (i && type <= last)
       return reader_error(r, TSLT_NON_CANONICAL);
-    if (type & 1 && bytes != CRITICAL_BYTES)
+    if (known && (size < rule->least || size > rule->most || (rule->data == EXT_PAIRS && size & 1)))
       return reader_error(r, TSLT_OUT_OF_RANGE);
-    if (8 * bytes > bits_left(r))
+    if (8 * size > bits_left(r))
       return reader_error(r, TSLT_TRUNCATED);
-    if (type == FLIGHT && !(r->data[r->at / 8] & IN_FLIGHT))
-      return reader_error(r, TSLT_OUT_OF_RANGE);
-    for (uint64_t j = r->at / 8, end = j + bytes; type == PADDING && j < end; j++)
-      if (r->data[j])
-        return reader_error(r, TSLT_RESERVED_BITS);
-    r->at += 8 * bytes;
+    int error = known ? check_data(r->data + r->at / 8, size, rule->data) : TSLT_OK;
+    if (error)
+      return reader_error(r, error);
+    r->at += 8 * size;
     last = type;
   }
   return TSLT_OK;

@@ -109,7 +109,19 @@ int tslt_get_array(bit_reader *r, uint32_t *values, size_t count, unsigned width
 int tslt_get_align(bit_reader *r);
 int tslt_get_finish(bit_reader *r);
 
-/* The block of extensions (spec section 3.4): whether it is one, with no more than `max_extensions`. */
-int tslt_check_extensions(bit_reader *r, uint64_t max_extensions);
+/* Types of extensions that are known, and what their data has to be (spec section 3.4 and registry). */
+enum { EXT_CHOICE = 1, EXT_VERIFY_TIME = 2, EXT_FLIGHT = 3, EXT_LOG_PROBS = 4, EXT_RETRY_AFTER = 6, EXT_PADDING = 32 };
+typedef enum { EXT_ANY, EXT_PAIRS, EXT_NUMBER, EXT_IN_FLIGHT, EXT_ZEROS } extension_data;
+typedef struct {
+  uint32_t type, least, most; /* bytes of its data */
+  extension_data data;
+} extension_rule;
+
+/* The block of extensions: whether it is one, with no more than `max_extensions`, in a frame that knows the types of
+ * `rules`, up to one of type 0. */
+int tslt_check_extensions(bit_reader *r, uint64_t max_extensions, const extension_rule *rules);
+/* Types that drafts know: which proposal the device took (section 6.7), and how the draft stands among those in flight
+ * (6.10). */
+extern const extension_rule tslt_draft_extensions[];
 
 #endif

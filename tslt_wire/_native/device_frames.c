@@ -35,69 +35,28 @@ uint64_t tslt_little_endian(tslt_bytes data) {
   return value;
 }
 
-/* Bytes that an extension of this kind of frame may have: false for a type that it does not know. */
-static bool known(int kind, uint32_t type, uint64_t *least, uint64_t *most, bool *number) {
-  bool answer = kind == TSLT_VERDICT || kind == TSLT_VERDICT_PROPOSALS || kind == TSLT_ASK_LIST ||
-                kind == TSLT_VERDICT_WHOLE;
-  bool draft = kind >= TSLT_DRAFT_LIST && kind <= TSLT_DRAFT_LAZY;
-  *least = 1;
-  *number = false;
-  if (type == EXT_PADDING) {
-    *least = 0;
-    *most = UINT32_MAX;
-    return true;
-  }
-  if ((type == EXT_CHOICE || type == EXT_FLIGHT) && draft) {
-    *most = 1;
-    return true;
-  }
-  if (type == EXT_LOG_PROBS && answer) {
-    *least = 2;
-    *most = (1 << 17) - 2;
-    return true;
-  }
-  *number = true;
-  *most = type == EXT_VERIFY_TIME ? 8 : 4;
-  return (type == EXT_VERIFY_TIME && answer) || (type == EXT_RETRY_AFTER && kind == TSLT_ERROR);
+static const extension_rule ANSWERS[] = {{EXT_VERIFY_TIME, 1, 8, EXT_NUMBER},
+                                         {EXT_LOG_PROBS, 2, (1 << 17) - 2, EXT_PAIRS},
+                                         {EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS},
+                                         {0}};
+static const extension_rule ERRORS[] = {
+    {EXT_RETRY_AFTER, 1, 4, EXT_NUMBER}, {EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS}, {0}};
+static const extension_rule OTHERS[] = {{EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS}, {0}};
+
+static const extension_rule *known_in(int kind) {
+  if (kind >= TSLT_DRAFT_LIST && kind <= TSLT_DRAFT_LAZY)
+    return tslt_draft_extensions;
+  if (kind >= TSLT_VERDICT && kind <= TSLT_VERDICT_WHOLE)
+    return ANSWERS;
+  return kind == TSLT_ERROR ? ERRORS : OTHERS;
 }
 
 static int read_extensions(frame_reader *f, int kind) {
   bit_reader *r = &f->r;
   uint64_t start = r->at / 8;
-  uint32_t count = tslt_get_varint(r), last = 0;
-  if (r->error)
-    return r->error;
-  if (count > f->limits->frame.max_extensions)
-    return TSLT_LIMIT_EXCEEDED;
-  if (!count)
-    return TSLT_NON_CANONICAL;
-  for (uint32_t i = 0; i < count; i++) {
-    uint32_t type = tslt_get_varint(r);
-    uint64_t size = tslt_get_varint(r), least = 0, most = 0;
-    bool number = false, is_known = known(kind, type, &least, &most, &number);
-    if (r->error)
-      return r->error;
-    if (type & 1 && !is_known)
-      return TSLT_UNKNOWN_CRITICAL_EXTENSION;
-    if (i && type <= last)
-      return TSLT_NON_CANONICAL;
-    if (is_known && (size < least || size > most || (type == EXT_LOG_PROBS && size & 1)))
-      return TSLT_OUT_OF_RANGE;
-    if (8 * size > bits_left(r))
-      return TSLT_TRUNCATED;
-    const uint8_t *data = r->data + r->at / 8;
-    if (is_known && number && size > 1 && !data[size - 1])
-      return TSLT_NON_CANONICAL;
-    if (is_known && type == EXT_FLIGHT && !(data[0] & 3)) /* neither follows nor goes on */
-      return TSLT_OUT_OF_RANGE;
-    for (uint64_t j = 0; type == EXT_PADDING && j < size; j++)
-      if (data[j])
-        return TSLT_RESERVED_BITS;
-    r->at += 8 * size;
-    last = type;
-  }
-  f->message->extensions = (tslt_bytes){r->data + start, (size_t)(r->at / 8 - start)};
-  return TSLT_OK;
+  int error = tslt_check_extensions(r, f->limits->frame.max_extensions, known_in(kind));
+  f->message->extensions = (tslt_bytes){r->data + start, error ? 0 : (size_t)(r->at / 8 - start)};
+  return error;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- bodies */

@@ -6,8 +6,6 @@
 #include "device_handshake.h"
 
 enum { CRC_LENGTH = 4, EXTENSION_FLAG = 0x40, COMPRESSED_FLAG = 0x80, KIND_BITS = 0x3F };
-/* Types of extensions, and how long their data may be (spec section 3.4). */
-enum { EXT_CHOICE = 1, EXT_VERIFY_TIME = 2, EXT_FLIGHT = 3, EXT_LOG_PROBS = 4, EXT_RETRY_AFTER = 6, EXT_PADDING = 32 };
 
 /* The data of the extension of a type in a block that was checked; empty if there is none. */
 tslt_bytes tslt_extension(tslt_bytes block, uint32_t type);

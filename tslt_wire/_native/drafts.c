@@ -6,9 +6,8 @@
 enum { KIND = TSLT_DRAFT_LIST, KIND_MASK = 0x3F, HAS_EXTENSIONS = 0x40, RESERVED = 0x80, CRC_BYTES = 4 };
 enum { FORMAT_PRECISION = 0x0F, FORMAT_RESERVED = 0x40, FORMAT_WITHOUT_REPLACEMENT = 0x80 };
 
-static bool kind_known(unsigned kind) {
-  return (kind >= 1 && kind <= 6) || (kind >= 8 && kind <= 0x0B) || (kind >= KIND && kind <= 0x16);
-}
+/* 0x01 to 0x06, 0x08 to 0x0B, 0x10 to 0x16: a bit a kind. */
+static const uint64_t KINDS = 0x7F0F7E;
 
 /* Siblings that must differ are equal. */
 static int check_siblings(tslt_context *context, const tslt_draft *draft) {
@@ -98,7 +97,7 @@ static int check_draft(tslt_context *context, const tslt_profile *profile, const
   }
   if (draft->extensions_size) {
     bit_reader r = {.data = draft->extensions, .end = 8 * (uint64_t)draft->extensions_size};
-    if (tslt_check_extensions(&r, UINT32_MAX) || bits_left(&r))
+    if (tslt_check_extensions(&r, UINT32_MAX, tslt_draft_extensions) || bits_left(&r))
       return TSLT_BAD_ARGUMENT;
   }
   return draft->without_replacement ? check_siblings(context, draft) : TSLT_OK;
@@ -269,13 +268,13 @@ int tslt_decode_draft(tslt_context *context, const tslt_profile *profile, const 
       return TSLT_BAD_CHECKSUM;
   if (data[0] & RESERVED)
     return TSLT_RESERVED_BITS;
-  if (!kind_known(data[0] & KIND_MASK))
+  if (!(KINDS >> (data[0] & KIND_MASK) & 1))
     return TSLT_UNKNOWN_KIND;
   if ((data[0] & KIND_MASK) != KIND)
     return TSLT_BAD_ARGUMENT;
   bit_reader r = {.data = data, .at = 8, .end = 8 * (uint64_t)size};
   if (data[0] & HAS_EXTENSIONS) {
-    int error = tslt_check_extensions(&r, limits->max_extensions);
+    int error = tslt_check_extensions(&r, limits->max_extensions, tslt_draft_extensions);
     if (error)
       return error;
     draft->extensions = data + 1;
