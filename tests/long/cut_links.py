@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -270,15 +271,20 @@ def device_on(link: Link, nonce: int, recovery: Recovery | None = None) -> Devic
     return Device(link, draft, said, rng=device_rng(11), reply_timeout_s=20, recovery=recovery)
 
 
-async def calm_text(kind: str, folder: Path, nonce: int) -> tuple[int, ...]:
-    """The text without any disturbance, at an edge in this process with the same secret."""
+async def calm_text(
+    kind: str, made: Callable[[Link], Device], tokens: int, *, seed: int, master: bytes | None = None
+) -> tuple[int, ...]:
+    """The text of the device that ``made`` makes, without any disturbance: at an edge in this process.
+
+    ``seed``, ``master``: of the edge, the same as of those that are disturbed.
+    """
     verifier, listener = LocalVerifier(TableTarget(tables()[0])), InProcessListener()
-    master, offered = read_master_secret(folder / "secret"), edge_settings(verifier.facts, FINGERPRINT)
-    task = asyncio.create_task(serve(listener, verifier, offered, seed=SEED, master=master))
-    device = device_on(await listener.connect(), nonce)
+    offered = edge_settings(verifier.facts, FINGERPRINT)
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed, master=master))
+    device = made(await listener.connect())
     await device.open()
     await device.prompt([0])
-    _ = [round_ async for round_ in device.generate(TOKENS, KINDS[kind])]
+    _ = [round_ async for round_ in device.generate(tokens, KINDS[kind])]
     await device.close()
     await listener.close()
     await task
@@ -351,9 +357,10 @@ class Case:
         """One disturbed text; AssertionError if it is not the undisturbed one."""
         cuts, kills = plan(what, self.transport, seed)
         self._texts += 1  # each device says another HELLO
-        given: Any = {"folder": self.folder, "nonce": self._texts}
-        calm = asyncio.run(calm_text(kind, **given))
-        found = asyncio.run(text_of(self.transport, self.edge, kind, cuts=cuts, kills=kills, **given))
+        nonce, master = self._texts, read_master_secret(self.folder / "secret")
+        calm = asyncio.run(calm_text(kind, partial(device_on, nonce=nonce), TOKENS, seed=SEED, master=master))
+        text = text_of(self.transport, self.edge, kind, cuts=cuts, kills=kills, folder=self.folder, nonce=nonce)
+        found = asyncio.run(text)
         if found.text != calm:
             raise AssertionError(f"{self.transport}, {what}, {kind}, seed {seed}: another text")
         return found

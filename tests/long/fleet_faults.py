@@ -20,21 +20,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cut_links import Cuts, TcpProxy
+from cut_links import Cuts, TcpProxy, calm_text
 from processes import ENVIRONMENT, ROOT
-from table_engine import TableDraft, TableTarget
-from tslt_transports import InProcessListener, Link, LinkOptions
-from two_ends import FINGERPRINT, KINDS, hello, tables
+from table_engine import TableDraft
+from tslt_transports import Link, LinkOptions
+from two_ends import KINDS, hello, tables
 
 from tslt_runtime.connection import Recovery
 from tslt_runtime.device import Device
 from tslt_runtime.dialing import Dialer
-from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.seeds import device_rng
-from tslt_runtime.verifiers.local import LocalVerifier
 
 SEED = 4
 """Of all gateways, and of the edge that they are compared with: their master secret follows from it."""
@@ -131,21 +130,6 @@ def device_on(link: Link, nonce: int, recovery: Recovery | None = None) -> Devic
     return Device(link, TableDraft(tables()[1]), said, rng=device_rng(nonce), reply_timeout_s=60, recovery=recovery)
 
 
-async def calm_text(kind: str, nonce: int) -> tuple[int, ...]:
-    """The text at one edge in this process."""
-    verifier, listener = LocalVerifier(TableTarget(tables()[0])), InProcessListener()
-    task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=SEED))
-    device = device_on(await listener.connect(), nonce)
-    await device.open()
-    await device.prompt([0])
-    _ = [round_ async for round_ in device.generate(TOKENS, KINDS[kind])]
-    await device.close()
-    await listener.close()
-    await task
-    verifier.close()
-    return device.session.prefix
-
-
 class Fleet:
     """Gateways and replicas, and what is done to them."""
 
@@ -225,7 +209,7 @@ async def disturbed(fleet: Fleet, rounds: int, kills: int, seed: int) -> Outcome
                 found.longest_s, before = max(found.longest_s, now - before), now
             text = device.session.prefix
             await device.close()
-            if text != await calm_text(kind, nonce):
+            if text != await calm_text(kind, partial(device_on, nonce=nonce), TOKENS, seed=SEED):
                 raise AssertionError(f"{kind}, nonce {nonce}: another text than that of one edge")
             found.texts += 1
             found.tokens += len(text) - 1
@@ -246,6 +230,7 @@ def fleet_here() -> Iterator[Fleet]:
     from table_replica import counted_replica
 
     from tslt_runtime.verifiers.pool import ray_serve
+    from tslt_runtime.verifiers.pool.scale import Scale
 
     with TemporaryDirectory() as folder:
         os.environ |= {"PYTHONPATH": path(), PIDS: folder}
@@ -256,7 +241,7 @@ def fleet_here() -> Iterator[Fleet]:
             cluster = ray_serve.address()
 
             def deploy(count: int, version: str) -> None:
-                scale = ray_serve.Scale(replicas=count, cpus=0)
+                scale = Scale(replicas=count, cpus=0)
                 ray_serve.deploy(ray_serve.application(counted_replica, scale, version=version))
 
             fleet = Fleet(Path(folder), deploy, cluster)

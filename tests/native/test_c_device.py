@@ -11,6 +11,7 @@ import pytest
 from c_device import CC, NATIVE, NOTHING, WRONG_STATE, CDevice, Refused, Room, hello_of, library
 from c_frames import decode as c_decode
 from c_frames import wanted
+from session_vectors import evidence_with, lists_of
 from tslt_transports.control import (
     ControlType,
     PeerLimits,
@@ -64,23 +65,13 @@ def test_the_table_of_states_is_the_references():
 # -------------------------------------------------------------------------------------------------------- conversations
 
 
-def lists_of(group):
-    made = {}
-    for q in group["lists"]:
-        weights = {"ids": q["ids"], "codes": q["codes"]}
-        made[q["parent"]] = tw.SparseDistribution(group["edge"]["vocab_size"], group["precision"], **weights)
-    return made
-
-
 def say(device, data, lists, profile):
     """Let the device send the message of ``data``."""
     message = tw.decode(data, profile)
     if isinstance(message, tw.Prompt):
         device.send_prompt(message.tokens, keep=message.keep, new_text=True)
     elif isinstance(message, tw.Draft):
-        kept = {node: lists[node] for node in message.tree.inner if node in lists}
-        coded = {"scalar": tw.ScalarEvidence, "lazy": tw.LazyEvidence}.get(message.evidence.name)
-        device.send_draft(message.tree, coded.of(message.tree, kept) if coded else message.evidence)
+        device.send_draft(message.tree, evidence_with(message, lists))
     elif isinstance(message, tw.More):
         device.ask_more()
     elif isinstance(message, tw.ListReply):

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from session_vectors import evidence_with, lists_of
 
 import tslt_wire as tw
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
@@ -37,26 +37,13 @@ def device_of(test: dict) -> tw.DeviceSession:
     return tw.DeviceSession(tw.decode(bytes.fromhex(test["steps"][0]["hex"]), HANDSHAKE_PROFILE))
 
 
-def lists_of(group: dict) -> dict[int, tw.SparseDistribution]:
-    vocab_size, precision = group["edge"]["vocab_size"], tw.Precision(group["precision"])
-    return {
-        q["parent"]: tw.SparseDistribution(
-            vocab_size, precision, np.array(q["ids"], np.int32), np.array(q["codes"], np.uint32)
-        )
-        for q in group["lists"]
-    }
-
-
 def make(session: Any, data: bytes, lists: dict[int, tw.SparseDistribution]) -> None:
     """Let a session send the message of ``data``, if it does not do so by itself."""
     message = tw.decode(data, session.profile)
     if isinstance(message, tw.Prompt):
         session.send_prompt(message.tokens, keep=message.keep, new_text=True)
     elif isinstance(message, tw.Draft):
-        kept = {node: lists[node] for node in message.tree.inner if node in lists}
-        coded = {"scalar": tw.ScalarEvidence, "lazy": tw.LazyEvidence}.get(message.evidence.name)
-        evidence = coded.of(message.tree, kept) if coded else message.evidence
-        session.send_draft(message.tree, evidence, goes_on=message.goes_on)
+        session.send_draft(message.tree, evidence_with(message, lists), goes_on=message.goes_on)
     elif isinstance(message, tw.Answer):
         session.send_answer(message)
         session.next_events()
