@@ -288,7 +288,6 @@ class EdgeDriver:
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted
         draft = asked.draft
-        whole, nodes = isinstance(sent, tw.Whole), len(draft.tree)
-        accepted = nodes if isinstance(sent, tw.Whole) else len(draft.tree.path(sent.node))
-        tokens = accepted + (not whole)
-        self._on_round(EdgeRound(self._peer, nodes, tokens, accepted, seconds, draft.evidence.name))
+        nodes = len(draft.tree)
+        accepted, own = (nodes, 0) if isinstance(sent, tw.Whole) else (len(draft.tree.path(sent.node)), 1)
+        self._on_round(EdgeRound(self._peer, nodes, accepted + own, accepted, seconds, draft.evidence.name))

@@ -119,7 +119,7 @@ async def load(
     args: argparse.Namespace, limits: EdgeLimits, meter: EdgeMeter
 ) -> tuple[operation.WatchedVerifier, Offer]:
     """The verifier that the arguments name, and what it offers."""
-    if args.engine == fleet.ENGINE:
+    if args.engine == inference.FLEET:
         pool = await fleet.load(args, on_pass=meter.passed)
         return pool, pool.offer
     from tslt_runtime.commands.replica import offer_of

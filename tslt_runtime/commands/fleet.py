@@ -7,16 +7,16 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tslt_runtime.commands.inference import FLEET
 from tslt_runtime.commands.options import at_least_one
 from tslt_runtime.engines.protocol import EngineError
 from tslt_runtime.scheduler import Pass
 from tslt_runtime.verifiers.pool.protocol import ReplicaLost
+from tslt_runtime.verifiers.pool.scale import APPLICATION
 
 if TYPE_CHECKING:
     from tslt_runtime.verifiers.pool.verifier import PoolVerifier
 
-ENGINE = "ray"
-APPLICATION = "tslt"
 START_S = 120.0
 """Seconds that the first replica has to answer."""
 
@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace, *, default: str | None) -> None:
     """Raise ValueError for arguments that do not belong together; ``default``: of ``--model``, if there is one."""
     named = args.model is not None and args.model is not default
-    if args.engine != ENGINE:
+    if args.engine != FLEET:
         if args.replicas or args.most_replicas or args.replica_gpus or args.ray_address:
             raise ValueError("replicas are of a fleet: say --engine ray too")
         return

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tslt_runtime.verifiers.servers.verifier import ServerVerifier
 
 ENGINES = ("vllm", "llama-server")
+FLEET = "ray"
+"""The engine of an edge over replicas: ``commands.fleet``."""
 API_KEY = "TSLT_SERVER_API_KEY"
 """Environment variable with the key that a server wants."""
 
@@ -28,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         f"{API_KEY}",
     )
     kinds = "the kind of server, or ray: a fleet (below)"
-    group.add_argument("--engine", choices=(*ENGINES, "ray"), help=kinds)
+    group.add_argument("--engine", choices=(*ENGINES, FLEET), help=kinds)
     group.add_argument("--url", metavar="URL", help="where it is, like http://127.0.0.1:8000")
 
 

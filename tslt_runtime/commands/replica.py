@@ -23,6 +23,7 @@ from tslt_runtime.tokenizer import Tokenizer
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.pool.protocol import Offer
 from tslt_runtime.verifiers.pool.replica import Replica
+from tslt_runtime.verifiers.pool.scale import TARGET_ONGOING, Scale
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
 
@@ -42,7 +43,7 @@ class ReplicaOptions:
     replicas: int = 1
     most_replicas: int = 0
     """With autoscaling up to so many; 0: without."""
-    target_ongoing: float = 16.0
+    target_ongoing: float = TARGET_ONGOING
     """Calls at a replica at once above which another one is started."""
     cpus: float = 1.0
     """Of one replica, as Ray places them."""
@@ -130,7 +131,7 @@ def application(args: Mapping[str, Any]) -> Any:
     from tslt_runtime.verifiers.pool import ray_serve
 
     options = ReplicaOptions.of(args)
-    scale = ray_serve.Scale(
+    scale = Scale(
         replicas=options.replicas,
         most=options.most_replicas or None,
         target_ongoing=options.target_ongoing,

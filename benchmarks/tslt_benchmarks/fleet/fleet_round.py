@@ -37,6 +37,7 @@ from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.pool.protocol import Offer
 from tslt_runtime.verifiers.pool.replica import Replica
+from tslt_runtime.verifiers.pool.scale import Scale
 from tslt_runtime.verifiers.protocol import Verifier
 
 APPLICATION = "tslt-bench"
@@ -114,7 +115,7 @@ def measure(args: argparse.Namespace, say: Callable[[Cost], None]) -> list[Cost]
         for count in args.replicas:
             for file in Path(folder).iterdir():
                 file.unlink()
-            scale = ray_serve.Scale(replicas=count)
+            scale = Scale(replicas=count)
             loading = partial(replica, args.target, 0 if args.pin else None)
             ray_serve.deploy(ray_serve.application(loading, scale, version=str(count)), APPLICATION)
             for devices in args.devices:

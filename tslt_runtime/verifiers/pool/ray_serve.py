@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,52 +27,22 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus, LoggingConfig
+from ray.serve.schema import LoggingConfig
 
 from tslt_runtime.verifiers.pool.protocol import Call, Offer, ReplicaLost, Told
 from tslt_runtime.verifiers.pool.replica import Replica
-from tslt_wire import checks
+from tslt_runtime.verifiers.pool.scale import APPLICATION, Scale
 
-APPLICATION = "tslt"
-"""The application's name, unless told otherwise."""
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 ONGOING = 256
 """Calls at a replica at once: those of a pass and those that wait for the next one.  More wait in gateways, or go to
 the next replica of the ring."""
-TARGET_ONGOING = 16.0
-"""Calls at a replica at once, on average, above which another one is started: by Little's law calls a second times the
-time they wait and compute."""
 FEW_DEAD_S = 1.0
 """Seconds between looks at a replica's health."""
 OBJECT_STORE_BYTES = 200 << 20
 """Of a cluster that is started for one gateway: nothing large is shared."""
 NEW = "local"
 """An address: that of a cluster that is started."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How many replicas there are, and what each of them takes."""
-
-    replicas: int = 1
-    """As many as there are at least."""
-    most: int | None = None
-    """With autoscaling up to so many; None: without."""
-    target_ongoing: float = TARGET_ONGOING
-    """See ``TARGET_ONGOING``."""
-    cpus: float = 1
-    """Of one replica, as Ray counts them: it places replicas, and pins nothing."""
-    gpus: float = 0
-    """Likewise; 1 gives each replica a GPU of its own."""
-
-    def __post_init__(self) -> None:
-        """Raise TypeError or ValueError for what is no number of replicas, or of parts of a machine."""
-        checks.integer("replicas", self.replicas, 1, None)
-        if self.most is not None:
-            checks.integer("most", self.most, self.replicas, None)
-        checks.number("target_ongoing", self.target_ongoing, 0, None, above_low=True)
-        for name in ("cpus", "gpus"):
-            checks.number(name, getattr(self, name), 0, None)
 
 
 class ServeReplica:
@@ -225,9 +194,3 @@ async def _lost(response: Awaitable[Any]) -> Any:
         if task is not None and task.cancelling():
             raise
         raise ReplicaLost("the call was dropped by a replica that ends") from None
-
-
-def running(name: str = APPLICATION) -> bool:
-    """Whether an application of this name runs, or is about to."""
-    found = serve.status().applications.get(name)
-    return found is not None and found.status not in (ApplicationStatus.DELETING, ApplicationStatus.NOT_STARTED)
