@@ -160,7 +160,8 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         for way, service, habits in ways:
             found.append(capacity(profile.name, way, service, habits, args.tokens_s))
             say(f"{profile.name}, {way}: {found[-1].devices} devices")
-        most = max((one for one in found if one.profile == profile.name and "split" in one.way), key=_devices)
+        splits = [one for one in found if one.profile == profile.name and "split" in one.way]
+        most = max(splits, key=lambda one: one.devices)
         way, service, habits = next(each for each in ways if each[0] == most.way)
         first, name = max(1, most.devices // 2), f"the best split, {FLEET} edges"
         spread = capacity(profile.name, name, service, habits, args.tokens_s, edges=FLEET, first=first)
@@ -169,10 +170,8 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         fleets.append(million(spread, args, cpu))
         for habit, way_ in zip(kinds, LINKS, strict=True):
             one = simulate(profile.service, [habit], USE, devices=1, seconds=60, warm_s=WARM_S)
-            users.append({
-                "profile": profile.name, "link": habit.name, "split": one.tokens / one.seconds,
-                "streamed": profiles.streamed(profile, way_.link),
-            })  # fmt: skip
+            rates = {"split": one.tokens / one.seconds, "streamed": profiles.streamed(profile, way_.link)}
+            users.append({"profile": profile.name, "link": habit.name, **rates})
     checks: list[Check] = []
     for kind in args.check:
         say(f"checking against real runs: {kind}")
@@ -185,10 +184,6 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         "profiles": [asdict(one) for one in chosen],
         "gateway_cpu_s": cpu,
     }
-
-
-def _devices(one: Capacity) -> int:
-    return one.devices
 
 
 def gateway_cpu_s(results: Path = profiles.RESULTS) -> float:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tslt_benchmarks.fleet.simulation import Habit, Service
-from tslt_benchmarks.fleet.validation import NEAR
+from tslt_benchmarks.fleet.simulation import NEAR, Habit, Service
 from tslt_benchmarks.planner.expected import modes_at
 from tslt_benchmarks.planner.simulation import Conditions, best_fixed
 from tslt_wire.throughput import Compute, Link, streamed_tokens_per_s

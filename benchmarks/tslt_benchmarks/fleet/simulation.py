@@ -18,6 +18,8 @@ from tslt_runtime.limits import DEFAULT_LIMITS
 from tslt_runtime.scheduler import LATE, LATE_S, LEAST_CHUNK, WITH_PROMPTS
 from tslt_wire.throughput import Link
 
+NEAR = Link(uplink_bit_s=float("inf"), downlink_bit_s=float("inf"), rtt_s=0.0)
+"""No link at all."""
 Process = Generator[simpy.Event, Any, None]
 
 

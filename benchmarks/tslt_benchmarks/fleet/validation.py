@@ -7,25 +7,22 @@ numbers, who take their time between rounds.  Devices are recordings (``speed.re
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 import tslt_wire as tw
-from tslt_benchmarks.fleet.simulation import Habit, Service, Use, simulate
+from tslt_benchmarks.fleet.simulation import NEAR, Habit, Service, Use, simulate
 from tslt_benchmarks.links.sleeping_models import CONTEXT, VOCAB_SIZE, SleepingDraft, SleepingTarget, made_up_tables
 from tslt_benchmarks.speed.recorded_devices import Recording, play, record
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.engines.protocol import DraftEngine, EngineFacts, TargetEngine, Work
+from tslt_runtime.engines.protocol import DraftEngine, EngineFacts, TargetEngine
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.scheduler import Pass
 from tslt_runtime.verifiers.local import LocalVerifier
-from tslt_wire.throughput import Link
+from tslt_wire.throughput import chain_tokens
 
-NEAR = Link(uplink_bit_s=float("inf"), downlink_bit_s=float("inf"), rtt_s=0.0)
 LEARNT, CHECKED = (1, 6, 24), ((2, 0.0), (3, 0.02), (8, 0.05), (12, 0.0), (16, 0.1), (32, 0.2))
 """Users that the times of passes are learnt with; users and the seconds they pause that are predicted."""
 WARM_S = 1.0
@@ -50,21 +47,6 @@ class Check:
         """By how much the worse of the two is off, as a part."""
         pairs = ((self.tokens_s, self.predicted_tokens_s), (self.p50_ms, self.predicted_p50_ms))
         return max(abs(predicted / measured - 1) for measured, predicted in pairs)
-
-
-class PacedTarget(SleepingTarget):
-    """A table whose passes take ``pass_s`` and ``row_s`` for each row, and no processor."""
-
-    def __init__(self, table: npt.NDArray[np.float64], pass_s: float, row_s: float) -> None:
-        """``table``: float64 (V, V)."""
-        super().__init__(table, 0.0)
-        self._fixed_s, self._row_s = pass_s, row_s
-
-    def score(self, work: Sequence[Work]) -> list[object]:
-        """See ``TargetEngine.score``."""
-        rows = sum(len(item.tokens) + (0 if item.tree is None else len(item.tree)) for item in work)
-        time.sleep(self._fixed_s + self._row_s * rows)
-        return super().score(work)
 
 
 def learnt(passes: Sequence[Pass], rounds_s: float = 0.0) -> Service:
@@ -145,7 +127,7 @@ def _alpha_of(tokens: float, chain: int) -> float:
     low, high = 0.0, 1.0
     while high - low > 1e-6:
         alpha = (low + high) / 2
-        low, high = (alpha, high) if sum(alpha**level for level in range(chain + 1)) < tokens else (low, alpha)
+        low, high = (alpha, high) if chain_tokens(alpha, chain) < tokens else (low, alpha)
     return low
 
 
@@ -160,8 +142,8 @@ def check_paced(seconds: float) -> list[Check]:
             return SleepingDraft(draft, 0.0)
 
     prompts = [[number, *range(8)] for number in range(16)]
-    recordings = _recorded(PacedTarget(target, 0.0, 0.0), Draft(), prompts)
-    return check(PacedTarget(target, 0.03, 0.0005), recordings, chain=CHAIN, seconds=seconds)[1]
+    recordings = _recorded(SleepingTarget(target, 0.0), Draft(), prompts)
+    return check(SleepingTarget(target, 0.03, 0.0005), recordings, chain=CHAIN, seconds=seconds)[1]
 
 
 def check_pair(seconds: float) -> list[Check]:

@@ -79,7 +79,7 @@ class SleepingDraft:
 
 
 class SleepingTarget:
-    """A target model (see ``engines.protocol.TargetEngine``): each pass takes ``pass_s`` seconds, whatever is in it."""
+    """A target model (see ``engines.protocol.TargetEngine``): a pass takes a given time, by its rows alone."""
 
     class Text:
         """A text of it, which is its length."""
@@ -101,14 +101,15 @@ class SleepingTarget:
         def close(self) -> None:
             """See ``TargetText.close``."""
 
-    def __init__(self, table: NDArray[np.float64], pass_s: float) -> None:
-        """``table``: float64 (V, V)."""
-        self._table, self._pass_s, self.open = table, pass_s, self.Text
+    def __init__(self, table: NDArray[np.float64], pass_s: float, row_s: float = 0.0) -> None:
+        """``table``: float64 (V, V).  A pass takes ``pass_s`` seconds, and ``row_s`` for each token and node in it."""
+        self._table, self._pass_s, self._row_s, self.open = table, pass_s, row_s, self.Text
         self.facts = EngineFacts(model="made up", vocab_size=len(table), context=CONTEXT)
 
     def score(self, work: Sequence[Work]) -> list[Any]:
         """See ``TargetEngine.score``; float64 (1 + nodes, V)."""
-        time.sleep(self._pass_s)
+        rows = sum(len(item.tokens) + (0 if item.tree is None else len(item.tree)) for item in work)
+        time.sleep(self._pass_s + self._row_s * rows)
         for item in work:
             item.text.length += len(item.tokens)
         trees = [(item.tokens, item.tree) for item in work]
