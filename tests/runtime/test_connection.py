@@ -129,8 +129,12 @@ def test_a_session_without_a_text_begins_anew():
                     await asyncio.sleep(0.01)
                 await ends[0].greet()
 
-            await asyncio.gather(connection.again(), serve_the_next())
-            assert connection.reconnects == 1
+            waiting = asyncio.create_task(connection.exchange())
+            await serve_the_next()
+            while not connection.reconnects:
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait([waiting])
             session.send_prompt([1])
             await connection.flush()
             await ends[0].link.close()
@@ -158,7 +162,10 @@ def test_the_next_edge_may_be_busy_too():
         await edge.say()
 
     async def run():
-        async with greeted(recovery=Recovery(dial=dial, patience_s=0.3)) as (connection, _, edge):
+        async with greeted(recovery=Recovery(dial=dial, patience_s=0.3)) as (connection, session, edge):
+            session.send_prompt([1])
+            session.send_draft(tw.TokenTree.chain([2]), tw.MatchEvidence())
+            await connection.flush()
             await edge.link.close()
             with pytest.raises(EdgeError, match=r"tried to go on for 0\.3 s: .*too many texts") as caught:
                 await connection.again()
