@@ -42,7 +42,7 @@ def parse(argv: list[str] | None = None, *, prog: str = "tslt doctor", model: Pa
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common(parser, "draft", model)
-    parser.add_argument("--edge", metavar="ADDRESS", help=f"{EDGE}; quic: {QUIC_ADDRESS}")
+    parser.add_argument("--edge", nargs=1, metavar="ADDRESS", help=f"{EDGE}; quic: {QUIC_ADDRESS}")
     who.add_device(parser)
     wait = "seconds to wait for the edge, and for each answer (%(default)s)"
     parser.add_argument("--timeout", type=seconds, default=10.0, metavar="S", help=wait)
