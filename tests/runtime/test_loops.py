@@ -101,9 +101,9 @@ def test_a_prior_is_agreed_on_and_used(offered, has, agreed, greedy, pair, tmp_p
             scales = [device.tail_scale]
             send = device.session.send_draft
 
-            def watched(tree, evidence):
+            def watched(tree, evidence, **more):
                 tails.update(q.tail for q in evidence.lists.values())
-                return send(tree, evidence)
+                return send(tree, evidence, **more)
 
             device.session.send_draft = watched
             async for _ in device.generate(60, settings):
