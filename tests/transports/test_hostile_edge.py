@@ -27,18 +27,18 @@ WELCOME = control(encode_greeting(ControlType.WELCOME, PeerLimits.of(OPTIONS)))
 @contextlib.asynccontextmanager
 async def edge_that_says(said, *, ends=False):
     """The address of a server that says this to whoever greets it, and its connections; it reads no more."""
-    writers = []
+    writers, tasks, over = [], [], asyncio.Event()
 
     async def serve(reader, writer):
         writers.append(writer)
+        tasks.append(asyncio.current_task())
         writer.write(GREETED)
         await reader.readuntil(b"Socket-Type\0\0\0\x06DEALER")
         writer.write(said)
         if ends:
             writer.write_eof()
             time.sleep(0.3)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
+        await over.wait()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -47,6 +47,8 @@ async def edge_that_says(said, *, ends=False):
         server.close()
         for writer in writers:
             writer.transport.abort()
+        over.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def test_a_frame_before_the_greeting(run):
