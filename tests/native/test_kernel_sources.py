@@ -14,7 +14,7 @@ from tslt_wire.frames.codec import CRC_BYTES, KIND_MASK
 from tslt_wire.frames.kinds import Kind
 from tslt_wire.lists import distribution, list_codec, precision, prior, range_coded
 from tslt_wire.lists.profile import ENTROPY_IDS
-from tslt_wire.messages.extensions import CHOICE, CHOICE_BYTES, PADDING
+from tslt_wire.messages import extensions
 from tslt_wire.messages.handshake import SPEC_VERSION
 
 NATIVE = Path(__file__).resolve().parents[2] / "tslt_wire" / "_native"
@@ -63,9 +63,10 @@ def flat(rows):
         ("TSLT_DRAFT_LIST", Kind.DRAFT_LIST),
         ("KIND_MASK", KIND_MASK),
         ("CRC_BYTES", CRC_BYTES),
-        ("CHOICE", CHOICE),
-        ("CHOICE_BYTES", CHOICE_BYTES),
-        ("PADDING", PADDING),
+        *(
+            (f"EXT_{name}", getattr(extensions, name))
+            for name in ("CHOICE", "FLIGHT", "VERIFY_TIME", "LOG_PROBS", "RETRY_AFTER", "PADDING")
+        ),
         *((f"TSLT_{code.name}", code) for code in errors.ErrorCode if f"TSLT_{code.name} " in CODE),
         *((f"TSLT_{p.name}", p.wire_id) for p in precision.Precision),
         *((f"TSLT_ENTROPY_{name.upper()}", ENTROPY_IDS[name]) for name in ("none", "range")),
