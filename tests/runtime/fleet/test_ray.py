@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from default_pair import pair_folder
 from fleet_faults import disturbed, fleet_here, path
 from processes import ENVIRONMENT, ROOT
-
-from examples import PAIR
 
 pytestmark = pytest.mark.skipif(not os.environ.get("TSLT_RAY"), reason="make test-ray installs Ray")
 
 PAGE = ROOT / "docs" / "fleet.md"
-TARGET, DRAFT = PAIR / "target", PAIR / "draft"
 TSLT = [sys.executable, "-m", "tslt_runtime.commands.main"]
 
 
@@ -60,9 +58,9 @@ class Page:
             "10.0.0.2:5757": f"127.0.0.1:{self.second}",
             " --key edge.key --allow devices.txt": "",
             " --key kitchen.key --edge-key edge.pub": "",
-            "meta-llama/Llama-3.1-8B": str(TARGET),
+            "meta-llama/Llama-3.1-8B": str(pair_folder("target")),
             '"The old house stood"': "'The old house stood' --seed 1 --tokens 24 --timeout 120 "
-            f"--patience 240 --model {DRAFT}",
+            f"--patience 240 --model {pair_folder('draft')}",
         }
         self.environment = {**ENVIRONMENT, "PYTHONPATH": path(), "RAY_agent_register_timeout_ms": "100000"}
         bin_ = str(Path(sys.executable).parent)
@@ -108,7 +106,6 @@ def replicas_here() -> int:
     return sum("ServeReplica:tslt" in line for line in lines)
 
 
-@pytest.mark.skipif(not TARGET.is_dir(), reason="the shipped pair is in a checkout of the repository")
 def test_the_pages_commands_on_loopback(tmp_path):
     """From one machine to three: the second gateway takes over from the first."""
     page = Page(tmp_path)
