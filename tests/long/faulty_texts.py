@@ -36,7 +36,7 @@ KINDS = (*ALL, "all")
 WINDOWS = (1, 2, 4)
 """Drafts in flight."""
 MOST_GROWTH = 0.01
-"""Part by which the process may grow, from a quarter of a kind's texts on: the first 24,000 of a process fill pools."""
+"""Part by which the process may grow, from a quarter of a kind's texts on: the first thousands of a process fill pools."""
 RELIABLE = {Kind.HELLO, Kind.WELCOME, Kind.PROMPT, Kind.RESUME}
 """Frames that a transport delivers once and in order, or with them the link ends (spec section 7.7)."""
 
@@ -177,7 +177,8 @@ def long_run(kind: str, count: int, seed: int, window: int, say: Callable[[str],
         counts[texts.next()[:LENGTH]] += 1
         if number == count // 4:
             before = resident_bytes()
-    p, growth = p_value(counts), resident_bytes() / before - 1
+    growth = resident_bytes() / before - 1  # of the texts alone: what tells their law has memory of its own
+    p = p_value(counts)
     worlds, links = (faulty.world, texts.world), (faulty.link, texts.link)
     rounds = sum(world.device.round for world in worlds)
     events = [sum(world.reconnects for world in worlds), sum(world.resumed for world in worlds)]
