@@ -36,7 +36,7 @@ KINDS = (*ALL, "all")
 WINDOWS = (1, 2, 4)
 """Drafts in flight."""
 MOST_GROWTH = 0.01
-"""Part by which the process may grow, from a quarter of a kind's texts on: the first thousands of a process fill pools."""
+"""Part by which the process may grow, from a quarter of a kind's texts on: the first thousands fill pools."""
 RELIABLE = {Kind.HELLO, Kind.WELCOME, Kind.PROMPT, Kind.RESUME}
 """Frames that a transport delivers once and in order, or with them the link ends (spec section 7.7)."""
 
