@@ -34,7 +34,7 @@ pytest: $(addprefix pytest-,$(BACKENDS))
 ifneq ($(filter native,$(BACKENDS)),)
 	$(if $(TESTS),,$(BIN)/python tests/covered/readers.py --report)
 pytest-reference: pytest-native
-pytest-reference: TESTS := $(addprefix tests/,$(ENCODES)) --ignore=tests/session/test_evidence_sessions.py
+pytest-reference: private TESTS := $(addprefix tests/,$(ENCODES)) --ignore=tests/session/test_evidence_sessions.py
 endif
 
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
