@@ -53,6 +53,7 @@ def test_the_kernel_refuses_a_draft_that_nobody_checked():
         (tw.Verdict(round=0, node=0, token=1, extensions=(tw.Extension(2, b""),)), "extension 2 cannot have 0 bytes"),
         (tw.Verdict(round=0, node=0, token=1, extensions=(tw.Extension(2, b"\1\0"),)), "must be as short as can be"),
         (tw.Bye(extensions=(tw.Extension(4, b""), tw.Extension(2, b""))), "ascending, distinct types"),
+        (replace(SAMPLES["draft-chain"], extensions=(tw.Extension(3, b"\0"),)), "extension 3 .* is left out"),
     ],
 )
 def test_an_extension_is_of_its_kind_and_has_one_form(message, said):

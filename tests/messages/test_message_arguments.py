@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -171,6 +172,11 @@ def test_lists_that_do_not_fit_a_draft_are_refused():
     ):
         with pytest.raises(ValueError, match=match):
             replace(draft, evidence=tw.ListEvidence(lists))
+
+
+def test_evidence_travels_to_another_process():
+    evidence = tw.ListEvidence(LISTS, replacement=False)
+    assert pickle.loads(pickle.dumps(evidence)) == evidence  # noqa: S301 - our own
 
 
 def test_evidence_is_a_value():

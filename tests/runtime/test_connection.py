@@ -148,6 +148,24 @@ def test_a_session_without_a_text_begins_anew():
     asyncio.run(run())
 
 
+def test_what_is_unanswered_is_sent_again_and_what_is_queued_is_pushed():
+    async def run():
+        async with greeted() as (connection, session, edge):
+            await connection.again()  # there is nothing to be answered
+            session.send_prompt([1])
+            session.send_draft(tw.TokenTree.chain([2]), tw.MatchEvidence())
+            await connection.push()
+            await connection.again()
+            _, first, second = [await edge.link.receive() for _ in range(3)]
+            assert first == second == session.unanswered[0]
+            await edge.link.close()
+            session.close()
+            await connection.push()  # who waits for an answer finds out
+            assert not connection.may_go_on
+
+    asyncio.run(run())
+
+
 def test_the_next_edge_may_be_busy_too():
     busy = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import secrets
 from types import SimpleNamespace
 
@@ -487,3 +488,9 @@ def test_a_little_over_its_budget_a_device_is_answered_later():
 def test_limits_that_nothing_could_be_served_with(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         EdgeLimits(**changes)
+
+
+def test_what_an_edge_cannot_take_is_told_from_another_process():
+    told = pickle.loads(pickle.dumps(Overloaded("too many texts", retry_after_s=2.0)))  # noqa: S301 - our own
+    assert str(told) == "too many texts; try again in 2.0 s"
+    assert told.retry_after_s == 2.0
