@@ -28,7 +28,7 @@ from tslt_wire.verification.choices import RandomChoices
 
 V = 4
 LENGTH = 2
-"""Tokens of a text at least: those whose law is tested."""
+"""First tokens of a text: those whose law is tested."""
 LISTS = Model(V, 1).lists(truncation=tw.TopK(3))
 TARGET = Model(V, 2).target()
 KINDS = (*ALL, "all")
@@ -102,19 +102,23 @@ class FaultyLink:
 class Texts:
     """Texts of one device, one after another."""
 
-    def __init__(self, kind: str, faults: Faults, *, seed: int = 0, window: int = 1) -> None:
-        """``window``: drafts that may be unanswered; texts are then of chains of one token, so that several are."""
-        self.kind, self.window = kind, window
+    def __init__(self, kind: str, faults: Faults, *, seed: int = 0, window: int = 1, length: int | None = None) -> None:
+        """``window``: drafts that may be unanswered; texts are then of chains of one token, so that several are.
+
+        ``length``: tokens of a text at least; None: one more than may be in flight.
+        """
+        self.kind, self.window, self.length = kind, window, length or window + 1
+        self.most_in_flight = 0
         self.world = World(V, TARGET, proposals=2, window=window)
         self.link = FaultyLink(faults, np.random.default_rng([seed, 2]))
         self._seed = seed
 
     def next(self) -> tuple[int, ...]:
-        """Tokens after PROMPT, at least LENGTH of them."""
+        """Tokens after PROMPT, at least ``length`` of them."""
         world, device = self.world, self.world.device
         device.send_prompt(PROMPT)
         world.flight(
-            LENGTH,
+            self.length,
             self._draft,
             lambda round_, batch: RandomChoices(self._numbers(round_, 1 + batch)),
             self.link.fate,
@@ -132,6 +136,7 @@ class Texts:
 
     def _draft(self, text: tuple[int, ...], round_: int) -> tuple[tw.TokenTree, tw.Evidence]:
         kind, coupling = ALL[round_ % len(ALL)] if self.kind == "all" else self.kind, self.world.device.coupling
+        self.most_in_flight = max(self.most_in_flight, 1 + len(self.world.device.in_flight))
         tokens: list[int] = []
         lists = {}
         rng = self._numbers(round_, 0)

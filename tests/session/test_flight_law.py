@@ -107,6 +107,7 @@ def test_texts_over_bad_links_are_the_undisturbed_ones(kind, window):
     calm, faulty = Texts(kind, CALM, window=window), Texts(kind, faults, window=window)
     for _ in range(60):
         assert faulty.next() == calm.next()
+    assert faulty.most_in_flight == calm.most_in_flight == window
     assert faulty.link.lost
     assert faulty.link.again
     assert faulty.link.late
@@ -128,6 +129,6 @@ def test_the_law_of_texts_over_bad_links(kind, window):
 def test_windows_give_the_same_text():
     """What is sent beyond what is accepted leaves nothing."""
     for kind in KINDS:
-        two, four = Texts(kind, CALM, window=2), Texts(kind, CALM, window=4)
+        two, four = (Texts(kind, CALM, window=window, length=5) for window in (2, 4))
         for _ in range(40):
             assert two.next() == four.next()
