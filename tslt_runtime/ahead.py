@@ -114,7 +114,7 @@ class DraftAhead:
     def __init__(self, most: int) -> None:
         """``most``: nodes that may be run ahead in a round, 0 to ``MOST_AHEAD``; 0: none is.  Errors for others."""
         self.most = checks.integer("ahead", most, 0, MOST_AHEAD)
-        """Nodes a round, at most."""
+        """Nodes a round, at most; it may change between two rounds."""
         self.rounds = self.right = self.nodes = 0
         """Rounds with guesses, those whose verdict was among them, and nodes that were run for guesses."""
         self._accepted, self._last, self._other = 0.7, 0.5, 0.2  # chances: of a token, of the guesses after it

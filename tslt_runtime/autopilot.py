@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import tslt_wire as tw
@@ -63,6 +64,8 @@ def planner_for(device: Device, **options: Any) -> Planner:
             max_nodes=welcome.limits.max_nodes,
             max_leaves=min(welcome.limits.max_leaves, device.most_leaves or welcome.limits.max_leaves),
             max_entries=welcome.limits.max_entries,
+            window=min(device.window, device.session.window),
+            ahead=device.ahead.most,
         ),
         **options,
     )
@@ -71,19 +74,24 @@ def planner_for(device: Device, **options: Any) -> Planner:
     return planner
 
 
-def observation(plan: Plan, round_: Round) -> Observation:
-    """What a planner learns from the round that it planned."""
+def observation(mode: Mode, round_: Round, *, guessed: bool = False) -> Observation:
+    """What a planner learns from a round.  ``guessed``: whether it was to be drafted ahead of its time."""
+    settings, flight = round_.settings, round_.flight
     return Observation(
-        mode=plan.mode,
-        expansion=plan.expansion[: round_.drafted],
+        mode=mode,
+        expansion=settings.expansion if settings else (),
         accepted=len(round_.accepted),
         tried=round_.tried,
-        uplink_bytes=round_.uplink_bytes,
+        # In flight the bytes between two answers are those of several drafts.
+        uplink_bytes=round_.frame_bytes if flight and round_.trips == 1 else round_.uplink_bytes,
         downlink_bytes=round_.downlink_bytes,
         draft_s=round_.draft_s,
         link_s=max(0.0, round_.link_s),
         verify_s=round_.verify_s or None,
         trips=round_.trips,
+        follows=flight is not None and flight.follows,
+        ahead=min(round_.ahead, round_.drafted),
+        guessed=guessed,
     )
 
 
@@ -97,23 +105,39 @@ class Autopilot:
         self.chosen: Counter[str] = Counter()
         """Rounds by kind of evidence, in the planner's names."""
         self.last: Plan | None = None
-        """What the last round was."""
+        """What was planned last."""
         self._under_way: Plan | None = None
         """What a round that was cancelled is, until the next call gets it."""
+        self._modes: dict[DraftSettings, Mode] = {}
 
     async def generate(self, max_tokens: int) -> AsyncIterator[Round]:
         """Like ``Device.generate``, each round as the planner chooses; logs its reasons now and then."""
-        left = max_tokens
+        device = self._device
+        most = device.window, device.ahead.most
+        try:
+            async for round_ in self._rounds(max_tokens):
+                yield round_
+        finally:
+            device.window, device.ahead.most = most
+
+    async def _rounds(self, max_tokens: int) -> AsyncIterator[Round]:
+        left, device, guessed = max_tokens, self._device, False
         while left > 0:
-            context = Context(tokens_left=left, room=max(0, self._device.room))
+            context = Context(tokens_left=left, room=max(0, device.room))
             plan = self._under_way = self._under_way or self.planner.plan(context)
-            round_ = await self._device.round(left, settings_for(plan.mode, plan.expansion))
+            settings = settings_for(plan.mode, plan.expansion)
+            self._modes[replace(settings, expansion=())] = plan.mode
+            device.window, device.ahead.most = plan.window, plan.ahead
+            round_ = await device.round(left, settings)
             self._under_way = None
             if round_ is None:
                 return
+            # One that was in flight may have been planned some rounds ago.
+            mode = self._modes.get(replace(round_.settings or settings, expansion=()), plan.mode)
             if not round_.reconnects:  # its times say nothing of rounds to come
-                self.planner.observe(observation(plan, round_))
-            self.chosen[plan.mode.evidence] += 1
+                self.planner.observe(observation(mode, round_, guessed=guessed))
+            guessed = plan.ahead > 0 and plan.window == 1 and round_.flight is None
+            self.chosen[mode.evidence] += 1
             self.last = plan
             if self.chosen.total() % EXPLAIN_ROUNDS == 0:
                 log.info("after %d rounds: %s", self.chosen.total(), self.planner.explain())

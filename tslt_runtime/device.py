@@ -95,7 +95,7 @@ class Device:
         self._worker = Worker("draft")
         self._calls = OneCall()
         self.window = checks.integer("window", window, 1, MOST_WINDOW)
-        """Drafts that may be unanswered at a time; the edge may take fewer."""
+        """Drafts that may be unanswered at a time; the edge may take fewer.  It may change between two rounds."""
         self._flight = deque[OpenRound]()
         self._overdue = False  # whether the last call failed while an answer was awaited
         self.ahead = DraftAhead(ahead)
@@ -368,8 +368,8 @@ class Device:
         evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
         draft = self.session.send_draft(drafted.tree, evidence, goes_on=goes_on)
         queued = self._clock()
-        took = draft_s + queued - started
-        self._flight.append(OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects))
+        took, size = draft_s + queued - started, len(self.session.unanswered[-1])
+        self._flight.append(OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects, size))
 
     def _cut(self, max_tokens: int, wanted: DraftSettings) -> tuple[DraftSettings, bool]:
         """How the next draft is drafted, and whether it goes on.  ``max_tokens``: in flight included."""

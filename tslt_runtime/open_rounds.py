@@ -29,6 +29,7 @@ class OpenRound:
     """Bytes of the link before it, or before the end of the round before."""
     reconnects: int
     """Links that broke before it."""
+    frame_bytes: int
     passed: bool = False
     """Whether the draft model has gone on from its end, as if it were accepted whole."""
 
@@ -70,5 +71,8 @@ class OpenRound:
             trips=done.trips,
             reconnects=reconnects - self.reconnects,
             dropped=dropped,
+            flight=self.draft.flight,
+            frame_bytes=self.frame_bytes,
+            settings=self.settings,
             log_probs=done.log_probs,
         )

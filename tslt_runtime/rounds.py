@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tslt_runtime.drafting import DraftSettings
+from tslt_wire import Flight
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
@@ -41,6 +44,13 @@ class Round:
     """Levels of the draft that were drawn while the verdict before it was awaited."""
     dropped: int = 0
     """Drafts that were in flight after it, and lost their ground with its verdict."""
+    flight: Flight | None = None
+    """How its draft stood to those before and after it; None: alone.  Of one that follows the times are those of
+    several."""
+    frame_bytes: int = 0
+    """The draft's own frame, without what the transport adds to it."""
+    settings: DraftSettings | None = None
+    """How it was drafted."""
     log_probs: tuple[float, ...] = ()
     """Log probability of each of ``tokens`` in the target's distribution, sampling settings applied, in nats, off by
     1/2048 at most; none unless HELLO asks for them (``tslt_wire.messages.log_probs.WANTED``) and the edge says."""

@@ -190,7 +190,7 @@ def test_observations_are_the_rounds_own(pair):
         planner = planner_for(device)
         plan = planner.plan()
         found = await device.round(2, settings_for(plan.mode, plan.expansion))
-        return plan, found, observation(plan, found)
+        return plan, found, observation(plan.mode, found)
 
     plan, found, seen = asyncio.run(virtual_session(pair, NETWORK, play))
     assert seen.mode is plan.mode

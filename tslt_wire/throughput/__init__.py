@@ -13,6 +13,7 @@ here reads a clock.
 from tslt_wire.throughput.catalogue import Mode, default_modes, default_shapes
 from tslt_wire.throughput.draft_length import best_length, lambert_w, optimal_length
 from tslt_wire.throughput.estimates import Observation
+from tslt_wire.throughput.flight import expected_in_flight
 from tslt_wire.throughput.model import (
     Compute,
     ExpectedRound,
@@ -42,6 +43,7 @@ __all__ = [
     "chain_tokens",
     "default_modes",
     "default_shapes",
+    "expected_in_flight",
     "expected_round",
     "lambert_w",
     "optimal_length",

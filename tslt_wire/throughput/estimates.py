@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tslt_wire.checks import integer, number
+from tslt_wire.checks import flag, integer, number
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.model import Compute, Floats, Link
 
@@ -87,6 +87,13 @@ class Observation:
     learns both from that."""
     trips: int = 1
     """Round trips it took."""
+    follows: bool = False
+    """Whether the draft was in flight with one before it: then ``draft_s`` and ``link_s`` are those of several, and
+    nothing is learnt from them."""
+    ahead: int = 0
+    """Levels that were drafted while the verdict before it was awaited; ``draft_s`` is without them."""
+    guessed: bool = False
+    """Whether that was to be: then ``ahead`` says how often guesses are right."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, Mode):
@@ -99,13 +106,17 @@ class Observation:
             if name != "verify_s" or self.verify_s is not None:
                 most = MOST_BYTES if name.endswith("bytes") else MOST_S
                 put(self, name, number(name, getattr(self, name), 0, most))
+        for name in ("follows", "guessed"):
+            put(self, name, flag(name, getattr(self, name)))
+        put(self, "ahead", integer("ahead", self.ahead, 0, len(self.expansion)))
         if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
             raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")
 
     @property
     def seconds(self) -> float:
-        """The whole round."""
-        return self.draft_s + self.link_s + (self.verify_s or 0.0)
+        """The whole round; of one that follows another what the edge took, as the rest was the same time."""
+        own = 0.0 if self.follows else self.draft_s + self.link_s
+        return own + (self.verify_s or 0.0)
 
 
 class LinearTime:
@@ -289,13 +300,15 @@ class Times:
         of_kind = np.array([[kind == seen.mode.evidence for kind in self._kinds]], np.float64)
         rows = self.features(wire, counts, np.array([seen.accepted + 1.0]), of_kind)
         link, draft, verify = (row[0] for row in rows)
+        if seen.ahead:
+            draft[1:] *= 1 - seen.ahead / len(seen.expansion)
         # The first pass of a model may take ten times as long as the next: caches are cold, kernels are loaded.
         cold, self._cold = self._cold, False
-        if self.verify_known or not cold:
+        if (self.verify_known or not cold) and not seen.follows:
             self.link.learn(link, seen.link_s)
         if cold:
             return
-        if seen.expansion:
+        if seen.expansion and not seen.follows:
             self.draft.learn(draft, seen.draft_s)
             self.drafted = True
         else:
@@ -307,7 +320,7 @@ class Times:
         """Frames without a draft: one round trip."""
         self.link.learn((1.0, uplink_bytes, downlink_bytes, *[0.0] * (2 + len(self._kinds))), seconds)
 
-    def parts(self, rows: Features) -> dict[str, float]:
+    def parts(self, rows: Sequence[Floats]) -> dict[str, float]:
         """Seconds of the first round of ``rows`` by what takes them: draft, uplink, downlink, round trip, verify."""
         link, draft, verify = (row[0] for row in rows)
         trip, up, down, *hidden = (link * self.link.mean).tolist()
@@ -318,6 +331,11 @@ class Times:
             "round trip": trip,
             "verify": float(verify @ self.verify.mean) + sum(hidden),
         }
+
+    @property
+    def cost(self) -> Floats:
+        """Seconds a unit of each column of ``features``, those of link, draft and target one after the other."""
+        return np.concatenate([self.link.mean, self.draft.mean, self.verify.mean])
 
     def predict(self, rows: Features) -> tuple[list[Floats], list[Floats]]:
         """Seconds of link, draft and target and their deviations, each (N,); ``rows``: see ``features``."""

@@ -49,8 +49,11 @@ def rate_name(bit_s: float) -> str:
     return f"{bit_s:.3g} bit/s"
 
 
-def explain(known: Known, ranking: Sequence[Plan]) -> str:
-    """Explain the first of ``ranking`` (``Planner.ranking``), and name the best of another kind of evidence."""
+def explain(known: Known, ranking: Sequence[Plan], alone: Plan) -> str:
+    """Explain the first of ``ranking`` (``Planner.ranking``), and name the best of another kind of evidence.
+
+    ``alone``: the best one that waits for each verdict.
+    """
     best, link = ranking[0], known.link
     parts = known.parts(best)
     most = max(parts, key=lambda name: parts[name])
@@ -64,6 +67,16 @@ def explain(known: Known, ranking: Sequence[Plan]) -> str:
         f"Bytes: {expected.uplink_bytes:,.0f} up, {expected.downlink_bytes:,.0f} down. Acceptance "
         f"{known.alpha(best.mode):.2f} a token.",
     ]
+    if best.window > 1:
+        times = rate / alone.expected.tokens_per_s
+        busy = (expected.edge_s / expected.tokens) / max(alone.expected.edge_s / alone.expected.tokens, 1e-12)
+        lines.append(
+            f"In flight: up to {best.window}, each answer {1e3 * expected.seconds:.0f} ms after the one before it. "
+            f"One at a time at best {alone.name}: {times:.2f} times as many tokens a second for {busy:.2f} times the "
+            "edge's time a token."
+        )
+    if best.ahead:
+        lines.append(f"While a verdict is awaited up to {best.ahead} tokens are drafted for those that are likely.")
     # Without a draft all kinds of evidence are the same.
     others = (p for p in ranking if p.mode.evidence != best.mode.evidence and (p.expansion or best.expansion))
     second = next(others, None)

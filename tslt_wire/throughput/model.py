@@ -130,6 +130,15 @@ class Expectation:
     """Bytes."""
     downlink: Floats
     """Bytes."""
+    kept: Floats
+    """Probability that at least so many levels are accepted, (N, D): the first column is that of one."""
+    rejected: Floats
+    """Of trips, uplink and downlink what rejections add, (N, 3)."""
+
+    @property
+    def whole(self) -> Floats:
+        """Probability that all levels are accepted, (N,)."""
+        return self.kept[:, -1]
 
 
 def shape_counts(widths: Ints) -> tuple[Floats, Floats, Floats]:
@@ -152,21 +161,23 @@ def expect(wires: Floats, widths: Ints, alphas: Floats, counts: tuple[Floats, Fl
     that a level accepts one of its siblings when the level above did, (N, D); anything where ``widths`` is 0.
     """
     there = widths > 0
-    kept = np.cumprod(np.where(there, alphas, 1.0), axis=1)
-    whole = kept[:, -1] if kept.shape[1] else np.ones(len(widths))
+    kept = np.cumprod(np.where(there, alphas, 1.0), axis=1, dtype=np.float64)
     tokens = 1 + (kept * there).sum(axis=1)
     frame, node, parent, verdict, down, up, trips, proposals, request = wires.T
-    rejected = 1 - whole
+    rejected = 1 - kept[:, -1]
     # A proposal fits with probability 1 - alpha (the residual's mass), so none of m fits with alpha^m.
-    first = np.minimum(alphas[:, 0], _MOST_ACCEPTANCE) if alphas.shape[1] else np.zeros(len(widths))
+    first = np.minimum(alphas[:, 0], _MOST_ACCEPTANCE)
     missed = np.where(proposals > 0, first**proposals, 0.0)
     again = missed / (1 - missed)
     _, parents, nodes = counts
+    more = rejected[:, None] * np.column_stack([trips + again, up + again * request, down + again * down])
     return Expectation(
         tokens=tokens,
-        trips=1 + rejected * (trips + again),
-        uplink=frame + node * nodes + parent * parents + rejected * (up + again * request),
-        downlink=verdict + rejected * (down + again * down),
+        trips=1 + more[:, 0],
+        uplink=frame + node * nodes + parent * parents + more[:, 1],
+        downlink=verdict + more[:, 2],
+        kept=kept,
+        rejected=more,
     )
 
 
@@ -179,6 +190,8 @@ class ExpectedRound:
     trips: float
     uplink_bytes: float
     downlink_bytes: float
+    edge_s: float = 0.0
+    """Seconds of the target, which the edge has to give."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -213,7 +226,10 @@ def expected_round(
         + compute.verify_s
         + nodes * compute.verify_node_s
     )
-    return ExpectedRound(tokens=tokens, seconds=seconds, trips=trips, uplink_bytes=up, downlink_bytes=down)
+    edge_s = compute.verify_s + nodes * compute.verify_node_s
+    return ExpectedRound(
+        tokens=tokens, seconds=seconds, trips=trips, uplink_bytes=up, downlink_bytes=down, edge_s=edge_s
+    )
 
 
 def chain_tokens(alpha: float, length: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tslt_wire.checks import integer, one_of
 from tslt_wire.lists.precision import Precision
+from tslt_wire.messages.flight import MOST_WINDOW
 from tslt_wire.throughput.catalogue import EVIDENCE, Mode
 from tslt_wire.throughput.model import ExpectedRound
 
@@ -28,6 +29,10 @@ class Agreed:
     """Most leaves of a draft; None: any number."""
     max_entries: int | None = None
     """Most listed tokens of a draft, all lists together; None: any number."""
+    window: int = 1
+    """Most drafts in flight: what device and edge both take."""
+    ahead: int = 0
+    """Most nodes that the device drafts while a verdict is awaited."""
 
     def __post_init__(self) -> None:
         if isinstance(self.evidence, str):
@@ -42,6 +47,8 @@ class Agreed:
         for name in ("max_nodes", "max_leaves", "max_entries"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, integer(name, getattr(self, name), 1, None))
+        object.__setattr__(self, "window", integer("window", self.window, 1, MOST_WINDOW))
+        object.__setattr__(self, "ahead", integer("ahead", self.ahead, 0, None))
 
     def allows(self, mode: Mode) -> bool:
         """Whether the session can use ``mode`` at all."""
@@ -88,13 +95,19 @@ class Plan:
     expansion: tuple[int, ...]
     """``(1,) * L`` is a chain of L tokens; empty: draft nothing."""
     expected: ExpectedRound
+    """Of one answer: where drafts are in flight they overlap, and the seconds are those from one to the next."""
     exploring: bool = False
     """Whether this is a try, paid from the budget, and not what seems best."""
+    window: int = 1
+    """Drafts that may be in flight."""
+    ahead: int = 0
+    """Nodes to draft while a verdict is awaited, at most; 0 where it would save next to nothing."""
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.mode.name}, {shape_name(self.expansion)}"
+        flying = f", {self.window} in flight" if self.window > 1 else ""
+        return f"{self.mode.name}, {shape_name(self.expansion)}{flying}"
 
 
 def shape_name(expansion: Sequence[int]) -> str:

@@ -10,18 +10,17 @@ plans.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tslt_wire.checks import integer, number
 from tslt_wire.throughput.acceptance import Acceptance
+from tslt_wire.throughput.candidates import Candidates, View
 from tslt_wire.throughput.catalogue import Mode, default_shapes
-from tslt_wire.throughput.estimates import MOST_BYTES, MOST_S, Features, Observation, Times
+from tslt_wire.throughput.estimates import MOST_BYTES, MOST_S, Observation, Times
 from tslt_wire.throughput.explain import explain
 from tslt_wire.throughput.model import (
     Compute,
-    Expectation,
     ExpectedRound,
     Floats,
     Ints,
@@ -55,22 +54,13 @@ _BYTES_KEEP = 0.95
 """What the ratio of bytes seen to bytes expected keeps of itself with a round: it goes by the last twenty."""
 _MOST_BYTES = 10.0
 """Largest such ratio that is believed of one round: frames sent again are no sign of how long lists are."""
-_LEAST_S = 1e-6
-"""Seconds below which no round is expected to take."""
+_HITS_KEEP = 0.95
+"""What the ratio of drafting ahead that was of use to what was expected keeps of itself with a round."""
+_WORTH_GUESSING = 0.01
+"""Part of a round that drafting ahead must save, or it is left alone: it takes energy and heats the device."""
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_start_s=0.001, draft_parent_s=0.0003, verify_node_s=0.0003)
 """What is assumed before the first round; any guess is corrected by a few rounds."""
-
-
-@dataclass(slots=True)
-class _View:
-    """All candidates, as they seem now; each (N,)."""
-
-    load: Expectation
-    seconds: Floats
-    features: Features
-    allowed: Ints
-    """Indices of those that the context allows."""
 
 
 class Planner:
@@ -85,11 +75,13 @@ class Planner:
         link: Link = _START_LINK,
         compute: Compute = _START_COMPUTE,
         budget: float = 0.02,
+        price: float = 0.0,
     ) -> None:
         """``modes``: the catalogue, of which only what the session agreed on is used (``agreed``).
 
         ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``: first guesses.
-        ``budget``: part of the session's time that curiosity may cost, 0 for none.
+        ``budget``: part of the session's time that curiosity may cost, 0 for none.  ``price``: seconds of the session
+        that a second of the edge's is worth, 0: none.
         Raises ValueError if nothing is left to choose from, TypeError for other types.
         """
         if not isinstance(agreed, Agreed):
@@ -101,38 +93,14 @@ class Planner:
         budget = number("budget", budget, 0, 1)
         if budget == 1:
             raise ValueError("budget must be below 1, the whole of the session's time")
-        self._modes = [mode for mode in modes if agreed.allows(mode)]
-        if len(set(self._modes)) < len(self._modes):
-            raise ValueError("the catalogue names a mode twice")
-        every = [
-            tuple(integer("each of a shape", width, 1, None) for width in shape)
-            for shape in (default_shapes() if shapes is None else shapes)
-        ]
-        widths, wide = widths_of(every), [max(shape, default=1) for shape in every]
-        _, parents, nodes = shape_counts(widths)
-        pairs = [
-            (i, j)
-            for i, mode in enumerate(self._modes)
-            for j in range(len(every))
-            if wide[j] <= max(1, len(mode.alphas)) and agreed.fits(mode, parents[j], nodes[j])
-        ]
-        if not pairs:
-            raise ValueError(
-                f"the catalogue has nothing for evidence {sorted(agreed.evidence)} and {len(every)} shapes"
-            )
-        self._shapes = every
-        self._mode_of, self._shape_of = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
-        self._tree_of = np.array([wide[j] > 1 for j in self._shape_of], np.int64)
-        self._widths = widths[self._shape_of]
-        self._counts = shape_counts(self._widths)
-        self._wires = np.array([self._modes[i].wire.row for i in self._mode_of])
-        kinds = {m.evidence: (m.parent_s, m.token_s) for m in reversed(self._modes)}
-        self._times = Times(link, compute, kinds)
-        of_kind = [[float(m.evidence == kind) for kind in kinds] for m in self._modes]
-        self._of_kind: Floats = np.array(of_kind)[self._mode_of]
-        self._acceptance = Acceptance(self._modes, max(wide))
-        self._sizes = np.ones((len(self._modes), 2))
+        shapes = default_shapes() if shapes is None else shapes
+        self._all = Candidates(modes, agreed, shapes)
+        self._times = Times(link, compute, self._all.kinds)
+        self._acceptance = Acceptance(self._all.modes, self._all.widest)
+        self._sizes = np.ones((len(self._all.modes), 2))
         """Uplink bytes seen over bytes expected, of chains and trees."""
+        self._hits = 1.0
+        self._price = number("price", price, 0, None)
         self._budget = budget
         self._elapsed = self._spent = 0.0
         self._pending: Plan | None = None
@@ -142,7 +110,7 @@ class Planner:
     @property
     def modes(self) -> tuple[Mode, ...]:
         """What the session can use."""
-        return tuple(self._modes)
+        return tuple(self._all.modes)
 
     @property
     def link(self) -> Link:
@@ -166,30 +134,25 @@ class Planner:
 
     def alpha(self, mode: Mode, siblings: int = 1) -> float:
         """Acceptance of ``mode`` as it seems now; ValueError for a mode this session has not, or another number."""
-        siblings = integer("siblings", siblings, 1, int(self._widths.max(initial=1)))
-        return float(self._acceptance.alphas()[self._modes.index(mode), int(siblings > 1), siblings])
+        siblings = integer("siblings", siblings, 1, self._all.widest)
+        return float(self._acceptance.alphas()[self._all.modes.index(mode), int(siblings > 1), siblings])
 
     def parts(self, plan: Plan) -> dict[str, float]:
         """Seconds of an expected round by what takes them: draft, uplink, downlink, round trip, verify."""
-        expected = plan.expected
-        rows = self._times.features(
-            np.array([[expected.trips, expected.uplink_bytes, expected.downlink_bytes]]),
-            shape_counts(widths_of([plan.expansion])),
-            np.array([expected.tokens]),
-            self._of_kind[self._mode_of == self._modes.index(plan.mode)][:1],
-        )
-        return self._times.parts(rows)
+        view = self._view()
+        at = self._all.place(plan.mode, plan.expansion, plan.window)
+        return self._times.parts([rows[at : at + 1] for rows in view.features])
 
     def plan(self, context: Context = ANYWHERE) -> Plan:
         """Choose the next round."""
-        view = self._view(context)
-        at = self._choose(view)
+        view, allowed = self._view(), self._allowed(context)
+        at = self._choose(view, allowed)
         self._last = best = at
-        self._best_rate = float(view.load.tokens[at] / view.seconds[at])
+        self._best_rate = float(view.tokens[at] / self._paid(view)[at])
         room = self._budget * (self._elapsed + _ADVANCE * float(view.seconds[at])) - self._spent
         # The first round is slow whatever it is, and would count as the price of a try.
         if room > 0 and self._elapsed:
-            at = self._curious(view, best, room)
+            at = self._curious(view, allowed, best, room)
         self._pending = self._make_plan(view, at, exploring=at != best)
         return self._pending
 
@@ -208,19 +171,21 @@ class Planner:
         """Learn from a round; ValueError if its mode is not one of this session's, TypeError for what is no round."""
         if not isinstance(seen, Observation):
             raise TypeError(f"an Observation is needed, got {seen!r}")
-        if seen.mode not in self._modes:
+        if seen.mode not in self._all.modes:
             raise ValueError(f"{seen.mode.name} is not in this session's catalogue")
-        mode = self._modes.index(seen.mode)
+        mode = self._all.modes.index(seen.mode)
         widths = widths_of([seen.expansion])
         tree = int((widths > 1).any())
         counts = shape_counts(widths)
         if self._pending is not None and self._pending.exploring and self._pending.mode is seen.mode:
             worth = self._pending.expected.tokens / self._best_rate
-            self._spent += max(0.0, seen.seconds - worth)
+            self._spent += max(0.0, seen.seconds + self._price * (seen.verify_s or 0.0) - worth)
         self._pending = None
         self._elapsed += seen.seconds
         alphas = self._acceptance.alphas()[mode, tree, widths]
         normal = expect(np.array([seen.mode.wire.row]), widths, alphas, counts)
+        if seen.guessed and not seen.follows:
+            self._learn_hits(seen)
         if seen.expansion:
             ratio = seen.uplink_bytes / max(float(normal.uplink[0]), 1e-9)
             self._sizes[mode, tree] = _BYTES_KEEP * self._sizes[mode, tree] + (1 - _BYTES_KEEP) * min(
@@ -231,57 +196,74 @@ class Planner:
 
     def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
         """The best draft of every mode, best first, as they seem now and without caution."""
-        view = self._view(context)
-        rates = view.load.tokens / view.seconds
+        view, allowed = self._view(), self._allowed(context)
+        rates = view.tokens / self._paid(view)
         found = []
-        for mode in range(len(self._modes)):
-            here = view.allowed[self._mode_of[view.allowed] == mode]
+        for mode in range(len(self._all.modes)):
+            here = allowed[self._all.mode_of[allowed] == mode]
             if len(here):
-                found.append(self._make_plan(view, int(here[rates[here].argmax()]), exploring=False))
-        return sorted(found, key=lambda plan: -plan.expected.tokens_per_s)
+                at = int(here[rates[here].argmax()])
+                found.append((rates[at], self._make_plan(view, at, exploring=False)))
+        return [plan for _, plan in sorted(found, key=lambda pair: -pair[0])]
+
+    def best_alone(self, context: Context = ANYWHERE) -> Plan:
+        """The best draft of those that wait for each verdict, as they seem now and without caution."""
+        view, allowed = self._view(), self._allowed(context)
+        here = allowed[self._all.window[allowed] == 1]
+        rates = view.tokens / self._paid(view)
+        return self._make_plan(view, int(here[rates[here].argmax()]), exploring=False)
 
     def explain(self, context: Context = ANYWHERE) -> str:
         """Say in a few lines what the link is like, what is best on it and why, and what comes next."""
-        return explain(self, self.ranking(context))
+        return explain(self, self.ranking(context), self.best_alone(context))
 
-    def _make_plan(self, view: _View, at: int, *, exploring: bool) -> Plan:
-        load = view.load
+    def _learn_hits(self, seen: Observation) -> None:
+        """How often guesses are right, over what was expected."""
+        try:
+            at = self._all.place(seen.mode, seen.expansion, 1)
+        except ValueError:
+            return  # the end of a text: such drafts are not planned
+        expected = float(self._view().ready[at]) / max(self._hits, 1e-9)
+        if expected > 0:
+            ratio = seen.ahead / len(seen.expansion) / expected
+            self._hits = _HITS_KEEP * self._hits + (1 - _HITS_KEEP) * min(ratio, 1 / expected)
+
+    def _make_plan(self, view: View, at: int, *, exploring: bool) -> Plan:
+        every, window = self._all, int(self._all.window[at])
         return Plan(
-            mode=self._modes[self._mode_of[at]],
-            expansion=self._shapes[self._shape_of[at]],
+            mode=every.modes[every.mode_of[at]],
+            expansion=every.shapes[every.shape_of[at]],
             expected=ExpectedRound(
-                tokens=float(load.tokens[at]),
+                tokens=float(view.tokens[at]),
                 seconds=float(view.seconds[at]),
-                trips=float(load.trips[at]),
-                uplink_bytes=float(load.uplink[at]),
-                downlink_bytes=float(load.downlink[at]),
+                trips=float(view.features[0][at, 0]),
+                uplink_bytes=float(view.uplink[at]),
+                downlink_bytes=float(view.load.downlink[at]),
+                edge_s=float(view.edge_s[at]),
             ),
             exploring=exploring,
+            window=window,
+            ahead=every.ahead if view.saved[at] > _WORTH_GUESSING * view.seconds[at] else 0,
         )
 
-    def _expect(self, deviations: float = 0.0, beside: tuple[int, int] | None = None) -> Expectation:
-        alphas = self._acceptance.alphas(deviations, beside)
-        each = alphas[self._mode_of[:, None], self._tree_of[:, None], self._widths]
-        load = expect(self._wires, self._widths, each, self._counts)
-        uplink = load.uplink * self._sizes[self._mode_of, self._tree_of]
-        return Expectation(load.tokens, load.trips, uplink, load.downlink)
+    def _view(self) -> View:
+        return self._all.view(self._acceptance, self._sizes, self._times, hits=self._hits)
 
-    def _view(self, context: Context) -> _View:
+    def _paid(self, view: View) -> Floats:
+        """Seconds of every candidate, with those of the edge at their price, (N,)."""
+        return view.seconds + self._price * view.edge_s
+
+    def _allowed(self, context: Context) -> Ints:
+        """Indices of the candidates that the context allows."""
         if not isinstance(context, Context):
             raise TypeError(f"context must be a Context, got {context!r}")
-        levels = self._counts[0]
+        levels = self._all.counts[0]
         allowed = np.arange(len(levels))
         if context.depth is not None:
             allowed = np.flatnonzero(levels <= context.depth)
-        if not len(allowed):
-            allowed = np.flatnonzero(levels == levels.min())
-        load = self._expect()
-        wire = np.stack([load.trips, load.uplink, load.downlink], axis=1)
-        features = self._times.features(wire, self._counts, load.tokens, self._of_kind)
-        seconds = sum(self._times.predict(features)[0], np.zeros(len(levels)))
-        return _View(load, np.maximum(seconds, _LEAST_S), features, allowed)
+        return allowed if len(allowed) else np.flatnonzero(levels == levels.min())
 
-    def _apart(self, view: _View, at: int) -> Floats:
+    def _apart(self, view: View, at: int) -> Floats:
         """Standard deviation of every candidate's time less that of candidate ``at``, (N,)."""
         link, draft, verify = view.features
         _, (link, draft, verify) = self._times.predict((link - link[at], draft - draft[at], verify - verify[at]))
@@ -289,25 +271,26 @@ class Planner:
         models = draft**2 + verify**2 if self._times.drafted else 0.0
         return np.sqrt(link**2 + models)
 
-    def _choose(self, view: _View) -> int:
+    def _choose(self, view: View, allowed: Ints) -> int:
         """The best of all if times are taken to be a bit longer, where they are less certain than the last choice's."""
-        last = self._last if self._last in view.allowed else int(view.allowed[view.load.uplink[view.allowed].argmin()])
-        scores = view.load.tokens / (view.seconds + _CAUTION * self._apart(view, last))
-        return int(view.allowed[scores[view.allowed].argmax()])
+        last = self._last if self._last in allowed else int(allowed[view.uplink[allowed].argmin()])
+        scores = view.tokens / (self._paid(view) + _CAUTION * self._apart(view, last))
+        return int(allowed[scores[allowed].argmax()])
 
-    def _curious(self, view: _View, best: int, room: float) -> int:
+    def _curious(self, view: View, here: Ints, best: int, room: float) -> int:
         """What to try for ``room`` seconds at most, in the worst case; ``best`` if there is nothing.
 
         That is the candidate that could be better by most.  If it is too dear, a step towards it: the candidate that
         says most about what the link would make of it.
         """
-        here, rate = view.allowed, self._best_rate
+        rate, paid = self._best_rate, self._paid(view)
         apart = self._apart(view, best)
         # Without a draft nothing is accepted: then it is no comfort that all kinds are better or worse together.
-        beside = (int(self._mode_of[best]), int(self._tree_of[best])) if self._widths[best].any() else None
-        tokens = self._expect(_OPTIMISM, beside).tokens
-        hoped = tokens / np.maximum(view.seconds - _OPTIMISM * apart, _SHORTEST * view.seconds)
-        loss = view.seconds + _PESSIMISM * apart - view.load.tokens / rate
+        beside = (int(self._all.mode_of[best]), int(self._all.tree[best])) if self._all.widths[best].any() else None
+        alphas = self._acceptance.alphas(_OPTIMISM, beside)
+        tokens = self._all.tokens(self._all.load(alphas, self._sizes))
+        hoped = tokens / np.maximum(paid - _OPTIMISM * apart, _SHORTEST * paid)
+        loss = paid + _PESSIMISM * apart - view.tokens / rate
         tries = here[hoped[here] > _WORTHWHILE * rate]
         payable = here[loss[here] <= room]
         if not len(tries) or not len(payable):

@@ -11,7 +11,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tslt_wire.throughput import Compute, ExpectedRound, Link, Mode, Observation, Plan, Planner, expected_round
+from tslt_wire.throughput import (
+    Compute,
+    ExpectedRound,
+    Link,
+    Mode,
+    Observation,
+    Plan,
+    Planner,
+    expected_in_flight,
+    expected_round,
+)
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
@@ -55,8 +65,23 @@ class Conditions:
         more = parent_s * shape_counts(widths_of([expansion]))[1][0] + token_s * plain.tokens
         return replace(plain, seconds=plain.seconds + float(more))
 
-    def simulate_round(self, plan: Plan, rng: np.random.Generator, *, first: bool = False) -> Observation:
-        """One round at random; ``first``: of a session."""
+    def expected_of(self, plan: Plan) -> ExpectedRound:
+        """The same for what was planned, drafts in flight included."""
+        if plan.window == 1:
+            return self.expected(plan.mode, plan.expansion)
+        mode, length = plan.mode, len(plan.expansion)
+        parent_s, token_s = self.extra.get(mode.evidence, (0.0, 0.0))
+        c = self.compute
+        compute = replace(
+            c, draft_parent_s=c.draft_parent_s + parent_s, verify_s=c.verify_s + token_s * plan.expected.tokens
+        )
+        alpha = self.alphas(mode, (1,))[0]
+        return expected_in_flight(mode.wire, length, alpha, self.link, compute, window=plan.window, ahead=plan.ahead)
+
+    def simulate_round(
+        self, plan: Plan, rng: np.random.Generator, *, first: bool = False, follows: bool = False
+    ) -> Observation:
+        """One round at random; ``first``: of a session; ``follows``: in flight, behind one that was accepted whole."""
         mode, expansion, wire = plan.mode, plan.expansion, plan.mode.wire
         accepted = 0
         for alpha in self.alphas(mode, expansion):
@@ -91,6 +116,7 @@ class Conditions:
             link_s=link if self.tells_time else link + verify,
             verify_s=verify if self.tells_time else None,
             trips=trips,
+            follows=follows,
         )
 
 
@@ -119,6 +145,8 @@ class SimulatedSession:
     rounds: int = 0
     chosen: dict[str, int] = field(default_factory=dict)
     """Rounds by evidence kind."""
+    edge_s: float = 0.0
+    """Expected seconds of the target."""
     trace: list[Plan] = field(default_factory=list)
 
 
@@ -126,19 +154,22 @@ def simulate_session(
     planner: Planner, phases: Sequence[Conditions], tokens: float, rng: np.random.Generator
 ) -> SimulatedSession:
     """Let ``planner`` make ``tokens`` tokens (in expectation) in each of ``phases`` in turn."""
-    out = SimulatedSession()
+    out, follows = SimulatedSession(), False
     planner.observe_exchange(*HANDSHAKE, phases[0].link.seconds(*HANDSHAKE))
     for conditions in phases:
         made = 0.0
         while made < tokens:
             plan = planner.plan()
-            expected = conditions.expected(plan.mode, plan.expansion)
+            expected = conditions.expected_of(plan)
             part = min(1.0, (tokens - made) / expected.tokens)
             made += expected.tokens
             out.seconds += part * expected.seconds
             out.explored_s += part * expected.seconds * plan.exploring
+            out.edge_s += part * expected.edge_s
             out.rounds += 1
             out.chosen[plan.mode.evidence] = out.chosen.get(plan.mode.evidence, 0) + 1
             out.trace.append(plan)
-            planner.observe(conditions.simulate_round(plan, rng, first=out.rounds == 1))
+            seen = conditions.simulate_round(plan, rng, first=out.rounds == 1, follows=follows)
+            follows = plan.window > 1 and seen.accepted == len(seen.expansion)
+            planner.observe(seen)
     return out

@@ -1,0 +1,99 @@
+"""Drafts in flight by events: what the closed form of ``tslt_wire.throughput.flight`` is held to.
+
+Device, uplink, edge and downlink each do one thing after the other; each token is accepted or not by a coin.  Nothing
+of the closed form is used, no clock and no session.
+
+A device that guesses *all* (``guess``) has, where its guess of the token after a rejection is right, the next run's
+first draft when it hears of it: what joint use of drafting ahead and drafts in flight would bring at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds, each the same whenever it is asked for."""
+
+    draft_s: float
+    """Of a drafted token."""
+    verify_s: float
+    """Of a pass, and ``node_s`` more a drafted token."""
+    rtt_s: float
+    up_s: float = 0.0
+    """Of a draft on the uplink."""
+    down_s: float = 0.0
+    """Of an answer on the downlink."""
+    node_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What came out."""
+
+    tokens_per_s: float
+    edge_s_per_token: float
+    drafts_per_token: float
+    """That were sent, dropped ones among them."""
+
+
+def simulate(
+    times: Times,
+    *,
+    alpha: float,
+    length: int,
+    window: int,
+    ahead: int = 0,
+    guess: float = 0.0,
+    runs: int = 2000,
+    seed: int = 0,
+) -> Simulated:
+    """``runs`` runs of chains of ``length``, ``window`` in flight; each ends with a draft that is not accepted whole.
+
+    ``window`` 1: a run is a round, and a draft that is accepted whole brings the target's own token, too.  ``ahead``:
+    tokens of the next chain that are drafted while the window is full.  ``guess``: how often the first draft of a run
+    is there when the run begins.
+    """
+    rng = np.random.default_rng(seed)
+    verify_s = times.verify_s + length * times.node_s
+    now = uplink = edge = downlink = tokens = 0.0
+    passes = sent = 0
+    for _ in range(runs):
+        there = rng.random() < guess
+        answers: list[float] = []
+        drafter, left = now, 0 if there else length
+        over: float | None = None
+        number = 0
+        while True:
+            # The device drafts, but where the window is full no more than ``ahead`` tokens before it opens.
+            opens = answers[number - window] if number >= window else now
+            early = left if number < window else min(left, ahead)
+            paused = drafter + early * times.draft_s
+            drafted = paused if early == left else max(paused, opens) + (left - early) * times.draft_s
+            leaves = max(drafted, opens)
+            if over is not None and leaves >= over:
+                break
+            uplink = max(leaves, uplink) + times.up_s
+            drafter, left = drafted, length
+            sent += 1
+            if over is None:
+                passes += 1
+                edge = max(uplink + times.rtt_s / 2, edge) + verify_s
+                downlink = max(edge, downlink) + times.down_s
+                answers.append(downlink + times.rtt_s / 2)
+                accepted = int(np.argmin(np.append(rng.random(length) < alpha, False)))
+                tokens += accepted
+                if accepted < length or window == 1:
+                    tokens += 1
+                    over = answers[-1]
+            else:
+                answers.append(float("inf"))
+            number += 1
+        # A pass that is under way when the device hears of it is waited for.
+        busy = drafter <= over < drafter + left * times.draft_s and number < window
+        begun = (over - drafter) % times.draft_s if busy and times.draft_s else 0.0
+        now = over + (times.draft_s - begun if begun else 0.0)
+    return Simulated(tokens / now, passes * verify_s / tokens, sent / tokens)
