@@ -27,6 +27,7 @@ BENCHMARKS = {
         "links.evidence_sessions",
         "links.padding",
         "links.draft_ahead",
+        "links.in_flight",
         "paper.paper_figures",
         "planner.expected",
         "links.conversation",

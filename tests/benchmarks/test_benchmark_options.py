@@ -31,6 +31,7 @@ COMMANDS = {
     "links.best_evidence": "--places",
     "links.evidence_sessions": "--texts",
     "links.draft_ahead": "--texts",
+    "links.in_flight": "--texts",
     "planner.expected": "--vocab",
     "links.conversation": "--turns",
     "planner.simulated_links": "--tokens",

@@ -28,6 +28,7 @@ from tslt_runtime.autopilot import settings_for
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.rounds import Tally
+from tslt_runtime.timing import WANTED
 from tslt_wire.throughput import default_modes
 
 FINGERPRINT = bytes(32)
@@ -42,9 +43,9 @@ def settings_of(evidence: str, length: int, temperature: float) -> DraftSettings
 
 
 async def write(
-    tables: Any, network: Network, settings: DraftSettings, *, ahead: int, text: int, args: Any
+    tables: Any, network: Network, settings: DraftSettings, *, ahead: int, window: int = 1, text: int, args: Any
 ) -> tuple[Tally, Device]:
-    """One text, in a session of its own; its rounds, and the device."""
+    """One text, in a session of its own; its rounds, and the device.  ``window``: drafts in flight."""
     target, draft = tables
     hello = tw.Hello(
         vocab_size=len(draft),
@@ -53,12 +54,13 @@ async def write(
         entropy=("range",),
         priors=("none",),
         sampling=tw.Sampling(temperature=args.temperature),
+        extra=WANTED,
     )
     big, small = SleepingTarget(target, args.target_ms / 1e3), SleepingDraft(draft, args.draft_ms / 1e3)
     links = emulated_pair(network)
     tally, started = Tally(), 0.0
     async with two_ends(
-        big, FINGERPRINT, small, hello, links=links, seed=args.seed, number=text, ahead=ahead
+        big, FINGERPRINT, small, hello, links=links, seed=args.seed, number=text, ahead=ahead, window=window
     ) as device:
         await device.prompt([text])
         async for round_ in device.generate(args.tokens, settings):

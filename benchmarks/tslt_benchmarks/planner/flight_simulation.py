@@ -3,8 +3,8 @@
 Device, uplink, edge and downlink each do one thing after the other; each token is accepted or not by a coin.  Nothing
 of the closed form is used, no clock and no session.
 
-A device that guesses *all* (``guess``) has, where its guess of the token after a rejection is right, the next run's
-first draft when it hears of it: what joint use of drafting ahead and drafts in flight would bring at most.
+A device that guesses has, where its guess of the token after a rejection is right, the next run's first draft when it
+hears of it, or a part: what joint use of drafting ahead and drafts in flight would bring.
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ def simulate(
     window: int,
     ahead: int = 0,
     guess: float = 0.0,
+    guessed: int = 0,
     runs: int = 2000,
     seed: int = 0,
 ) -> Simulated:
     """``runs`` runs of chains of ``length``, ``window`` in flight; each ends with a draft that is not accepted whole.
 
     ``window`` 1: a run is a round, and a draft that is accepted whole brings the target's own token, too.  ``ahead``:
-    tokens of the next chain that are drafted while the window is full.  ``guess``: how often the first draft of a run
-    is there when the run begins.
+    tokens of the next chain that are drafted while the window is full.  ``guess``: how often the guess of a
+    run's first token was right, and so ``guessed`` levels of its first draft are there when it begins.
     """
     rng = np.random.default_rng(seed)
     verify_s = times.verify_s + length * times.node_s
@@ -64,7 +65,7 @@ def simulate(
     for _ in range(runs):
         there = rng.random() < guess
         answers: list[float] = []
-        drafter, left = now, 0 if there else length
+        drafter, left = now, length - min(guessed, length) * there
         over: float | None = None
         number = 0
         while True:

@@ -5,6 +5,7 @@ four times the uplink).  ``auto`` makes so many tokens on each link without know
 and outliers; its shortfall is the time it takes more than the best fixed choice, start and tries included.
 
     python -m tslt_benchmarks.planner.simulated_links --json planner.json --png planner.png
+    python -m tslt_benchmarks.planner.simulated_links --window 4 --ahead 16 --uplink 1e6    # what drafts in flight gain
     python -m tslt_benchmarks.planner.simulated_links --draft-ms 2 --target-ms 6 --node-ms 1.4   # nodes are dear
 """
 
@@ -29,9 +30,11 @@ from tslt_benchmarks.link_grid import (
 from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json, zero_or_more
 from tslt_benchmarks.planner.simulation import COMPUTE, Conditions, best_fixed, simulate_session
 from tslt_wire.throughput import Agreed, Link, Planner, default_modes, default_shapes, streamed_tokens_per_s
+from tslt_wire.throughput.explain import rate_name
 from tslt_wire.throughput.plan import shape_name
 
 SCHEMA_VERSION = 2
+_SETTINGS = ("evidence", "tokens", "seeds", "temperature", "untold", "cold", "window", "ahead")
 _WIDTH = 130
 """Columns that the table needs."""
 
@@ -59,12 +62,27 @@ class LinkResult:
     """The worst seed's."""
     chosen: dict[str, int]
     """Rounds by evidence kind in the first seed's session."""
+    in_flight: str
+    """The best choice with drafts in flight, and with drafting ahead; empty where neither was asked for."""
+    in_flight_tokens_per_s: float
+    in_flight_edge: float
+    """The edge's time a token over that of the best fixed choice; 1 where nothing was asked for."""
 
 
 def measure(
-    conditions: Conditions, evidence: Sequence[str], *, tokens: int, seeds: int, temperature: float
+    conditions: Conditions,
+    evidence: Sequence[str],
+    *,
+    tokens: int,
+    seeds: int,
+    temperature: float,
+    window: int = 1,
+    ahead: int = 0,
 ) -> LinkResult:
-    """One link, for sessions of ``tokens`` tokens that agreed on these kinds of evidence."""
+    """One link, for sessions of ``tokens`` tokens that agreed on these kinds of evidence.
+
+    ``window``, ``ahead``: most drafts in flight, and nodes drafted ahead, of the choice that is shown beside others.
+    """
     modes, shapes = default_modes(temperature=temperature), default_shapes()
     rates = {
         kind: tokens / best_fixed([conditions], tokens, [m for m in modes if m.evidence == kind], shapes)[0]
@@ -76,6 +94,10 @@ def measure(
         for seed in range(seeds)
     ]
     more = [each.seconds / seconds - 1 for each in sessions]
+    agreed = Agreed(evidence=evidence, window=window, ahead=ahead)
+    every = Planner(modes, agreed, link=conditions.link, compute=conditions.compute, budget=0).ranking()[0]
+    wanted = window > 1 or ahead > 0
+    busy_s = conditions.expected(mode, shape).edge_s / conditions.expected(mode, shape).tokens
     return LinkResult(
         uplink_bit_s=conditions.link.uplink_bit_s,
         rtt_s=conditions.link.rtt_s,
@@ -89,6 +111,9 @@ def measure(
         shortfall=float(np.mean(more)),
         worst=max(more),
         chosen=sessions[0].chosen,
+        in_flight=every.name if wanted else "",
+        in_flight_tokens_per_s=every.expected.tokens_per_s if wanted else tokens / seconds,
+        in_flight_edge=every.expected.edge_s / every.expected.tokens / busy_s if wanted else 1.0,
     )
 
 
@@ -113,6 +138,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         times.add_argument(name, type=kind, default=1e3 * seconds, help=f"{what} (%(default)g)")
     times.add_argument("--cold", type=above_zero, default=1.0, help="times as long in the first round (%(default)g)")
     times.add_argument("--untold", action="store_true", help="the edge does not say how long it takes")
+    parser.add_argument("--window", type=whole_number(1), default=1, help="show the best with so many drafts in flight")
+    parser.add_argument("--ahead", type=whole_number(0), default=0, help="and with so many nodes drafted ahead")
     parser.add_argument("--json", type=output_file, help="write all links and settings")
     parser.add_argument("--png", type=output_file, help="draw a heat map")
     return parser.parse_args(argv)
@@ -137,16 +164,26 @@ def main(argv: Sequence[str] | None = None) -> None:
             tokens=args.tokens,
             seeds=args.seeds,
             temperature=args.temperature,
+            window=args.window,
+            ahead=args.ahead,
         )
         for uplink in args.uplink
         for rtt in args.rtt
     ]
     entries = map_entries(results)
     console.print(grid_table(entries, "best fixed choice, its tokens/s, and auto against it"))
+    if args.window > 1 or args.ahead:
+        for result in results:
+            gain = result.in_flight_tokens_per_s / result.tokens_per_s
+            console.print(
+                f"{rate_name(result.uplink_bit_s)}, {1e3 * result.rtt_s:g} ms: {result.in_flight}: "
+                f"{result.in_flight_tokens_per_s:.1f} tokens/s, {gain:.2f} times the best that waits, "
+                f"{result.in_flight_edge:.2f} times the edge's time"
+            )
     mean, worst = shortfalls([result.shortfall for result in results])
     console.print(f"simulated_links: links={len(results)} shortfall_mean={mean:.4f} shortfall_worst={worst:.4f}")
     if args.json is not None:
-        settings = {key: getattr(args, key) for key in ("evidence", "tokens", "seeds", "temperature", "untold", "cold")}
+        settings = {key: getattr(args, key) for key in _SETTINGS}
         document = {
             "benchmark": "simulated_links",
             "schema": SCHEMA_VERSION,

@@ -7,6 +7,7 @@ from tslt_benchmarks.sections import (
     acceptance_bytes,
     bytes_per_token,
     codec_speed,
+    drafts_in_flight,
     edge_capacity,
     end_to_end,
     equal_acceptance,
@@ -25,6 +26,7 @@ from tslt_benchmarks.sections import (
 
 SECTIONS: tuple[Section, ...] = (
     which_link.SECTION,
+    drafts_in_flight.SECTION,
     end_to_end.SECTION,
     evidence_acceptance.SECTION,
     equal_acceptance.SECTION,

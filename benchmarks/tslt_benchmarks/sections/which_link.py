@@ -11,7 +11,7 @@ from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_benchmarks.speed.pass_times import PassTimes
-from tslt_wire.throughput import Compute, Link, Plan
+from tslt_wire.throughput import Compute, Link, Mode, Plan
 from tslt_wire.throughput.explain import rate_name
 
 LINKS = (
@@ -37,13 +37,8 @@ FAST_BIT_S = 1e7
 
 def run(context: Context) -> dict[str, Any]:
     """Ask the planner about all links, with the pair's acceptance and times, and with a larger pair's times."""
-    acceptance = context.figures("evidence-acceptance")
+    modes, own, temperature = of_pair(context)
     given = context.times
-    own = given or PassTimes.of_json(context.figures("pass-times")).compute
-    temperature = acceptance["temperatures"][0]
-    here = [row for row in acceptance["rows"] if row["temperature"] == temperature]
-    restricted = context.load_models is not None and context.models.restricted
-    modes = measured_modes(here, acceptance["vocab_size"], temperature, restricted=restricted)
     found: dict[str, Any] = {"temperature": temperature, "given": given is not None, "times": {}}
     for name, compute in (("own", own), ("big", BIG)):
         found["times"][name] = {
@@ -53,6 +48,16 @@ def run(context: Context) -> dict[str, Any]:
             "break_even_rtt_s": break_even_rtt(modes, compute, FAST_BIT_S, DOWN_OVER_UP * FAST_BIT_S),
         }
     return found
+
+
+def of_pair(context: Context) -> tuple[list[Mode], Compute, float]:
+    """The pair's modes and times, as they were measured or given, and the temperature that both are of."""
+    acceptance = context.figures("evidence-acceptance")
+    own = context.times or PassTimes.of_json(context.figures("pass-times")).compute
+    temperature = acceptance["temperatures"][0]
+    here = [row for row in acceptance["rows"] if row["temperature"] == temperature]
+    restricted = context.load_models is not None and context.models.restricted
+    return measured_modes(here, acceptance["vocab_size"], temperature, restricted=restricted), own, temperature
 
 
 def _link(up: float, rtt: float) -> Link:

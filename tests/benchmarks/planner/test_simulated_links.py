@@ -60,3 +60,18 @@ def test_given_times_are_the_models(tmp_path):
     assert [compute[name] for name in ("draft_s", "verify_s", "verify_node_s")] == pytest.approx([0.002, 0.006, 0.0014])
     assert document["settings"]["untold"]
     assert document["links"][0]["shape"] == "chain of 2"  # with nodes for nothing it is a tree
+
+
+def test_the_best_in_flight_is_shown_where_it_is_asked_for(capsys):
+    simulated_links.main([*SMALL, "--window", "4", "--ahead", "16", "--evidence", "coupled"])
+    out = capsys.readouterr().out
+    assert out.count("times the best that waits") == 2
+    far = Conditions(Link(uplink_bit_s=1e6, downlink_bit_s=1e6, rtt_s=0.2))
+    options = {"tokens": 60, "seeds": 1, "temperature": 0.7}
+    found = simulated_links.measure(far, ("scalar",), window=4, **options)
+    assert "in flight" in found.in_flight
+    assert found.in_flight_tokens_per_s > 1.05 * found.tokens_per_s
+    assert 1 <= found.in_flight_edge < 1.6
+    without = simulated_links.measure(far, ("scalar",), **options)
+    assert (without.in_flight, without.in_flight_edge) == ("", 1.0)
+    assert without.in_flight_tokens_per_s == without.tokens_per_s

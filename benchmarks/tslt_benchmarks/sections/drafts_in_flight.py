@@ -1,0 +1,138 @@
+"""Section: what drafts in flight gain where the edge is far away, and what they cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tslt_benchmarks.report.blocks import Column, Plot, Table
+from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.sections.which_link import BIG, DOWN_OVER_UP, of_pair
+from tslt_wire.throughput import Agreed, Compute, Link, Mode, Plan, Planner, default_shapes
+from tslt_wire.throughput.catalogue import EVIDENCE
+
+RTTS = (0.02, 0.05, 0.1, 0.2)
+"""Round trips, seconds."""
+UPLINK = 1e6
+"""Bit/s: bytes hardly count, distance does."""
+WINDOW, AHEAD = 4, 16
+"""What an edge takes by default, and what a device may be told."""
+LONGEST = 16
+WAYS = {"alone": (1, 0), "ahead": (1, AHEAD), "in_flight": (WINDOW, AHEAD)}
+"""Most drafts in flight and most nodes ahead."""
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Ask the planner for its best choice one at a time, with drafting ahead, and with drafts in flight."""
+    modes, own, temperature = of_pair(context)
+    return {
+        "temperature": temperature,
+        "uplink_bit_s": UPLINK,
+        "times": {
+            name: [_entry(modes, compute, rtt_s) for rtt_s in RTTS] for name, compute in (("own", own), ("big", BIG))
+        },
+    }
+
+
+def _entry(modes: Sequence[Mode], compute: Compute, rtt_s: float) -> dict[str, Any]:
+    link = Link(uplink_bit_s=UPLINK, downlink_bit_s=DOWN_OVER_UP * UPLINK, rtt_s=rtt_s)
+    shapes = [shape for shape in default_shapes(LONGEST) if shape]
+
+    def best(window: int, ahead: int, shapes: Sequence[tuple[int, ...]]) -> Plan:
+        agreed = Agreed(evidence=EVIDENCE, window=window, ahead=ahead)
+        return Planner(modes, agreed, shapes=shapes, link=link, compute=compute, budget=0).ranking()[0]
+
+    found = {name: best(*way, shapes) for name, way in WAYS.items()}
+    found["chain"] = best(1, 0, [shape for shape in shapes if max(shape) == 1])
+    return {
+        "rtt_s": rtt_s,
+        **{
+            name: {
+                "choice": plan.name,
+                "rate": plan.expected.tokens_per_s,
+                "busy_s": plan.expected.edge_s / plan.expected.tokens,
+            }
+            for name, plan in found.items()
+        },
+    }
+
+
+def show(figures: dict[str, Any]) -> list[Table | Plot]:
+    """A plot of the gains, and a table for each pair of times."""
+    names = {
+        "own": "These two models",
+        "big": f"{1e3 * BIG.draft_s:g} ms a drafted token, {1e3 * BIG.verify_s:g} a pass",
+    }
+    panels = []
+    for name, entries in figures["times"].items():
+        xs = [1e3 * entry["rtt_s"] for entry in entries]
+        curves = [
+            Line(name=label, xs=xs, ys=[entry[way]["rate"] / entry["chain"]["rate"] for entry in entries])
+            for label, way in (("best alone", "alone"), ("and ahead", "ahead"), ("and in flight", "in_flight"))
+        ]
+        panels.append(
+            Panel(lines=curves, x=Axis(label="round trip, ms"), y=Axis(label="over the best chain"), title=names[name])
+        )
+    plot = lines(
+        panels,
+        name="in-flight",
+        alt="tokens a second over those of the best chain that waits for its verdict, against the round trip",
+        caption=f"At {UPLINK / 1e6:g} Mbit/s; up to {WINDOW} drafts in flight, up to {AHEAD} tokens drafted ahead. "
+        "Trees are drafted one at a time.",
+    )
+    return [plot, *(_table(entries, names[name]) for name, entries in figures["times"].items())]
+
+
+def _table(entries: Sequence[dict[str, Any]], title: str) -> Table:
+    return Table(
+        columns=[
+            Column("RTT, ms", "g"),
+            Column("best that waits", whole=True),
+            Column("tokens/s", ".1f"),
+            Column("best with all", whole=True, hint="drafts in flight and drafting ahead allowed"),
+            Column("tokens/s", ".1f"),
+            Column("gain", ".2f"),
+            Column("edge's time a token", ".2f", "times that of the best that waits"),
+        ],
+        rows=[
+            [
+                1e3 * entry["rtt_s"],
+                entry["alone"]["choice"],
+                entry["alone"]["rate"],
+                entry["in_flight"]["choice"],
+                entry["in_flight"]["rate"],
+                entry["in_flight"]["rate"] / entry["alone"]["rate"],
+                entry["in_flight"]["busy_s"] / entry["alone"]["busy_s"],
+            ]
+            for entry in entries
+        ],
+        title=title,
+        folded=True,
+    )
+
+
+def meaning(figures: dict[str, Any]) -> str:
+    """What it gains, and over what."""
+    entries = figures["times"]["own"]
+    gains = [entry["in_flight"]["rate"] / entry["alone"]["rate"] for entry in entries]
+    chains = [entry["in_flight"]["rate"] / entry["chain"]["rate"] for entry in entries]
+    return (
+        f"Drafts in flight and drafted ahead make up to {max(gains):.2f} times as many tokens a second as the best "
+        f"draft that waits for each verdict, and up to {max(chains):.2f} times as many as the best such chain."
+    )
+
+
+SECTION = Section(
+    name="drafts-in-flight",
+    title="Drafting while verdicts are on their way",
+    question="The edge is far away: what do drafts in flight and drafting ahead gain?",
+    needs=Needs.LOGITS,
+    seconds=Seconds(quick=2, full=2),
+    run=run,
+    show=show,
+    meaning=meaning,
+    uses=("evidence-acceptance", "pass-times"),
+    command="in-flight",
+)
