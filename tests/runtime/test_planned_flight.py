@@ -51,7 +51,7 @@ def test_far_away_auto_has_drafts_in_flight_and_learns_from_them():
     flying = [found for found in rounds if found.flight and found.flight.follows]
     assert flying
     assert all(found.frame_bytes < found.uplink_bytes + 40 for found in flying)
-    assert 0.7 * RTT_S < pilot.planner.link.rtt_s < 4 * RTT_S  # a busy machine adds to it
+    assert 0.7 * RTT_S < pilot.planner.link.rtt_s < 1  # a busy machine adds to it
     assert pilot.chosen.total() == len(rounds)
     assert any(plan.window == 4 for plan in pilot.planner.ranking())
     assert "In flight: up to 4" in pilot.planner.explain()

@@ -37,14 +37,17 @@ def test_document(document):
     assert max(row["gain"] for row in cell["joint"]) < cell["bound"]
 
 
-def test_sessions_are_as_fast_as_the_closed_form_says(document):
-    """By much less than what is measured at length: one text, on a machine that does other things besides."""
+def test_sessions_are_not_faster_than_the_closed_form_and_take_as_many_passes(document):
+    """One text, on a machine that does other things besides: how fast it is is for a run at length to say."""
     rows = document["links"][0]["live"]
     assert [row["window"] for row in rows] == [1, 1, 4, 4]
     for row in rows:
         assert row["tokens"] >= 20
-        assert 0.5 < row["over_model"] < 1.35
+        assert row["over_model"] < 1.35
         assert 0.6 < row["alpha"] < 0.9
+        levels = row["length"] + (row["window"] == 1)
+        tokens = (1 - row["alpha"] ** levels) / (1 - row["alpha"])
+        assert 1 / row["passes_per_token"] == pytest.approx(tokens, rel=0.4)
 
 
 def test_the_best_chain_is_the_best_of_all(document):
