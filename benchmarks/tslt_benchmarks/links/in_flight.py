@@ -307,7 +307,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for alpha in args.alpha:
         tables, alphas = tables_for(alpha, args.temperature, args.seed)
         for rtt_s in args.rtt:
-            cell = Cell(alphas, rtt_s, args)
+            cell = Cell(alphas.tolist(), rtt_s, args)
             cells.append(found := measure(cell, tables, args))
             _, ahead, plain, guessing = found["picked"]
             joint = max(row["gain"] for row in found["joint"] if row["edge"] <= args.most_edge)
