@@ -230,17 +230,19 @@ def test_the_law_notices_a_wrong_draw():
     assert transition_law(target, text[2:], sampling) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["apart", "equal", "two kinds", "close", "infinite"])
+@pytest.mark.parametrize("name", ["apart", "equal", "two kinds", "close", "infinite", "ascending"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-def test_lists_in_a_block_of_memory_are_those_of_the_library(name, dtype):
-    """A block has room for a few of the largest logits: where many are near the last of them, it counts."""
-    vocab_size, rng = 5000, np.random.default_rng(7)
+@pytest.mark.parametrize("vocab_size", [5000, 20011])
+def test_lists_in_a_block_of_memory_are_those_of_the_library(name, dtype, vocab_size):
+    """A block has room for a few of the largest logits: where more come, the largest so far stay."""
+    rng = np.random.default_rng(7)
     rows = {
         "apart": rng.normal(size=vocab_size) * 4,
         "equal": np.zeros(vocab_size),
         "two kinds": (rng.random(vocab_size) < 0.6).astype(float),
         "close": np.round(rng.normal(size=vocab_size) * 2) / 2,
         "infinite": np.where(rng.random(vocab_size) < 0.9, -np.inf, rng.integers(0, 2, vocab_size)),
+        "ascending": np.sort(rng.normal(size=vocab_size)),
     }[name].astype(dtype)
     offered = tw.EdgeSettings(vocab_size=vocab_size, tokenizer=FINGERPRINT)
     said = hello(vocab_size, priors=("none",), precisions=("log2/2",))
@@ -253,5 +255,8 @@ def test_lists_in_a_block_of_memory_are_those_of_the_library(name, dtype):
     device.draft("list", (1, 1), lambda parents, tokens, first: rows[None], np.random.default_rng(1), top_k=16)
     (event,) = edge.receive_data(device.data_to_send())
     (wanted,) = tw.sparsify_batch(rows[None], truncation=tw.TopK(16), precision="log2/2")
+    order = np.argsort(-rows.astype(float), kind="stable")[:16]
+    assert list(wanted.ids) == sorted(token for token in order if token in wanted.ids)
+    assert len(wanted) == 16 or name == "infinite"
     assert list(event.draft.lists.values()) == [wanted, wanted]
     assert device.within_block()

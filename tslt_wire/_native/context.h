@@ -54,8 +54,8 @@ struct tslt_context {
 
 /* Places of a context that holds every urn. */
 enum { ALL_URNS = 8192 };
-/* Rows of a block of logits, at most, where memory is a part of a block: fewer maxima to keep. */
-enum { FIXED_ROWS = 256 };
+/* Logits of the largest blocks; how many are looked at together where blocks are smaller (select.h). */
+enum { SELECT_ROWS = 256, SELECT_STEP = 512 };
 
 /* Memory that is laid out in a row: first counted, then given away. */
 typedef struct {

@@ -163,7 +163,7 @@ static int grow(const choice *c, const void *row, int32_t parent, uint32_t count
   tslt_list list;
   uint32_t vocab_size = d->hello->vocab_size < d->welcome.vocab_size ? d->hello->vocab_size : d->welcome.vocab_size;
   int error = tslt_sparsify(&d->context, row, c->how->dtype, vocab_size, 1, 0, options, &list);
-  if (!error && list.count > d->room.most_listed)
+  if (error == TSLT_NO_MEMORY || (!error && list.count > d->room.most_listed))
     error = TSLT_NO_SPACE;
   if (!error && CHOICES[c->how->evidence] == sampled)
     error = tslt_keep_list(d, &list, parent);

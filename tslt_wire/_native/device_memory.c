@@ -1,8 +1,7 @@
 /* A session's memory: one block, whose parts follow each other.  The same function counts them and gives them away. */
 #include "device_session.h"
 
-enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8, FRAME_BYTES = 256,
-       LANES_OF_MAXIMA = 96, STEP = 512, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
+enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -17,8 +16,8 @@ static void lay_context(tslt_context *c, layout *l, const tslt_hello *hello, con
   size_t real = room->dtype == TSLT_FLOAT64 ? sizeof(double) : sizeof(float), rows = hello->vocab_size;
   /* Blocks of a row that are looked at: select.h says how many. */
   size_t wanted = room->by_probability ? most(listed, 256) : listed;
-  size_t blocks = most(rows / FIXED_ROWS, least(6 * wanted, rows)) + LANES_OF_MAXIMA;
-  size_t picks = least(2 * listed + 2 * STEP, rows + 16), by_token = room->by_probability ? rows : 0;
+  size_t blocks = most(rows / SELECT_ROWS, least(6 * wanted, rows)) + 2;
+  size_t picks = least(2 * listed + 2 * SELECT_STEP, rows + 16), by_token = room->by_probability ? rows : 0;
   bool half = room->dtype == TSLT_FLOAT16 || room->dtype == TSLT_BFLOAT16;
   buffer *unused[] = {&c->parents, &c->tokens, &c->depths, &c->row_weights, &c->row_values, &c->row_peaks};
   for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)

@@ -1,8 +1,8 @@
 /* The n largest of V numbers, for one type of number: REAL, with KEY and SKEY, unsigned and signed integers as wide.
  * sparsify.c includes this once for binary32 and once for binary64.
  *
- * A lower bound of the n-th largest comes from maxima of strided blocks (n blocks have n numbers that are as large as
- * the n-th of their maxima); few numbers pass it, and only these are looked at closely. */
+ * A lower bound of the n-th largest comes from the maxima of blocks (n blocks have n numbers that are as large as the
+ * n-th of their maxima).  Few numbers reach it, in few blocks: most of a row is read once. */
 
 /* An integer that orders like the number; both zeros are equal. */
 static inline KEY NAME(key)(REAL x) {
@@ -45,33 +45,44 @@ static KEY NAME(nth)(const KEY *keys, size_t count, size_t n, size_t slack) {
   return low;
 }
 
-/* Maxima of blocks of at most `rows` numbers, SELECT_LANES apart; the last few numbers are blocks of their own.  Returns
- * how many blocks, or 0 if there is a NaN. */
+/* The largest of so many lanes, which are used up. */
+static inline REAL NAME(largest_lane)(REAL *most) {
+  for (size_t half = SELECT_LANES / 2; half; half /= 2)
+    for (size_t i = 0; i < half; i++)
+      most[i] = most[i + half] > most[i] ? most[i + half] : most[i];
+  return most[0];
+}
+
+/* Maxima of blocks of `rows` numbers; of what is left behind them, one more.  Blocks of SELECT_ROWS follow each other;
+ * shorter ones take every SELECT_LANES-th number, as vectors like it.  Returns how many, or 0 if there is a NaN. */
 TSLT_CLONES
 static size_t NAME(block_maxima)(const REAL *x, size_t count, size_t rows, REAL *maxima) {
-  size_t blocks = 0, at = 0;
+  size_t blocks = 0, at = 0, group = rows < SELECT_ROWS ? rows * SELECT_LANES : rows;
   SKEY bad[SELECT_LANES] = {0};
-  while (count - at >= SELECT_LANES) {
-    size_t end = (count - at) / SELECT_LANES;
-    end = at + SELECT_LANES * (end < rows ? end : rows);
+  while (count - at >= group) {
     REAL most[SELECT_LANES];
     for (size_t i = 0; i < SELECT_LANES; i++)
       most[i] = x[at + i];
-    for (; at < end; at += SELECT_LANES) {
+    for (size_t end = at + group; at < end; at += SELECT_LANES) {
       const REAL *p = x + at;
       for (size_t i = 0; i < SELECT_LANES; i++) {
         most[i] = p[i] > most[i] ? p[i] : most[i];
         bad[i] |= p[i] != p[i];
       }
     }
+    if (group == rows) {
+      maxima[blocks++] = NAME(largest_lane)(most);
+      continue;
+    }
     for (size_t i = 0; i < SELECT_LANES; i++)
-      maxima[blocks + i] = most[i];
-    blocks += SELECT_LANES;
+      maxima[blocks++] = most[i];
   }
   SKEY any = 0;
+  if (at < count)
+    maxima[blocks++] = x[at];
   for (; at < count; at++) {
     any |= x[at] != x[at];
-    maxima[blocks++] = x[at];
+    maxima[blocks - 1] = x[at] > maxima[blocks - 1] ? x[at] : maxima[blocks - 1];
   }
   for (size_t i = 0; i < SELECT_LANES; i++)
     any |= bad[i];
@@ -91,61 +102,28 @@ static size_t NAME(collect_all)(const REAL *x, size_t count, REAL border, uint32
   return found;
 }
 
-/* The same where there is room for `room` places; more than that if there may be more. */
-static size_t NAME(collect)(const REAL *x, size_t count, REAL border, uint32_t *places, size_t room) {
-  if (room >= count + 16)
-    return NAME(collect_all)(x, count, border, places);
-  size_t found = 0;
-  for (size_t start = 0; start < count; start += SELECT_STEP) {
-    if (found + SELECT_STEP + 16 > room)
-      return room + 1;
-    size_t size = count - start < SELECT_STEP ? count - start : SELECT_STEP;
-    size_t more = NAME(collect_all)(x + start, size, border, places + found);
-    for (size_t i = 0; i < more; i++)
-      places[found++] += (uint32_t)start;
-  }
-  return found;
-}
-
-/* The n-th largest, slowly and in no memory: what reaches the middle of a range of keys is counted, and halves it. */
-static REAL NAME(slow_nth)(const REAL *x, size_t count, size_t n) {
-  KEY low = NAME(key)(x[0]), high = low;
-  for (size_t i = 1; i < count; i++) {
-    KEY key = NAME(key)(x[i]);
-    low = key < low ? key : low;
-    high = key > high ? key : high;
-  }
-  while (low < high) {
-    KEY middle = high - (high - low) / 2;
-    size_t reached = 0;
-    for (size_t i = 0; i < count; i++)
-      reached += NAME(key)(x[i]) >= middle;
-    if (reached >= n)
-      low = middle;
-    else
-      high = middle - 1;
-  }
-  return NAME(unkey)(low);
-}
-
-/* Of `count` places, or of all numbers if `from` is NULL, those of the n largest; `border` is the n-th largest. */
-static void NAME(keep)(const REAL *x, const uint32_t *from, size_t count, REAL border, size_t n, uint32_t *places) {
+/* Of `count` ascending places those of the `n` largest numbers, ties to the lowest places; the n-th largest is returned. */
+static REAL NAME(keep)(const REAL *x, uint32_t *places, size_t count, size_t n, KEY *keys) {
+  for (size_t i = 0; i < count; i++)
+    keys[i] = NAME(key)(x[places[i]]);
+  REAL border = NAME(unkey)(NAME(nth)(keys, count, n, 0));
   size_t above = 0, kept = 0;
   for (size_t i = 0; i < count; i++)
-    above += x[from ? from[i] : i] > border;
+    above += x[places[i]] > border;
   size_t ties = n - above;
   for (size_t i = 0; i < count && kept < n; i++) {
-    size_t place = from ? from[i] : i;
+    uint32_t place = places[i];
     bool tie = x[place] == border && ties > 0;
     ties -= tie;
-    places[kept] = (uint32_t)place;
+    places[kept] = place;
     kept += tie || x[place] > border;
   }
+  return border;
 }
 
 /* The largest number to `top`; TSLT_BAD_LOGITS if it is not finite or there is a NaN. */
 static int NAME(top)(tslt_context *context, const REAL *x, size_t count, size_t rows, size_t *blocks, double *top) {
-  REAL *maxima = tslt_reserve(&context->maxima, count / rows + 3 * SELECT_LANES, sizeof(REAL));
+  REAL *maxima = tslt_reserve(&context->maxima, count / rows + 2, sizeof(REAL));
   if (!maxima)
     return TSLT_NO_MEMORY;
   *blocks = NAME(block_maxima)(x, count, rows, maxima);
@@ -158,34 +136,33 @@ static int NAME(top)(tslt_context *context, const REAL *x, size_t count, size_t 
   return most - most == 0 ? TSLT_OK : TSLT_BAD_LOGITS; /* an infinity less itself is NaN */
 }
 
-/* Places of the `n` largest, n < count, ties to the lowest places; ascending, to context->picked. */
-static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size_t blocks, uint32_t n) {
+/* Places of the `n` largest, n < count, ties to the lowest places; ascending, to context->picked.  Where its memory is
+ * fixed and full, all but the n largest so far go, and what follows has to be larger than these. */
+static int NAME(select)(tslt_context *context, const REAL *x, size_t count, size_t rows, size_t blocks, uint32_t n) {
   const REAL *maxima = context->maxima.at;
   bool fixed = context->picked.fixed;
   uint32_t *places = fixed ? context->picked.at : tslt_reserve(&context->picked, (size_t)count + 16, sizeof(uint32_t));
   KEY *keys = fixed ? context->keys32.at : tslt_reserve(&context->keys32, count + 1, sizeof(KEY));
-  size_t room = context->picked.bytes / sizeof *places, key_room = context->keys32.bytes / sizeof *keys;
-  if (!places || !keys || n > room)
+  size_t room = context->picked.bytes / sizeof *places, step = rows < SELECT_ROWS ? SELECT_STEP : rows, found = 0;
+  if (!places || !keys || (room < count + 16 && room < n + step + 16))
     return TSLT_NO_MEMORY;
-  room = room < key_room ? room : key_room;
-  size_t found = count;
-  if (n <= blocks && blocks <= key_room) {
-    for (size_t i = 0; i < blocks; i++)
-      keys[i] = NAME(key)(maxima[i]);
-    found = NAME(collect)(x, count, NAME(unkey)(NAME(nth)(keys, blocks, n, n / 8)), places, room);
-  } else if (found <= room) {
-    for (size_t i = 0; i < count; i++)
-      places[i] = (uint32_t)i;
+  for (size_t i = 0; i < blocks; i++)
+    keys[i] = NAME(key)(maxima[i]);
+  REAL border = n <= blocks ? NAME(unkey)(NAME(nth)(keys, blocks, n, n / 8)) : (REAL)-INFINITY;
+  for (size_t start = 0, size; start < count; start += size) {
+    size = count - start < step ? count - start : step;
+    if (step == rows && maxima[start / rows] < border)
+      continue;
+    if (room < count + 16 && room < found + size + 16) {
+      border = NAME(unkey)(NAME(key)(NAME(keep)(x, places, found, n, keys)) + 1);
+      found = n;
+    }
+    size_t more = NAME(collect_all)(x + start, size, border, places + found);
+    for (size_t i = 0; i < more; i++)
+      places[found++] += (uint32_t)start;
   }
-  if (found == n)
-    return TSLT_OK;
-  if (found > room) { /* a fixed part, and more numbers near the n-th largest than it holds */
-    NAME(keep)(x, NULL, count, NAME(slow_nth)(x, count, n), n, places);
-    return TSLT_OK;
-  }
-  for (size_t i = 0; i < found; i++)
-    keys[i] = NAME(key)(x[places[i]]);
-  NAME(keep)(x, places, found, NAME(unkey)(NAME(nth)(keys, found, n, 0)), n, places);
+  if (found > n)
+    NAME(keep)(x, places, found, n, keys);
   return TSLT_OK;
 }
 
@@ -231,7 +208,7 @@ static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, 
   double top;
   size_t blocks;
   /* Three times as many blocks as are asked for bound the n-th largest well; so do hundreds for an unknown n. */
-  size_t rows = context->maxima.fixed ? FIXED_ROWS : 64, wanted = by_mass && n > 256 ? 256 : n;
+  size_t rows = SELECT_ROWS, wanted = by_mass && n > 256 ? 256 : n;
   while (rows > 1 && count / rows < 3 * wanted)
     rows /= 2;
   int error = NAME(top)(context, x, count, rows, &blocks, &top);
@@ -254,7 +231,7 @@ static int NAME(sparsify)(tslt_context *context, const REAL *x, uint32_t count, 
     n = least < n ? (uint32_t)least : n;
   }
   if (n < count) {
-    error = NAME(select)(context, x, count, blocks, n);
+    error = NAME(select)(context, x, count, rows, blocks, n);
     if (error)
       return error;
   }

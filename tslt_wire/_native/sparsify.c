@@ -1,6 +1,8 @@
 /* Logits to lists: truncate, quantise (spec section 4).  Binary64 basic operations and integers alone. */
 #include "clones.h"
 
+#include <math.h>
+
 #include "collect.h"
 #include "masses.h"
 #include "narrow.h"
@@ -9,7 +11,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, MASS_STEP = 256, SELECT_STEP = 512 };
+enum { DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS, SELECT_LANES = 32, MASS_STEP = 256 };
 
 /* Binary16 of a number <= 0, to nearest, ties to even; +0.0 for what rounds to zero. */
 static uint32_t half_code(double x) {
