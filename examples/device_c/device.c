@@ -5,7 +5,7 @@
  *   python -m examples.edge &
  *   ./device draft.table tcp://127.0.0.1:5757 64 list 1,1,1,1 TOKEN TOKEN ...      # tokens, evidence, expansion, prompt
  *
- * TSLT_TEMPERATURE is what is asked of the target (0: greedy).  With CURVE: TSLT_EDGE_KEY, TSLT_PUBLIC_KEY and TSLT_SECRET_KEY, 40 letters of Z85 each.
+ * TSLT_TEMPERATURE is what is asked of the target (0: greedy).  With CURVE: TSLT_EDGE_KEY, TSLT_PUBLIC_KEY and TSLT_SECRET_KEY, which curve_keys.py makes of those of `tslt keys`.
  */
 #include "link.h"
 #include "table.h"
@@ -64,7 +64,7 @@ static int exchange(tslt_device *device, zmq_link *link, tslt_event *event, int 
     if (link_send(link, frame, size))
       return -1;
   for (event->kind = TSLT_NOTHING; wait && event->kind == TSLT_NOTHING;) {
-    long received = link_receive(link, &ignored);
+    long received = link_receive(link, ANSWER_MS, &ignored);
     if (received < 0)
       return -1;
     int error = tslt_device_receive(device, link->frame, (size_t)received, event);

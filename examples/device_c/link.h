@@ -9,7 +9,7 @@
 
 #include "tslt_device.h"
 
-enum { FRAME_BYTES = 1 << 20, WINDOW = 64, SILENCE_MS = 2000, TIMEOUT_MS = 60000, PEER_TIMEOUT_MS = 10000 };
+enum { FRAME_BYTES = 1 << 20, WINDOW = 64, SILENCE_MS = 2000, OPEN_MS = 5000, ANSWER_MS = 60000, PEER_TIMEOUT_MS = 10000 };
 
 typedef struct {
   void *context, *socket;
@@ -32,10 +32,11 @@ static int link_send(zmq_link *l, const uint8_t *frame, size_t size) {
   return zmq_send(l->socket, frame, size, 0) < 0 ? -1 : 0;
 }
 
-/* The next frame, in l->frame; its size, or -1: there is none to come.  Control messages are seen to on the way. */
-static long link_receive(zmq_link *l, int *welcomed) {
+/* The next frame, in l->frame; its size, or -1: there is none to come, or none came in `wait_ms`.  Control messages are
+ * seen to on the way. */
+static long link_receive(zmq_link *l, long wait_ms, int *welcomed) {
   const uint8_t ping = TSLT_LINK_PING;
-  for (long start = now_ms(); now_ms() - start < TIMEOUT_MS;) {
+  for (long start = now_ms(); now_ms() - start < wait_ms;) {
     zmq_pollitem_t item = {l->socket, 0, ZMQ_POLLIN, 0};
     if (zmq_poll(&item, 1, SILENCE_MS) == 0) {
       link_control(l, &ping, 1);
@@ -85,7 +86,10 @@ static int link_open(zmq_link *l, const char *address, const char *edge_key, con
     return -1;
   if (zmq_connect(l->socket, address) || link_control(l, hello, tslt_link_hello(&limits, hello)))
     return -1;
-  return link_receive(l, &welcomed) == 0 && welcomed ? 0 : -1;
+  if (link_receive(l, OPEN_MS, &welcomed) == 0 && welcomed)
+    return 0;
+  fprintf(stderr, "no edge answers at %s: is it there, and does it know this key?\n", address);
+  return -1;
 }
 
 static void link_close(zmq_link *l) {

@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from c_device import CC, NATIVE
 from table_engine import TableTarget
 from text_law import transition_law
-from tslt_transports import listen
+from tslt_transports import AllowList, EdgeKeys, SecretKey, listen
+from tslt_transports.allow_list import allow
 from two_ends import FINGERPRINT, tables
 
 import tslt_wire as tw
@@ -67,9 +69,9 @@ def write_table(path: Path, logits: np.ndarray) -> None:
 
 
 @asynccontextmanager
-async def edge(target):
+async def edge(target, keys=None):
     """A real edge at a port of its own, on a table; its address."""
-    listener = await listen("zmq", "tcp://127.0.0.1:0")
+    listener = await listen("zmq", "tcp://127.0.0.1:0", keys=keys)
     verifier = LocalVerifier(TableTarget(target))
     task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
     try:
@@ -80,17 +82,22 @@ async def edge(target):
         verifier.close()
 
 
-async def run(program, table, address, tokens, kind, expansion, temperature, **environment):
-    """The tokens that the program wrote after the prompt ``5 7 3``, and the text that it printed."""
+async def started(program, table, address, tokens, kind, expansion, temperature, **environment):
+    """The program's exit status after the prompt ``5 7 3``, and what it printed."""
     process = await asyncio.create_subprocess_exec(
         str(program), str(table), address, str(tokens), kind, expansion, "5", "7", "3",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "TSLT_TEMPERATURE": str(temperature), **environment},
     )  # fmt: skip
     out, said = await asyncio.wait_for(process.communicate(), 300)
-    assert process.returncode == 0, said.decode()
-    tokens_line = said.decode().splitlines()[0]
-    return [int(word) for word in tokens_line.split()], out.decode()
+    return process.returncode, out.decode(), said.decode()
+
+
+async def run(*given, **environment):
+    """The tokens that the program wrote, and the text that it printed."""
+    status, out, said = await started(*given, **environment)
+    assert status == 0, said
+    return [int(word) for word in said.splitlines()[0].split()], out
 
 
 def test_greedy_texts_are_the_targets_own(program, tmp_path):
@@ -128,3 +135,32 @@ def test_long_texts_have_the_targets_law(program, tmp_path, kind, expansion):
     # Each text begins anew after token 3: a text of its own, whose first transition is from there.
     parts = asyncio.run(text())
     assert min(transition_law(target, [3, *part], sampling) for part in parts) * len(parts) > 1e-3
+
+
+def test_keys_are_those_of_the_command_and_others_are_turned_away(program, tmp_path):
+    """CURVE, as `tslt keys` makes keys, against an edge with a list of devices."""
+    target, draft = tables(40)
+    write_table(tmp_path / "table", draft)
+    own, edge_key, stranger = (SecretKey.make(name) for name in ("device", "edge", "stranger"))
+    given = {}
+    for key in (own, stranger):
+        key.write(tmp_path / key.name)
+        script = [sys.executable, str(EXAMPLE / "curve_keys.py"), str(tmp_path / key.name), edge_key.public.line]
+        printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+        given[key.name] = dict(line.split("=", 1) for line in printed.splitlines())
+    wrong_edge = given["device"] | {"TSLT_EDGE_KEY": given["stranger"]["TSLT_PUBLIC_KEY"]}
+
+    async def all_devices():
+        allow(tmp_path / "devices", own.public)
+        keys = EdgeKeys(own=edge_key, allowed=AllowList(tmp_path / "devices"))
+        async with edge(target.astype(np.float32), keys) as address:
+            settings = (program, tmp_path / "table", address, 12, "list", CHAIN, 0)
+            refused = (started(*settings, **other) for other in (given["stranger"], wrong_edge, {}))
+            return await asyncio.gather(run(*settings, **given["device"]), *refused)
+
+    (text, _), *others = asyncio.run(all_devices())
+    best, wanted = target.argmax(1), [3]
+    while len(wanted) < 13:
+        wanted.append(int(best[wanted[-1]]))
+    assert text == wanted[1:]
+    assert [(status, out) for status, out, _ in others] == [(1, "")] * 3
