@@ -39,7 +39,8 @@ static long link_receive(zmq_link *l, long wait_ms, int *welcomed) {
   for (long start = now_ms(); now_ms() - start < wait_ms;) {
     zmq_pollitem_t item = {l->socket, 0, ZMQ_POLLIN, 0};
     if (zmq_poll(&item, 1, SILENCE_MS) == 0) {
-      link_control(l, &ping, 1);
+      if (link_control(l, &ping, 1))
+        return -1;
       continue;
     }
     int size = zmq_recv(l->socket, l->frame, sizeof l->frame, 0), more = 0;
@@ -75,11 +76,12 @@ static long link_receive(zmq_link *l, long wait_ms, int *welcomed) {
 static int link_open(zmq_link *l, const char *address, const char *edge_key, const char *public_key, const char *secret_key) {
   const tslt_link_limits limits = {FRAME_BYTES, WINDOW, 1 << 23, PEER_TIMEOUT_MS};
   uint8_t hello[TSLT_LINK_BYTES];
-  int linger = 500, welcomed = 0;
+  int linger = 500, patience = OPEN_MS, welcomed = 0;
   memset(l, 0, sizeof *l);
   l->context = zmq_ctx_new();
   l->socket = zmq_socket(l->context, ZMQ_DEALER);
   zmq_setsockopt(l->socket, ZMQ_LINGER, &linger, sizeof linger);
+  zmq_setsockopt(l->socket, ZMQ_SNDTIMEO, &patience, sizeof patience); /* an edge that turns a key away takes nothing */
   if (edge_key && (zmq_setsockopt(l->socket, ZMQ_CURVE_SERVERKEY, edge_key, 41) ||
                    zmq_setsockopt(l->socket, ZMQ_CURVE_PUBLICKEY, public_key, 41) ||
                    zmq_setsockopt(l->socket, ZMQ_CURVE_SECRETKEY, secret_key, 41)))
