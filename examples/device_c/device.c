@@ -5,7 +5,7 @@
  *   python -m examples.edge &
  *   ./device draft.table tcp://127.0.0.1:5757 64 list 1,1,1,1 TOKEN TOKEN ...      # tokens, evidence, expansion, prompt
  *
- * TSLT_TEMPERATURE is what is asked of the target (0: greedy).  With CURVE: TSLT_EDGE_KEY, TSLT_PUBLIC_KEY and TSLT_SECRET_KEY, which curve_keys.py makes of those of `tslt keys`.
+ * TSLT_TEMPERATURE is what is asked of the target (0: greedy), TSLT_WINDOW how many drafts may be in flight.  With CURVE: TSLT_EDGE_KEY, TSLT_PUBLIC_KEY and TSLT_SECRET_KEY, which curve_keys.py makes of those of `tslt keys`.
  */
 #include "link.h"
 #include "table.h"
@@ -25,7 +25,7 @@ typedef struct {
 static int logits(void *state, const tslt_nodes *nodes, const void **rows, size_t *row_bytes) {
   drafter *d = state;
   size_t length, row = 0;
-  const int32_t *prefix = tslt_device_prefix(d->device, &length);
+  const int32_t *prefix = tslt_device_ahead(d->device, &length);
   if (nodes->count - nodes->first > MOST_ROWS)
     return -1;
   if (!nodes->count)
@@ -81,14 +81,14 @@ static int exchange(tslt_device *device, zmq_link *link, tslt_event *event, int 
   return 0;
 }
 
-/* Until the round is over: a verdict, proposals to choose from, a list to send. */
+/* Until the oldest round is over: a verdict, proposals to choose from, a list to send. */
 static int settle(tslt_device *device, zmq_link *link, const tslt_random *random) {
   tslt_event event;
   for (;;) {
     int32_t token = -1;
     if (exchange(device, link, &event, 1))
       return -1;
-    if (event.kind == TSLT_ANSWERED)
+    if (event.kind == TSLT_ANSWERED || event.kind == TSLT_WHOLE)
       return 0;
     if (event.kind == TSLT_LIST_WANTED && tslt_device_list(device))
       return -1;
@@ -97,6 +97,23 @@ static int settle(tslt_device *device, zmq_link *link, const tslt_random *random
     if (token >= 0)
       return 0;
   }
+}
+
+/* Drafts while there may be one more, none deeper than what is wanted of the text, less the token of the target's own. */
+static int draft_on(drafter *d, tslt_drafting *how, uint32_t levels, int chain, size_t end, const tslt_random *random) {
+  size_t length;
+  for (tslt_device_ahead(d->device, &length); length < end; tslt_device_ahead(d->device, &length)) {
+    int64_t most = (int64_t)(end - length) - 1, room = tslt_device_depth(d->device);
+    if ((tslt_device_state(d->device) != TSLT_IDLE && !tslt_device_may_follow(d->device)) || room < 0)
+      return 0;
+    most = most < room ? most : room;
+    how->levels = most < levels ? (uint32_t)most : levels;
+    how->goes_on = chain && how->levels && tslt_device_welcome(d->device)->window > 1;
+    int error = tslt_device_draft(d->device, how, logits, d, random);
+    if (error)
+      return error;
+  }
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -119,13 +136,14 @@ int main(int argc, char **argv) {
   FILE *source = fopen("/dev/urandom", "rb");
   if (!source || fread(hello.nonce, sizeof hello.nonce, 1, source) != 1)
     return 1;
-  const char *temperature = getenv("TSLT_TEMPERATURE");
+  const char *temperature = getenv("TSLT_TEMPERATURE"), *window = getenv("TSLT_WINDOW");
   if (temperature) {
     hello.sampling.named = TSLT_TEMPERATURE;
     hello.sampling.temperature = strtod(temperature, NULL);
   }
   tslt_device_room room = {.most_tokens = MOST_TOKENS, .most_nodes = MOST_NODES, .most_entries = MOST_LISTED * MOST_NODES,
-                           .most_listed = MOST_LISTED, .dtype = TSLT_FLOAT32};
+                           .most_listed = MOST_LISTED, .most_window = window ? (uint32_t)strtoul(window, NULL, 10) : 1,
+                           .dtype = TSLT_FLOAT32};
   size_t size = tslt_device_size(&hello, &room);
   void *block = malloc(size);
   tslt_device *device;
@@ -145,14 +163,14 @@ int main(int argc, char **argv) {
     return 1;
   drafter state = {device, &draft};
   long rounds = 0;
-  size_t said = count;
+  size_t said = count, end = count + (size_t)wanted;
+  int chain = room.most_window > 1;
+  for (uint32_t i = 0; i < levels; i++)
+    chain = chain && expansion[i] == 1;
   const int32_t *prefix = tslt_device_prefix(device, &length);
-  while (tslt_device_state(device) == TSLT_IDLE && (long)(length - count) < wanted && tslt_device_depth(device) >= 0) {
-    /* No deeper than what is wanted, less the token of the target's own, and what fits. */
-    int64_t most = wanted - (long)(length - count) - 1, room_left = tslt_device_depth(device);
-    most = most < room_left ? most : room_left;
-    how.levels = most < levels ? (uint32_t)most : levels;
-    int error = tslt_device_draft(device, &how, logits, &state, &random);
+  while ((tslt_device_state(device) == TSLT_IDLE || tslt_device_state(device) == TSLT_OPEN) && length < end &&
+         tslt_device_depth(device) >= 0) {
+    int error = draft_on(&state, &how, levels, chain, end, &random);
     if (error || settle(device, &link, &random)) {
       fprintf(stderr, "stopped: %d\n", error);
       return 1;

@@ -27,7 +27,7 @@ STRICT = ["-std=c11", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedanti
 EVIDENCE = ("list", "match", "coupled", "scalar", "lazy")
 PRECISIONS = tuple(p.value for p in tw.Precision)
 STATES: tuple[State, ...] = tuple(State)
-NOTHING, WELCOMED, RESUMED, ANSWERED, PROPOSALS, LIST_WANTED, PEER_FAILED, PEER_CLOSED = range(8)
+NOTHING, WELCOMED, RESUMED, ANSWERED, PROPOSALS, LIST_WANTED, PEER_FAILED, PEER_CLOSED, WHOLE = range(9)
 WRONG_STATE = -5
 DTYPES = {"float32": 0, "float64": 1, "float16": 2}
 
@@ -112,7 +112,10 @@ class Hello(c.Structure):
 
 class Room(c.Structure):
     _fields_ = [
-        *((n, c.c_uint32) for n in ("vocab_size", "most_tokens", "most_nodes", "most_entries", "most_listed")),
+        *(
+            (n, c.c_uint32)
+            for n in ("vocab_size", "most_tokens", "most_nodes", "most_entries", "most_listed", "most_window")
+        ),
         ("dtype", c.c_int),
         ("by_probability", c.c_int),
         ("queue_bytes", c.c_size_t),
@@ -135,6 +138,7 @@ class Tree(c.Structure):
         ("evidence", c.c_int),
         ("precision", c.c_int),
         ("without_replacement", c.c_int),
+        ("goes_on", c.c_int),
         ("node_count", c.c_uint32),
         ("parents", c.POINTER(c.c_int32)),
         ("tokens", c.POINTER(c.c_int32)),
@@ -192,6 +196,7 @@ class Drafting(c.Structure):
         ("precision", c.c_int),
         ("without_replacement", c.c_int),
         ("tail_scale", c.c_double),
+        ("goes_on", c.c_int),
     ]
 
 
@@ -218,7 +223,7 @@ def library() -> c.CDLL:
     found = c.CDLL(str(made))
     shutil.rmtree(folder)
     found.tslt_device_size.restype = c.c_size_t
-    for name in ("next", "again", "prefix", "proposals", "welcome"):
+    for name in ("next", "prefix", "ahead", "proposals", "welcome"):
         getattr(found, f"tslt_device_{name}").restype = c.c_void_p
     found.tslt_device_round.restype = c.c_uint32
     found.tslt_device_depth.restype = c.c_int64
@@ -316,7 +321,13 @@ class CDevice:
     def __init__(self, hello: tw.Hello, *, priors: Mapping[str, tw.Prior] | None = None, **room: Any) -> None:
         self.lib = library()
         self.hello, self._kept = hello_of(hello, priors)
-        given = {"most_tokens": 4096, "most_nodes": 64, "most_entries": 8192, "most_listed": 1024} | room
+        given = {
+            "most_tokens": 4096,
+            "most_nodes": 64,
+            "most_entries": 8192,
+            "most_listed": 1024,
+            "most_window": 16,
+        } | room
         self.room = Room(**given)
         size = self.lib.tslt_device_size(c.byref(self.hello), c.byref(self.room))
         assert size, "no session has this room"
@@ -343,11 +354,22 @@ class CDevice:
     def state(self) -> State:
         return STATES[int(self.lib.tslt_device_state(self._device))]
 
+    def _tokens(self, function: Any) -> tuple[int, ...]:
+        count = c.c_size_t()
+        at = function(self._device, c.byref(count))
+        return tuple((c.c_int32 * count.value).from_address(at)) if count.value else ()
+
     @property
     def prefix(self) -> tuple[int, ...]:
-        count = c.c_size_t()
-        at = self.lib.tslt_device_prefix(self._device, c.byref(count))
-        return tuple((c.c_int32 * count.value).from_address(at)) if count.value else ()
+        return self._tokens(self.lib.tslt_device_prefix)
+
+    @property
+    def ahead(self) -> tuple[int, ...]:
+        return self._tokens(self.lib.tslt_device_ahead)
+
+    @property
+    def may_follow(self) -> bool:
+        return bool(self.lib.tslt_device_may_follow(self._device))
 
     @property
     def round(self) -> int:
@@ -370,10 +392,10 @@ class CDevice:
         at = self.lib.tslt_device_next(self._device, c.byref(size))
         return c.string_at(at, size.value) if at else b""
 
-    def again(self) -> bytes:
-        size = c.c_size_t()
-        at = self.lib.tslt_device_again(self._device, c.byref(size))
-        return c.string_at(at, size.value) if at else b""
+    def again(self) -> list[bytes]:
+        """What waits for an answer, once more; all that was queued before must be sent."""
+        checked(self.lib.tslt_device_again(self._device))
+        return list(iter(self.data_to_send, b""))
 
     def send_prompt(self, tokens: Sequence[int], *, keep: int = 0, new_text: bool = False) -> None:
         array = ints(tokens)
@@ -381,7 +403,7 @@ class CDevice:
             self.lib.tslt_device_prompt(self._device, array, c.c_size_t(len(tokens)), c.c_size_t(keep), int(new_text))
         )
 
-    def send_draft(self, tree: tw.TokenTree, evidence: tw.Evidence) -> None:
+    def send_draft(self, tree: tw.TokenTree, evidence: tw.Evidence, *, goes_on: bool = False) -> None:
         lists = list((getattr(evidence, "lists", None) or {}).values())
         kept: list[Any] = []
         made = (List * max(1, len(lists)))()
@@ -398,6 +420,7 @@ class CDevice:
             EVIDENCE.index(evidence.name),
             PRECISIONS.index(lists[0].precision) if lists else 0,
             int(getattr(evidence, "replacement", True) is False),
+            int(goes_on),
             len(tree),
             ints(tree.parents),
             ints(tree.tokens),
@@ -421,6 +444,7 @@ class CDevice:
         precision: str = "log2/2",
         replacement: bool = True,
         tail_scale: float = 0.0,
+        goes_on: bool = False,
     ) -> None:
         """``rows(parents, tokens, first)``: raw logits after each new node, real (N, V)."""
         keep: list[np.ndarray] = []
@@ -444,6 +468,7 @@ class CDevice:
             PRECISIONS.index(precision),
             int(not replacement),
             tail_scale,
+            int(goes_on),
         )
         numbers = Random.of(rng)
         checked(self.lib.tslt_device_draft(self._device, c.byref(how), LOGITS(logits), None, c.byref(numbers)))

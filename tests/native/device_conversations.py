@@ -43,7 +43,7 @@ def steps(test: dict[str, Any]) -> Iterator[str]:
                 yield " ".join(map(str, ("p", message.keep, len(message.tokens), *message.tokens)))
             elif isinstance(message, tw.Draft):
                 kind = KINDS.index(message.evidence.name)
-                yield " ".join(map(str, ("d", kind, len(message.tree), *message.tree.tokens)))
+                yield " ".join(map(str, ("d", kind, int(message.goes_on), len(message.tree), *message.tree.tokens)))
             elif isinstance(message, tw.More | tw.ListReply | tw.Bye):
                 yield {tw.More: "m", tw.ListReply: "l", tw.Bye: "b"}[type(message)]
 
@@ -66,11 +66,7 @@ def main() -> None:
     for q in groups[0]["lists"]:
         print("q", q["parent"], len(q["ids"]), *q["ids"], *q["codes"])
     for test in groups[0]["tests"]:
-        if (
-            test["steps"][0]["hex"] == usual
-            and not test["id"].startswith("session/flight-")
-            and "device" in test["steps"][0]
-        ):
+        if test["steps"][0]["hex"] == usual and "device" in test["steps"][0]:
             print("h")
             print(*steps(test), sep="\n")
     welcome = next(step["hex"] for step in groups[0]["tests"][0]["steps"] if step["from"] == "edge")

@@ -99,9 +99,9 @@ static int send(tslt_device *d, const line *l) {
   int32_t parents[MOST_NUMBERS];
   for (int i = 0; i < l->count; i++)
     parents[i] = i - 1;
-  uint32_t nodes = (uint32_t)l->numbers[1];
-  tslt_tree tree = {.evidence = l->numbers[0], .precision = TSLT_LOG2_1, .node_count = nodes, .parents = parents,
-                    .tokens = l->numbers + 2, .list_count = l->numbers[0] == 1 || l->numbers[0] == 2 ? 0 : nodes, .lists = lists};
+  uint32_t nodes = (uint32_t)l->numbers[2];
+  tslt_tree tree = {.evidence = l->numbers[0], .precision = TSLT_LOG2_1, .goes_on = l->numbers[1], .node_count = nodes, .parents = parents,
+                    .tokens = l->numbers + 3, .list_count = l->numbers[0] == 1 || l->numbers[0] == 2 ? 0 : nodes, .lists = lists};
   return tslt_device_send(d, &tree);
 }
 
@@ -121,12 +121,11 @@ static void any_call(tslt_device *d) {
   static const uint32_t SHAPES[][3] = {{1, 1, 1}, {2, 2, 1}, {3, 1, 2}, {9, 9, 9}};
   tslt_random random = {below, uniform, NULL};
   int32_t token, tokens[] = {3, 40, 5};
-  size_t size;
   called++;
   tslt_drafting how = {.evidence = (int)(next64() % 6), .expansion = SHAPES[next64() % 4], .levels = (uint32_t)(next64() % 4),
                        .temperature = one_in(3) ? 0 : 1, .truncate = !one_in(4),
                        .truncation = {(uint32_t)(next64() % 5), one_in(2) ? 1 : 0.7, one_in(2) ? 0 : 0.01},
-                       .precision = (int)(next64() % 8), .without_replacement = one_in(2), .tail_scale = 0.5};
+                       .precision = (int)(next64() % 8), .without_replacement = one_in(2), .tail_scale = 0.5, .goes_on = one_in(2)};
   switch (next64() % 10) {
   case 0:
   case 1:
@@ -154,7 +153,7 @@ static void any_call(tslt_device *d) {
     tslt_device_fail(d, (int)(next64() % 50), "given up");
     return;
   default:
-    tslt_device_again(d, &size);
+    tslt_device_again(d);
   }
 }
 
@@ -233,7 +232,7 @@ static void converse(int first, int end, int changes) {
   hello.precision_count = 2;
   hello.model = "draft";
   tslt_device_room room = {.most_tokens = changes && one_in(4) ? 9 : 64, .most_nodes = changes && one_in(4) ? 3 : 16,
-                           .most_entries = changes && one_in(4) ? 20 : 256, .most_listed = V, .by_probability = 1,
+                           .most_entries = changes && one_in(4) ? 20 : 256, .most_listed = V, .most_window = 1 + (changes ? (uint32_t)(next64() % 4) : 3), .by_probability = 1,
                            .queue_bytes = changes && one_in(4) ? 700 : 0};
   size_t size = tslt_device_size(&hello, &room);
   void *block = malloc(size);

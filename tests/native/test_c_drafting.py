@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from c_device import ANSWERED, CC, DTYPES, LIST_WANTED, PROPOSALS, WELCOMED, CDevice
+from c_device import ANSWERED, CC, DTYPES, LIST_WANTED, PROPOSALS, WELCOMED, WHOLE, CDevice
 from table_engine import TableTarget
 from text_law import transition_law
 from tslt_transports import LinkOptions, pair
@@ -57,7 +57,7 @@ class Recorded:
         return self.heard[-1]
 
 
-def draw(device, settings, expansion, rows, rng, tail_scale=0.0):
+def draw(device, settings, expansion, rows, rng, tail_scale=0.0, goes_on=False):
     """A draft of the C device, of the runtime's settings."""
     cut, given = settings.truncation, {"truncate": settings.truncation is not None, "top_k": 0}
     if isinstance(cut, tw.TopK):
@@ -67,14 +67,14 @@ def draw(device, settings, expansion, rows, rng, tail_scale=0.0):
     elif cut is not None:
         given["min_prob"] = cut.tau
     given |= {name: getattr(settings, name) for name in ("temperature", "precision", "replacement")}
-    device.draft(settings.evidence, expansion, rows, rng, tail_scale=tail_scale, **given)
+    device.draft(settings.evidence, expansion, rows, rng, tail_scale=tail_scale, goes_on=goes_on, **given)
 
 
 def rows_of(device, draft):
     """The callback of a table's logits: rows of the new nodes' tokens."""
 
     def rows(parents, tokens, first):
-        return draft[tokens[first:]] if tokens else draft[[device.prefix[-1]]]
+        return draft[tokens[first:]] if tokens else draft[[device.ahead[-1]]]
 
     return rows
 
@@ -155,13 +155,18 @@ def test_the_bytes_are_those_of_the_device_in_python(kind, temperature, monkeypa
     assert device.within_block()
 
 
-async def text_of(kind, target, draft, tokens, sampling, rng=None):
-    """A text of ``tokens`` tokens by a C device and an edge's real driver, and how many of them were drafted."""
+async def text_of(kind, target, draft, tokens, sampling, rng=None, window=1):
+    """A text of ``tokens`` tokens by a C device and an edge's real driver, and how many of them were drafted.
+
+    ``window``: chains of two tokens, as many in flight.
+    """
     mine, theirs = pair(LinkOptions())
     answers = LocalVerifier(TableTarget(target))
-    driver = EdgeDriver(answers, edge_settings(answers.facts, FINGERPRINT), secret=session_secret(1, 0))
+    offered = replace(edge_settings(answers.facts, FINGERPRINT), window=window)
+    driver = EdgeDriver(answers, offered, secret=session_secret(1, 0))
     task = asyncio.create_task(serve_link(theirs, driver))
-    device, settings = CDevice(hello(len(target), sampling=sampling), **ROOM), MORE_KINDS[kind]
+    device, settings = CDevice(hello(len(target), sampling=sampling), **ROOM, most_window=window), MORE_KINDS[kind]
+    settings = settings if window == 1 else replace(settings, expansion=(1, 1))
     rng = rng or device_rng(1)
     accepted = 0
 
@@ -175,14 +180,15 @@ async def text_of(kind, target, draft, tokens, sampling, rng=None):
     assert await exchange() == WELCOMED
     device.send_prompt(PROMPT)
     while len(device.prefix) < tokens:
-        draw(device, settings, settings.expansion, rows_of(device, draft), rng)
-        token, before = None, len(device.prefix)
-        while token is None and (event := await exchange()) != ANSWERED:
+        while device.state is State.IDLE or device.may_follow:
+            draw(device, settings, settings.expansion, rows_of(device, draft), rng, goes_on=window > 1)
+        token, before, event = None, len(device.prefix), None
+        while token is None and (event := await exchange()) not in (ANSWERED, WHOLE):
             if event == LIST_WANTED:
                 device.send_list()
             else:
                 token = device.choose(rng)
-        accepted += len(device.prefix) - before - 1
+        accepted += len(device.prefix) - before - (event != WHOLE)
     device.close()
     await mine.send(device.data_to_send())
     await mine.close()
@@ -205,6 +211,29 @@ def test_texts_have_the_targets_law(kind):
     target, draft = tables(8)
     sampling = tw.Sampling(temperature=0.8)
     text, accepted = asyncio.run(text_of(kind, target, draft, DRAWS, sampling))
+    assert transition_law(target, text[2:], sampling) > 1e-3
+    assert accepted > DRAWS / 10
+
+
+CHAINS = ["list", "match", "coupled", "scalar", "lazy"]
+
+
+@pytest.mark.parametrize("window", [2, 4])
+@pytest.mark.parametrize("kind", CHAINS)
+def test_greedy_texts_are_the_targets_own_with_drafts_in_flight(kind, window):
+    target, draft = tables(V)
+    text, accepted = asyncio.run(text_of(kind, target, draft, 60, tw.Sampling(temperature=0.0), window=window))
+    best = target.argmax(1)
+    assert [best[token] for token in text[2:-1]] == list(text[3:])
+    assert accepted > 0
+
+
+@pytest.mark.parametrize("window", [2, 4])
+@pytest.mark.parametrize("kind", ["list", "scalar", "lazy"])
+def test_texts_have_the_targets_law_with_drafts_in_flight(kind, window):
+    target, draft = tables(8)
+    sampling = tw.Sampling(temperature=0.8)
+    text, accepted = asyncio.run(text_of(kind, target, draft, DRAWS, sampling, window=window))
     assert transition_law(target, text[2:], sampling) > 1e-3
     assert accepted > DRAWS / 10
 

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ async def edge(target, keys=None):
     """A real edge at a port of its own, on a table; its address."""
     listener = await listen("zmq", "tcp://127.0.0.1:0", keys=keys)
     verifier = LocalVerifier(TableTarget(target))
-    task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
+    offered = replace(edge_settings(verifier.facts, FINGERPRINT), window=4)
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=4))
     try:
         yield listener.address
     finally:
@@ -110,15 +112,17 @@ def test_greedy_texts_are_the_targets_own(program, tmp_path):
 
     async def all_kinds():
         async with edge(target) as address:
-            return [await run(program, tmp_path / "table", address, 40, *kind, 0) for kind in KINDS]
+            given = (program, tmp_path / "table", address, 40)
+            alone = [await run(*given, *kind, 0) for kind in KINDS]
+            return alone + [await run(*given, *kind, 0, TSLT_WINDOW="4") for kind in KINDS]
 
-    for kind, (found, text) in zip(KINDS, asyncio.run(all_kinds()), strict=True):
+    for kind, (found, text) in zip([*KINDS, *KINDS], asyncio.run(all_kinds()), strict=True):
         assert found == wanted[1:], kind
         assert text.split() == [str(token) for token in found]
 
 
-@pytest.mark.parametrize(("kind", "expansion"), [("list", CHAIN), ("scalar", CHAIN)])
-def test_long_texts_have_the_targets_law(program, tmp_path, kind, expansion):
+@pytest.mark.parametrize(("kind", "window"), [("list", 1), ("scalar", 1), ("list", 4), ("scalar", 2)])
+def test_long_texts_have_the_targets_law(program, tmp_path, kind, window):
     target, draft = tables(8)
     write_table(tmp_path / "table", draft)
     sampling = tw.Sampling(temperature=0.8)
@@ -128,7 +132,8 @@ def test_long_texts_have_the_targets_law(program, tmp_path, kind, expansion):
             found = []
             while sum(map(len, found)) < DRAWS:  # the program's memory holds texts of 4,096 tokens
                 left = min(4000, DRAWS - sum(map(len, found)))
-                part, _ = await run(program, tmp_path / "table", address, left, kind, expansion, 0.8)
+                given = (program, tmp_path / "table", address, left, kind, CHAIN, 0.8)
+                part, _ = await run(*given, TSLT_WINDOW=str(window))
                 found.append(part)
             return found
 

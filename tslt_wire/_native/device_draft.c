@@ -159,7 +159,7 @@ static int check_how(const tslt_device *d, const tslt_drafting *how) {
 /* The row of one node becomes its list, its children go to the end of the tree. */
 static int grow(const choice *c, const void *row, int32_t parent, uint32_t count, const tslt_sparsify_options *options) {
   tslt_device *d = c->d;
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
   tslt_list list;
   uint32_t vocab_size = d->hello->vocab_size < d->welcome.vocab_size ? d->hello->vocab_size : d->welcome.vocab_size;
   int error = tslt_sparsify(&d->context, row, c->how->dtype, vocab_size, 1, 0, options, &list);
@@ -178,7 +178,7 @@ static int grow(const choice *c, const void *row, int32_t parent, uint32_t count
 
 int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logits, void *state,
                       const tslt_random *random) {
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
   int error = tslt_may_draft(d);
   if (!error)
     error = check_how(d, how);
@@ -188,19 +188,22 @@ int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logi
   t->evidence = how->evidence;
   t->precision = sends ? how->precision : TSLT_F32; /* what never travels costs nothing */
   t->without_replacement = how->evidence == TSLT_EVIDENCE_LIST && how->without_replacement;
+  t->goes_on = how->goes_on != 0;
   t->nodes = t->lists = t->entries = 0;
   tslt_sparsify_options options = {.temperature = how->temperature, .precision = t->precision, .truncate = how->truncate,
                                    .truncation = how->truncation, .tail_scale = how->tail_scale, .least_tail = LEAST_TAIL,
                                    .has_prior = sends && d->welcome.profile.prior && how->tail_scale > 0};
   choice c = {d, how, random, 0};
+  size_t length;
   uint32_t first = 0;
+  tslt_device_ahead(d, &length);
   for (uint32_t level = 0; level < how->levels; level++) {
     uint32_t end = t->nodes, parents = level ? end - first : 1;
     const void *rows = NULL;
     size_t row_bytes = 0;
     tslt_nodes nodes = {level ? first : 0, end, t->parents, t->tokens};
     error = logits(state, &nodes, &rows, &row_bytes);
-    c.position = d->length + level;
+    c.position = (uint32_t)length + level;
     for (uint32_t i = 0; i < parents && !error; i++)
       error = grow(&c, (const uint8_t *)rows + i * row_bytes, level ? (int32_t)(first + i) : PREFIX, how->expansion[level],
                    &options);

@@ -344,13 +344,12 @@ int tslt_decode_frame(tslt_context *context, const tslt_profile *profile, const 
 
 /* ---------------------------------------------------------------------------------------------------------- writing */
 
-bit_writer tslt_frame_start(uint8_t *out, size_t capacity, int kind, int choice) {
+bit_writer tslt_frame_start(uint8_t *out, size_t capacity, int kind, const tslt_bytes *extensions) {
   bit_writer w = {.out = out, .capacity = capacity > CRC_LENGTH ? capacity - CRC_LENGTH : 0};
-  tslt_put_bits(&w, (uint32_t)kind | (choice >= 0 ? EXTENSION_FLAG : 0), 8);
-  if (choice >= 0) {
-    const uint8_t block[] = {1, EXT_CHOICE, 1, (uint8_t)choice};
-    tslt_put_raw(&w, block, sizeof block);
-  }
+  bool some = extensions && extensions->size;
+  tslt_put_bits(&w, (uint32_t)kind | (some ? EXTENSION_FLAG : 0), 8);
+  if (some)
+    tslt_put_raw(&w, extensions->at, extensions->size);
   return w;
 }
 

@@ -12,8 +12,8 @@ tslt_bytes tslt_extension(tslt_bytes block, uint32_t type);
 /* A number of few bytes, little-endian. */
 uint64_t tslt_little_endian(tslt_bytes data);
 
-/* A writer of a frame: its kind byte is there; `choice` 0 to 255 is the extension of a draft, -1 for none. */
-bit_writer tslt_frame_start(uint8_t *out, size_t capacity, int kind, int choice);
+/* A writer of a frame: its kind byte is there, and its block of extensions, if it has one. */
+bit_writer tslt_frame_start(uint8_t *out, size_t capacity, int kind, const tslt_bytes *extensions);
 /* The checksum; how many bytes in all to `size`.  TSLT_NO_SPACE. */
 int tslt_frame_end(bit_writer *w, size_t *size);
 

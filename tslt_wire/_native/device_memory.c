@@ -1,7 +1,7 @@
 /* A session's memory: one block, whose parts follow each other.  The same function counts them and gives them away. */
 #include "device_session.h"
 
-enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
+enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8, DRAFT_BYTES = 32, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -64,24 +64,27 @@ static size_t queue_bytes(const tslt_hello *h, const tslt_device_room *room) {
   if (room->queue_bytes)
     return room->queue_bytes + ERROR_ROOM;
   size_t text = (size_t)room->most_tokens * id_bits(room->vocab_size) / 8;
-  size_t draft = ENTRY_BYTES * (size_t)room->most_entries + NODE_BYTES * (size_t)room->most_nodes;
+  size_t draft = room->most_window * (ENTRY_BYTES * (size_t)room->most_entries + NODE_BYTES * (size_t)room->most_nodes + DRAFT_BYTES);
   return most(hello_bytes(h) + sampling_bytes(h), text + draft) + FRAME_BYTES + ERROR_ROOM;
 }
 
 /* All of a session behind itself; `d` holds the pointers. */
 static void lay_device(tslt_device *d, layout *l, const tslt_hello *hello, const tslt_device_room *room) {
   size_t nodes = room->most_nodes, entries = room->most_entries;
-  device_draft *draft = &d->draft;
   lay_context(&d->context, l, hello, room);
   d->prefix = tslt_take(l, (size_t)room->most_tokens + 1, sizeof(int32_t));
-  draft->tokens = tslt_take(l, nodes + 1, sizeof(int32_t));
-  draft->parents = tslt_take(l, nodes + 1, sizeof(int32_t));
-  draft->codes = tslt_take(l, nodes + 1, sizeof(uint16_t));
-  draft->list = tslt_take(l, nodes + 1, sizeof(tslt_list));
-  draft->list_after = tslt_take(l, nodes + 1, sizeof(int32_t));
-  draft->ids = tslt_take(l, entries, sizeof(int32_t));
-  draft->list_codes = tslt_take(l, entries, sizeof(uint32_t));
-  draft->weights = tslt_take(l, entries, sizeof(int64_t));
+  d->drafts = tslt_take(l, room->most_window, sizeof *d->drafts);
+  for (uint32_t i = 0; i < room->most_window; i++) {
+    device_draft none, *draft = d->drafts ? &d->drafts[i] : &none;
+    draft->tokens = tslt_take(l, nodes + 1, sizeof(int32_t));
+    draft->parents = tslt_take(l, nodes + 1, sizeof(int32_t));
+    draft->codes = tslt_take(l, nodes + 1, sizeof(uint16_t));
+    draft->list = tslt_take(l, nodes + 1, sizeof(tslt_list));
+    draft->list_after = tslt_take(l, nodes + 1, sizeof(int32_t));
+    draft->ids = tslt_take(l, entries, sizeof(int32_t));
+    draft->list_codes = tslt_take(l, entries, sizeof(uint32_t));
+    draft->weights = tslt_take(l, entries, sizeof(int64_t));
+  }
   d->left = tslt_take(l, (size_t)room->most_listed + nodes, sizeof(int64_t));
   d->sampling_room = sampling_bytes(hello);
   d->sampling = tslt_take(l, d->sampling_room, 1);
@@ -95,7 +98,9 @@ static bool complete(const tslt_hello *hello, tslt_device_room *room) {
     return false;
   if (!room->vocab_size)
     room->vocab_size = hello->vocab_size;
-  return room->vocab_size <= TSLT_MAX_VOCAB_SIZE && room->most_tokens >= 1 && room->most_tokens < 1u << 30 &&
+  if (!room->most_window)
+    room->most_window = 1;
+  return room->most_window <= MOST_WINDOW && room->vocab_size <= TSLT_MAX_VOCAB_SIZE && room->most_tokens >= 1 && room->most_tokens < 1u << 30 &&
          room->most_nodes < 1u << 20 && room->most_entries < 1u << 28 && room->most_listed >= 1 &&
          room->most_listed <= TSLT_MAX_VOCAB_SIZE && room->dtype >= TSLT_FLOAT32 && room->dtype <= TSLT_BFLOAT16;
 }
@@ -131,6 +136,7 @@ int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tsl
   d->state = TSLT_START;
   d->request = TSLT_HELLO;
   d->choice = -1;
+  d->run = RUNS - 1; /* the first run has the number after it */
   d->peer = hello->limits;
   *device = d;
   return tslt_say_hello(d);

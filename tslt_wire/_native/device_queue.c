@@ -12,7 +12,6 @@ uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last) {
     d->queue_end -= d->queue_first;
     d->queue_first = 0;
   }
-  d->sent_size = 0;
   size_t left = d->queue_size - d->queue_end;
   *capacity = left > kept + SIZE_BYTES ? left - kept - SIZE_BYTES : 0;
   return d->queue + d->queue_end + (*capacity ? SIZE_BYTES : 0);
@@ -31,16 +30,10 @@ const uint8_t *tslt_device_next(tslt_device *d, size_t *size) {
     return NULL;
   }
   memcpy(&bytes, d->queue + d->queue_first, SIZE_BYTES);
-  d->sent_at = d->queue_first + SIZE_BYTES;
-  d->sent_size = bytes;
-  d->queue_first = d->sent_at + bytes;
+  const uint8_t *frame = d->queue + d->queue_first + SIZE_BYTES;
+  d->queue_first += SIZE_BYTES + bytes;
   *size = bytes;
-  return d->queue + d->sent_at;
-}
-
-const uint8_t *tslt_device_again(const tslt_device *d, size_t *size) {
-  *size = d->queue_first == d->queue_end ? d->sent_size : 0;
-  return *size ? d->queue + d->sent_at : NULL;
+  return frame;
 }
 
 bool tslt_allowed(const tslt_device *d, int kind) { return tslt_may_send(d->state, kind, 0, d->request); }
@@ -51,18 +44,25 @@ void tslt_move(tslt_device *d, int what) {
     d->request = what;
 }
 
-int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what) {
-  size_t size;
-  if (!tslt_allowed(d, kind))
+static bool allowed(const tslt_device *d, int kind, int what) {
+  return what == AGAIN || (what == TSLT_ACT_FOLLOW ? tslt_state_after(d->state, what) >= 0 : tslt_allowed(d, kind));
+}
+
+int tslt_queue_frame(tslt_device *d, size_t size, int kind, int what) {
+  if (!allowed(d, kind, what))
     return TSLT_WRONG_STATE;
-  int error = tslt_frame_end(w, &size);
-  if (error)
-    return error;
   if (size > d->peer.frame.max_frame_bytes)
     return TSLT_BAD_ARGUMENT;
   tslt_queue_add(d, size);
-  tslt_move(d, what);
+  if (what != AGAIN)
+    tslt_move(d, what);
   return TSLT_OK;
+}
+
+int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what) {
+  size_t size;
+  int error = allowed(d, kind, what) ? tslt_frame_end(w, &size) : TSLT_WRONG_STATE;
+  return error ? error : tslt_queue_frame(d, size, kind, what);
 }
 
 void tslt_fail_session(tslt_device *d, int code, const char *text) {
@@ -71,7 +71,7 @@ void tslt_fail_session(tslt_device *d, int code, const char *text) {
   size_t length = text ? strlen(text) : 0;
   tslt_move(d, TSLT_ACT_FAIL);
   for (unsigned tries = 0; tries < 2; tries++, length = 0) { /* less text where there is less room */
-    bit_writer w = tslt_frame_start(room, capacity, TSLT_ERROR, -1);
+    bit_writer w = tslt_frame_start(room, capacity, TSLT_ERROR, NULL);
     tslt_put_pairs(&w, 2);
     tslt_put_string(&w, "code", 4);
     tslt_put_integer(&w, (uint64_t)code);
@@ -97,6 +97,6 @@ int tslt_device_close(tslt_device *d) {
   if (d->state == TSLT_CLOSED || d->state == TSLT_FAILED)
     return TSLT_OK;
   uint8_t *room = tslt_queue_room(d, &capacity, true);
-  bit_writer w = tslt_frame_start(room, capacity, TSLT_BYE, -1);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_BYE, NULL);
   return tslt_finish_frame(d, &w, TSLT_BYE, TSLT_BYE);
 }

@@ -153,7 +153,17 @@ static refusal check_welcome(const tslt_device *d, const tslt_message *m, chosen
   return found.code ? found : holds(d, m);
 }
 
-static void take_welcome(tslt_device *d, const tslt_message *m, const chosen_names *c) {
+/* How many drafts an edge takes, by its WELCOME's map: 1 if it does not say, or says something else. */
+static uint32_t window_of(const uint8_t *map) {
+  tslt_bytes said = tslt_find_control(map, "window");
+  if (!said.size)
+    return 1;
+  control_value found = tslt_read_control(said.at);
+  bool good = found.type == CONTROL_INTEGER && !found.negative && found.number >= 2 && found.number <= MOST_WINDOW;
+  return good ? (uint32_t)found.number : 1;
+}
+
+static void take_welcome(tslt_device *d, const tslt_message *m, const uint8_t *data, const chosen_names *c) {
   tslt_welcome *w = &d->welcome;
   tslt_bytes ordinary = m->fields[TSLT_FIELD_ORDINARY], coupling = field(m, TSLT_FIELD_COUPLING).bytes;
   tslt_bytes resume = field(m, TSLT_FIELD_RESUME).bytes, sampling = m->fields[TSLT_FIELD_SAMPLING];
@@ -189,6 +199,7 @@ static void take_welcome(tslt_device *d, const tslt_message *m, const chosen_nam
   /* An edge that does not say takes no more than one prompt's worth. */
   uint64_t context = w->context ? w->context : w->limits.max_prompt_tokens;
   w->context = context > UINT32_MAX ? UINT32_MAX : (uint32_t)context;
+  w->window = window_of(data + 1 + m->extensions.size + MAGIC_BYTES + 1);
   d->peer = w->limits;
   d->agreed = true;
 }
@@ -199,7 +210,7 @@ static refusal handle_welcome(tslt_device *d, const tslt_message *m, const uint8
   refusal found = check_welcome(d, m, &chosen);
   if (found.code)
     return found;
-  take_welcome(d, m, &chosen);
+  take_welcome(d, m, data, &chosen);
   sha256 both = d->greeted;
   tslt_sha256_add(&both, data, size);
   tslt_sha256_end(&both, digest);
@@ -239,9 +250,11 @@ static uint32_t path_length(const device_draft *draft, int64_t node) {
 /* Log probabilities, if there are some, are of as many tokens as the answer has. */
 static refusal check_log_probs(const tslt_device *d, const tslt_message *m) {
   tslt_bytes told = tslt_extension(m->extensions, EXT_LOG_PROBS);
-  uint32_t path = d->asked ? 0 : path_length(&d->draft, m->node), wanted = path + 1;
+  uint32_t path = d->asked ? 0 : path_length(d->drafts, m->node), wanted = path + 1;
   if (m->kind == TSLT_ASK_LIST)
     wanted = path;
+  if (m->kind == TSLT_VERDICT_WHOLE)
+    wanted = d->drafts[0].nodes;
   if (m->kind == TSLT_VERDICT_PROPOSALS)
     wanted = m->count + (m->batch ? 0 : path);
   return !told.size || told.size / 2 == wanted
@@ -250,19 +263,20 @@ static refusal check_log_probs(const tslt_device *d, const tslt_message *m) {
 }
 
 static refusal handle_verdict(tslt_device *d, const tslt_message *m, tslt_event *event) {
-  if (m->round != d->draft.round)
+  if (m->round != d->drafts[0].round)
     return DESYNCHRONISED("a verdict on another round than the open one");
-  if (m->node >= (int64_t)d->draft.nodes)
+  if (m->node >= (int64_t)d->drafts[0].nodes)
     return DESYNCHRONISED("a verdict on a node that the draft has not");
   if (d->rejected.heard && !d->asked)
     return DESYNCHRONISED("a verdict on a draft of which a rejection is known");
   refusal found = check_log_probs(d, m);
   if (found.code)
     return found;
-  uint32_t start = d->length, count = tslt_path(&d->draft, m->node, d->prefix + start);
+  uint32_t start = d->length, count = tslt_path(d->drafts, m->node, d->prefix + start);
   tslt_grow_prefix(d, d->prefix + start, count);
   tslt_grow_prefix(d, &m->token, 1);
   d->ended = m->end;
+  tslt_drop_following(d);
   tslt_end_round(d);
   event->kind = TSLT_ANSWERED;
   event->tokens = d->prefix + start;
@@ -270,11 +284,39 @@ static refusal handle_verdict(tslt_device *d, const tslt_message *m, tslt_event 
   return TAKEN;
 }
 
+static refusal handle_whole(tslt_device *d, const tslt_message *m, tslt_event *event) {
+  device_draft whole = d->drafts[0];
+  if (!whole.goes_on)
+    return (refusal){TSLT_PROTOCOL_VIOLATION, "the draft does not go on: a token has to come"};
+  if (m->round != whole.round || d->rejected.heard)
+    return DESYNCHRONISED("another round than the open one is accepted whole, or one of which a rejection is known");
+  refusal found = check_log_probs(d, m);
+  if (found.code)
+    return found;
+  event->kind = TSLT_WHOLE;
+  event->node = (int64_t)whole.nodes - 1;
+  event->tokens = d->prefix + d->length;
+  event->token_count = whole.nodes;
+  tslt_grow_prefix(d, whole.tokens, whole.nodes);
+  if (d->flight == 1) {
+    tslt_end_round(d);
+    return TAKEN;
+  }
+  /* Its memory is that of the next draft to come. */
+  memmove(d->drafts, d->drafts + 1, --d->flight * sizeof *d->drafts);
+  d->drafts[d->flight] = whole;
+  d->waiting_round = d->drafts[0].round;
+  d->waiting_batch = 0;
+  tslt_move(d, TSLT_ACT_NEXT);
+  d->request = TSLT_DRAFT_LIST + d->drafts[0].evidence;
+  return TAKEN;
+}
+
 static refusal check_rejection(const tslt_device *d, const tslt_message *m) {
   uint32_t batch = m->kind == TSLT_VERDICT_PROPOSALS ? m->batch : 0;
   if (m->round != d->waiting_round || batch != d->waiting_batch)
     return DESYNCHRONISED("an answer to another round or batch than is awaited");
-  return has_child(&d->draft, m->node) && m->node < (int64_t)d->draft.nodes
+  return has_child(d->drafts, m->node) && m->node < (int64_t)d->drafts[0].nodes
              ? TAKEN
              : DESYNCHRONISED("a rejection where no token follows");
 }
@@ -283,16 +325,17 @@ static refusal handle_proposals(tslt_device *d, const tslt_message *m, tslt_even
   refusal found = check_rejection(d, m);
   if (found.code)
     return found;
-  uint32_t start = d->draft.prefix_length, count = path_length(&d->draft, m->node);
+  uint32_t start = d->drafts[0].prefix_length, count = path_length(d->drafts, m->node);
   if (m->batch && start + count != d->length)
     return DESYNCHRONISED("more proposals, but after another node than before");
   found = check_log_probs(d, m);
   if (found.code)
     return found;
   if (!m->batch) {
-    tslt_path(&d->draft, m->node, d->prefix + start);
+    tslt_path(d->drafts, m->node, d->prefix + start);
     tslt_grow_prefix(d, d->prefix + start, count);
   }
+  tslt_drop_following(d);
   memcpy(d->proposals, m->proposals, m->count * sizeof *d->proposals);
   d->proposal_count = m->count;
   d->proposed_after = m->node;
@@ -313,11 +356,12 @@ static refusal handle_ask_list(tslt_device *d, const tslt_message *m, uint32_t c
   found = check_log_probs(d, m);
   if (found.code)
     return found;
+  tslt_drop_following(d);
   d->asked = true;
   d->asked_crc = crc;
   d->rejected = (rejection){true, m->node, 0};
   event->kind = TSLT_LIST_WANTED;
-  event->token_count = tslt_path(&d->draft, m->node, d->prefix + d->length);
+  event->token_count = tslt_path(d->drafts, m->node, d->prefix + d->length);
   event->tokens = d->prefix + d->length; /* not in the prefix yet: the verdict will have them */
   return TAKEN;
 }
@@ -328,10 +372,12 @@ static refusal handle_ask_list(tslt_device *d, const tslt_message *m, uint32_t c
 static bool is_old(const tslt_device *d, const tslt_message *m, uint32_t crc) {
   bool talking = d->state == TSLT_IDLE || d->state == TSLT_OPEN || d->state == TSLT_PROPOSED || d->state == TSLT_ASKED ||
                  d->state == TSLT_ENDED;
-  if (!talking || (m->kind != TSLT_VERDICT && m->kind != TSLT_VERDICT_PROPOSALS && m->kind != TSLT_ASK_LIST))
+  if (!talking || m->kind < TSLT_VERDICT || m->kind > TSLT_VERDICT_WHOLE)
     return false;
   uint32_t batch = m->kind == TSLT_VERDICT_PROPOSALS ? m->batch : 0;
-  return m->round < d->waiting_round || (m->round == d->waiting_round && batch < d->waiting_batch) ||
+  /* The answer before it is lost: both come again when the drafts are sent again. */
+  bool early = d->flight > 1 && m->round > d->waiting_round && m->round < d->round;
+  return early || m->round < d->waiting_round || (m->round == d->waiting_round && batch < d->waiting_batch) ||
          (m->kind == TSLT_ASK_LIST && d->asked && crc == d->asked_crc);
 }
 
@@ -364,6 +410,8 @@ static refusal handle(tslt_device *d, const tslt_message *m, const uint8_t *data
     return handle_welcome(d, m, data, size, event);
   case TSLT_VERDICT:
     return handle_verdict(d, m, event);
+  case TSLT_VERDICT_WHOLE:
+    return handle_whole(d, m, event);
   case TSLT_VERDICT_PROPOSALS:
     return handle_proposals(d, m, event);
   case TSLT_ASK_LIST:
@@ -413,13 +461,22 @@ const int32_t *tslt_device_prefix(const tslt_device *d, size_t *count) {
   return d->prefix;
 }
 
+const int32_t *tslt_device_ahead(const tslt_device *d, size_t *count) {
+  const device_draft *last = d->flight ? &d->drafts[d->flight - 1] : NULL;
+  bool open = last && last->goes_on && d->state == TSLT_OPEN && !d->rejected.heard;
+  *count = open ? last->prefix_length + last->nodes : d->length;
+  return d->prefix;
+}
+
 size_t tslt_device_prompt_length(const tslt_device *d) { return d->prompt_length; }
 
 uint32_t tslt_device_round(const tslt_device *d) { return d->round; }
 
 int64_t tslt_device_depth(const tslt_device *d) {
   uint32_t most = d->welcome.context < d->room.most_tokens ? d->welcome.context : d->room.most_tokens;
-  int64_t depth = (int64_t)most - d->length, limit = (int64_t)d->welcome.limits.frame.max_depth;
+  size_t length;
+  tslt_device_ahead(d, &length);
+  int64_t depth = (int64_t)most - (int64_t)length, limit = (int64_t)d->welcome.limits.frame.max_depth;
   return depth < -1 ? -1 : depth > limit ? limit : depth;
 }
 

@@ -43,15 +43,19 @@ int tslt_device_take(tslt_device *d, uint32_t index, int32_t *token) {
   return TSLT_OK;
 }
 
-int tslt_device_more(tslt_device *d) {
+int tslt_say_more(tslt_device *d, uint32_t batch, int what) {
   size_t capacity;
+  uint8_t *room = tslt_queue_room(d, &capacity, false);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_MORE, NULL);
+  tslt_put_varint(&w, d->drafts[0].round);
+  tslt_put_varint(&w, batch - 1);
+  return tslt_finish_frame(d, &w, TSLT_MORE, what);
+}
+
+int tslt_device_more(tslt_device *d) {
   if (!d->proposal_count)
     return TSLT_WRONG_STATE;
-  uint8_t *room = tslt_queue_room(d, &capacity, false);
-  bit_writer w = tslt_frame_start(room, capacity, TSLT_MORE, -1);
-  tslt_put_varint(&w, d->draft.round);
-  tslt_put_varint(&w, d->waiting_batch - 1);
-  int error = tslt_finish_frame(d, &w, TSLT_MORE, TSLT_MORE);
+  int error = tslt_say_more(d, d->waiting_batch, TSLT_MORE);
   if (error)
     return error;
   d->rejected = (rejection){true, d->proposed_after, d->waiting_batch};
@@ -71,7 +75,7 @@ static double keep_probability(const tslt_proposal *made, double q) {
 int tslt_device_choose(tslt_device *d, const tslt_random *random, int32_t *token) {
   if (!d->proposal_count)
     return TSLT_WRONG_STATE;
-  const tslt_list *list = tslt_list_after(&d->draft, d->proposed_after);
+  const tslt_list *list = tslt_list_after(d->drafts, d->proposed_after);
   if (!list)
     return TSLT_BAD_LIST;
   *token = -1;
@@ -85,21 +89,23 @@ int tslt_device_choose(tslt_device *d, const tslt_random *random, int32_t *token
 }
 
 int tslt_device_list(tslt_device *d) {
-  const device_draft *t = &d->draft;
+  return d->asked && tslt_allowed(d, TSLT_LIST) ? tslt_say_list(d, TSLT_LIST) : TSLT_WRONG_STATE;
+}
+
+int tslt_say_list(tslt_device *d, int what) {
+  const device_draft *t = d->drafts;
   const tslt_profile *p = &d->welcome.profile;
   size_t capacity, size = 0;
-  if (!d->asked || !tslt_allowed(d, TSLT_LIST))
-    return TSLT_WRONG_STATE;
   const tslt_list *list = tslt_list_after(t, d->rejected.node);
   if (!list)
     return TSLT_BAD_LIST;
   uint8_t *room = tslt_queue_room(d, &capacity, false);
-  bit_writer w = tslt_frame_start(room, capacity, TSLT_LIST, -1);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_LIST, NULL);
   tslt_put_varint(&w, t->round);
   tslt_put_bits(&w, (uint32_t)t->precision | (uint32_t)p->entropy << 4, 8);
   if (p->entropy == TSLT_ENTROPY_NONE) {
     tslt_write_plain_list(&w, p, t->precision, list);
-    return tslt_finish_frame(d, &w, TSLT_LIST, TSLT_LIST);
+    return tslt_finish_frame(d, &w, TSLT_LIST, what);
   }
   range_coder c;
   list_model model;
@@ -110,5 +116,20 @@ int tslt_device_list(tslt_device *d) {
   if (!error)
     error = tslt_range_write_finish(&c, &size);
   w.size += size;
-  return error ? error : tslt_finish_frame(d, &w, TSLT_LIST, TSLT_LIST);
+  return error ? error : tslt_finish_frame(d, &w, TSLT_LIST, what);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- once more */
+
+int tslt_device_again(tslt_device *d) {
+  if (d->state != TSLT_OPEN)
+    return TSLT_OK;
+  if (d->request == TSLT_MORE)
+    return tslt_say_more(d, d->rejected.batch, AGAIN);
+  if (d->request == TSLT_LIST)
+    return tslt_say_list(d, AGAIN);
+  int error = TSLT_OK;
+  for (uint32_t i = 0; i < d->flight && !error; i++)
+    error = tslt_say_draft(d, &d->drafts[i], AGAIN);
+  return error;
 }

@@ -18,14 +18,18 @@ uint32_t tslt_prefix_crc(uint32_t start, const int32_t *tokens, size_t count) {
 }
 
 void tslt_grow_prefix(tslt_device *d, const int32_t *tokens, size_t count) {
-  memcpy(d->prefix + d->length, tokens, count * sizeof *tokens);
+  memmove(d->prefix + d->length, tokens, count * sizeof *tokens);
   d->length += (uint32_t)count;
   d->crc = tslt_prefix_crc(d->crc, tokens, count);
 }
 
+void tslt_drop_following(tslt_device *d) {
+  d->flight = 1;
+  d->round = d->drafts[0].round + 1;
+}
+
 void tslt_end_round(tslt_device *d) {
-  d->draft.open = false;
-  d->proposal_count = 0;
+  d->flight = d->proposal_count = 0;
   d->waiting_round = d->round;
   d->waiting_batch = 0;
 }
@@ -42,7 +46,7 @@ bool tslt_ends_text(const tslt_device *d, int32_t token) {
 int tslt_say_hello(tslt_device *d) {
   size_t capacity;
   uint8_t *room = tslt_queue_room(d, &capacity, false);
-  bit_writer w = tslt_frame_start(room, capacity, TSLT_HELLO, -1);
+  bit_writer w = tslt_frame_start(room, capacity, TSLT_HELLO, NULL);
   tslt_agreed agreed = {.evidence = d->evidence, .precisions = d->precisions, .evidence_count = d->evidence_count,
                         .precision_count = d->precision_count, .entropy = d->welcome.profile.entropy,
                         .sampling = {d->sampling, d->sampling_size}, .resume = {d->token, d->welcome.resume_size}};
@@ -67,28 +71,42 @@ int tslt_device_reconnect(tslt_device *d) {
   return tslt_say_hello(d);
 }
 
+/* A draft in flight as it is sent over another link, one of `sent`: [FLIGHT-10]. */
+static device_draft resumed(const tslt_device *d, uint32_t i, uint32_t sent) {
+  device_draft again = d->drafts[i];
+  again.follows = i > 0;
+  again.goes_on = again.goes_on && d->welcome.window > 1 && (i + 1 < sent || sent == d->flight);
+  again.choice = -1;
+  return again;
+}
+
 int tslt_say_resume(tslt_device *d, uint32_t *kept) {
-  const device_draft *draft = &d->draft;
+  const device_draft *draft = d->drafts;
   const tslt_welcome *w = &d->welcome;
-  uint32_t length = draft->open ? draft->prefix_length : d->length;
+  bool open = d->flight > 0;
+  uint32_t length = open ? draft->prefix_length : d->length, sent = d->flight < w->window ? d->flight : w->window;
   bool known = w->held <= length && tslt_prefix_crc(0, d->prefix, w->held) == w->held_hash;
-  rejection said = draft->open ? d->rejected : (rejection){false, 0, 0};
+  rejection said = open ? d->rejected : (rejection){false, 0, 0};
   *kept = known ? w->held : 0;
   /* What was taken is part of the prefix that is sent: there is nothing left to choose for the edge. */
   d->choice = -1;
   d->asked = false;
   if (length > w->context)
     return TSLT_BAD_ARGUMENT;
-  int error = draft->open ? tslt_check_draft(d) : TSLT_OK;
+  int error = TSLT_OK;
+  for (uint32_t i = 0; i < sent && !error; i++) {
+    device_draft again = resumed(d, i, sent);
+    error = tslt_check_draft(d, &again);
+  }
   if (error)
     return error;
   size_t capacity;
   uint8_t *room = tslt_queue_room(d, &capacity, false);
-  bit_writer out = tslt_frame_start(room, capacity, TSLT_RESUME, -1);
+  bit_writer out = tslt_frame_start(room, capacity, TSLT_RESUME, NULL);
   tslt_put_raw(&out, d->transcript, TRANSCRIPT_BYTES);
   tslt_put_bits(&out, tslt_prefix_crc(0, d->prefix, length), 32);
   tslt_put_varint(&out, d->epoch);
-  tslt_put_varint(&out, draft->open ? draft->round : d->round);
+  tslt_put_varint(&out, open ? draft->round : d->round);
   tslt_put_varint(&out, d->prompt_length);
   tslt_put_varint(&out, said.heard ? (uint32_t)(said.node + 2) : 0);
   tslt_put_varint(&out, said.heard ? said.batch : 0);
@@ -97,7 +115,19 @@ int tslt_say_resume(tslt_device *d, uint32_t *kept) {
   tslt_put_ids(&out, d->prefix + *kept, length - *kept, w->vocab_size);
   tslt_put_bits(&out, d->ended, 1);
   error = tslt_finish_frame(d, &out, TSLT_RESUME, d->ended ? TSLT_ACT_RESUME_END : TSLT_RESUME);
-  return error || !draft->open ? error : tslt_say_draft(d, -1);
+  for (uint32_t i = 0; i < sent && !error; i++) {
+    device_draft again = resumed(d, i, sent);
+    error = tslt_say_draft(d, &again, i ? TSLT_ACT_FOLLOW : TSLT_DRAFT_LIST + again.evidence);
+  }
+  if (error || !open)
+    return error;
+  for (uint32_t i = 0; i < sent; i++) {
+    device_draft again = resumed(d, i, sent);
+    d->drafts[i] = again;
+  }
+  d->flight = sent;
+  d->round = d->drafts[sent - 1].round + 1;
+  return TSLT_OK;
 }
 
 /* --------------------------------------------------------------------------------------------------------- prompts */
@@ -118,7 +148,7 @@ int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size
   if (keep - known + count > w->limits.max_prompt_tokens)
     return TSLT_BAD_ARGUMENT;
   uint8_t *room = tslt_queue_room(d, &capacity, false);
-  bit_writer out = tslt_frame_start(room, capacity, TSLT_PROMPT, -1);
+  bit_writer out = tslt_frame_start(room, capacity, TSLT_PROMPT, NULL);
   tslt_put_raw(&out, d->transcript, TRANSCRIPT_BYTES);
   tslt_put_varint(&out, d->epoch + 1);
   tslt_put_varint(&out, (uint32_t)known);
@@ -140,8 +170,9 @@ int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size
 
 /* ----------------------------------------------------------------------------------------------------------- drafts */
 
-static int write_ids(tslt_device *d, bit_writer *w) {
-  const device_draft *t = &d->draft;
+device_draft *tslt_drawn(const tslt_device *d) { return &d->drafts[d->flight]; }
+
+static int write_ids(tslt_device *d, bit_writer *w, const device_draft *t) {
   uint32_t lists;
   int error = tslt_find_inner(&d->context, t->parents, t->nodes, &lists);
   if (!error)
@@ -150,43 +181,43 @@ static int write_ids(tslt_device *d, bit_writer *w) {
   return error;
 }
 
-static void write_codes(const tslt_device *d, bit_writer *w) {
-  const device_draft *t = &d->draft;
+static void write_codes(const tslt_device *d, bit_writer *w, const device_draft *t) {
   tslt_put_varint(w, t->nodes);
   tslt_put_ids(w, t->tokens, t->nodes, d->welcome.vocab_size);
   for (uint32_t i = 0; i < t->nodes; i++)
     tslt_put_bits(w, t->codes[i], CODE_BITS);
 }
 
-int tslt_say_draft(tslt_device *d, int choice) {
-  const device_draft *t = &d->draft;
+int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
   int kind = TSLT_DRAFT_LIST + t->evidence, error = TSLT_OK;
-  size_t capacity, size;
+  uint8_t block[7] = {0};
+  size_t capacity, size, used = 1;
+  if (t->choice >= 0) {
+    memcpy(block + used, (const uint8_t[]){EXT_CHOICE, 1, (uint8_t)t->choice}, 3);
+    used += 3;
+  }
+  if (t->follows || t->goes_on) {
+    memcpy(block + used, (const uint8_t[]){EXT_FLIGHT, 1, (uint8_t)(t->follows | t->goes_on << 1 | t->run << 2)}, 3);
+    used += 3;
+  }
+  block[0] = (uint8_t)(used / 3);
+  const tslt_bytes extensions = {block, used > 1 ? used : 0};
   uint8_t *room = tslt_queue_room(d, &capacity, false);
-  if (!tslt_allowed(d, kind))
-    return TSLT_WRONG_STATE;
   if (t->evidence == TSLT_EVIDENCE_LIST) {
-    const uint8_t block[] = {1, EXT_CHOICE, 1, (uint8_t)choice};
     tslt_draft draft = {.round = t->round, .prefix_length = t->prefix_length, .prefix_hash = t->prefix_hash,
                         .precision = t->nodes ? t->precision : 0, .without_replacement = t->without_replacement,
                         .node_count = t->nodes, .parents = t->parents, .tokens = t->tokens, .list_count = t->lists,
-                        .lists = t->list, .extensions = block, .extensions_size = choice >= 0 ? sizeof block : 0};
+                        .lists = t->list, .extensions = extensions.at, .extensions_size = extensions.size};
     error = tslt_encode_draft(&d->context, &d->welcome.profile, &draft, room, capacity, &size);
-    if (!error && size > d->peer.frame.max_frame_bytes)
-      error = TSLT_BAD_ARGUMENT;
-    if (error)
-      return error;
-    tslt_queue_add(d, size);
-    tslt_move(d, kind);
-    return TSLT_OK;
+    return error ? error : tslt_queue_frame(d, size, kind, what);
   }
-  bit_writer w = tslt_frame_start(room, capacity, kind, choice);
+  bit_writer w = tslt_frame_start(room, capacity, kind, &extensions);
   tslt_put_head(&w, t->round, t->prefix_length, t->prefix_hash);
   if (t->evidence >= TSLT_EVIDENCE_SCALAR)
-    write_codes(d, &w);
+    write_codes(d, &w, t);
   else
-    error = write_ids(d, &w);
-  return error ? error : tslt_finish_frame(d, &w, kind, kind);
+    error = write_ids(d, &w, t);
+  return error ? error : tslt_finish_frame(d, &w, kind, what);
 }
 
 static uint32_t depth_of(const device_draft *t, uint32_t *leaves) {
@@ -205,8 +236,7 @@ static uint32_t depth_of(const device_draft *t, uint32_t *leaves) {
   return deepest;
 }
 
-int tslt_check_draft(const tslt_device *d) {
-  const device_draft *t = &d->draft;
+int tslt_check_draft(const tslt_device *d, const device_draft *t) {
   const tslt_welcome *w = &d->welcome;
   uint32_t leaves, depth = depth_of(t, &leaves);
   bool sends = t->evidence == TSLT_EVIDENCE_LIST, may = sends || t->evidence == TSLT_EVIDENCE_LAZY;
@@ -214,6 +244,10 @@ int tslt_check_draft(const tslt_device *d) {
   if (!(w->evidence >> t->evidence & 1) || t->nodes > w->limits.frame.max_nodes || leaves > w->limits.frame.max_leaves ||
       depth > w->limits.frame.max_depth || (may && t->lists && !(w->precisions >> t->precision & 1)))
     return TSLT_BAD_ARGUMENT;
+  if ((t->follows || t->goes_on) && w->window == 1)
+    return TSLT_BAD_ARGUMENT;
+  if (t->goes_on && (!t->nodes || leaves != 1))
+    return TSLT_BAD_TREE;
   for (uint32_t i = 0; i < t->lists && may; i++) {
     entries = sends ? entries + t->list[i].count : t->list[i].count;
     if (entries > w->limits.frame.max_entries)
@@ -226,7 +260,7 @@ int tslt_check_draft(const tslt_device *d) {
 
 /* A tree of the caller's as the draft; its lists are copied.  What no draft can be is refused. */
 static int take_tree(tslt_device *d, const tslt_tree *tree) {
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
   bool coded = tree->evidence >= TSLT_EVIDENCE_SCALAR, listed = coded || tree->evidence == TSLT_EVIDENCE_LIST;
   if (tree->evidence < 0 || tree->evidence >= EVIDENCES || tree->precision < TSLT_F32 || tree->precision > TSLT_LOG2_4)
     return TSLT_BAD_ARGUMENT;
@@ -243,6 +277,7 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   t->evidence = tree->evidence;
   t->precision = tree->precision;
   t->without_replacement = tree->without_replacement && !coded;
+  t->goes_on = tree->goes_on != 0;
   memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
   memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
   t->lists = t->entries = 0;
@@ -263,7 +298,7 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
 }
 
 int tslt_keep_list(tslt_device *d, const tslt_list *list, int32_t parent) {
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
   if (t->lists > d->room.most_nodes || list->count > d->room.most_entries - t->entries || list->count > d->room.most_listed)
     return TSLT_NO_SPACE;
   t->list_after[t->lists] = parent;
@@ -279,7 +314,7 @@ int tslt_keep_list(tslt_device *d, const tslt_list *list, int32_t parent) {
 
 /* What goes with the tokens: codes; and that each can have been drawn. */
 static int find_evidence(tslt_device *d) {
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
   bool distinct = t->evidence == TSLT_EVIDENCE_MATCH || t->evidence == TSLT_EVIDENCE_COUPLED || t->without_replacement;
   for (uint32_t i = 0; i < t->nodes && distinct; i++)
     for (uint32_t j = 0; j < i; j++)
@@ -298,28 +333,46 @@ static int find_evidence(tslt_device *d) {
 }
 
 int tslt_open_round(tslt_device *d) {
-  device_draft *t = &d->draft;
+  device_draft *t = tslt_drawn(d);
+  bool follows = d->flight > 0;
+  size_t length;
+  const int32_t *ahead = tslt_device_ahead(d, &length);
+  t->follows = follows;
+  t->run = (uint8_t)(follows || !t->goes_on ? d->run : (d->run + 1) % RUNS);
+  t->choice = d->choice;
   t->round = d->round;
-  t->prefix_length = d->length;
-  t->prefix_hash = d->crc & 0xFFFF;
+  t->prefix_length = (uint32_t)length;
+  t->prefix_hash = tslt_prefix_crc(d->crc, ahead + d->length, length - d->length) & 0xFFFF;
   int error = find_evidence(d);
   if (!error)
-    error = tslt_check_draft(d);
+    error = tslt_check_draft(d, t);
   if (!error)
-    error = tslt_say_draft(d, d->choice);
+    error = tslt_say_draft(d, t, follows ? TSLT_ACT_FOLLOW : TSLT_DRAFT_LIST + t->evidence);
   if (error)
     return error;
-  t->open = true;
+  if (t->goes_on) /* a chain: what follows it continues it */
+    memcpy(d->prefix + length, t->tokens, t->nodes * sizeof *t->tokens);
+  d->flight++;
+  d->run = t->run;
+  d->round++;
+  if (follows)
+    return TSLT_OK;
   d->choice = -1;
   d->asked = false;
   d->rejected.heard = false;
-  d->waiting_round = d->round++;
+  d->waiting_round = t->round;
   d->waiting_batch = 0;
   return TSLT_OK;
 }
 
+int tslt_device_may_follow(const tslt_device *d) {
+  uint32_t window = d->welcome.window < d->room.most_window ? d->welcome.window : d->room.most_window;
+  return d->state == TSLT_OPEN && !d->rejected.heard && d->flight && d->drafts[d->flight - 1].goes_on && d->flight < window;
+}
+
 int tslt_may_draft(const tslt_device *d) {
-  return d->proposal_count || d->state != TSLT_IDLE ? TSLT_WRONG_STATE : TSLT_OK;
+  bool may = !d->proposal_count && (d->state == TSLT_IDLE || tslt_device_may_follow(d));
+  return may ? TSLT_OK : TSLT_WRONG_STATE;
 }
 
 int tslt_device_send(tslt_device *d, const tslt_tree *tree) {

@@ -6,12 +6,14 @@
 #include "device_frames.h"
 #include "device_hash.h"
 
-enum { TRANSCRIPT_BYTES = 8, MOST_EOS = 64, MOST_PROPOSALS = 256, ERROR_ROOM = 160, PREFIX = -1 };
+enum { TRANSCRIPT_BYTES = 8, MOST_EOS = 64, MOST_PROPOSALS = 256, ERROR_ROOM = 160, PREFIX = -1, MOST_WINDOW = 16, RUNS = 64 };
 
 /* A draft that waits for its answer, or is drawn.  Every list of it is in the three arrays. */
 typedef struct {
-  bool open;
   int evidence, precision, without_replacement;
+  bool follows, goes_on; /* spec section 6.10 */
+  uint8_t run;
+  int choice; /* which proposal it names; -1: none */
   uint32_t round, prefix_length, prefix_hash;
   uint32_t nodes, lists, entries;
   int32_t *tokens, *parents;
@@ -55,9 +57,11 @@ struct tslt_device {
   uint32_t length, prompt_length, crc, epoch;
   bool ended;
   int choice; /* what the next draft has to name: -1 for nothing */
-  /* The round. */
+  /* The rounds: drafts in flight, the open one first, and behind them, if there is room, the one that is drawn. */
   uint32_t round;
-  device_draft draft;
+  device_draft *drafts;
+  uint32_t flight;
+  uint8_t run; /* of the last draft in flight */
   rejection rejected;
   bool asked;
   uint32_t asked_crc; /* of that ASK_LIST, whose repetitions are old news */
@@ -68,7 +72,6 @@ struct tslt_device {
   /* Frames that wait, one after another, each behind its size. */
   uint8_t *queue;
   size_t queue_size, queue_first, queue_end;
-  size_t sent_at, sent_size; /* the last one that was sent, while nothing took its place */
   int64_t *left; /* weights that siblings have left: drafting */
 };
 
@@ -76,33 +79,43 @@ struct tslt_device {
 uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last);
 void tslt_queue_add(tslt_device *d, size_t size);
 
-/* Queue a frame that was written, if the state and the edge's limit allow it, and go where it leads. */
+/* Queue a frame that was written, if the state and the edge's limit allow it, and go where `what` leads, a kind or an
+ * act; AGAIN: nowhere, as it was sent before. */
+enum { AGAIN = -1 };
 int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what);
+/* The same where its size is known. */
+int tslt_queue_frame(tslt_device *d, size_t size, int kind, int what);
 bool tslt_allowed(const tslt_device *d, int kind);
 void tslt_move(tslt_device *d, int what);
 /* HELLO of a new link; RESUME and the draft of the open round, after WELCOME: 0 or an error of tslt_wire.h. */
 int tslt_say_hello(tslt_device *d);
 int tslt_say_resume(tslt_device *d, uint32_t *kept);
-/* Queue the open draft. */
-int tslt_say_draft(tslt_device *d, int choice);
+/* Queue a draft; MORE, of a batch; the list after a node.  `what` as in tslt_finish_frame. */
+int tslt_say_draft(tslt_device *d, const device_draft *draft, int what);
+int tslt_say_more(tslt_device *d, uint32_t batch, int what);
+int tslt_say_list(tslt_device *d, int what);
 /* ERROR, if it fits the edge's limit, and the session has failed. */
 void tslt_fail_session(tslt_device *d, int code, const char *text);
 
 void tslt_grow_prefix(tslt_device *d, const int32_t *tokens, size_t count);
 void tslt_end_round(tslt_device *d);
+/* The drafts that follow the open one are dropped: it was not accepted whole. */
+void tslt_drop_following(tslt_device *d);
 uint32_t tslt_prefix_crc(uint32_t start, const int32_t *tokens, size_t count);
 bool tslt_ends_text(const tslt_device *d, int32_t token);
 /* The list of a parent in the draft; NULL if it has none. */
 const tslt_list *tslt_list_after(const device_draft *draft, int64_t node);
 /* A path from the prefix to `node`: its tokens, top down, to `tokens`; how many. */
 uint32_t tslt_path(const device_draft *draft, int64_t node, int32_t *tokens);
-/* Copy a list into the draft.  TSLT_NO_SPACE. */
+/* The draft that is drawn. */
+device_draft *tslt_drawn(const tslt_device *d);
+/* Copy a list into it.  TSLT_NO_SPACE. */
 int tslt_keep_list(tslt_device *d, const tslt_list *list, int32_t parent);
 /* Whether a draft may be made now; and the one that was made goes out, checked, as the next round. */
 int tslt_may_draft(const tslt_device *d);
 int tslt_open_round(tslt_device *d);
-/* Whether the open draft, or the text, fits what the edge takes. */
-int tslt_check_draft(const tslt_device *d);
+/* Whether a draft fits what the edge takes. */
+int tslt_check_draft(const tslt_device *d, const device_draft *draft);
 /* A list's probability of a token, rounded once: as Python's prob_of. */
 double tslt_list_prob(const tslt_list *list, const tslt_prior *prior, uint32_t vocab_size, int64_t token);
 

@@ -5,7 +5,7 @@
  * one message of the transport.  Errors are those of tslt_wire.h; positive ones are told the edge by ERROR, and the
  * session is over.
  *
- * Left out, and so never offered to an edge: entropy `zstd`, padding, drafts in flight.
+ * Left out, and so never offered to an edge: entropy `zstd`, padding.
  */
 #ifndef TSLT_DEVICE_H
 #define TSLT_DEVICE_H
@@ -47,7 +47,7 @@ enum {
   TSLT_VERDICT = 0x08,
   TSLT_VERDICT_PROPOSALS = 0x09,
   TSLT_ASK_LIST = 0x0A,
-  TSLT_VERDICT_WHOLE = 0x0B, /* of drafts in flight: read, and refused by a session */
+  TSLT_VERDICT_WHOLE = 0x0B,
   TSLT_DRAFT_MATCH = 0x11,
   TSLT_DRAFT_COUPLED = 0x12,
   TSLT_DRAFT_SCALAR = 0x13,
@@ -87,7 +87,9 @@ enum {
   TSLT_ACT_TAKE_END = 0x42,
   TSLT_ACT_RESUME_END = 0x43,
   TSLT_ACT_RECONNECT = 0x44,
-  TSLT_ACT_FAIL = 0x45
+  TSLT_ACT_FAIL = 0x45,
+  TSLT_ACT_FOLLOW = 0x46,
+  TSLT_ACT_NEXT = 0x47
 };
 
 /* Where a frame kind or an act leads from a state; -1: it is not allowed there. */
@@ -181,6 +183,7 @@ typedef struct {
   uint32_t most_nodes;   /* of a draft */
   uint32_t most_entries; /* listed tokens of a draft, all lists together */
   uint32_t most_listed;  /* of one list; as many as there are tokens: evidence `full` */
+  uint32_t most_window;  /* drafts in flight, at most 16, each with such lists; 0: 1 */
   int dtype;             /* of the draft model's logits: half precision takes 4 bytes a token more */
   int by_probability;    /* lists are cut by probability, or have tails: 8 bytes a token more */
   size_t queue_bytes;    /* frames that wait to be sent; 0: as many as these numbers suggest */
@@ -204,7 +207,8 @@ enum {
   TSLT_PROPOSALS, /* a token was rejected, others are proposed: tslt_device_choose, until it gives a token */
   TSLT_LIST_WANTED, /* a token was rejected: tslt_device_list */
   TSLT_PEER_FAILED, /* ERROR */
-  TSLT_PEER_CLOSED  /* BYE */
+  TSLT_PEER_CLOSED, /* BYE */
+  TSLT_WHOLE        /* VERDICT_WHOLE: all of the oldest draft is accepted, and no token is added; the next one is open */
 };
 
 /* What a frame meant.  Pointers are into the frame or the session, until either changes. */
@@ -230,8 +234,9 @@ typedef struct {
 int tslt_device_receive(tslt_device *device, const uint8_t *data, size_t size, tslt_event *event);
 /* The next frame to send, until the next call of anything else; NULL if there is none. */
 const uint8_t *tslt_device_next(tslt_device *device, size_t *size);
-/* The last frame once more, if its answer did not come; NULL if it is not the last one any more. */
-const uint8_t *tslt_device_again(const tslt_device *device, size_t *size);
+/* Queue all that waits for an answer once more: drafts in flight, MORE or LIST; nothing where nothing does.  For a link
+ * that may have lost them, or their answers. */
+int tslt_device_again(tslt_device *device);
 
 /* -------------------------------------------------------------------------------------------------------- sending */
 
@@ -246,13 +251,14 @@ typedef struct {
   int evidence;
   int precision;           /* of all lists */
   int without_replacement; /* `list`: how siblings were drawn */
+  int goes_on;             /* spec section 6.10: where all of it is accepted the edge adds no token; a chain of 1 or more */
   uint32_t node_count;
   const int32_t *parents, *tokens;
   uint32_t list_count;
   const tslt_list *lists;
 } tslt_tree;
 
-/* Queue it: the next round.  TSLT_WRONG_STATE, TSLT_BAD_ARGUMENT, TSLT_BAD_TREE, TSLT_BAD_LIST, TSLT_NO_SPACE. */
+/* Queue it: the next round; while tslt_device_may_follow, one that follows the last one in flight.  TSLT_WRONG_STATE, TSLT_BAD_ARGUMENT, TSLT_BAD_TREE, TSLT_BAD_LIST, TSLT_NO_SPACE. */
 int tslt_device_send(tslt_device *device, const tslt_tree *tree);
 
 /* Random numbers that the edge does not know. */
@@ -291,6 +297,7 @@ typedef struct {
   int precision; /* of lists that travel */
   int without_replacement;
   double tail_scale; /* with a prior: part of what is left out that tails have */
+  int goes_on;       /* as in tslt_tree */
 } tslt_drafting;
 
 /* The tree so far; the nodes from `first` on, `count` in all, are new.  At first there are none: the row after the prefix
@@ -313,6 +320,7 @@ int tslt_device_draft(tslt_device *device, const tslt_drafting *how, tslt_logits
 /* WELCOME, once it is there. */
 typedef struct {
   uint32_t vocab_size, context; /* context: most tokens of a text */
+  uint32_t window;              /* drafts that the edge takes before it has answered the first of them */
   tslt_profile profile;
   tslt_all_limits limits;
   unsigned evidence, precisions; /* a bit for each that was agreed on */
@@ -327,8 +335,14 @@ typedef struct {
 
 int tslt_device_state(const tslt_device *device);
 const int32_t *tslt_device_prefix(const tslt_device *device, size_t *count);
+/* The same, and behind it the tokens of drafts in flight: what the next draft continues.  The callback of
+ * tslt_device_draft goes by this one. */
+const int32_t *tslt_device_ahead(const tslt_device *device, size_t *count);
 size_t tslt_device_prompt_length(const tslt_device *device);
 uint32_t tslt_device_round(const tslt_device *device); /* the next draft's */
+/* Whether a draft may be sent before the open one is answered: the last one in flight goes on, and the edge and the
+ * memory take one more. */
+int tslt_device_may_follow(const tslt_device *device);
 /* Depth that the next draft may have; -1: the text is full. */
 int64_t tslt_device_depth(const tslt_device *device);
 /* NULL before WELCOME. */
