@@ -197,6 +197,17 @@ def test_a_package_that_is_not_installed(command, missing, extra, transport, pai
     refused(done, missing, f"pip install 'tslt-wire[{extra}]'")
 
 
+def test_a_fleet_without_ray():
+    code = (
+        "import sys; sys.modules['ray'] = None; from tslt_runtime.commands.edge import main; "
+        "sys.exit(main(['--engine', 'ray']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+    refused(done, "pip install 'tslt-wire[ray]'")
+
+
 def test_a_fault_of_ours_shows_where_it_is():
     def broken():
         raise ImportError("no such name", name="tslt_runtime.nothing")

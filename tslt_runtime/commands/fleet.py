@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     most = "start more of them up to N, as calls wait"
     group.add_argument("--most-replicas", type=at_least_one, metavar="N", help=most)
     group.add_argument("--replica-gpus", type=float, default=0.0, metavar="N", help="of each (%(default)g)")
-    where = "of the cluster's head (the cluster that this machine is in; if it is in none, a new one on it alone)"
+    where = "of the cluster's head (the cluster that this machine is in; with --replicas, if it is in none, a new one)"
     group.add_argument("--ray-address", metavar="HOST:PORT", help=where)
     group.add_argument("--application", default=APPLICATION, metavar="NAME", help="in Ray Serve (%(default)s)")
 
@@ -48,7 +48,7 @@ def check(args: argparse.Namespace, *, default: str | None) -> None:
     if args.url:
         raise ValueError("--url is not for --engine ray: serve run starts replicas over a server (docs/fleet.md)")
     if args.replicas is None and (named or args.most_replicas or args.replica_gpus):
-        raise ValueError("without --replicas the replicas that run are joined: they have their model already")
+        raise ValueError("without --replicas those that run are joined, with their model: leave --model out, or add it")
     if args.replicas and args.model is None:
         raise ValueError("--replicas needs --model, the target that they run")
     if args.most_replicas and args.most_replicas < args.replicas:
@@ -56,17 +56,14 @@ def check(args: argparse.Namespace, *, default: str | None) -> None:
 
 
 async def load(args: argparse.Namespace, *, on_pass: Callable[[Pass], None]) -> PoolVerifier:
-    """Join the replicas that the arguments name, or start them; EngineError, ImportError without Ray."""
-    try:
-        from tslt_runtime.verifiers.pool import ray_serve
-    except ImportError as error:
-        raise ImportError(f"--engine ray needs Ray Serve: pip install 'tslt-wire[ray]' ({error})") from error
+    """Join the replicas that the arguments name, or start them; EngineError where that cannot be."""
+    from tslt_runtime.verifiers.pool import ray_serve
     from tslt_runtime.verifiers.pool.verifier import connect
 
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)  # replicas that end are told by us
     try:
-        ray_serve.join(args.ray_address)
+        ray_serve.join(args.ray_address, may_start=args.replicas is not None)
         if args.replicas:
             ray_serve.deploy(_application(args), args.application)
         pool = ray_serve.RayPool(args.application)

@@ -28,6 +28,7 @@ EXTRAS = {
     "jinja2": "chat",
     **dict.fromkeys(("starlette", "uvicorn"), "serve"),
     "prometheus_client": "metrics",
+    **dict.fromkeys(("ray", "grpc"), "ray"),
 }
 """The extra of the package that installs a module."""
 

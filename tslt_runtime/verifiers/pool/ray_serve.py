@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -41,6 +42,8 @@ FEW_DEAD_S = 1.0
 """Seconds between looks at a replica's health."""
 OBJECT_STORE_BYTES = 200 << 20
 """Of a cluster that is started for one gateway: nothing large is shared."""
+REACH_S = 5.0
+"""Seconds that a cluster's head has to take a connection."""
 NEW = "local"
 """An address: that of a cluster that is started."""
 
@@ -97,15 +100,18 @@ def application(load: Callable[[], Replica], scale: Scale | None = None, *, vers
     return serve.deployment(**options)(ServeReplica).bind(load, version)
 
 
-def join(address: str | None = None, *, cpus: int | None = None) -> None:
+def join(address: str | None = None, *, cpus: int | None = None, may_start: bool = True) -> None:
     """Join the cluster at ``address``; None: the one that this machine is in, or if it is in none ``NEW``: a new one,
     which ends with this process.
 
-    ``cpus``: of a new one.  Raises ConnectionError if there is none at ``address``.
+    ``cpus``: of a new one; ``may_start``: whether one may be made where none is named.  Raises ConnectionError if there
+    is none to join, RuntimeError if Ray does not start.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
     if ray.is_initialized():
         return
+    if address not in (None, NEW):
+        _reach(address)
     try:
         if address != NEW:
             ray.init(address=address or "auto", **quiet)
@@ -113,7 +119,27 @@ def join(address: str | None = None, *, cpus: int | None = None) -> None:
     except ConnectionError:
         if address is not None:
             raise
-    ray.init(address=NEW, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        if not may_start:
+            raise ConnectionError(
+                "this machine is in no Ray cluster: ray start --address HEAD:6379, or --ray-address"
+            ) from None
+    try:
+        ray.init(address=NEW, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    except Exception as error:
+        raise RuntimeError(
+            f"Ray did not start here: {error}; what it wrote is in /tmp/ray/session_latest/logs"
+        ) from error
+
+
+def _reach(address: str) -> None:
+    """ConnectionError where nobody listens at ``address``: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray head answers at {address}: {error.strerror or error}") from None
 
 
 def address() -> str:
