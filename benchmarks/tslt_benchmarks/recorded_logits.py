@@ -111,7 +111,8 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, LogitsError):
             raise
-        raise LogitsError(f"{path}: expected {FORMS}, got what numpy does not read: {error}") from error
+        why = "" if "pickle" in str(error) else f": {error}"  # numpy advises what nobody should do with such a file
+        raise LogitsError(f"{path}: expected {FORMS}, got what numpy does not read{why}") from error
 
 
 def _safetensors(path: Path) -> dict[str, npt.NDArray[Any]]:

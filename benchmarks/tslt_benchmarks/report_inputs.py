@@ -95,6 +95,8 @@ def _of_tokenizer(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _of_models(args: argparse.Namespace) -> Inputs:
+    if (args.target is None) != (args.draft is None):
+        raise SystemExit("a pair is two models: name both, with --target and --draft")
     target, draft = args.target or TARGET, args.draft or DRAFT
     require_models(*(source for source in (target, draft) if not is_gguf(source)))
     missing = next((source for source in (target, draft) if not source.exists()), None)

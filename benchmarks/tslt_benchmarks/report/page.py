@@ -18,6 +18,33 @@ _ABOUT = (
     "many of the tokens are kept."
 )
 
+WORDS = (
+    ("evidence", "what travels with the drafted tokens, so that the text is the target's own"),
+    ("list, lazy", "the draft's likeliest tokens with their probabilities: with each draft, or where the edge asks"),
+    ("full", "the draft's probabilities of all tokens"),
+    ("scalar", "the probability of each drafted token, alone"),
+    ("match, coupled", "nothing but the tokens: the draft's likeliest, or drawn with numbers that both ends share"),
+    ("auto", "the device picks evidence and draft each round, by the clock"),
+    ("chain of 4, <2,2,2>", "what is drafted at once: four tokens in a row, or a tree with two children a node"),
+    (
+        "acceptance",
+        "part of the drafted tokens that the target keeps; 1 \u2212 TV: less their total variation",
+    ),
+    ("K", "tokens of a list"),
+    ("T", "temperature"),
+    ("tail", "probability that a list gives to the tokens it does not name"),
+    ("edge alone", "the target decodes at the edge, token by token, and streams"),
+    ("edge with both", "the edge runs the draft model, too, and streams"),
+    ("RTT", "round trip time: from the device to the edge and back, without any work"),
+    (
+        "TSLT, the paper",
+        "Truncated Sparse Logits Transmission, the scheme that the format began with",
+    ),
+)
+"""What a reader may not know."""
+BUSY = 1.5
+"""Load from which on times are said to be those of a busy machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -68,6 +95,7 @@ def page(parts: Sequence[Part], facts: Facts) -> str:
 <h1>What a split of these two models costs, and gives</h1>
 <p class="models">{escape(facts.models)}</p>
 <p>{escape(_ABOUT)}</p>
+<details><summary>Words</summary><dl>{_words()}</dl></details>
 {notes}
 </header>
 <main>
@@ -90,10 +118,15 @@ def _colours() -> str:
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}"
 
 
+def _words() -> str:
+    return "".join(f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in WORDS)
+
+
 def _part(part: Part, *, first: bool) -> str:
-    how = [f"measured in {in_words(part.seconds)}"]
+    how = [f"measured in {in_words(part.seconds)}" if part.seconds >= 1 else "reckoned from other sections' figures"]
     if part.load is not None:
-        how.append(f"load of the machine as it began {part.load:g}")
+        busy = ", which others were using: believe no time to the digit" if part.load >= BUSY else ""
+        how.append(f"load of the machine as it began {part.load:g}{busy}")
     if part.command:
         how.append(f"by itself: <code>tslt bench {escape(part.command)}</code>")
     blocks = "\n".join(_table(block) if isinstance(block, Table) else _plot(block) for block in part.blocks)

@@ -6,6 +6,7 @@ from typing import Any
 
 import tslt_wire as tw
 from tslt_benchmarks.acceptance.list_settings import Point, describe
+from tslt_benchmarks.acceptance.recommendations import whole
 from tslt_benchmarks.acceptance.two_passes import Settings, measure_all
 from tslt_benchmarks.bytes.format_base import prior_name
 from tslt_benchmarks.report.blocks import Column, Plot, Table
@@ -34,11 +35,13 @@ def run(context: Context) -> dict[str, Any]:
         seed=context.seed,
     )
     (result,) = measure_all(context.drafts, settings, context.tell)
+    full = whole(result.references)
     return {
         "temperature": context.temperature,
         "positions": len(result.measured[0].alphas),
         "fronts": {entropy: [_point(p) for p in result.front(entropy)] for entropy in ("range", "none")},
         "default": _point(result.default_point),
+        "whole": {"bytes": full.bytes, "alpha": full.alpha},
         "references": [
             {"name": r.name, "label": r.label, "k": r.k, "bytes": r.bytes, "alpha": r.alpha} for r in result.references
         ],
@@ -71,7 +74,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         mine = [r for r in figures["references"] if r["name"] == key]
         curves.append(Line(name=name, xs=[r["bytes"] for r in mine], ys=[r["alpha"] for r in mine], joined=False))
     curves.append(Line(name="default profile", xs=[default["bytes"]], ys=[default["alpha"]], joined=False, colour=-1))
-    full = whole(figures)
+    full = figures["whole"]
     ends = [min(min(line.xs) for line in curves), max(max(line.xs) for line in curves)]
     curves.append(
         Line(name="whole distribution", xs=ends, ys=[full["alpha"]] * 2, dashed=True, points=False, colour=-1)
@@ -114,19 +117,11 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
     return [plot, table]
 
 
-def whole(figures: dict[str, Any]) -> dict[str, Any]:
-    """The whole distribution at the target's temperature."""
-    found: dict[str, Any] = next(r for r in figures["references"] if r["k"] is None)
-    return found
-
-
 def meaning(figures: dict[str, Any]) -> str:
     """The cheapest setting that is near the whole distribution, and the default."""
-    full, default = whole(figures), figures["default"]
+    full, default = figures["whole"], figures["default"]
     near = next((p for p in figures["fronts"]["range"] if p["alpha"] >= full["alpha"] - 0.02), None)
-    least = (
-        f"{near['bytes']:.0f} bytes a token reach it to .02" if near else "no list that is short comes within .02 of it"
-    )
+    least = f"{near['bytes']:.0f} bytes a token are within .02 of that" if near else "no short list comes so near"
     return (
         f"Whole distributions would accept {full['alpha']:.3f}; {least}, and the default profile accepts "
         f"{default['alpha']:.3f} for {default['bytes']:.0f} bytes."

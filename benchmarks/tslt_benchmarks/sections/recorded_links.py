@@ -70,7 +70,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         panels.append(
             Panel(
                 lines=curves,
-                x=Axis(label="uplink", log=True, ticks=xs, labels=labels),
+                x=Axis(label="uplink, bit/s", log=True, ticks=xs, labels=labels),
                 y=Axis(label="tokens a second", limits=(0, top)),
                 title=f"round trip {1e3 * rtt:g} ms",
             )

@@ -199,7 +199,7 @@ def _plot(times: dict[str, Any], name: str, title: str) -> Plot:
     return lines(
         Panel(
             lines=curves,
-            x=Axis(label="uplink", log=True, ticks=xs, labels=[rate_name(x).replace("bit/s", "") for x in xs]),
+            x=Axis(label="uplink, bit/s", log=True, ticks=xs, labels=[rate_name(x).replace("bit/s", "") for x in xs]),
             y=Axis(label="tokens a second", limits=(0, top)),
         ),
         name=name,
@@ -215,14 +215,16 @@ def meaning(figures: dict[str, Any]) -> str:
     own = figures["times"]["own"]
     rtt, links = own["break_even_rtt_s"], own["links"]
     best = max(links, key=lambda entry: entry["rate"] / entry["streams"])
-    least = min(entry["busy_split_s"] for entry in links)
+    advised = [entry for entry in links if entry["rate"] > entry["streams"]]
+    least = min(entry["busy_split_s"] for entry in advised or links)
     alone = best["busy_streams_s"]
     busy = f"a token costs the edge {1e3 * least:.1f} ms with a split, {1e3 * alone:.1f} ms alone"
     if rtt <= 0:
         word = "but" if least < alone else "and"
         return f"With these models no link makes a split faster than the edge alone, {word} {busy}."
     return (
-        f"With these models a split is faster than the edge alone up to a round trip of {1e3 * rtt:.0f} ms, at best "
+        "With these models a split is faster than the edge alone up to a round trip of "
+        f"{1e3 * rtt:.1f} ms where the uplink is fast, at best "
         f"{best['rate'] / best['streams']:.1f} times as fast; and {busy}."
     )
 

@@ -60,7 +60,8 @@ class Page:
             " --key kitchen.key --edge-key edge.pub": "",
             "meta-llama/Llama-3.1-8B": str(pair_folder("target")),
             "meta-llama/Llama-3.2-1B": str(pair_folder("draft")),
-            '"The old house stood"': "'The old house stood' --seed 1 --tokens 24 --timeout 120 --patience 240",
+            '"The old house stood"': "'The old house stood' --seed 1 --tokens 24 --timeout 120 --patience 240 "
+            "--evidence list --expansion 4",  # auto goes by the clock, and another draft gives another text
         }
         self.environment = {**ENVIRONMENT, "PYTHONPATH": path(), "RAY_agent_register_timeout_ms": "100000"}
         bin_ = str(Path(sys.executable).parent)
