@@ -1,7 +1,8 @@
 /* A session's memory: one block, whose parts follow each other.  The same function counts them and gives them away. */
 #include "device_session.h"
 
-enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8, DRAFT_BYTES = 32, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
+enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8,
+       DRAFT_BYTES = 32, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -64,7 +65,8 @@ static size_t queue_bytes(const tslt_hello *h, const tslt_device_room *room) {
   if (room->queue_bytes)
     return room->queue_bytes + ERROR_ROOM;
   size_t text = (size_t)room->most_tokens * id_bits(room->vocab_size) / 8;
-  size_t draft = room->most_window * (ENTRY_BYTES * (size_t)room->most_entries + NODE_BYTES * (size_t)room->most_nodes + DRAFT_BYTES);
+  size_t draft = ENTRY_BYTES * (size_t)room->most_entries + NODE_BYTES * (size_t)room->most_nodes + DRAFT_BYTES;
+  draft *= room->most_window;
   return most(hello_bytes(h) + sampling_bytes(h), text + draft) + FRAME_BYTES + ERROR_ROOM;
 }
 
@@ -100,8 +102,8 @@ static bool complete(const tslt_hello *hello, tslt_device_room *room) {
     room->vocab_size = hello->vocab_size;
   if (!room->most_window)
     room->most_window = 1;
-  return room->most_window <= MOST_WINDOW && room->vocab_size <= TSLT_MAX_VOCAB_SIZE && room->most_tokens >= 1 && room->most_tokens < 1u << 30 &&
-         room->most_nodes < 1u << 20 && room->most_entries < 1u << 28 && room->most_listed >= 1 &&
+  return room->most_window <= MOST_WINDOW && room->vocab_size <= TSLT_MAX_VOCAB_SIZE && room->most_tokens >= 1 &&
+         room->most_tokens < 1u << 30 && room->most_nodes < 1u << 20 && room->most_entries < 1u << 28 && room->most_listed >= 1 &&
          room->most_listed <= TSLT_MAX_VOCAB_SIZE && room->dtype >= TSLT_FLOAT32 && room->dtype <= TSLT_BFLOAT16;
 }
 
