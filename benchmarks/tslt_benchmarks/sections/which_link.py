@@ -110,7 +110,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
                 big["links"],
                 title=f"The same acceptance, if a drafted token took {1e3 * BIG.draft_s:g} ms and a pass of the target "
                 f"{1e3 * BIG.verify_s:g} ms",
-                caption="As a phone and a target of some billion weights may; --draft-ms and --target-ms take yours.",
+                caption="As of a phone and a target of some billion weights; --draft-ms and --target-ms take yours.",
             )
         )
     return [*blocks, _long(own["links"], "The same links, by hand"), _long(own["grid"], "All links")]
@@ -118,7 +118,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 
 _ADVICE = (
     "A split is advised where it is faster than the edge that decodes alone and streams. Where it is slower, it still "
-    "leaves the edge time for more users. tslt device finds these choices itself (--evidence auto)."
+    "leaves the edge time for more users. An edge with both models may be faster for one user, and drafts for all of "
+    "them. tslt device finds these choices itself (--evidence auto)."
 )
 
 
@@ -134,9 +135,13 @@ def _short(entries: Sequence[dict[str, Any]], *, title: str = "", caption: str) 
             Column("use"),
             Column("split, tokens/s", ".1f", "of the best split"),
             Column("edge alone, tokens/s", ".1f", "if the edge decodes alone and streams"),
-            Column("bytes up a token", ",.1f", "of the best split"),
+            Column("edge with both, tokens/s", ".1f", "if the edge runs the draft, too, as fast as the device does"),
+            Column("bytes up a token, split", ",.1f", "of the best split"),
         ],
-        rows=[[_where(entry), verdict(entry), entry["rate"], entry["streams"], entry["bytes_up"]] for entry in entries],
+        rows=[
+            [_where(entry), verdict(entry), entry["rate"], entry["streams"], entry["both"], entry["bytes_up"]]
+            for entry in entries
+        ],
         title=title,
         caption=caption,
     )
