@@ -138,4 +138,5 @@ SECTION = Section(
     show=show,
     meaning=meaning,
     command="acceptance-against-bytes",
+    version=2,
 )
