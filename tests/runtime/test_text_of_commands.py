@@ -173,6 +173,17 @@ def test_what_no_command_can_run_with(command, pair):
     refused(run(command, "--model", "./nowhere"), "there is no folder ./nowhere")
 
 
+def run_without(module, command, arguments):
+    """A command where ``module`` is not installed."""
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from tslt_runtime.commands.{command} import main; "
+        f"sys.exit(main({arguments}))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 @pytest.mark.parametrize(
     ("missing", "extra", "transport"),
     [
@@ -187,25 +198,11 @@ def test_a_package_that_is_not_installed(command, missing, extra, transport, pai
     arguments = ["--model", str(pair / "draft"), "--transport", transport]
     if (command, transport) == ("edge", "quic"):
         arguments += ["--cert", "x", "--cert-key", "x"]
-    code = (
-        f"import sys; sys.modules[{missing!r}] = None; from tslt_runtime.commands.{command} import main; "
-        f"sys.exit(main({arguments}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
-    )
-    refused(done, missing, f"pip install 'tslt-wire[{extra}]'")
+    refused(run_without(missing, command, arguments), missing, f"pip install 'tslt-wire[{extra}]'")
 
 
 def test_a_fleet_without_ray():
-    code = (
-        "import sys; sys.modules['ray'] = None; from tslt_runtime.commands.edge import main; "
-        "sys.exit(main(['--engine', 'ray']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
-    )
-    refused(done, "pip install 'tslt-wire[ray]'")
+    refused(run_without("ray", "edge", ["--engine", "ray"]), "pip install 'tslt-wire[ray]'")
 
 
 def test_a_fault_of_ours_shows_where_it_is():

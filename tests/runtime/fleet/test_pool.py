@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from process_pool import ProcessPool
 from table_engine import TableDraft, TableTarget
 from table_replica import table_replica
+from travelling import travelled
 from tslt_transports import InProcessListener
 from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
 
@@ -199,11 +199,6 @@ def test_replicas_of_another_model_are_not_believed(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------- one replica
-
-
-def travelled(value):
-    """As it comes out of another process."""
-    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
 
 
 class InOneProcess:

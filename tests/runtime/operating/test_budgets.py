@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import secrets
 from types import SimpleNamespace
 
 import pytest
 from table_engine import TableDraft, TableTarget
+from travelling import travelled
 from tslt_transports import InProcessListener
 from two_ends import FINGERPRINT, KINDS, hello, tables
 
@@ -491,6 +491,6 @@ def test_limits_that_nothing_could_be_served_with(changes):
 
 
 def test_what_an_edge_cannot_take_is_told_from_another_process():
-    told = pickle.loads(pickle.dumps(Overloaded("too many texts", retry_after_s=2.0)))  # noqa: S301 - our own
+    told = travelled(Overloaded("too many texts", retry_after_s=2.0))
     assert str(told) == "too many texts; try again in 2.0 s"
     assert told.retry_after_s == 2.0
