@@ -148,7 +148,7 @@ class Planner:
         view, allowed = self._view(), self._allowed(context)
         at = self._choose(view, allowed)
         self._last = best = at
-        self._best_rate = float(view.tokens[at] / self._paid(view)[at])
+        self._best_rate = float(self._rates(view)[at])
         room = self._budget * (self._elapsed + _ADVANCE * float(view.seconds[at])) - self._spent
         # The first round is slow whatever it is, and would count as the price of a try.
         if room > 0 and self._elapsed:
@@ -197,7 +197,7 @@ class Planner:
     def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
         """The best draft of every mode, best first, as they seem now and without caution."""
         view, allowed = self._view(), self._allowed(context)
-        rates = view.tokens / self._paid(view)
+        rates = self._rates(view)
         found = []
         for mode in range(len(self._all.modes)):
             here = allowed[self._all.mode_of[allowed] == mode]
@@ -210,7 +210,7 @@ class Planner:
         """The best draft of those that wait for each verdict, as they seem now and without caution."""
         view, allowed = self._view(), self._allowed(context)
         here = allowed[self._all.window[allowed] == 1]
-        rates = view.tokens / self._paid(view)
+        rates = self._rates(view)
         return self._make_plan(view, int(here[rates[here].argmax()]), exploring=False)
 
     def explain(self, context: Context = ANYWHERE) -> str:
@@ -252,6 +252,10 @@ class Planner:
     def _paid(self, view: View) -> Floats:
         """Seconds of every candidate, with those of the edge at their price, (N,)."""
         return view.seconds + self._price * view.edge_s
+
+    def _rates(self, view: View) -> Floats:
+        """Tokens a second of every candidate, the edge's time paid, (N,)."""
+        return view.tokens / self._paid(view)
 
     def _allowed(self, context: Context) -> Ints:
         """Indices of the candidates that the context allows."""
