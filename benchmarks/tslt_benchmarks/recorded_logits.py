@@ -24,7 +24,10 @@ import numpy.typing as npt
 from tslt_benchmarks.drafts import ROUND_ROWS, TREE_NODES, Drafts, Positions, load_drafts
 from tslt_wire.limits import MAX_VOCAB_SIZE
 
-FORMS = ".npz or .safetensors with arrays draft and target, both (N, V), or .json with OpenAI's logprobs"
+FORMS = (
+    ".npz or .safetensors with arrays draft and target, both (N, V): N places, V tokens of the vocabulary; or .json or "
+    ".jsonl with OpenAI's logprobs"
+)
 """What a file may be, for messages."""
 MODELS = ("draft", "target")
 

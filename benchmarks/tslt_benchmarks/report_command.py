@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 
@@ -34,6 +36,9 @@ from tslt_benchmarks.report_inputs import Inputs, add_input_options, inputs_for,
 from tslt_benchmarks.sections import SECTIONS
 from tslt_wire.throughput import Compute
 
+PROGRAM = "python -m tslt_benchmarks.report_command"
+"""What runs this, if ``tslt report`` does not."""
+
 
 def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -42,14 +47,20 @@ def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.N
         parser.prog = prog
     add_input_options(parser, input_file)
     parser.add_argument("--temperature", type=zero_or_more, default=1.0, help="of the target (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), default=0)
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of all random numbers: texts, places, rounds (%(default)s)"
+    )
     parser.add_argument("--threads", type=whole_number(1), default=1, help="of each model (%(default)s)")
     times = parser.add_argument_group("model times", "in place of those of this machine")
     times.add_argument("--draft-ms", type=above_zero, help="a drafted token on the device")
     times.add_argument("--target-ms", type=above_zero, help="a pass of the target")
     times.add_argument("--node-ms", type=zero_or_more, default=0.0, help="what a pass takes longer for a drafted token")
     parser.add_argument("--quick", action="store_true", help="minutes in place of hours: fewer of everything")
-    parser.add_argument("--sections", nargs="+", metavar="NAME", choices=[s.name for s in SECTIONS], help="these alone")
+    names = [section.name for section in SECTIONS]
+    parser.epilog = fill(f"names of sections: {', '.join(names)}", 79, break_on_hyphens=False)
+    parser.add_argument(
+        "--sections", nargs="+", metavar="NAME", choices=names, help="these, and what they need; names are below"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("tslt-report"), metavar="FOLDER", help="made if need be (%(default)s)"
     )
@@ -123,7 +134,9 @@ def main(argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
     )
     with Progress(Console(stderr=True)) as progress:
         outcome = run(sections, context, store, key, progress)
-    write(folder, sections, document(sections, outcome, About(models=inputs.line, notes=inputs.notes, key=key)))
+    command = f"{prog or PROGRAM} {shlex.join(sys.argv[1:] if argv is None else argv)}"
+    about = About(models=inputs.line, notes=inputs.notes, command=command, key=key)
+    write(folder, sections, document(sections, outcome, about))
     print(folder / HTML)
     return 1 if outcome.failed else 0
 

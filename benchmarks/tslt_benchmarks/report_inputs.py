@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tslt_benchmarks.drafting import Settings, make_drafts
 from tslt_benchmarks.drafts import Drafts, load_drafts, save_drafts
+from tslt_benchmarks.model_sizes import ModelSize, size_of
 from tslt_benchmarks.openai_logprobs import read_logprobs
 from tslt_benchmarks.options import DRAFT, PAIR, TARGET, require_models
 from tslt_benchmarks.pairs import Models, files_hash
@@ -54,7 +55,8 @@ def add_input_options(parser: argparse.ArgumentParser, logits: Callable[[str], P
     )  # fmt: skip
     some.add_argument(
         "--logits", type=logits, metavar="FILE",
-        help=".npz or .safetensors with draft and target, (N, V) each, or OpenAI's logprobs as .json or .jsonl",
+        help=".npz or .safetensors with arrays draft and target, each of N places by V tokens of the vocabulary, or "
+        "OpenAI's logprobs as .json or .jsonl",
     )  # fmt: skip
 
 
@@ -105,9 +107,10 @@ def _of_models(args: argparse.Namespace) -> Inputs:
     every = read_prompts(args.prompts)
     prompts = some_of(every, MOST_PROMPTS[not args.quick])
     of = f"{len(prompts)} of {len(every)}"
+    sizes = size_of(target), size_of(draft)
     key = {
-        "target": f"{target.name}, SHA-256 {files_hash(target)}",
-        "draft": f"{draft.name}, SHA-256 {files_hash(draft)}",
+        "target": f"{target.name}: {sizes[0]}, SHA-256 {files_hash(target)}",
+        "draft": f"{draft.name}: {sizes[1]}, SHA-256 {files_hash(draft)}",
         "prompts": f"{of} in {args.prompts.name}, SHA-256 {hashlib.sha256(args.prompts.read_bytes()).hexdigest()}",
     }
     key |= _of_tokenizer(args)
@@ -122,7 +125,7 @@ def _of_models(args: argparse.Namespace) -> Inputs:
         return make_drafts(models(), settings, prompts, tell)
 
     return Inputs(
-        line=f"{_name(draft)} drafts for {_name(target)}; {of} prompts of {args.prompts.name}",
+        line=f"{_name(draft, sizes[1])} drafts for {_name(target, sizes[0])}; {of} prompts of {args.prompts.name}",
         key=key,
         prompts=tuple(prompts),
         load_models=load_models,
@@ -130,9 +133,10 @@ def _of_models(args: argparse.Namespace) -> Inputs:
     )
 
 
-def _name(source: Path) -> str:
+def _name(source: Path, size: ModelSize) -> str:
     """For people: the pair that ships has folders of common names."""
-    return f"{source.name} (the pair that ships)" if PAIR in source.parents else source.name
+    ships = "the pair that ships, " if PAIR in source.parents else ""
+    return f"{source.name} ({ships}{size.parameters / 1e6:,.1f} million parameters)"
 
 
 def kept_drafts(folder: Path, key: str, make: Callable[[], Drafts]) -> Drafts:

@@ -28,6 +28,7 @@ from tslt_benchmarks.endtoend.baselines import Assisted, assisted
 from tslt_benchmarks.endtoend.dial import SIZES, prompts, save_pair
 from tslt_benchmarks.endtoend.plots import plot_rates
 from tslt_benchmarks.links.recorded_rounds import Choice, PromptedModels, Recorder
+from tslt_benchmarks.model_sizes import multiplied
 from tslt_benchmarks.options import (
     above_zero,
     command_parser,
@@ -85,6 +86,16 @@ class Measured:
         """Of a round."""
         node_s = max(0.0, self.target_s - self.single_s) / len(CHAIN)
         return Times(draft_s=self.draft_s, target_s=self.single_s, node_s=node_s)
+
+    def with_passes(self, times: Times) -> Measured:
+        """The same with passes that take ``times``; prompts take longer or shorter likewise."""
+        return Measured(
+            draft_s=times.draft_s,
+            target_s=times.target_s + len(CHAIN) * times.node_s,
+            single_s=times.target_s,
+            draft_prompt_s=self.draft_prompt_s * times.draft_s / self.draft_s,
+            target_prompt_s=self.target_prompt_s * times.target_s / self.single_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +276,15 @@ class Reckoner:
         return link.rtt_s + 8 * plain.prompt_bytes / link.uplink_bit_s + self._measured.target_prompt_s
 
 
-def measure(args: argparse.Namespace, models: Models, texts: Sequence[str], say: Say) -> dict[str, Any]:
-    """Rows of all ways on all links; ``texts``: begin with them."""
+def measure(
+    args: argparse.Namespace, models: Models, texts: Sequence[str], say: Say, *, times: Times | None = None
+) -> dict[str, Any]:
+    """Rows of all ways on all links; ``texts``: begin with them; ``times``: of the models, measured elsewhere."""
     prompted = PromptedModels.of(models, texts)
     say("model times")
     measured = model_times(prompted, args.temperature, args.seed, len(texts))
+    if times is not None:
+        measured = measured.with_passes(times)
     links = [Link(uplink_bit_s=up, downlink_bit_s=4 * up, rtt_s=rtt) for up, rtt in args.links]
     common = {"temperature": args.temperature, "tokens": args.tokens, "seed": args.seed}
     sessions = {
@@ -278,7 +293,7 @@ def measure(args: argparse.Namespace, models: Models, texts: Sequence[str], say:
     }
     say("transformers' assisted generation")
     both = assisted(models.target_source, models.draft_source, prompted.prompts[:1], **common)
-    counts = tuple(_parameters(path) for path in (models.target_source, models.draft_source))
+    counts = tuple(multiplied(path) for path in (models.target_source, models.draft_source))
     reckoner = Reckoner(measured, proxy_of(args), (counts[0], counts[1]))
     rows = []
     for link in links:
@@ -292,19 +307,6 @@ def measure(args: argparse.Namespace, models: Models, texts: Sequence[str], say:
         rows += [reckoner.in_process(each, link) for each in both]
     whole = sessions["vanilla DSD"]
     return {"measured": measured, "rows": rows, "parameters": counts, "tokens_a_round": whole.tokens_a_round}
-
-
-def _parameters(folder: Path) -> int:
-    """Weights of a model that a pass multiplies with: all but the embedding's."""
-    from safetensors import safe_open
-
-    total = 0
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="np") as opened:
-            for name in opened.keys():  # noqa: SIM118  (no mapping)
-                if "embed_tokens" not in name:
-                    total += int(np.prod(opened.get_slice(name).get_shape()))
-    return total
 
 
 def proxy_of(args: argparse.Namespace) -> Proxy:

@@ -21,13 +21,21 @@ Cell = str | float | int | Sorted | None
 """A number is written by its column's format and sorts as one; None is an empty cell."""
 
 
+def acceptance(value: float, digits: int = 2, *, sign: str = "") -> str:
+    """As the page writes acceptance, what differs from it and parts of probability everywhere: ``.84``, ``1.00``.
+
+    ``sign``: "+" for differences.
+    """
+    return f"{value:{sign}.{digits}f}".replace("0.", ".", 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table."""
 
     name: str
-    format: str = ""
-    """Of its numbers, as ``format`` takes it: ``",.1f"``."""
+    format: str | Callable[[float], str] = ""
+    """Of its numbers, as ``format`` takes it: ``",.1f"``; or what writes them: ``acceptance``."""
     hint: str = ""
     """What the column means, shown when it is pointed at."""
     whole: bool = False
@@ -82,4 +90,4 @@ class Plot:
     """What is to be seen in it, a sentence or two."""
     title: str = ""
     height: float = 340.0
-    """Pixels."""
+    """Pixels of a panel; what draws it may add to it."""

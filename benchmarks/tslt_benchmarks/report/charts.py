@@ -1,4 +1,4 @@
-"""Plots as SVG that follows the page's colours, and as PNG; and the commonest plot, lines.
+"""Plots as SVG that follows the page's colours, and as PNG.
 
 Matplotlib knows no CSS, so a plot is drawn in fixed colours, which are replaced by the page's variables afterwards:
 one SVG serves light, dark and print.
@@ -7,9 +7,8 @@ one SVG serves light, dark and print.
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ FONT = 12.0
 """Pixels of a plot's letters."""
 WIDTHS = {False: 760.0, True: 360.0}
 """Pixels, wide and narrow."""
-MOST_TICK_LETTERS = 22
-"""Of all labels below a narrow plot; where there are more every second one is left out."""
+GAP = {"x": 6.0, "y": 0.0}
+"""Pixels between labels of an axis at least; another font's letters may be a bit wider."""
 _POINTS = 72 / 96
 """Points a pixel, in which matplotlib measures."""
 
@@ -95,112 +94,20 @@ def _figure(plot: Plot, *, narrow: bool) -> Any:
         figure = Figure(figsize=(WIDTHS[narrow] / 96, plot.height / 96), dpi=96, layout="constrained")
         plot.draw(figure, look)
         figure.draw_without_rendering()  # while the settings hold
+        for axes in figure.axes:
+            for axis, side in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+                _thin(axis, side)
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------------- lines
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A series of points."""
-
-    name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
-    errors: Sequence[float] = ()
-    """Standard errors of ``ys``, drawn as bars; none or one each."""
-    colour: int | None = None
-    """Place among the look's colours; None: the next one; -1: ink."""
-    dashed: bool = False
-    points: bool = True
-    """Marked; without ``joined`` they are all there is."""
-    joined: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """What an axis says."""
-
-    label: str
-    log: bool = False
-    ticks: Sequence[float] = ()
-    """Where it has numbers; none: wherever they fit."""
-    labels: Sequence[str] = ()
-    """What stands there in place of the numbers."""
-    limits: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """Lines over one pair of axes."""
-
-    lines: Sequence[Line]
-    x: Axis
-    y: Axis
-    title: str = ""
-
-
-def lines(panels: Panel | Sequence[Panel], **of_plot: Any) -> Plot:
-    """A plot of one or several panels, side by side on wide pages and one below the other on narrow ones.
-
-    One legend serves all: lines of one name have one colour.  ``of_plot``: fields of ``Plot`` other than ``draw``.
-    """
-    found = [panels] if isinstance(panels, Panel) else list(panels)
-
-    def draw(figure: Any, look: Look) -> None:
-        names = list(dict.fromkeys(line.name for panel in found for line in panel.lines))
-        rows, columns = (len(found), 1) if look.narrow else (1, len(found))
-        if look.narrow:
-            figure.set_figheight(figure.get_figheight() * (1 + 0.8 * (len(found) - 1)) + 0.2 * (len(names) // 2))
-        every = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axes, panel in zip(every, found, strict=True):
-            _panel(axes, panel, names, look)
-        handles = {
-            name: handle for axes in every for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        if len(names) > 1:
-            longest = max(map(len, names))
-            fit = max(1, int((WIDTHS[look.narrow] - 20) // (7.0 * longest + 44)))
-            figure.legend(
-                [handles[name] for name in names], names, loc="outside lower center", ncols=min(len(names), fit)
-            )
-
-    return Plot(draw=draw, **of_plot)
-
-
-def _panel(axes: Any, panel: Panel, names: Sequence[str], look: Look) -> None:
-    from matplotlib.ticker import NullFormatter
-
-    for axis, which, set_scale in (
-        (panel.x, axes.xaxis, axes.set_xscale),
-        (panel.y, axes.yaxis, axes.set_yscale),
-    ):
-        if axis.log:
-            set_scale("log")
-            which.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
-            which.set_minor_formatter(NullFormatter())
-    for line in panel.lines:
-        place = names.index(line.name) % len(look.colours) if line.colour is None else line.colour
-        colour = look.ink if place < 0 else look.colours[place]
-        style = ("--" if line.dashed else "-") if line.joined else "none"
-        marker = {"marker": "o", "markersize": 3.5} if line.points else {}
-        axes.errorbar(
-            list(line.xs), list(line.ys), yerr=list(line.errors) or None, color=colour, linestyle=style, linewidth=1.6,
-            elinewidth=0.8, label=line.name, **marker,
-        )  # fmt: skip
-    axes.grid(linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(panel.x.label)
-    axes.set_ylabel(panel.y.label)
-    if panel.title:
-        axes.set_title(panel.title, loc="left")
-    for axis, which, limits in ((panel.x, axes.xaxis, axes.set_xlim), (panel.y, axes.yaxis, axes.set_ylim)):
-        if axis.ticks:
-            labels = list(axis.labels) or [f"{tick:g}" for tick in axis.ticks]
-            if look.narrow and which is axes.xaxis and sum(map(len, labels)) > MOST_TICK_LETTERS:
-                labels = ["" if at % 2 else label for at, label in enumerate(labels)]
-            which.set_ticks(list(axis.ticks), labels)
-            which.set_ticks([], minor=True)
-        if axis.limits:
-            limits(*axis.limits)
+def _thin(axis: Any, side: str) -> None:
+    """Leave out the labels of an axis that would lie on those before them."""
+    low, high = sorted(axis.get_view_interval())
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [(label.get_window_extent(), label) for label in labels if label.get_text()]
+    ends = -math.inf
+    for box, label in sorted(boxes, key=lambda pair: getattr(pair[0], f"{side}0")):
+        if getattr(box, f"{side}0") < ends + GAP[side]:
+            label.set_visible(False)
+        else:
+            ends = getattr(box, f"{side}1")

@@ -14,7 +14,7 @@ from tslt_benchmarks.report.page import Facts, Part, page
 from tslt_benchmarks.report.runner import Outcome
 from tslt_benchmarks.report.section import Figures, Section
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of ``report.json``."""
 JSON, HTML, PLOTS = "report.json", "report.html", "plots"
 
@@ -26,6 +26,8 @@ class About:
     models: str
     """One line for people."""
     notes: Sequence[str]
+    command: str
+    """That makes these figures again."""
     key: Mapping[str, str]
     """What all figures depend on, in words."""
 
@@ -37,6 +39,7 @@ def document(sections: Sequence[Section], outcome: Outcome, about: About) -> dic
         "report": SCHEMA_VERSION,
         "models": about.models,
         "notes": list(about.notes),
+        "command": about.command,
         "made_with": dict(about.key),
         "left_out": outcome.left_out,
         "failed": outcome.failed,
@@ -44,6 +47,7 @@ def document(sections: Sequence[Section], outcome: Outcome, about: About) -> dic
             section.name: {
                 "version": section.version,
                 "seconds": result.seconds,
+                "date": result.date,
                 "load": result.load,
                 "meaning": section.meaning(result.figures),
                 "figures": result.figures,
@@ -71,7 +75,7 @@ def write(folder: Path, sections: Sequence[Section], report: dict[str, Any]) -> 
     facts = Facts(
         models=report["models"],
         notes=report["notes"],
-        provenance=list(report["made_with"].items()),
+        provenance=[("command", report["command"]), ("measured", _dates(report)), *report["made_with"].items()],
         left_out=missing,
     )
     (folder / HTML).write_text(page(parts, facts), encoding="utf-8")
@@ -89,6 +93,11 @@ def read(folder: Path, sections: Sequence[Section]) -> dict[str, Any]:
             raise ValueError(f"{path} has figures of {name} that this version of the report does not read")
         written["meaning"] = known[name].meaning(written["figures"])
     return report
+
+
+def _dates(report: dict[str, Any]) -> str:
+    dates = sorted(written["date"] for written in report["sections"].values())
+    return " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "nothing"
 
 
 def _part(section: Section, written: Figures) -> Part:

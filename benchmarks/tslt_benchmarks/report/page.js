@@ -18,6 +18,17 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...rows);
   });
 }
+// What is not to be seen of a table is said.
+function hint() {
+  for (const said of document.querySelectorAll(".hint")) {
+    const table = said.nextElementSibling, scrolls = table.scrollWidth > table.clientWidth;
+    said.classList.toggle("scrolls", scrolls);
+    said.textContent = (scrolls ? "\u2194 Scrolls sideways. " : "") + "A column's head sorts.";
+  }
+}
+addEventListener("resize", hint);
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", hint);
+hint();
 // Heads of columns of numbers stand where the numbers do.
 for (const table of document.querySelectorAll("table")) {
   for (const head of table.tHead ? table.tHead.rows[0].cells : []) {

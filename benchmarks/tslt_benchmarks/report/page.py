@@ -42,6 +42,8 @@ WORDS = (
     ),
 )
 """What a reader may not know."""
+MANY = 7
+"""Columns that fit on paper in letters of the usual size."""
 BUSY = 1.5
 """Load from which on times are said to be those of a busy machine."""
 
@@ -146,7 +148,8 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     title = f"<caption>{escape(table.title)}</caption>" if table.title else ""
-    wrapped = f"""<div class="wide" tabindex="0"><table>{title}
+    many = " many" if len(table.columns) > MANY else ""
+    wrapped = f"""<p class="hint"></p><div class="wide{many}" tabindex="0"><table>{title}
 <thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
@@ -170,7 +173,8 @@ def _cell(cell: Cell, column: Column) -> str:
         return f'<td{kind} data-v="{cell.by!r}">{escape(cell.text)}</td>'
     if isinstance(cell, str):
         return f"<td{kind}>{escape(cell)}</td>"
-    return f'<td class="n" data-v="{cell!r}">{escape(format(cell, column.format))}</td>'
+    text = column.format(cell) if callable(column.format) else format(cell, column.format)
+    return f'<td class="n" data-v="{cell!r}">{escape(text)}</td>'
 
 
 def _plot(plot: Plot) -> str:

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tslt_wire as tw
@@ -51,8 +52,19 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in said:
+        return _mac_processor() or platform.processor() or platform.machine()
+    kind = [f"{name} {said[name]}" for name in ("cpu family", "model", "stepping") if name in said]
+    return ", ".join([said["model name"], *kind])  # clouds hide a processor's number, not what it is
+
+
+def _mac_processor() -> str:
+    try:
+        found = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
 
 
 def _memory() -> str:
@@ -68,8 +80,13 @@ def load() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
+def now() -> str:
+    """Date and time, to the minute."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def commit(sources: Path = SOURCES) -> str:
-    """Of a checkout: its commit, and a hash of what was changed since; elsewhere ``version X.Y.Z``."""
+    """Of a checkout: its commit, and whether it is clean or a hash of what was changed; else ``version X.Y.Z``."""
     elsewhere = f"version {tw.__version__}"
     if not (sources / ".git").exists():
         return elsewhere
@@ -80,7 +97,7 @@ def commit(sources: Path = SOURCES) -> str:
             changed += new + (sources / new.decode()).read_bytes() if new else b""
     except (OSError, subprocess.CalledProcessError):
         return elsewhere
-    return f"{name} and changes {hashlib.sha256(changed).hexdigest()[:12]}" if changed else name
+    return f"{name}, " + (f"with changes {hashlib.sha256(changed).hexdigest()[:12]}" if changed else "clean")
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.progress import Progress
-from tslt_benchmarks.report.provenance import load
+from tslt_benchmarks.report.provenance import load, now
 from tslt_benchmarks.report.section import Needs, Section
 from tslt_benchmarks.report.store import Key, Result, Store, differences
 
@@ -96,6 +96,7 @@ def run(sections: Sequence[Section], context: Context, store: Store, key: Key, p
             key=key_of(section, key, by_name),
             figures=figures,
             seconds=round(taken, 2),
+            date=now(),
             load=before,
         )
         store.save(result)

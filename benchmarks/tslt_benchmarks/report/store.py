@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of a section's file; another one is not read."""
 Key = Mapping[str, str]
 """What figures depend on, in words: settings, models, seed, versions, commit, machine."""
@@ -24,6 +24,8 @@ class Result:
     figures: dict[str, Any]
     seconds: float
     """That it took."""
+    date: str
+    """When it was over, see ``provenance.now``."""
     load: float | None
     """Of the machine as it began, see ``provenance.load``."""
 

@@ -9,9 +9,9 @@ from tslt_benchmarks.acceptance.list_settings import Point, describe
 from tslt_benchmarks.acceptance.recommendations import whole
 from tslt_benchmarks.acceptance.two_passes import Settings, measure_all
 from tslt_benchmarks.bytes.format_base import prior_name
-from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context, LeftOut
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 LEAST_POSITIONS = 6
@@ -83,7 +83,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         Panel(
             lines=curves,
             x=Axis(label="bytes of a list", log=True, ticks=[t for t in TICKS if ends[0] <= t <= ends[1]]),
-            y=Axis(label="acceptance, mean of 1 \u2212 TV"),
+            y=Axis(label="acceptance, mean of 1 \u2212 TV", write=acceptance),
         ),
         name="acceptance-against-bytes",
         height=380,
@@ -94,8 +94,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
     table = Table(
         columns=[
             Column("bytes", ",.1f", "of a list, mean"),
-            Column("acceptance", ".3f"),
-            Column("\u00b1", ".3f", "standard error"),
+            Column("acceptance", acceptance),
+            Column("\u00b1", acceptance, "standard error"),
             Column("tokens listed", ",.1f"),
             Column("draft T", "g", "times the target's"),
             Column("kept tokens", whole=True),
@@ -123,8 +123,8 @@ def meaning(figures: dict[str, Any]) -> str:
     near = next((p for p in figures["fronts"]["range"] if p["alpha"] >= full["alpha"] - 0.02), None)
     least = f"{near['bytes']:.0f} bytes a token are within .02 of that" if near else "no short list comes so near"
     return (
-        f"Whole distributions would accept {full['alpha']:.3f}; {least}, and the default profile accepts "
-        f"{default['alpha']:.3f} for {default['bytes']:.0f} bytes."
+        f"Whole distributions would accept {acceptance(full['alpha'])}; {least}, and the default profile accepts "
+        f"{acceptance(default['alpha'])} for {default['bytes']:.0f} bytes."
     )
 
 

@@ -6,13 +6,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tslt_benchmarks.bytes.measurement import measure_all
-from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 KS = (8, 32, 320)
-_DRAWN = ("json_openai", "msgpack", "protobuf", "paper", "published_bound", "tslt_log2_1_range", "tree_log2_1_range")
+_OURS = ("tslt_log2_1_range", "tree_log2_1_range")
+_DRAWN = ("openai_json", "msgpack", "protobuf", "paper", "published_bound", *_OURS)
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         Panel(
             lines=curves,
             x=Axis(label="bytes per draft token", log=True),
-            y=Axis(label="acceptance, mean of 1 \u2212 TV"),
+            y=Axis(label="acceptance, mean of 1 \u2212 TV", write=acceptance),
         ),
         name="bytes-per-token",
         alt="acceptance against bytes per draft token, a line a format, a point for each K",
@@ -48,8 +49,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
             Column("kind"),
             Column("K", ",d"),
             Column("bytes", ",.1f", "per draft token, mean"),
-            Column("acceptance", ".3f", "mean of 1 - TV between the target and what the receiver decodes"),
-            Column("\u00b1", ".3f", "standard error of the acceptance"),
+            Column("acceptance", acceptance, "mean of 1 - TV between the target and what the receiver decodes"),
+            Column("\u00b1", acceptance, "standard error of the acceptance"),
         ],
         rows=[[r["title"], r["group"], r["k"], r["bytes"], r["alpha"], r["alpha_se"]] for r in rows],
         title="Bytes per draft token",
@@ -61,15 +62,18 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 
 
 def meaning(figures: dict[str, Any]) -> str:
-    """Ours against JSON at one K."""
-    rows, k = figures["rows"], figures["ks"][len(figures["ks"]) // 2]
-    size = {row["format"]: row["bytes"] for row in rows if row["k"] == k}
-    named = {row["format"]: row["title"] for row in rows}
-    most = max((name for name in size), key=lambda name: size[name])
-    ours = size["tslt_log2_1_range"]
+    """Ours beside the largest and the smallest of the others that are drawn, at one K."""
+    k = figures["ks"][len(figures["ks"]) // 2]
+    here = {row["format"]: row for row in figures["rows"] if row["k"] == k and row["format"] in _DRAWN}
+    ours = here[_OURS[0]]
+    others = sorted((row for name, row in here.items() if name not in _OURS), key=lambda row: float(row["bytes"]))
+
+    def beside(row: dict[str, Any]) -> str:
+        return f"{row['bytes']:,.0f} as {row['title']} ({row['bytes'] / ours['bytes']:.1f} times as many)"
+
     return (
-        f"A list of {k} tokens takes {ours:.0f} bytes range-coded, {size[most] / ours:.0f} times less than as "
-        f"{named[most]}."
+        f"A list of {k} tokens takes {ours['bytes']:.0f} bytes as {ours['title']}; of the others in the plot the "
+        f"smallest is {beside(others[0])}, the largest {beside(others[-1])}."
     )
 
 

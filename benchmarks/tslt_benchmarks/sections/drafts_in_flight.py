@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_benchmarks.sections.which_link import BIG, DOWN_OVER_UP, of_pair
 from tslt_wire.throughput import Agreed, Compute, Link, Mode, Plan, Planner, default_shapes

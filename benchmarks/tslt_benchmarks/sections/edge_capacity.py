@@ -9,8 +9,8 @@ from typing import Any
 
 from tslt_benchmarks.pairs import MappedDraft
 from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context, LeftOut
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_benchmarks.speed.capacity import ENOUGH, Engines, alone, arguments, recorded, split
 

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from textwrap import fill
 from typing import Any
 
 from tslt_benchmarks.endtoend import end_to_end
+from tslt_benchmarks.paper.equations import Times
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
 from tslt_benchmarks.report.context import Context, LeftOut
+from tslt_benchmarks.report.plots import Axis, rows
 from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.sections.which_link import own_times
 from tslt_wire.throughput.explain import rate_name
+
+NAMES = {"edge only, streaming": "edge alone", "edge-hosted speculation": "edge with both, chain of 4"}
+"""What the page calls two of the ways."""
 
 
 def run(context: Context) -> dict[str, Any]:
-    """On the report's own pair, with ``tslt bench end-to-end``'s links and proxy of energy."""
+    """On the report's own pair and with its times, with ``tslt bench end-to-end``'s links and proxy of energy."""
     models = context.models
     if not (models.target_source.is_dir() and models.draft_source.is_dir()):
         raise LeftOut("it runs transformers' assisted generation beside, which reads folders alone")
     args = end_to_end.arguments(["--seed", str(context.seed)])
     args.temperature = context.temperature or 1.0
     args.tokens, texts = (16, 2) if context.quick else (96, 4)
-    found = end_to_end.measure(args, models, context.prompts[:texts], lambda _: None)
-    rows = [asdict(row) for row in found["rows"]]
-    return {"rows": rows, "times": asdict(found["measured"])}
+    own = own_times(context)
+    times = Times(draft_s=own.draft_s, target_s=own.verify_s, node_s=own.verify_node_s)
+    found = end_to_end.measure(args, models, context.prompts[:texts], lambda _: None, times=times)
+    named = [asdict(row) | {"way": NAMES.get(row.way, row.way)} for row in found["rows"]]
+    return {"rows": named, "times": asdict(found["measured"])}
 
 
 def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
@@ -34,27 +41,26 @@ def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
 def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
     """Tokens a second on a link in the middle; all figures."""
     link = _links(figures)[1]
-    here = [row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link][::-1]
+    here = [row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link]
 
-    def draw(figure: Any, look: Look) -> None:
-        axes = figure.subplots()
+    def draw(axes: Any, look: Look) -> None:
         colours = [look.colours[0] if row["way"].startswith("tslt") else look.ink for row in here]
-        axes.barh(range(len(here)), [row["tokens_s"] for row in here], color=colours)
-        axes.set_yticks(range(len(here)), [fill(row["way"], 20) if look.narrow else row["way"] for row in here])
-        axes.set_xlabel("tokens a second")
+        axes.barh(range(len(here)), [row["tokens_s"] for row in here], height=0.5, color=colours)
 
     where = f"{rate_name(link[0])} up, {1e3 * link[1]:g} ms"
-    plot = Plot(
+    plot = rows(
+        [row["way"] for row in here],
+        Axis(label="tokens a second"),
+        draw,
         name="end-to-end",
-        draw=draw,
         alt=f"tokens a second of every way at {where}, as bars",
-        caption=f"At {where}. Both models at the edge have no round trip to wait for; a device saves the edge's time.",
-        height=24.0 * len(here) + 60,
+        caption=f"At {where}. A pass of each model takes what it does in the first section. Both models at the edge "
+        "have no round trip to wait for; a device saves the edge's time.",
     )
     columns = [
+        Column("way"),
         Column("uplink, Mbit/s", "g"),
         Column("RTT, ms", "g"),
-        Column("way"),
         Column("tokens/s", ".2f"),
         Column("\u00b1", ".2f", "standard error, of the rounds' luck"),
         Column("first, ms", ",.0f", "until the first token, the prompt's way and prefill included"),
@@ -65,11 +71,11 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("mJ", ",.1f", "a token, by a proxy: operations and bits"),
     ]
     names = ("tokens_s", "error", "first_ms", "up", "down", "draft_passes", "target_passes")
-    rows = [
-        [row["uplink_bit_s"] / 1e6, 1e3 * row["rtt_s"], row["way"], *(row[name] for name in names), 1e3 * row["joules"]]
+    cells = [
+        [row["way"], row["uplink_bit_s"] / 1e6, 1e3 * row["rtt_s"], *(row[name] for name in names), 1e3 * row["joules"]]
         for row in figures["rows"]
     ]
-    return [plot, Table(columns=columns, rows=rows, title="Every way on every link", folded=True)]
+    return [plot, Table(columns=columns, rows=cells, title="Every way on every link", folded=True)]
 
 
 def meaning(figures: dict[str, Any]) -> str:
@@ -77,12 +83,12 @@ def meaning(figures: dict[str, Any]) -> str:
     link = _links(figures)[1]
     here = {row["way"]: row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link}
     best = max((row for name, row in here.items() if name.startswith("tslt")), key=lambda row: float(row["tokens_s"]))
-    alone, hosted = here["edge only, streaming"], here["edge-hosted speculation"]
+    alone, hosted = (here[name] for name in NAMES.values())
     where = f"{rate_name(link[0])} and {1e3 * link[1]:g} ms"
     return (
         f"At {where} {best['way']} makes {best['tokens_s']:.1f} tokens a second with {best['target_passes']:.2f} "
-        f"target passes a token; the edge alone {alone['tokens_s']:.1f} with 1, both models at the edge "
-        f"{hosted['tokens_s']:.1f}."
+        f"target passes a token; the edge alone {alone['tokens_s']:.1f} with 1, both models at the edge and chains of "
+        f"four {hosted['tokens_s']:.1f}."
     )
 
 
@@ -95,5 +101,7 @@ SECTION = Section(
     run=run,
     show=show,
     meaning=meaning,
+    uses=("pass-times",),
+    version=2,
     command="end-to-end",
 )

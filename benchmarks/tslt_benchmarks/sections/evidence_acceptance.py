@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from tslt_benchmarks.acceptance.evidence_acceptance import RACES, WIDTHS, AcceptanceMeter
-from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 OTHER_TEMPERATURES = (1.0, 0.7, 0.0)
@@ -57,7 +57,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         Panel(
             lines=curves,
             x=Axis(label="temperature of the target", ticks=temperatures),
-            y=Axis(label="acceptance of a token"),
+            y=Axis(label="acceptance of a token", write=acceptance),
         ),
         name="evidence-acceptance",
         alt="acceptance of a drafted token against the target's temperature, a line a kind of evidence",
@@ -65,16 +65,16 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         "out costs acceptance, never exactness.",
     )
     columns = [
-        Column("T", "g", "temperature of the target; the draft's is the same, but at least 0.3"),
         Column("evidence"),
+        Column("T", "g", "temperature of the target; the draft's is the same, but at least 0.3"),
         Column("precision"),
         Column("list, bytes", ",.1f", "of one list, range-coded, without the frame"),
-        *(Column(f"{width} sibling{'s' * (width > 1)}", ".3f") for width in figures["widths"]),
+        *(Column(f"{width} sibling{'s' * (width > 1)}", acceptance) for width in figures["widths"]),
     ]
     cells = []
     for row in rows:
         alphas = [*row["alphas"], *[None] * (len(figures["widths"]) - len(row["alphas"]))]
-        cells.append([row["temperature"], name_of(row), row["precision"], row["bytes"] or None, *alphas])
+        cells.append([name_of(row), row["temperature"], row["precision"], row["bytes"] or None, *alphas])
     table = Table(
         columns=columns,
         rows=cells,
@@ -92,8 +92,8 @@ def meaning(figures: dict[str, Any]) -> str:
     here = {name_of(row): row["alphas"][0] for row in figures["rows"] if row["temperature"] == t}
     best = max(here, key=lambda name: here[name])
     return (
-        f"At temperature {t:g} the target keeps {here[best]:.0%} of the tokens that this draft proposes with {best}, "
-        f"{here['coupled']:.0%} with coupled, which sends nothing but ids."
+        f"At temperature {t:g} the target keeps {acceptance(here[best])} of the tokens that this draft proposes with "
+        f"{best}, {acceptance(here['coupled'])} with coupled, which sends nothing but ids."
     )
 
 

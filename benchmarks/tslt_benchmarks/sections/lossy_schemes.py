@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from tslt_benchmarks.acceptance.lossy_schemes import measure, schemes
-from tslt_benchmarks.report.blocks import Column, Plot, Table
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
@@ -33,15 +34,19 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         Table(
             columns=[
                 Column("scheme"),
-                Column("bias", ".4f", "total variation between the law of a token of the text and the target's, mean"),
-                Column("worst", ".4f", "the same at the worst place"),
-                Column("kept", ".3f", "probability that a drafted token stays"),
+                Column(
+                    "bias",
+                    partial(acceptance, digits=4),
+                    "total variation between the law of a token of the text and the target's, mean",
+                ),
+                Column("worst", partial(acceptance, digits=4), "the same at the worst place"),
+                Column("kept", acceptance, "probability that a drafted token stays"),
                 Column("bytes a token", ",.1f", "framing left out for all alike"),
                 Column("source"),
             ],
             rows=[[r["title"], r["bias"], r["worst"], r["kept"], r["bytes"], r["source"]] for r in figures["rows"]],
-            caption=f"Bias 0.05: five tokens in a hundred are not what the target would have written. Exact at each of "
-            f"{figures['positions']} places, not estimated.",
+            caption=f"Bias .0500: five tokens in a hundred are not what the target would have written. Exact at each "
+            f"of {figures['positions']} places, not estimated.",
         )
     ]
 

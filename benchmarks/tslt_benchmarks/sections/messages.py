@@ -11,6 +11,7 @@ from tslt_benchmarks.encodings.message_sizes import ours, peers
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, rows
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 PER = ("up_per_drafted", "up_per_emitted", "down_per_emitted")
@@ -37,27 +38,23 @@ def _chains(figures: dict[str, Any]) -> list[dict[str, Any]]:
 
 def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
     """Bytes a token of the text, and all figures."""
-    here = sorted(_chains(figures), key=lambda row: -(row["up_per_emitted"] + row["down_per_emitted"]))
+    here = sorted(_chains(figures), key=lambda row: float(row["up_per_emitted"] + row["down_per_emitted"]))
 
-    def draw(figure: Any, look: Look) -> None:
-        axes = figure.subplots()
-        axes.set_xscale("log")
+    def draw(axes: Any, look: Look) -> None:
         for place, row in enumerate(here):
             colour = look.colours[0] if row["system"].startswith("tslt") else look.ink
             up, down = row["up_per_emitted"], row["down_per_emitted"]
             axes.plot([down, up], [place, place], color=colour, linewidth=1)
             axes.plot(up, place, marker=">", color=colour)
             axes.plot(down, place, marker="<", color=colour, fillstyle="none")
-        names = [row["title"][:26] if look.narrow else row["title"] for row in here]
-        axes.set_yticks(range(len(here)), names)
-        axes.set_xlabel("bytes per token of the text")
 
-    plot = Plot(
+    plot = rows(
+        [row["title"] for row in here],
+        Axis(label="bytes per token of the text", log=True),
+        draw,
         name="messages",
-        draw=draw,
         alt="bytes up and down per token of the text, a line a system",
         caption="Filled: up; hollow: down. Chains of four; no transport yet.",
-        height=26.0 * len(here) + 60,
     )
     columns = [
         Column("system"),
@@ -74,13 +71,13 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("source"),
     ]
     names = ("shape", "up", "down", "up_per_drafted", "tokens", "tokens_se", *PER[1:], "trips", "lossless", "source")
-    rows = [
+    cells = [
         [row["title"] + ("" if row["measured"] else " (accounting)"), *(row[name] for name in names)]
         for row in figures["rows"]
     ]
     table = Table(
         columns=columns,
-        rows=rows,
+        rows=cells,
         title="Messages of a round",
         folded=True,
         caption="Ours are those of real sessions; others are rebuilt from what is published, written, read back and "
@@ -91,8 +88,8 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
 
 def meaning(figures: dict[str, Any]) -> str:
     """The least and the most."""
-    rows = sorted(_chains(figures), key=lambda row: float(row["up_per_emitted"]))
-    first, last = rows[0], rows[-1]
+    found = sorted(_chains(figures), key=lambda row: float(row["up_per_emitted"]))
+    first, last = found[0], found[-1]
     return (
         f"A token of the text costs {first['up_per_emitted']:,.1f} bytes up with {first['title']}, and "
         f"{last['up_per_emitted']:,.0f} with {last['title']}."

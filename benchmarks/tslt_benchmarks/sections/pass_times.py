@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_benchmarks.speed.pass_times import PassTimes, measure
 

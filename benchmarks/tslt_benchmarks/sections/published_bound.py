@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from tslt_benchmarks.bytes.published_bound import BoundComparison
-from tslt_benchmarks.report.blocks import Column, Plot, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
 
@@ -47,9 +48,9 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
             Column("bytes", ",.1f"),
             Column("formula", ",.1f", "bytes of the K-SQS formula"),
             Column("ratio", ".2f"),
-            Column("acceptance", ".4f"),
-            Column("gain", "+.4f", "acceptance less that of the formula's own lattice"),
-            Column("\u00b1", ".4f", "standard error of the gain"),
+            Column("acceptance", acceptance),
+            Column("gain", partial(acceptance, digits=4, sign="+"), "less that of the formula's own lattice"),
+            Column("\u00b1", partial(acceptance, digits=4), "standard error of the gain"),
         ],
         rows=[
             [

@@ -12,8 +12,8 @@ from tslt_benchmarks.links.replay import Replay, measure
 from tslt_benchmarks.links.report import short
 from tslt_benchmarks.links.text_acceptance import measure as measure_acceptance
 from tslt_benchmarks.report.blocks import Column, Plot, Sorted, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
@@ -80,7 +80,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="recorded-links",
         alt="tokens a second of each kind of evidence against the uplink's rate, at two round trips",
         caption="Each line is the best fixed choice of one kind of evidence. The planner (auto) starts without knowing "
-        "the link, and its tries count.",
+        "the link, and its tries count. Passes take what they took in these rounds, with what a session does around "
+        "them: rates differ a little from the first section's.",
     )
     table = Table(
         columns=[

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import tslt_wire as tw
-from tslt_benchmarks.report.blocks import Column, Plot, Table
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 
@@ -44,8 +44,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         ["tokens of the target", f"{figures['target']:,}"],
         ["tokens of the draft", f"{figures['draft']:,}"],
         ["tokens that may be drafted", f"{figures['may_be_drafted']:,}"],
-        ["what the target gives to them, mean", f"{figures['mass']:.4f}"],
-        ["at the place where it is least", f"{figures['least_mass']:.4f}"],
+        ["what the target gives to them, mean", acceptance(figures["mass"], 4)],
+        ["at the place where it is least", acceptance(figures["least_mass"], 4)],
     ]
     return [
         Table(
@@ -60,7 +60,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 def meaning(figures: dict[str, Any]) -> str:
     """What the fit costs."""
     lost = 1 - figures["mass"]
-    cost = "nothing" if lost < 1e-4 else f"at most {lost:.1%} of the acceptance"
+    cost = "nothing" if lost < 1e-4 else f"at most {acceptance(lost, 4)} of acceptance"
     return (
         f"{figures['may_be_drafted']:,} of the target's {figures['target']:,} tokens may be drafted: the vocabulary "
         f"costs {cost}."

@@ -7,8 +7,8 @@ from typing import Any
 
 from tslt_benchmarks.planner.measured import Advice, advise, break_even_rtt, measured_modes
 from tslt_benchmarks.report.blocks import Column, Plot, Sorted, Table
-from tslt_benchmarks.report.charts import Axis, Line, Panel, lines
 from tslt_benchmarks.report.context import Context
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
 from tslt_benchmarks.speed.pass_times import PassTimes
 from tslt_wire.throughput import Compute, Link, Mode, Plan
@@ -53,11 +53,16 @@ def run(context: Context) -> dict[str, Any]:
 def of_pair(context: Context) -> tuple[list[Mode], Compute, float]:
     """The pair's modes and times, as they were measured or given, and the temperature that both are of."""
     acceptance = context.figures("evidence-acceptance")
-    own = context.times or PassTimes.of_json(context.figures("pass-times")).compute
+    own = own_times(context)
     temperature = acceptance["temperatures"][0]
     here = [row for row in acceptance["rows"] if row["temperature"] == temperature]
     restricted = context.load_models is not None and context.models.restricted
     return measured_modes(here, acceptance["vocab_size"], temperature, restricted=restricted), own, temperature
+
+
+def own_times(context: Context) -> Compute:
+    """Times of the pair's models, for every section that reckons with them: as they were measured once, or given."""
+    return context.times or PassTimes.of_json(context.figures("pass-times")).compute
 
 
 def _link(up: float, rtt: float) -> Link:

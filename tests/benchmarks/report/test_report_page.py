@@ -10,11 +10,25 @@ import pytest
 from browser import CHROMIUM, browser
 from byte_tokenizer import save_byte_level_pair
 from tslt_benchmarks import report_command
-from tslt_benchmarks.report.blocks import Column, Sorted, Table
-from tslt_benchmarks.report.charts import DARK, LIGHT, Axis, Line, Panel, lines, svg
+from tslt_benchmarks.report.blocks import Column, Sorted, Table, acceptance
+from tslt_benchmarks.report.charts import DARK, LIGHT, svg
 from tslt_benchmarks.report.page import Facts, Part, page
+from tslt_benchmarks.report.plots import Axis, Line, Panel, lines, rows
 from tslt_benchmarks.sections import SECTIONS, edge_capacity
 
+NO_ROOM = """
+[...document.querySelectorAll("svg")].filter(svg => svg.clientWidth).flatMap(svg => {
+  const all = [svg, ...svg.querySelectorAll("text")].map(e => [e.textContent, e.getBoundingClientRect()]);
+  const [[, whole], ...texts] = all;
+  const out = texts.filter(([, b]) => Math.min(b.left - whole.left, whole.right - b.right, b.top - whole.top,
+    whole.bottom - b.bottom) < -1);
+  const on = texts.flatMap(([one, a], i) => texts.slice(i + 1).filter(([, b]) =>
+    Math.min(a.right - b.left, b.right - a.left) > 2 && Math.min(a.bottom - b.top, b.bottom - a.top) > 2
+  ).map(([other]) => [one, other]));
+  return [...out.map(([text]) => [text]), ...on];
+})
+"""
+"""Texts of the plots that are cut off, and pairs of them that lie on each other."""
 FEW = ("--quick", "--temperature", "0.8", "--seed", "3")
 
 
@@ -133,13 +147,36 @@ def test_a_plot_has_no_colour_of_its_own():
     assert len(set(LIGHT)) == len(set(DARK)) == len(LIGHT) == len(DARK)
 
 
+def many_and_long():
+    """Plots with labels and names that have no room anywhere."""
+    long = "a name that goes on and on for longer than a line of any plot has room for it, wide as it may be"
+    curves = [Line(name=f"{i}: {long[: 10 * i + 5]}", xs=[1, 10], ys=[i, i]) for i in range(9)]
+    ticks = [2**i for i in range(12)]
+    panel = Panel(lines=curves, x=Axis(label=long, log=True, ticks=ticks), y=Axis(label=long), title=long)
+    names = [f"{i}: {long[: 20 * i]}" for i in range(5)]
+    several = lines([panel, panel], name="many", alt="a", caption="c")
+    bars = rows(
+        names, Axis(label=long), lambda axes, look: axes.barh(range(5), range(5)), name="r", alt="a", caption="c"
+    )
+    return several, bars
+
+
+def test_acceptance_is_written_in_one_way():
+    values = [acceptance(value) for value in (0.844, 1.0, 0.0)]
+    assert values == [".84", "1.00", ".00"]
+    assert [acceptance(-0.01234, 3), acceptance(0.0012, 4, sign="+")] == ["-.012", "+.0012"]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_in_a_browser(made, tmp_path):
     folder, _ = made
     small = tmp_path / "small.html"
     columns = [Column("name"), Column("size", ".1f"), Column("rate")]
-    rows = [["b", 9.0, Sorted("1 kbit/s", 1e3)], ["a", 10.0, Sorted("20 bit/s", 20.0)], ["c", None, Sorted("3", 3.0)]]
-    small.write_text(shown(Table(columns=columns, rows=rows), plot()), encoding="utf-8")
+    cells = [["b", 9.0, Sorted("1 kbit/s", 1e3)], ["a", 10.0, Sorted("20 bit/s", 20.0)], ["c", None, Sorted("3", 3.0)]]
+    small.write_text(shown(Table(columns=columns, rows=cells), plot(), *many_and_long()), encoding="utf-8")
+    wide = tmp_path / "wide.html"
+    many = [Column(f"column {i}", ".1f") for i in range(16)]
+    wide.write_text(shown(Table(columns=[Column("name"), *many], rows=[["a row", *range(16)]])), encoding="utf-8")
     with browser() as tab:
         for path in (folder / "report.html", small):
             for width in (400, 1400):
@@ -147,6 +184,7 @@ def test_in_a_browser(made, tmp_path):
                     tab.open(path, width=width, dark=dark)
                     assert tab.value("document.documentElement.scrollWidth") <= width
                     assert tab.value("[...document.querySelectorAll('svg')].every(e => e.clientWidth <= innerWidth)")
+                    assert tab.value(NO_ROOM) == []
                     assert tab.value("getComputedStyle(document.documentElement).backgroundColor") == (
                         "rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)"
                     )
@@ -162,4 +200,19 @@ def test_in_a_browser(made, tmp_path):
         assert sorted_by(2) == "cab"
         tab.open(small, width=400)
         assert tab.value("getComputedStyle(document.querySelector('.on-wide')).display") == "none"
+        table, head = (
+            "document.querySelector('.wide')",
+            "document.querySelector('tbody td').getBoundingClientRect().left",
+        )
+        tab.open(wide, width=1400)  # as wide as it needs, beside the text, too
+        assert tab.value(f"{table}.scrollWidth <= {table}.clientWidth")
+        tab.open(wide, width=400)
+        assert tab.value(f"{table}.scrollWidth > {table}.clientWidth")
+        assert "Scrolls sideways" in tab.value("document.querySelector('.hint').innerText")
+        before = tab.value(head)
+        assert tab.value(f"{table}.scrollLeft = 200, {head}") == before
+        tab.call("Emulation.setEmulatedMedia", media="print")
+        tab.call("Emulation.setDeviceMetricsOverride", width=688, height=1000, deviceScaleFactor=1, mobile=False)  # A4
+        assert tab.value("document.documentElement.scrollWidth") <= 688
+        assert tab.value(f"{table}.querySelector('table').getBoundingClientRect().right") <= 688
         assert tab.complaints == []
