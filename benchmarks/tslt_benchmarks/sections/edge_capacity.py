@@ -61,7 +61,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="edge-capacity",
         alt="tokens a second of one edge against its users, with devices, alone, and with its own drafts",
         caption="The edge serves as many users as its line stays above the dashed one. One thread for the model; "
-        "devices ask again as soon as they are answered, so that the edge is all that is measured.",
+        "devices ask again as soon as they are answered, so that the edge is all that is measured: running, with all "
+        "that it does around its passes, which makes it slower than the first section's, where passes alone count.",
     )
     table = Table(
         columns=[

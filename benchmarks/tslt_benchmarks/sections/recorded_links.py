@@ -8,13 +8,14 @@ from typing import Any
 
 from tslt_benchmarks.link_grid import DOWNLINK_OVER_UPLINK, EVIDENCE
 from tslt_benchmarks.links.recorded_rounds import CHAINS, QUICK_SHAPES, TREES, PromptedModels, RecordingSettings, record
-from tslt_benchmarks.links.replay import Replay, measure
+from tslt_benchmarks.links.replay import Replay, Times, measure
 from tslt_benchmarks.links.report import short
 from tslt_benchmarks.links.text_acceptance import measure as measure_acceptance
 from tslt_benchmarks.report.blocks import Column, Plot, Sorted, Table
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.sections.which_link import own_times
 from tslt_wire.throughput import Link
 from tslt_wire.throughput.explain import rate_name
 
@@ -44,7 +45,8 @@ def run(context: Context) -> dict[str, Any]:
         seed=context.seed,
     )
     recorded = asyncio.run(record(prompted, settings, acceptance, lambda done: context.tell(done, settings.places + 1)))
-    replay = Replay(recorded)
+    own = own_times(context)  # passes as on the rest of the page; what a session does around them is these rounds'
+    replay = Replay(recorded, Times(draft_s=own.draft_s, target_s=own.verify_s, node_s=own.verify_node_s))
     results = []
     for uplink in (QUICK_LINKS if quick else LINKS)[0]:
         for rtt in (QUICK_LINKS if quick else LINKS)[1]:
@@ -80,8 +82,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="recorded-links",
         alt="tokens a second of each kind of evidence against the uplink's rate, at two round trips",
         caption="Each line is the best fixed choice of one kind of evidence. The planner (auto) starts without knowing "
-        "the link, and its tries count. Passes take what they took in these rounds, with what a session does around "
-        "them: rates differ a little from the first section's.",
+        "the link, and its tries count. The models' passes take what they do in the first section; what a session "
+        "does around them was measured in these rounds.",
     )
     table = Table(
         columns=[
@@ -130,5 +132,7 @@ SECTION = Section(
     run=run,
     show=show,
     meaning=meaning,
+    uses=("pass-times",),
+    version=2,
     command="best-evidence",
 )
