@@ -90,6 +90,31 @@ def test_advice_follows_the_figures(made):
         assert 0 <= times["break_even_rtt_s"] < 2
 
 
+def test_the_edge_alone_is_one_figure(made):
+    sections = made[1]["sections"]
+    reckoned = [max(entry["streams"] for entry in sections["which-link"]["figures"]["times"]["own"]["links"])]
+    ways = sections["end-to-end"]["figures"]["rows"]
+    reckoned.append(max(row["tokens_s"] for row in ways if row["way"] == "edge alone"))
+    reckoned.append(max(link["edge_streams"] for link in sections["recorded-links"]["figures"]["links"]))
+    assert reckoned == pytest.approx([reckoned[0]] * 3)
+
+
+def test_where_the_figures_come_from(made):
+    folder, report = made
+    assert report["command"].startswith("python -m tslt_benchmarks.report_command --target ")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    for model in ("target", "draft"):
+        assert re.match(rf"{model}: [\d,]+ parameters, 298 tokens, SHA-256 ", report["made_with"][model])
+    assert re.search(r"<th scope=.row.>measured</th><td>\d{4}-\d\d-\d\d \d\d:\d\d UTC", text)
+
+
+def test_help_names_the_sections(capsys):
+    with pytest.raises(SystemExit):
+        report_command.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(re.search(rf"[ \n]{section.name}[,\n]", said) for section in SECTIONS)
+
+
 def test_recorded_logits_give_what_needs_no_model(tmp_path):
     rng = np.random.default_rng(0)
     target = rng.normal(0, 3, (9, 300)).astype(np.float32)
