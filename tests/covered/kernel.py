@@ -1,7 +1,8 @@
 """Lines and branches of the kernel that nothing reaches, by gcov: `python tests/covered/kernel.py`.
 
 The files are those that read bytes from a peer; the kernel is built without optimisation in a folder of its own, and
-reads the vectors, changed vectors, and what ``tests/native/refusals.c`` adds.  Exit status 1: something is missing.
+reads the vectors, changed vectors, and what ``tests/native/refusals.c`` adds; then the tests of the device run over it.
+Exit status 1: something is missing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ FOLDER: Final = ROOT / "build" / "covered"
 READERS: Final = (
     *("bits.c", "bits.h", "context.c", "context.h", "drafts.c", "ids.c", "levels.c", "lists.c", "narrow.h", "plain.c"),
     *("prefix.c", "range.c", "range.h", "seen.c", "tables.c", "tokens.c", "trees.c", "weights.c", "weights.h"),
+    *(
+        "device_control.c",
+        "device_frames.c",
+        "device_handshake.c",
+        "device_hello.c",
+        "device_link.c",
+        "device_memory.c",
+    ),
+    *("device_names.c", "device_queue.c", "device_receive.c", "device_round.c", "device_send.c", "device_states.c"),
 )
 """What reads bytes from a peer, or works on what was read of them."""
 VECTORS, CONVERSATIONS = "examples/embed_c/vectors.py", "tests/native/device_conversations.py"
@@ -31,7 +41,9 @@ PROGRAMS: Final = (
     ("tests/native/fuzz_device.c", CONVERSATIONS, ("1", "20")),
 )
 """Each, and what prints what it reads from its standard input."""
-FLAGS: Final = ("-std=c11", "-g", "-O0", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")
+DEVICE: Final = ("tests/native/test_c_device.py", "tests/native/test_c_drafting.py")
+"""Tests that call the device as a shared library, from Python."""
+FLAGS: Final = ("-std=c11", "-g", "-O0", "-fPIC", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")
 WRAP: Final = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"
 """How a program comes between the kernel and its memory."""
 
@@ -53,6 +65,10 @@ def build_and_run(compiler: str) -> None:
         wrapped = [WRAP] if "__wrap_malloc" in (ROOT / source).read_text(encoding="utf-8") else []
         _run(compiler, *FLAGS, source, *objects, *wrapped, "-lm", "-o", program)
         print(_run(program, *arguments, given=given[script]).strip(), flush=True)
+    built = str(FOLDER / "libtslt_device.so")
+    _run(compiler, *FLAGS, "-shared", *objects, "-o", built)
+    tests = _run(sys.executable, "-m", "pytest", "-q", *DEVICE, TSLT_C_DEVICE=built)
+    print(tests.strip().splitlines()[-1], flush=True)
 
 
 def never_reached(gcov: str) -> tuple[int, list[Place]]:
@@ -74,8 +90,9 @@ def never_reached(gcov: str) -> tuple[int, list[Place]]:
     return len(times), sorted(place for place, count in times.items() if not count)
 
 
-def _run(*command: str, given: str | None = None) -> str:
-    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
+def _run(*command: str, given: str | None = None, **environment: str) -> str:
+    told = os.environ | environment
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False, env=told)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {(done.stdout + done.stderr)[-2000:]}")
     return done.stdout

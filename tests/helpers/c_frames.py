@@ -6,7 +6,8 @@ import ctypes as c
 from typing import Any
 
 import numpy as np
-from c_device import Limits, List, Prior, library
+from c_device import library
+from c_structures import Limits, List, Prior
 
 import tslt_wire as tw
 from tslt_wire.coding.control_map import unpack

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from c_device import CC, NATIVE, NOTHING, WRONG_STATE, CDevice, Refused, Room, hello_of, library
+from c_device import CC, NATIVE, NOTHING, WRONG_STATE, CDevice, Refused, hello_of, library
 from c_frames import decode as c_decode
 from c_frames import wanted
+from c_structures import Room
 from session_vectors import evidence_with, lists_of
 from tslt_transports.control import (
     ControlType,

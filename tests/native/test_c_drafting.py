@@ -22,6 +22,9 @@ from tslt_runtime.round_numbers import RoundNumbers
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_wire.frames.codec import HANDSHAKE_PROFILE
+from tslt_wire.frames.kinds import Kind
+from tslt_wire.session.device import DeviceSession
+from tslt_wire.session.session import Session
 from tslt_wire.session.states import State
 
 pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
@@ -36,25 +39,8 @@ MORE_KINDS = {
     "replaced": replace(KINDS["list tree"], expansion=(3, 2), replacement=True),
     "greedy draft": replace(KINDS["lazy"], temperature=0.0),
 }
+CHAINS = ["list", "match", "coupled", "scalar", "lazy"]
 DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
-
-
-class Recorded:
-    """A link that writes down the frames that pass it."""
-
-    def __init__(self, link):
-        self._link, self.said, self.heard = link, [], []
-
-    def __getattr__(self, name):
-        return getattr(self._link, name)
-
-    async def send(self, frame):
-        self.said.append(frame)
-        await self._link.send(frame)
-
-    async def receive(self):
-        self.heard.append(await self._link.receive())
-        return self.heard[-1]
 
 
 def draw(device, settings, expansion, rows, rng, tail_scale=0.0, goes_on=False):
@@ -79,79 +65,109 @@ def rows_of(device, draft):
     return rows
 
 
-async def recorded(kind, target, draft, sampling, monkeypatch):
-    """What both ends said in rounds of the device in Python, and how each draft was drawn."""
-    drawn = []
-    drawing = Device._drawing
+class Late:
+    """A link whose frames arrive some time after they came: meanwhile a device may draft on."""
 
-    def noted(self, settings, *given):
-        drawn.append((settings.expansion, self.tail_scale if kind_of_evidence(settings.evidence).sends_lists else 0.0))
-        return drawing(self, settings, *given)
+    def __init__(self, link):
+        self._link = link
 
-    monkeypatch.setattr(Device, "_drawing", noted)
+    def __getattr__(self, name):
+        return getattr(self._link, name)
+
+    async def receive(self):
+        frame = await self._link.receive()
+        await asyncio.sleep(0.005)
+        return frame
+
+
+async def recorded(kind, target, draft, window, said, monkeypatch):
+    """What the session of a device in Python said and heard, in its order, and how each draft was drawn."""
+    log, drawn = [], []
+    queue, receive, queue_draft = DeviceSession._queue, DeviceSession.receive_data, Device._queue
+
+    def says(self, kind, frame):
+        if isinstance(self, DeviceSession):
+            log.append(("said", frame))
+        queue(self, kind, frame)
+
+    def hears(self, data):
+        log.append(("heard", data))
+        return receive(self, data)
+
+    def draws(self, drafted, settings, *, goes_on, **given):
+        tail_scale = self.tail_scale if kind_of_evidence(settings.evidence).sends_lists else 0.0
+        drawn.append((settings.expansion, tail_scale, goes_on))
+        queue_draft(self, drafted, settings, goes_on=goes_on, **given)
+
+    monkeypatch.setattr(Session, "_queue", says)
+    monkeypatch.setattr(DeviceSession, "receive_data", hears)
+    monkeypatch.setattr(Device, "_queue", draws)
+    answers = LocalVerifier(TableTarget(target))
     mine, theirs = pair(LinkOptions())
-    link = Recorded(mine)
-    async with two_ends(target, draft, links=(link, theirs), seed=SEED, sampling=sampling) as device:
+    ends = {"verifier": answers, "offered": replace(edge_settings(answers.facts, FINGERPRINT), window=4)}
+    links = (Late(mine) if window > 1 else mine, theirs)
+    async with two_ends(target, draft, **ends, links=links, seed=SEED, window=window, **said) as device:
         for length in (25, 9):
             await device.prompt(PROMPT)
-            async for _ in device.generate(length, MORE_KINDS[kind]):
+            async for _ in device.generate(length, kind):
                 pass
     monkeypatch.undo()
-    return link, drawn
+    return log, drawn
 
 
-@pytest.mark.parametrize("kind", MORE_KINDS)
-@pytest.mark.parametrize("temperature", [0.0, 1.1])
-def test_the_bytes_are_those_of_the_device_in_python(kind, temperature, monkeypatch):
+GREEDY, WARM, PLAIN = tw.Sampling(temperature=0.0), tw.Sampling(temperature=1.1), ("none",)
+SAID = {
+    1: ({"sampling": GREEDY}, {"sampling": WARM, "extra": {"padding": 64}}),
+    2: ({"sampling": WARM, "priors": PLAIN},),
+    4: ({"sampling": GREEDY, "priors": PLAIN, "extra": {"padding": 6}},),
+}
+"""What HELLO says, by the drafts that may be in flight."""
+CASES = [
+    (kind, window, i)
+    for window in SAID
+    for kind in (MORE_KINDS if window == 1 else CHAINS)
+    for i in range(len(SAID[window]))
+]
+
+
+@pytest.mark.parametrize(("kind", "window", "which"), CASES)
+def test_the_bytes_are_those_of_the_device_in_python(kind, window, which, monkeypatch):
     target, draft = tables(V)
-    sampling = tw.Sampling(temperature=temperature)
-    link, drawn = asyncio.run(recorded(kind, target, draft, sampling, monkeypatch))
-    said, heard, numbers = iter(link.said), iter(link.heard), RoundNumbers(device_rng(SEED))
-    device = CDevice(hello(V, sampling=sampling), **ROOM)
+    said = SAID[window][which]
+    settings = MORE_KINDS[kind] if window == 1 else replace(MORE_KINDS[kind], expansion=(1, 1))
+    log, drawn = asyncio.run(recorded(settings, target, draft, window, said, monkeypatch))
+    device, numbers, drafts = CDevice(hello(V, **said), **ROOM), RoundNumbers(device_rng(SEED)), iter(drawn)
+    profile = following = 0
 
-    def same():
-        while frame := device.data_to_send():
-            assert frame == next(said)
+    def say(frame):
+        kind = Kind(frame[0] & 63)
+        if kind is Kind.PROMPT:
+            device.send_prompt(PROMPT)
+        elif kind is Kind.BYE:
+            device.close()
+        else:
+            expansion, tail_scale, goes_on = next(drafts)
+            rng = numbers.to_draft(device.round)
+            draw(device, settings, expansion, rows_of(device, draft), rng, tail_scale, goes_on)
 
-    answers = 0
-
-    def answered():
-        nonlocal answers
-        answers += 1
-        assert device.receive(next(heard)) == 0
-        return device.event.kind
-
-    same()
-    assert answered() == WELCOMED
-    welcome = tw.decode(link.heard[0], HANDSHAKE_PROFILE)
-    profile = tw.Profile(vocab_size=V, entropy=welcome.entropy)
-    rounds, drafts = 0, iter(drawn)
-    for length in (25, 9):
-        device.send_prompt(PROMPT)
-        left = length
-        while left > 0 and device.state is not State.ENDED:
-            expansion, tail_scale = next(drafts)
-            draw(
-                device, MORE_KINDS[kind], expansion, rows_of(device, draft), numbers.to_draft(device.round), tail_scale
-            )
-            before, token = len(device.prefix), None
-            while token is None:
-                same()
-                event = answered()
-                if event == ANSWERED:
-                    break
-                if event == LIST_WANTED:
-                    device.send_list()
-                else:
-                    assert event == PROPOSALS
-                    proposed = tw.decode(link.heard[answers - 1], profile)
-                    token = device.choose(numbers.to_choose(proposed))
-            left -= len(device.prefix) - before
-            rounds += 1
-    device.close()
-    same()
-    assert next(said, None) is None
-    assert rounds == len(drawn)
+    for what, data in log:
+        if what == "said":
+            found = device.data_to_send()
+            if not found:
+                following += device.state is State.OPEN
+                say(data)
+                found = device.data_to_send()
+            assert found == data
+            continue
+        assert device.receive(data) == 0
+        if device.event.kind == WELCOMED:
+            profile = tw.Profile(vocab_size=V, entropy=tw.decode(data, HANDSHAKE_PROFILE).entropy)
+        elif device.event.kind == LIST_WANTED:
+            device.send_list()
+        elif device.event.kind == PROPOSALS:
+            device.choose(numbers.to_choose(tw.decode(data, profile)))
+    assert next(drafts, None) is None
+    assert following > 0 or window == 1
     assert device.within_block()
 
 
@@ -213,9 +229,6 @@ def test_texts_have_the_targets_law(kind):
     text, accepted = asyncio.run(text_of(kind, target, draft, DRAWS, sampling))
     assert transition_law(target, text[2:], sampling) > 1e-3
     assert accepted > DRAWS / 10
-
-
-CHAINS = ["list", "match", "coupled", "scalar", "lazy"]
 
 
 @pytest.mark.parametrize("window", [2, 4])

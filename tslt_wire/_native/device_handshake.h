@@ -4,7 +4,7 @@
 
 #include "device_names.h"
 
-enum { MAGIC_BYTES = 4, FINGERPRINT_BYTES = 32, NONCE_BYTES = 16, MOST_TOKEN_BYTES = 64, KEY_BYTES = 8 };
+enum { MAGIC_BYTES = 4, FINGERPRINT_BYTES = 32, NONCE_BYTES = 16, MOST_TOKEN_BYTES = 64, KEY_BYTES = 8, MOST_PADDING = 1 << 16 };
 
 /* Bodies of `size` bytes. */
 int tslt_read_hello(const tslt_all_limits *limits, const uint8_t *data, size_t size, tslt_message *message);

@@ -96,7 +96,7 @@ static void put_limits(bit_writer *w, const tslt_all_limits *l) {
 }
 
 /* Fields by name; one whose name is NULL is not there. */
-enum { ENTROPY, EVIDENCE, LIMITS, LOGPROBS, MODEL, NONCE, ORDINARY, PRECISION, PRIORS, RESUME, SAMPLING, TIMING, TOKEN_MAP, TOKENIZER, VOCAB_SIZE, KNOWN };
+enum { ENTROPY, EVIDENCE, LIMITS, LOGPROBS, MODEL, NONCE, ORDINARY, PADDING, PRECISION, PRIORS, RESUME, SAMPLING, TIMING, TOKEN_MAP, TOKENIZER, VOCAB_SIZE, KNOWN };
 
 static void put_field(const writer *o, int field) {
   const tslt_hello *h = o->hello;
@@ -130,6 +130,9 @@ static void put_field(const writer *o, int field) {
   case NONCE:
     tslt_put_binary(w, h->nonce, NONCE_BYTES);
     return;
+  case PADDING:
+    tslt_put_integer(w, h->padding);
+    return;
   case RESUME:
     tslt_put_binary(w, a ? a->resume.at : h->resume, a ? a->resume.size : h->resume_size);
     return;
@@ -146,12 +149,13 @@ static void put_field(const writer *o, int field) {
 
 static int named_fields(const tslt_hello *h, const char *names[KNOWN]) {
   static const char *const ALL[KNOWN] = {"entropy",    "evidence", "limits", "logprobs", "model",  "nonce",     "ordinary",
-                                         "precisions", "priors",   "resume", "sampling", "timing", "token_map", "tokenizer",
-                                         "vocab_size"};
+                                         "padding",    "precisions", "priors", "resume", "sampling", "timing", "token_map",
+                                         "tokenizer",  "vocab_size"};
   int count = 0;
   memcpy(names, ALL, sizeof ALL);
   names[LOGPROBS] = h->log_probs ? ALL[LOGPROBS] : NULL;
   names[TIMING] = h->timing ? ALL[TIMING] : NULL;
+  names[PADDING] = h->padding ? ALL[PADDING] : NULL;
   names[ORDINARY] = h->ordinary ? ALL[ORDINARY] : NULL;
   names[TOKEN_MAP] = h->token_map ? ALL[TOKEN_MAP] : NULL;
   for (int i = 0; i < KNOWN; i++)
@@ -225,6 +229,8 @@ static bool request_ok(const tslt_sampling_request *s) {
 bool tslt_hello_ok(const tslt_hello *h) {
   const char *names[KNOWN];
   named_fields(h, names);
+  if (h->padding == 1 || h->padding > MOST_PADDING)
+    return false;
   if (!h->tokenizer || !h->vocab_size || h->vocab_size > TSLT_MAX_VOCAB_SIZE || !h->prior_count ||
       h->resume_size > MOST_TOKEN_BYTES || !numbers_ok(h->evidence, h->evidence_count, EVIDENCES) ||
       !numbers_ok(h->precisions, h->precision_count, PRECISIONS) || !numbers_ok(h->entropy, h->entropy_count, ENTROPIES))

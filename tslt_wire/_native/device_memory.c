@@ -62,12 +62,13 @@ static size_t sampling_bytes(const tslt_hello *h) {
 }
 
 static size_t queue_bytes(const tslt_hello *h, const tslt_device_room *room) {
+  size_t padding = tslt_most_padding(h), kept = ERROR_ROOM + padding;
   if (room->queue_bytes)
-    return room->queue_bytes + ERROR_ROOM;
+    return room->queue_bytes + kept;
   size_t text = (size_t)room->most_tokens * id_bits(room->vocab_size) / 8;
   size_t draft = ENTRY_BYTES * (size_t)room->most_entries + NODE_BYTES * (size_t)room->most_nodes + DRAFT_BYTES;
-  draft *= room->most_window;
-  return most(hello_bytes(h) + sampling_bytes(h), text + draft) + FRAME_BYTES + ERROR_ROOM;
+  draft = (draft + padding) * room->most_window;
+  return most(hello_bytes(h) + sampling_bytes(h), text + draft) + FRAME_BYTES + padding + kept;
 }
 
 /* All of a session behind itself; `d` holds the pointers. */

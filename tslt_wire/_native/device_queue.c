@@ -3,8 +3,12 @@
 
 enum { SIZE_BYTES = 4 };
 
+/* Bytes that padding to multiples of this many can add: the extension's head takes 3, and a length of 128 or 16,384 bytes
+ * is one that no extension has. */
+size_t tslt_most_padding(const tslt_hello *hello) { return hello->padding ? 2 * (size_t)hello->padding + 4 : 0; }
+
 uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last) {
-  size_t kept = last ? 0 : ERROR_ROOM;
+  size_t kept = last ? 0 : ERROR_ROOM + tslt_most_padding(d->hello);
   if (d->queue_first == d->queue_end)
     d->queue_first = d->queue_end = 0;
   if (d->queue_first) { /* all room is behind what waits */
@@ -36,6 +40,44 @@ const uint8_t *tslt_device_next(tslt_device *d, size_t *size) {
   return frame;
 }
 
+static unsigned varint_bytes(size_t value) { return value < 1u << 7 ? 1 : value < 1u << 14 ? 2 : value < 1u << 21 ? 3 : 4; }
+
+/* Bytes of the varint and the zeros of padding that has `rest` bytes for both; 0: no length has as many. */
+static unsigned length_bytes(size_t rest) {
+  for (unsigned bytes = 1; bytes <= 4 && bytes <= rest; bytes++)
+    if (varint_bytes(rest - bytes) == bytes)
+      return bytes;
+  return 0;
+}
+
+/* The frame with an extension of zeros that brings it to the next multiple it can be brought to, or as it is where the
+ * edge's limits leave no room: spec [PAD-1].  Extensions of a device take three bytes each (tslt_say_draft).
+ * TSLT_NO_SPACE. */
+static int pad(const tslt_device *d, uint8_t *frame, size_t capacity, size_t *size) {
+  size_t multiple = d->hello->padding, extended = frame[0] & EXTENSION_FLAG ? 1 : 0, count = extended ? frame[1] : 0;
+  size_t body = 1 + extended + 3 * count, front = 1 + 1 + 3 * count + 1, after = *size - body;
+  if (!multiple || *size % multiple == 0 || count >= d->peer.frame.max_extensions)
+    return TSLT_OK;
+  for (size_t wanted = *size + multiple - *size % multiple; wanted <= d->peer.frame.max_frame_bytes; wanted += multiple) {
+    unsigned bytes = wanted > front + after ? length_bytes(wanted - front - after) : 0;
+    if (!bytes)
+      continue;
+    if (wanted > capacity)
+      return TSLT_NO_SPACE;
+    size_t zeros = wanted - front - after - bytes;
+    memmove(frame + wanted - after, frame + body, after - CRC_LENGTH);
+    frame[0] |= EXTENSION_FLAG;
+    frame[1] = (uint8_t)(count + 1);
+    bit_writer w = {.out = frame, .capacity = wanted, .size = front - 1};
+    tslt_put_varint(&w, EXT_PADDING);
+    tslt_put_varint(&w, (uint32_t)zeros);
+    memset(frame + w.size, 0, zeros);
+    w.size = wanted - CRC_LENGTH;
+    return tslt_frame_end(&w, size);
+  }
+  return TSLT_OK;
+}
+
 bool tslt_allowed(const tslt_device *d, int kind) { return tslt_may_send(d->state, kind, 0, d->request); }
 
 void tslt_move(tslt_device *d, int what) {
@@ -48,21 +90,25 @@ static bool allowed(const tslt_device *d, int kind, int what) {
   return what == AGAIN || (what == TSLT_ACT_FOLLOW ? tslt_state_after(d->state, what) >= 0 : tslt_allowed(d, kind));
 }
 
-int tslt_queue_frame(tslt_device *d, size_t size, int kind, int what) {
+int tslt_queue_frame(tslt_device *d, size_t *size, int kind, int what) {
   if (!allowed(d, kind, what))
     return TSLT_WRONG_STATE;
-  if (size > d->peer.frame.max_frame_bytes)
+  if (*size > d->peer.frame.max_frame_bytes)
     return TSLT_BAD_ARGUMENT;
-  tslt_queue_add(d, size);
+  size_t capacity;
+  uint8_t *frame = tslt_queue_room(d, &capacity, kind == TSLT_BYE);
+  int error = pad(d, frame, capacity, size);
+  if (error)
+    return error;
+  tslt_queue_add(d, *size);
   if (what != AGAIN)
     tslt_move(d, what);
   return TSLT_OK;
 }
 
 int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what) {
-  size_t size;
-  int error = allowed(d, kind, what) ? tslt_frame_end(w, &size) : TSLT_WRONG_STATE;
-  return error ? error : tslt_queue_frame(d, size, kind, what);
+  int error = allowed(d, kind, what) ? tslt_frame_end(w, &w->size) : TSLT_WRONG_STATE;
+  return error ? error : tslt_queue_frame(d, &w->size, kind, what);
 }
 
 void tslt_fail_session(tslt_device *d, int code, const char *text) {
@@ -77,7 +123,7 @@ void tslt_fail_session(tslt_device *d, int code, const char *text) {
     tslt_put_integer(&w, (uint64_t)code);
     tslt_put_string(&w, "message", 7);
     tslt_put_string(&w, text, length);
-    if (!tslt_frame_end(&w, &size) && size <= d->peer.frame.max_frame_bytes) {
+    if (!tslt_frame_end(&w, &size) && size <= d->peer.frame.max_frame_bytes && !pad(d, room, capacity, &size)) {
       tslt_queue_add(d, size);
       return;
     }

@@ -209,7 +209,7 @@ int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
                         .node_count = t->nodes, .parents = t->parents, .tokens = t->tokens, .list_count = t->lists,
                         .lists = t->list, .extensions = extensions.at, .extensions_size = extensions.size};
     error = tslt_encode_draft(&d->context, &d->welcome.profile, &draft, room, capacity, &size);
-    return error ? error : tslt_queue_frame(d, size, kind, what);
+    return error ? error : tslt_queue_frame(d, &size, kind, what);
   }
   bit_writer w = tslt_frame_start(room, capacity, kind, &extensions);
   tslt_put_head(&w, t->round, t->prefix_length, t->prefix_hash);

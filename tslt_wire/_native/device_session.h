@@ -79,12 +79,14 @@ struct tslt_device {
 uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last);
 void tslt_queue_add(tslt_device *d, size_t size);
 
-/* Queue a frame that was written, if the state and the edge's limit allow it, and go where `what` leads, a kind or an
- * act; AGAIN: nowhere, as it was sent before. */
+/* Queue a frame that was written, if the state and the edge's limit allow it, padded, and go where `what` leads, a kind or
+ * an act; AGAIN: nowhere, as it was sent before.  Its size is then that of `w`. */
 enum { AGAIN = -1 };
 int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what);
-/* The same where its size is known. */
-int tslt_queue_frame(tslt_device *d, size_t size, int kind, int what);
+/* The same where its size is known, which padding makes more. */
+int tslt_queue_frame(tslt_device *d, size_t *size, int kind, int what);
+/* How much longer padding makes a frame at most. */
+size_t tslt_most_padding(const tslt_hello *hello);
 bool tslt_allowed(const tslt_device *d, int kind);
 void tslt_move(tslt_device *d, int what);
 /* HELLO of a new link; RESUME and the draft of the open round, after WELCOME: 0 or an error of tslt_wire.h. */

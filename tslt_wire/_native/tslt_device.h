@@ -5,7 +5,7 @@
  * one message of the transport.  Errors are those of tslt_wire.h; positive ones are told the edge by ERROR, and the
  * session is over.
  *
- * Left out, and so never offered to an edge: entropy `zstd`, padding.
+ * Left out, and so never offered to an edge: entropy `zstd`.
  */
 #ifndef TSLT_DEVICE_H
 #define TSLT_DEVICE_H
@@ -166,6 +166,7 @@ typedef struct {
   uint8_t nonce[16];      /* at random */
   tslt_sampling_request sampling;
   int timing, log_probs; /* whether the edge is asked for them */
+  uint32_t padding; /* lengths of frames, both ends', are to be multiples of this many bytes, 65,536 at most; 0: any will do */
   const tslt_field *extra;
   size_t extra_count;
   int min_version, max_version; /* 0: TSLT_SPEC_VERSION */
