@@ -22,15 +22,8 @@ FOLDER: Final = ROOT / "build" / "covered"
 READERS: Final = (
     *("bits.c", "bits.h", "context.c", "context.h", "drafts.c", "ids.c", "levels.c", "lists.c", "narrow.h", "plain.c"),
     *("prefix.c", "range.c", "range.h", "seen.c", "tables.c", "tokens.c", "trees.c", "weights.c", "weights.h"),
-    *(
-        "device_control.c",
-        "device_frames.c",
-        "device_handshake.c",
-        "device_hello.c",
-        "device_link.c",
-        "device_memory.c",
-    ),
-    *("device_names.c", "device_queue.c", "device_receive.c", "device_round.c", "device_send.c", "device_states.c"),
+    *(f"device_{name}.c" for name in ("control", "frames", "handshake", "hello", "link", "memory", "names", "queue")),
+    *(f"device_{name}.c" for name in ("receive", "round", "send", "states")),
 )
 """What reads bytes from a peer, or works on what was read of them."""
 VECTORS, CONVERSATIONS = "examples/embed_c/vectors.py", "tests/native/device_conversations.py"
@@ -41,7 +34,7 @@ PROGRAMS: Final = (
     ("tests/native/fuzz_device.c", CONVERSATIONS, ("1", "20")),
 )
 """Each, and what prints what it reads from its standard input."""
-DEVICE: Final = ("tests/native/test_c_device.py", "tests/native/test_c_drafting.py")
+DEVICE: Final = tuple(f"tests/native/test_c_{name}.py" for name in ("device", "drafting", "hostile_edge", "refusals"))
 """Tests that call the device as a shared library, from Python."""
 FLAGS: Final = ("-std=c11", "-g", "-O0", "-fPIC", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")
 WRAP: Final = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"

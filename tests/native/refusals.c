@@ -7,6 +7,7 @@
 #include "../../examples/embed_c/lines.h"
 #include "levels.h"
 #include "range.h"
+#include "tslt_device.h"
 
 enum { SMALL = 3000 };
 
@@ -258,6 +259,33 @@ static void huge_tree(tslt_context *context) {
          "2^40 nodes");
 }
 
+/* Frames of other kinds without memory for what is in them. */
+static void frames_without_memory(void) {
+  uint8_t frames[][24] = {{TSLT_PROMPT, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0x21},
+                          {TSLT_DRAFT_MATCH, 0, 0, 0, 0, 0},
+                          {TSLT_DRAFT_SCALAR, 0, 0, 0, 0, 1, 0x11, 0}};
+  const size_t sizes[] = {13, 6, 8};
+  tslt_profile profile = {.vocab_size = 10, .entropy = TSLT_ENTROPY_NONE};
+  tslt_all_limits limits = tslt_default_all_limits();
+  for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    uint32_t crc = tslt_crc32(0, frames[i], sizes[i]);
+    for (unsigned byte = 0; byte < 4; byte++)
+      frames[i][sizes[i] + byte] = (uint8_t)(crc >> 8 * byte);
+    for (unsigned long n = 1;; n++) {
+      tslt_message message;
+      tslt_context *context = tslt_context_new();
+      until_none = n;
+      int error = tslt_decode_frame(context, &profile, &limits, frames[i], sizes[i] + 4, &message);
+      int failed = !until_none;
+      until_none = 0;
+      expect(error, failed ? TSLT_NO_MEMORY : TSLT_OK, "a frame", "without memory");
+      tslt_context_free(context);
+      if (!failed)
+        break;
+    }
+  }
+}
+
 static void too_much_memory(tslt_context *context) {
   buffer none = {0};
   expect(tslt_reserve(&none, SIZE_MAX, 8) == NULL, 1, "memory", "more than there are addresses");
@@ -277,6 +305,7 @@ int main(void) {
   between_parts();
   long_lists(context);
   huge_tree(context);
+  frames_without_memory();
   too_much_memory(context);
   for (char *line; (line = read_line()) != NULL; free(line)) {
     if (is_shared(line))

@@ -265,6 +265,14 @@ def test_control_messages_of_links_are_the_transports():
     assert read(encode_ping()) == (4, none, 0, b"")
     assert read(encode_reason(ControlType.REFUSE, "full")) == (3, none, 0, b"full")
     bad = [b"", b"\x09", b"\x01\x01", b"\x05\x00", b"\x05\x80\x00", b"\x04\x04", b"\x02\x01\x01", bytes(300)]
+    bad += [
+        b"\x02\x00",
+        b"\x05\x80",
+        b"\x05\x01\x01",
+        b"\x05" + b"\x80" * 5,
+        b"\x07\x01\x00",
+        encode_challenge(LIMITS, bytes(32))[:-1],
+    ]
     assert [read(data) for data in bad] == [ErrorCode.BAD_CONTROL] * len(bad)
     assert read(b"\x02\x02") == ErrorCode.VERSION_MISMATCH
 

@@ -241,7 +241,7 @@ static int body_draft_ids(frame_reader *f) {
   d->parents = f->context->parents.at;
   error = keep_ids(f, d->node_count);
   d->tokens = f->message->tokens;
-  return error ? error : d->tokens ? siblings_differ(d) : TSLT_NO_MEMORY;
+  return error ? error : siblings_differ(d); /* where there was memory for parents there was for tokens */
 }
 
 static int body_draft_codes(frame_reader *f) {
@@ -339,7 +339,7 @@ int tslt_decode_frame(tslt_context *context, const tslt_profile *profile, const 
   int error = data[0] & EXTENSION_FLAG ? read_extensions(&f, kind) : TSLT_OK;
   if (!error)
     error = BODIES[kind](&f);
-  return error ? error : f.r.error ? f.r.error : tslt_get_finish(&f.r);
+  return error ? error : tslt_get_finish(&f.r);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- writing */

@@ -124,8 +124,8 @@ size_t tslt_device_size(const tslt_hello *hello, const tslt_device_room *room) {
 int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tslt_device_room *room,
                     tslt_device **device) {
   tslt_device_room full = *room;
-  size_t needed = tslt_device_size(hello, room);
-  if (!needed || !complete(hello, &full))
+  size_t needed = complete(hello, &full) ? tslt_device_size(hello, &full) : 0;
+  if (!needed)
     return TSLT_BAD_ARGUMENT;
   if (size < needed)
     return TSLT_NO_SPACE;

@@ -40,11 +40,11 @@ const uint8_t *tslt_device_next(tslt_device *d, size_t *size) {
   return frame;
 }
 
-static unsigned varint_bytes(size_t value) { return value < 1u << 7 ? 1 : value < 1u << 14 ? 2 : value < 1u << 21 ? 3 : 4; }
+static unsigned varint_bytes(size_t value) { return value < 1u << 7 ? 1 : value < 1u << 14 ? 2 : 3; }
 
-/* Bytes of the varint and the zeros of padding that has `rest` bytes for both; 0: no length has as many. */
+/* Bytes of the varint where padding has `rest` bytes for it and its zeros; 0: no length has as many. */
 static unsigned length_bytes(size_t rest) {
-  for (unsigned bytes = 1; bytes <= 4 && bytes <= rest; bytes++)
+  for (unsigned bytes = 1; bytes <= 3; bytes++)
     if (varint_bytes(rest - bytes) == bytes)
       return bytes;
   return 0;
@@ -86,13 +86,12 @@ void tslt_move(tslt_device *d, int what) {
     d->request = what;
 }
 
+/* Who lets a draft follow has looked whether it may. */
 static bool allowed(const tslt_device *d, int kind, int what) {
-  return what == AGAIN || (what == TSLT_ACT_FOLLOW ? tslt_state_after(d->state, what) >= 0 : tslt_allowed(d, kind));
+  return what == AGAIN || what == TSLT_ACT_FOLLOW || tslt_allowed(d, kind);
 }
 
 int tslt_queue_frame(tslt_device *d, size_t *size, int kind, int what) {
-  if (!allowed(d, kind, what))
-    return TSLT_WRONG_STATE;
   if (*size > d->peer.frame.max_frame_bytes)
     return TSLT_BAD_ARGUMENT;
   size_t capacity;

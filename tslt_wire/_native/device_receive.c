@@ -316,9 +316,7 @@ static refusal check_rejection(const tslt_device *d, const tslt_message *m) {
   uint32_t batch = m->kind == TSLT_VERDICT_PROPOSALS ? m->batch : 0;
   if (m->round != d->waiting_round || batch != d->waiting_batch)
     return DESYNCHRONISED("an answer to another round or batch than is awaited");
-  return has_child(d->drafts, m->node) && m->node < (int64_t)d->drafts[0].nodes
-             ? TAKEN
-             : DESYNCHRONISED("a rejection where no token follows");
+  return has_child(d->drafts, m->node) ? TAKEN : DESYNCHRONISED("a rejection where no token follows");
 }
 
 static refusal handle_proposals(tslt_device *d, const tslt_message *m, tslt_event *event) {
@@ -351,7 +349,7 @@ static refusal handle_ask_list(tslt_device *d, const tslt_message *m, uint32_t c
   refusal found = check_rejection(d, m);
   if (found.code)
     return found;
-  if (d->rejected.heard && (d->rejected.node != m->node || d->rejected.batch))
+  if (d->rejected.heard && d->rejected.node != m->node)
     return DESYNCHRONISED("a list is asked for after another node than before");
   found = check_log_probs(d, m);
   if (found.code)

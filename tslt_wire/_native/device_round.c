@@ -7,10 +7,10 @@
 enum { TAIL_PARTS = 32 };
 
 const tslt_list *tslt_list_after(const device_draft *t, int64_t node) {
-  for (uint32_t i = 0; i < t->lists; i++)
-    if (t->list_after[i] == node)
-      return &t->list[i];
-  return NULL;
+  uint32_t i = 0;
+  while (i + 1 < t->lists && t->list_after[i] != node)
+    i++;
+  return &t->list[i];
 }
 
 double tslt_list_prob(const tslt_list *list, const tslt_prior *prior, uint32_t vocab_size, int64_t token) {
@@ -20,7 +20,7 @@ double tslt_list_prob(const tslt_list *list, const tslt_prior *prior, uint32_t v
       total += list->weights[i];
     return (double)(list->weights[rank] * (int64_t)(TAIL_PARTS - list->tail)) / (double)(TAIL_PARTS * total);
   }
-  if (!list->tail || !prior || token < 0 || token >= (int64_t)vocab_size)
+  if (!list->tail)
     return 0;
   outside = prior->tail[vocab_size];
   for (uint32_t i = 0; i < list->count; i++)
@@ -67,17 +67,14 @@ int tslt_device_more(tslt_device *d) {
 static double keep_probability(const tslt_proposal *made, double q) {
   if (made->code == GRID_BELOW)
     return 1;
-  double share = tslt_grid(made->code) / tslt_grid(tslt_grid_up(q < 1 ? q : 1));
-  double accepted = q * (share < 1 ? share : 1), kept = 1 - accepted / tslt_grid(made->code - (uint32_t)(made->up != 0));
-  return kept > 0 ? kept : 0;
+  double share = tslt_grid(made->code) / tslt_grid(tslt_grid_up(q)), accepted = q * (share < 1 ? share : 1);
+  return 1 - accepted / tslt_grid(made->code - (uint32_t)(made->up != 0));
 }
 
 int tslt_device_choose(tslt_device *d, const tslt_random *random, int32_t *token) {
   if (!d->proposal_count)
     return TSLT_WRONG_STATE;
   const tslt_list *list = tslt_list_after(d->drafts, d->proposed_after);
-  if (!list)
-    return TSLT_BAD_LIST;
   *token = -1;
   for (uint32_t i = 0; i < d->proposal_count; i++) {
     const tslt_proposal *made = &d->proposals[i];
@@ -97,8 +94,6 @@ int tslt_say_list(tslt_device *d, int what) {
   const tslt_profile *p = &d->welcome.profile;
   size_t capacity, size = 0;
   const tslt_list *list = tslt_list_after(t, d->rejected.node);
-  if (!list)
-    return TSLT_BAD_LIST;
   uint8_t *room = tslt_queue_room(d, &capacity, false);
   bit_writer w = tslt_frame_start(room, capacity, TSLT_LIST, NULL);
   tslt_put_varint(&w, t->round);

@@ -172,13 +172,11 @@ int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size
 
 device_draft *tslt_drawn(const tslt_device *d) { return &d->drafts[d->flight]; }
 
-static int write_ids(tslt_device *d, bit_writer *w, const device_draft *t) {
+static void write_ids(tslt_device *d, bit_writer *w, const device_draft *t) {
   uint32_t lists;
-  int error = tslt_find_inner(&d->context, t->parents, t->nodes, &lists);
-  if (!error)
-    error = tslt_write_shape(&d->context, w, t->parents, t->nodes);
+  tslt_find_inner(&d->context, t->parents, t->nodes, &lists); /* there is memory for the most nodes */
+  tslt_write_shape(&d->context, w, t->parents, t->nodes);
   tslt_put_ids(w, t->tokens, t->nodes, d->welcome.vocab_size);
-  return error;
 }
 
 static void write_codes(const tslt_device *d, bit_writer *w, const device_draft *t) {
@@ -189,7 +187,7 @@ static void write_codes(const tslt_device *d, bit_writer *w, const device_draft 
 }
 
 int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
-  int kind = TSLT_DRAFT_LIST + t->evidence, error = TSLT_OK;
+  int kind = TSLT_DRAFT_LIST + t->evidence;
   uint8_t block[7] = {0};
   size_t capacity, size, used = 1;
   if (t->choice >= 0) {
@@ -208,7 +206,7 @@ int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
                         .precision = t->nodes ? t->precision : 0, .without_replacement = t->without_replacement,
                         .node_count = t->nodes, .parents = t->parents, .tokens = t->tokens, .list_count = t->lists,
                         .lists = t->list, .extensions = extensions.at, .extensions_size = extensions.size};
-    error = tslt_encode_draft(&d->context, &d->welcome.profile, &draft, room, capacity, &size);
+    int error = tslt_encode_draft(&d->context, &d->welcome.profile, &draft, room, capacity, &size);
     return error ? error : tslt_queue_frame(d, &size, kind, what);
   }
   bit_writer w = tslt_frame_start(room, capacity, kind, &extensions);
@@ -216,8 +214,8 @@ int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
   if (t->evidence >= TSLT_EVIDENCE_SCALAR)
     write_codes(d, &w, t);
   else
-    error = write_ids(d, &w, t);
-  return error ? error : tslt_finish_frame(d, &w, kind, what);
+    write_ids(d, &w, t);
+  return tslt_finish_frame(d, &w, kind, what);
 }
 
 static uint32_t depth_of(const device_draft *t, uint32_t *leaves) {
@@ -281,16 +279,16 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
   memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
   t->lists = t->entries = 0;
+  if (!listed)
+    return TSLT_OK;
   uint32_t inner;
-  int error = tslt_find_inner(&d->context, t->parents, t->nodes, &inner);
-  if (error || !listed)
-    return error;
+  tslt_find_inner(&d->context, t->parents, t->nodes, &inner);
   if (inner != tree->list_count)
     return TSLT_BAD_TREE;
   for (uint32_t i = 0; i < inner; i++) {
     if (!tslt_list_ok(d->welcome.vocab_size, t->precision, &tree->lists[i], d->welcome.profile.prior != NULL))
       return TSLT_BAD_LIST;
-    error = tslt_keep_list(d, &tree->lists[i], ((const int32_t *)d->context.list_parents.at)[i]);
+    int error = tslt_keep_list(d, &tree->lists[i], ((const int32_t *)d->context.list_parents.at)[i]);
     if (error)
       return error;
   }
@@ -299,7 +297,7 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
 
 int tslt_keep_list(tslt_device *d, const tslt_list *list, int32_t parent) {
   device_draft *t = tslt_drawn(d);
-  if (t->lists > d->room.most_nodes || list->count > d->room.most_entries - t->entries || list->count > d->room.most_listed)
+  if (list->count > d->room.most_entries - t->entries || list->count > d->room.most_listed)
     return TSLT_NO_SPACE;
   t->list_after[t->lists] = parent;
   tslt_list *kept = &t->list[t->lists++];
@@ -324,7 +322,7 @@ static int find_evidence(tslt_device *d) {
     return TSLT_OK;
   for (uint32_t i = 0; i < t->nodes; i++) {
     const tslt_list *list = tslt_list_after(t, t->parents[i]);
-    double prob = list ? tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, t->tokens[i]) : 0;
+    double prob = tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, t->tokens[i]);
     if (!(prob > 0))
       return TSLT_BAD_TREE;
     t->codes[i] = (uint16_t)tslt_grid_up(prob);
@@ -367,7 +365,7 @@ int tslt_open_round(tslt_device *d) {
 
 int tslt_device_may_follow(const tslt_device *d) {
   uint32_t window = d->welcome.window < d->room.most_window ? d->welcome.window : d->room.most_window;
-  return d->state == TSLT_OPEN && !d->rejected.heard && d->flight && d->drafts[d->flight - 1].goes_on && d->flight < window;
+  return d->state == TSLT_OPEN && !d->rejected.heard && d->drafts[d->flight - 1].goes_on && d->flight < window;
 }
 
 int tslt_may_draft(const tslt_device *d) {

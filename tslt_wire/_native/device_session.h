@@ -105,7 +105,7 @@ void tslt_end_round(tslt_device *d);
 void tslt_drop_following(tslt_device *d);
 uint32_t tslt_prefix_crc(uint32_t start, const int32_t *tokens, size_t count);
 bool tslt_ends_text(const tslt_device *d, int32_t token);
-/* The list of a parent in the draft; NULL if it has none. */
+/* The list of a node in a draft that has lists: one that has children. */
 const tslt_list *tslt_list_after(const device_draft *draft, int64_t node);
 /* A path from the prefix to `node`: its tokens, top down, to `tokens`; how many. */
 uint32_t tslt_path(const device_draft *draft, int64_t node, int32_t *tokens);

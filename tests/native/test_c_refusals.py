@@ -1,0 +1,471 @@
+"""The device in C: what no caller may give, and what does not fit its memory; nothing is sent, nothing changes."""
+
+import ctypes as c
+import functools
+import shutil
+
+import numpy as np
+import pytest
+from c_and_python import LIMITS, LIST, PROFILE, Both, proposals, said, welcome_to
+from c_device import CC, EVIDENCE, WRONG_STATE, CDevice, Refused, hello_of, ints, library
+from c_frames import Message, Profile
+from c_structures import Field, Hello, Limits, List, NamedPrior, Room, Tree
+
+import tslt_wire as tw
+from tslt_wire.errors import ErrorCode
+from tslt_wire.session.states import State
+
+pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
+
+BAD_ARGUMENT, NO_SPACE, BAD_TREE, BAD_LIST = -1, -3, 9, 10
+MOST_V = 1 << 20
+
+
+def refused(call, *given, **named) -> int:
+    with pytest.raises(Refused) as error:
+        call(*given, **named)
+    return error.value.code
+
+
+# ------------------------------------------------------------------------------------------------------ HELLO and room
+
+
+def size_of(hello: Hello, **room) -> int:
+    given = {"most_tokens": 16, "most_nodes": 4, "most_entries": 16, "most_listed": 8} | room
+    return int(library().tslt_device_size(c.byref(hello), c.byref(Room(**given))))
+
+
+def names(*values) -> dict:
+    return {"evidence": ints(values, c.c_int), "evidence_count": len(values)}
+
+
+def priors(*names, prior=None) -> dict:
+    return {
+        "priors": (NamedPrior * max(1, len(names)))(*(NamedPrior(n, prior) for n in names)),
+        "prior_count": len(names),
+    }
+
+
+def extra(*names) -> dict:
+    return {"extra": (Field * len(names))(*(Field(name, b"\xc0", 1) for name in names)), "extra_count": len(names)}
+
+
+def sampling(hello: Hello, **fields) -> Hello:
+    hello.sampling.named = (1 << 10) - 1
+    hello.sampling.top_p = hello.sampling.repetition_penalty = 1.0
+    for name, value in fields.items():
+        setattr(hello.sampling, name, value)
+    return hello
+
+
+def biases(*pairs) -> dict:
+    tokens, values = ints([token for token, _ in pairs]), ints([bias for _, bias in pairs], c.c_double)
+    return {"biases": len(pairs), "biased": tokens, "bias": values}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tokenizer": None},
+        {"vocab_size": 0},
+        {"vocab_size": MOST_V + 1},
+        {"resume_size": 65},
+        {"padding": 1},
+        {"padding": (1 << 16) + 1},
+        names(),
+        names(-1),
+        names(5),
+        names(0, 0),
+        {"precision_count": 0},
+        {"entropy_count": 0},
+        priors(),
+        priors(None),
+        priors(b"density"),
+        extra(None),
+        extra(b"model"),
+        extra(b"mine", b"mine"),
+        {"min_version": -1},
+        {"min_version": 3, "max_version": 2},
+        {"max_version": 256},
+    ],
+)
+def test_a_hello_that_no_device_can_say(wrong):
+    made, kept = hello_of(said())
+    assert size_of(made) > 0
+    for name, value in wrong.items():
+        setattr(made, name, value)
+    assert size_of(made) == 0
+    device = c.c_void_p()
+    given = (c.byref(made), c.byref(Room(most_tokens=16, most_listed=8)), c.byref(device))
+    assert library().tslt_device_new(None, c.c_size_t(1 << 20), *given) == BAD_ARGUMENT
+    del kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"named": 1 << 10},
+        {"temperature": -0.5},
+        {"temperature": float("inf")},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"min_p": 2.0},
+        {"repetition_penalty": 0.0},
+        {"presence_penalty": 3.0},
+        {"frequency_penalty": -3.0},
+        biases((3, 101.0)),
+        biases((3, -101.0)),
+        biases((3, 1.0), (3, 1.0)),
+        biases((-1, 1.0)),
+        biases((MOST_V, 1.0)),
+        biases(*((token, 1.0) for token in range(301))),
+        {"suppressed_count": 513, "suppressed": ints(range(513))},
+    ],
+)
+def test_settings_that_no_device_can_ask_for(wrong):
+    made, kept = hello_of(said())
+    assert size_of(sampling(made)) > 0
+    assert size_of(sampling(made, **wrong)) == 0
+    del kept
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"most_window": 17},
+        {"vocab_size": MOST_V + 1},
+        {"most_tokens": 0},
+        {"most_tokens": 1 << 30},
+        {"most_nodes": 1 << 20},
+        {"most_entries": 1 << 28},
+        {"most_listed": 0},
+        {"most_listed": MOST_V + 1},
+        {"dtype": -1},
+        {"dtype": 4},
+    ],
+)
+def test_room_that_no_session_has(wrong):
+    made, kept = hello_of(said())
+    assert size_of(made, **wrong) == 0
+    assert size_of(made, dtype=3) > size_of(made)
+    del kept
+
+
+HELLOS = {
+    "fields of other names": {"extra": {"mine": "x", "aim": 1, "zeal": [1, 2], "timing": True, "logprobs": True}},
+    "a long name": {"model": "m" * 70_000},
+    "numbers of all sizes": {"limits": tw.DecodeLimits(max_nodes=200, max_entries=1 << 40)},
+    "many tokens": {"sampling": tw.SamplingRequest(suppress_tokens=(*range(15), 300))},
+    "a fingerprint of ordinary tokens": {"ordinary": bytes(32), "token_map": bytes(32)},
+    "much padding": {"extra": {"padding": 1 << 16}},
+}
+
+
+@pytest.mark.parametrize("name", HELLOS)
+def test_a_hello_of_any_sort_is_the_one_of_python(name):
+    assert Both(said(**HELLOS[name])).hello[0] & 63 == 1
+
+
+def test_a_second_hello_asks_for_what_was_agreed_on():
+    both = Both(said(sampling=tw.SamplingRequest(temperature=0.5)))
+    both.greeted(sampling={"temperature": 0.5})
+    both.call("send_prompt", (1, 2))
+    assert b"temperature" in both.call("reconnect")
+
+
+# --------------------------------------------------------------------------------------------------------------- trees
+
+
+def ready(hello=None, *, room=None, **fields) -> CDevice:
+    device = CDevice(hello or said(), **(room or {}))
+    assert device.receive(welcome_to(device.data_to_send(), **fields)) == 0
+    device.send_prompt((1, 2))
+    device.data_to_send()
+    return device
+
+
+def columns(q: tw.SparseDistribution) -> tuple[list[int], list[int]]:
+    return q.ids.tolist(), q.codes.tolist()
+
+
+SIX = columns(LIST)
+ALL = columns(tw.sparsify(np.log(np.arange(1.0, 17)), precision="log2/1"))
+
+
+def send(device: CDevice, kind="list", parents=(-1, 0), tokens=(14, 15), lists=2, given=SIX, **changes) -> int:
+    """What comes of a tree, whose lists are ids and codes; of one that is refused, nothing."""
+    ids, codes = ints(given[0]), ints(given[1], c.c_uint32)
+    made = (List * max(1, lists))(*(List(len(given[0]), 0, ids, codes) for _ in range(lists)))
+    tree = Tree(EVIDENCE.index(kind), 4, 0, 0, len(tokens), ints(parents), ints(tokens), lists, made)
+    for name, value in changes.items():
+        setattr(tree, name, value)
+    before = device.state, device.round
+    code = int(device.lib.tslt_device_send(device._device, c.byref(tree)))
+    if code:
+        assert (device.state, device.round, device.data_to_send()) == (*before, b"")
+    return code
+
+
+TREES = {
+    "no such evidence": ({"evidence": -1}, BAD_ARGUMENT),
+    "evidence of a later version": ({"evidence": 5}, BAD_ARGUMENT),
+    "evidence that was not agreed on": ({"kind": "coupled", "lists": 0}, BAD_ARGUMENT),
+    "no such precision": ({"precision": -1}, BAD_ARGUMENT),
+    "a precision of a later version": ({"precision": 8}, BAD_ARGUMENT),
+    "more nodes than there is memory for": ({"parents": range(-1, 4), "tokens": [14] * 5, "lists": 5}, NO_SPACE),
+    "a parent before the prefix": ({"parents": (-2, 0)}, BAD_TREE),
+    "a parent behind its child": ({"parents": (-1, 1)}, BAD_TREE),
+    "a token below 0": ({"tokens": (14, -1)}, BAD_ARGUMENT),
+    "a token behind the last": ({"tokens": (14, 16)}, BAD_ARGUMENT),
+    "lists that are missing": ({"lists": 1}, BAD_TREE),
+    "ids that descend": ({"given": ([3, 2], [0, 0])}, BAD_LIST),
+    "a token that is in no list": ({"tokens": (14, 2)}, BAD_TREE),
+    "a long list": ({"given": ALL}, NO_SPACE),
+    "many lists": ({"parents": range(-1, 3), "tokens": [14] * 4, "lists": 4}, NO_SPACE),
+    "nothing that goes on": ({"parents": (), "tokens": (), "lists": 0, "goes_on": 1}, BAD_TREE),
+    "a tree that goes on": ({"parents": (-1, -1), "lists": 1, "goes_on": 1}, BAD_TREE),
+    "equal siblings": ({"parents": (-1, -1), "tokens": (15, 15), "lists": 1, "without_replacement": 1}, BAD_TREE),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_tree_that_no_draft_has(name):
+    changes, wanted = TREES[name]
+    device = ready(room={"most_nodes": 4, "most_entries": 20, "most_listed": 8})
+    assert send(device, **changes) == wanted
+    assert send(device) == 0
+
+
+def test_what_the_next_draft_continues():
+    device = ready()
+    assert send(device, goes_on=0) == 0
+    assert device.ahead == device.prefix
+
+
+def test_trees_of_other_evidence():
+    fork = {"parents": (-1, -1)}
+    assert send(ready(), "scalar", **fork) == BAD_TREE
+    assert send(ready(), "match", **fork, tokens=(15, 15), lists=0) == BAD_TREE
+    assert send(ready(), "match", **fork, lists=0, without_replacement=1) == 0
+    assert send(ready(), "scalar", without_replacement=1) == 0
+    assert send(ready(), "list", **fork, lists=1, without_replacement=1) == 0
+
+
+SMALL = {"max_depth": 1, "max_leaves": 1, "max_nodes": 1, "max_entries": 7, "max_frame_bytes": 20}
+
+
+@pytest.mark.parametrize("limit", SMALL)
+def test_drafts_that_an_edge_does_not_take(limit):
+    fields = LIMITS | {limit: SMALL[limit]}
+    device = ready(limits=fields)
+    shape = {"parents": (-1, -1), "lists": 1} if limit == "max_leaves" else {}
+    shape = {"parents": range(-1, 9), "tokens": [14] * 10, "lists": 10} if limit == "max_frame_bytes" else shape
+    assert send(device, **shape) == BAD_ARGUMENT
+    assert send(device, "match", (-1,), (14,), 0) == 0
+
+
+def test_precisions_and_windows_that_an_edge_does_not_take():
+    assert send(ready(precisions=["f16"])) == BAD_ARGUMENT
+    assert send(ready(window=1), goes_on=1) == BAD_ARGUMENT
+
+
+def test_drafts_that_the_text_has_no_room_for():
+    assert send(ready(context=3)) == WRONG_STATE
+    assert send(ready(room={"most_tokens": 3})) == NO_SPACE
+    assert ready(context=3).depth == 1
+    assert ready(limits=LIMITS | {"max_depth": 5}).depth == 5
+
+
+# ------------------------------------------------------------------------------------------------------------- prompts
+
+
+def test_prompts_that_no_text_begins_with():
+    fields = LIMITS | {"max_prompt_tokens": 4}
+    device = ready(limits=fields, context=8, room={"most_tokens": 7})
+    for tokens, keep in (((1,), 3), ((), 0), ((1,) * 5, 0), ((-1,), 0), ((16,), 0)):
+        assert refused(device.send_prompt, tokens, keep=keep) == BAD_ARGUMENT
+    device.send_prompt((3, 4, 5), keep=2)
+    for tokens, keep in (((1, 1, 1, 1), 5), ((1, 1, 1), 5)):
+        assert refused(device.send_prompt, tokens, keep=keep) == BAD_ARGUMENT
+    assert device.prefix == (1, 2, 3, 4, 5)
+    assert device.lib.tslt_device_prompt_length(device._device) == 5
+
+
+def test_a_choice_that_the_edge_does_not_know_yet_counts_as_sent():
+    fields = LIMITS | {"max_prompt_tokens": 2}
+    device = ready(limits=fields, context=8)
+    assert send(device, "scalar") == 0
+    device.data_to_send()
+    assert device.receive(tw.encode(proposals(tokens=(3, 4)), PROFILE)) == 0
+    count = c.c_uint32()
+    device.lib.tslt_device_proposals(device._device, c.byref(count))
+    assert count.value == 2
+    assert refused(device.take, 2) == BAD_ARGUMENT
+    assert device.take(1) == 4
+    assert refused(device.send_prompt, (1, 1), keep=3) == BAD_ARGUMENT
+    device.send_prompt((1,), keep=3)
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+
+@functools.cache
+def hello_bytes() -> int:
+    return len(CDevice(said()).data_to_send())
+
+
+def full(*, window=1, **room) -> CDevice:
+    """A device with a text, whose queue has no room for one more PROMPT."""
+    device = ready(room={"queue_bytes": hello_bytes() + 4, "most_window": window, **room})
+    while _prompted(device):
+        pass
+    return device
+
+
+def _prompted(device: CDevice) -> bool:
+    """Whether one more PROMPT fitted."""
+    code = device.lib.tslt_device_prompt(device._device, ints((1, 2)), c.c_size_t(2), c.c_size_t(0), 0)
+    assert code in (0, NO_SPACE)
+    return code == 0
+
+
+def test_a_hello_that_does_not_fit():
+    for queue_bytes in (2, hello_bytes() + 3):
+        assert refused(CDevice, said(), queue_bytes=queue_bytes) == NO_SPACE
+
+
+def test_a_hello_that_fits_but_for_its_padding():
+    hello = said(extra={"padding": 1024})
+    assert refused(CDevice, hello, queue_bytes=hello_bytes() + 30) == NO_SPACE
+    assert len(CDevice(hello, queue_bytes=1028).data_to_send()) == 1024
+
+
+def test_a_second_hello_that_does_not_fit():
+    device = ready(room={"queue_bytes": hello_bytes() + 4})
+    assert refused(device.reconnect) == NO_SPACE
+    assert device.state is State.START
+    assert refused(device.reconnect) == WRONG_STATE
+
+
+def test_frames_for_which_there_is_no_room_are_not_sent():
+    for kind in ("list", "match", "scalar"):
+        device = full()
+        state = device.state, device.round
+        given = tw.TokenTree.chain([14, 15] * 10), {node: LIST for node in range(-1, 19)}
+        evidence = {"list": tw.ListEvidence(given[1]), "match": tw.MatchEvidence(), "scalar": None}[kind]
+        evidence = evidence or tw.ScalarEvidence.of(*given)
+        assert refused(device.send_draft, given[0], evidence) == NO_SPACE
+        assert (device.state, device.round) == state
+        assert list(iter(device.data_to_send, b""))
+        device.send_draft(given[0], evidence)
+        assert device.within_block()
+
+
+def test_drafts_in_flight_that_do_not_fit_twice():
+    device = ready(room={"queue_bytes": hello_bytes() + 4, "most_window": 2})
+    given = tw.TokenTree.chain([14, 15] * 20), tw.MatchEvidence()
+    for _ in range(2):
+        device.send_draft(*given, goes_on=True)
+    while _again(device):
+        pass
+    assert device.within_block()
+
+
+def _again(device: CDevice) -> bool:
+    return device.lib.tslt_device_again(device._device) == 0
+
+
+@pytest.mark.parametrize("entropy", ["range", "none"])
+def test_a_list_that_does_not_fit(entropy):
+    device = ready(said(entropy=(entropy,)), room={"queue_bytes": hello_bytes() + 4}, entropy=entropy)
+    while _prompted(device):
+        pass
+    assert device.data_to_send()  # the room of one
+    assert send(device, "lazy", given=ALL) == 0
+    assert device.receive(tw.encode(tw.AskList(round=0, node=-1), PROFILE)) == 0
+    assert refused(device.send_list) == NO_SPACE
+    assert device.state is State.ASKED
+    assert list(iter(device.data_to_send, b""))
+    device.send_list()
+    profile = tw.Profile(vocab_size=16, entropy=entropy)
+    assert tw.decode(device.data_to_send(), profile).q.ids.tolist() == ALL[0]
+
+
+def test_error_and_bye_always_fit():
+    for end in (lambda d: d.fail(ErrorCode.INTERNAL, "x" * 1000), lambda d: d.close()):
+        for padding in ({}, {"extra": {"padding": 300}}):
+            hello = said(**padding)
+            device = CDevice(hello, queue_bytes=1204)
+            assert device.receive(welcome_to(device.data_to_send())) == 0
+            device.send_prompt((1, 2))
+            while _prompted(device):
+                pass
+            end(device)
+            last = list(iter(device.data_to_send, b""))[-1]
+            assert last[0] & 63 in (4, 5)
+            assert not padding or len(last) % 300 == 0
+            assert device.within_block()
+
+
+def test_an_error_has_less_text_where_there_is_less_room():
+    padded = CDevice(said(extra={"padding": 4096}), queue_bytes=5000)
+    for text in (None, "x" * 12_300, "x" * 40_000):
+        device = CDevice(said(extra={"padding": 4096}), queue_bytes=5000)
+        device.data_to_send()
+        device.lib.tslt_device_fail(device._device, 42, text and text.encode())
+        message = tw.decode(device.data_to_send(), PROFILE)
+        assert (message.code, message.message) == (42, "")
+    assert padded.lib.tslt_device_fail(padded._device, 1 << 16, None) == BAD_ARGUMENT
+    assert padded.lib.tslt_device_fail(padded._device, -1, None) == BAD_ARGUMENT
+
+
+def test_what_is_over_is_over():
+    device = ready()
+    device.close()
+    assert device.data_to_send()
+    for again in (device.close, lambda: device.fail(ErrorCode.INTERNAL, "late")):
+        again()
+        assert (device.state, device.data_to_send()) == (State.CLOSED, b"")
+    device.reconnect()
+    device.fail(ErrorCode.INTERNAL, "")
+    device.close()
+    assert device.state is State.FAILED
+
+
+@pytest.mark.parametrize("fields", [{"eos_tokens": [1] * 65}, {"sampling": {"suppress_tokens": list(range(128, 640))}}])
+def test_a_welcome_with_more_than_there_is_memory_for(fields):
+    device = CDevice(said(vocab_size=1000))
+    assert device.receive(welcome_to(device.data_to_send(), vocab_size=1000, **fields)) == ErrorCode.UNSUPPORTED
+
+
+# ------------------------------------------------------------------------------------------------ what it knows, frames
+
+
+def test_what_a_session_knows_before_and_after_welcome():
+    device = CDevice(said())
+    assert device.lib.tslt_device_welcome(device._device) is None
+    assert device.receive(welcome_to(device.data_to_send())) == 0
+    assert device.lib.tslt_device_welcome(device._device)
+
+
+def test_a_text_that_is_longer_than_its_edge_takes_is_full():
+    device = ready()
+    device.send_prompt((1, 2, 3, 4))
+    device.reconnect()
+    assert device.receive(welcome_to(device.data_to_send(), context=1)) == ErrorCode.UNSUPPORTED
+    assert device.depth == -1
+
+
+def test_numbers_that_no_state_or_kind_has():
+    assert library().tslt_may_send(0, 0x17, 0, 1) == 0
+    after = library().tslt_state_after
+    for state, what in ((-1, 1), (10, 1), (0, -1), (0, 0x17), (0, 0x48), (0, 0x3F)):
+        assert after(state, what) == -1
+
+
+def test_profiles_that_no_frame_has():
+    lib, message, limits = library(), Message(), Limits.of(tw.DecodeLimits())
+    for vocab_size, entropy in ((0, 0), (MOST_V + 1, 0), (16, 2)):
+        profile = Profile(vocab_size, 4, entropy)
+        given = (c.byref(profile), c.byref(limits), b"", c.c_size_t(0), c.byref(message))
+        assert lib.tslt_decode_frame(None, *given) == BAD_ARGUMENT
