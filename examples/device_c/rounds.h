@@ -150,10 +150,8 @@ static int run_device(draft_model *model, const char *address, const char *evide
   if (!source || fread(hello.nonce, sizeof hello.nonce, 1, source) != 1)
     return 1;
   const char *temperature = getenv("TSLT_TEMPERATURE"), *window = getenv("TSLT_WINDOW"), *padding = getenv("TSLT_PADDING");
-  if (temperature) {
-    hello.sampling.named = TSLT_TEMPERATURE;
-    hello.sampling.temperature = strtod(temperature, NULL);
-  }
+  hello.sampling.named = temperature ? TSLT_TEMPERATURE : 0;
+  hello.sampling.temperature = temperature ? strtod(temperature, NULL) : 1;
   hello.padding = padding ? (uint32_t)strtoul(padding, NULL, 10) : 0;
   tslt_device_room room = {.most_tokens = MOST_TOKENS, .most_nodes = MOST_NODES, .most_entries = MOST_LISTED * MOST_NODES,
                            .most_listed = MOST_LISTED, .most_window = window ? (uint32_t)strtoul(window, NULL, 10) : 1,
@@ -161,7 +159,8 @@ static int run_device(draft_model *model, const char *address, const char *evide
   size_t size = tslt_device_size(&hello, &room);
   void *block = malloc(size ? size : 1);
   tslt_random random = {below, uniform, source};
-  tslt_drafting how = {.evidence = kind, .expansion = children, .dtype = TSLT_FLOAT32, .temperature = 1, .truncate = 1,
+  tslt_drafting how = {.evidence = kind, .expansion = children, .dtype = TSLT_FLOAT32,
+                       .temperature = hello.sampling.temperature, .truncate = 1,
                        .truncation = {.top_k = MOST_LISTED, .top_p = 1}, .precision = TSLT_LOG2_2};
   if (!block || tslt_device_new(block, size, &hello, &room, &model->device) ||
       link_open(&link, address, getenv("TSLT_EDGE_KEY"), getenv("TSLT_PUBLIC_KEY"), getenv("TSLT_SECRET_KEY")) ||

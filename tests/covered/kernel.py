@@ -22,8 +22,8 @@ FOLDER: Final = ROOT / "build" / "covered"
 READERS: Final = (
     *("bits.c", "bits.h", "context.c", "context.h", "drafts.c", "ids.c", "levels.c", "lists.c", "narrow.h", "plain.c"),
     *("prefix.c", "range.c", "range.h", "seen.c", "tables.c", "tokens.c", "trees.c", "weights.c", "weights.h"),
-    *(f"device_{name}.c" for name in ("control", "frames", "handshake", "hello", "link", "memory", "names", "queue")),
-    *(f"device_{name}.c" for name in ("receive", "round", "send", "states")),
+    *(f"device_{name}.c" for name in ("control", "draft", "frames", "handshake", "hash", "hello", "link", "memory")),
+    *(f"device_{name}.c" for name in ("names", "queue", "receive", "round", "send", "states")),
 )
 """What reads bytes from a peer, or works on what was read of them."""
 VECTORS, CONVERSATIONS = "examples/embed_c/vectors.py", "tests/native/device_conversations.py"

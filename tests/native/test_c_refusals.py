@@ -9,7 +9,7 @@ import pytest
 from c_and_python import LIMITS, LIST, PROFILE, Both, proposals, said, welcome_to
 from c_device import CC, EVIDENCE, WRONG_STATE, CDevice, Refused, hello_of, ints, library
 from c_frames import Message, Profile
-from c_structures import Field, Hello, Limits, List, NamedPrior, Room, Tree
+from c_structures import LOGITS, Drafting, Field, Hello, Limits, List, NamedPrior, Random, Room, Tree, Truncation
 
 import tslt_wire as tw
 from tslt_wire.errors import ErrorCode
@@ -274,6 +274,57 @@ def test_drafts_that_the_text_has_no_room_for():
     assert send(ready(room={"most_tokens": 3})) == NO_SPACE
     assert ready(context=3).depth == 1
     assert ready(limits=LIMITS | {"max_depth": 5}).depth == 5
+
+
+DRAFTINGS = {
+    "no such evidence": ({"evidence": -1}, BAD_ARGUMENT),
+    "evidence of a later version": ({"evidence": 5}, BAD_ARGUMENT),
+    "evidence that was not agreed on": ({"evidence": 2}, BAD_ARGUMENT),
+    "no such precision": ({"precision": -1}, BAD_ARGUMENT),
+    "a precision of a later version": ({"precision": 8}, BAD_ARGUMENT),
+    "numbers of another type": ({"dtype": 1}, BAD_ARGUMENT),
+    "a level of none": ({"expansion": ints((1, 0), c.c_uint32)}, BAD_TREE),
+    "a tree where a chain is": ({"evidence": 3, "expansion": ints((1, 2), c.c_uint32)}, BAD_TREE),
+    "more nodes than there is memory for": ({"expansion": ints((3, 3), c.c_uint32)}, NO_SPACE),
+    "a row that is listed whole": ({"truncate": 0}, NO_SPACE),
+    "lists by probability": ({"truncation": Truncation(0, 0.9, 0.0)}, NO_SPACE),
+    "a list longer than there is memory for": ({"truncation": Truncation(9, 1.0, 0.0), "evidence": 1}, NO_SPACE),
+    "logits that are none": ({"temperature": 0.5, "goes_on": 7}, -4),
+}
+
+
+@pytest.mark.parametrize("name", DRAFTINGS)
+def test_drafts_that_are_not_drawn(name):
+    changes, wanted = DRAFTINGS[name]
+    device = ready(room={"most_nodes": 8, "most_listed": 8, "most_entries": 64})
+    how = Drafting(0, ints((1, 1), c.c_uint32), 2, 0, 1.0, 1, Truncation(4, 1.0, 0.0), 4, 0, 0.0, 0)
+    rows = np.full((3, 16), np.nan) if wanted == -4 else np.tile(np.arange(16.0), (3, 1))
+    rows = np.ascontiguousarray(rows, np.float32)
+
+    def logits(state, nodes, out, stride):
+        out[0], stride[0] = rows.ctypes.data, rows.strides[0]
+        return 0
+
+    def draft(how):
+        numbers = Random.of(np.random.default_rng(0))
+        given = c.byref(how), LOGITS(logits), None, c.byref(numbers)
+        return device.lib.tslt_device_draft(device._device, *given)
+
+    for field, value in changes.items():
+        setattr(how, field, value)
+    assert draft(how) == wanted
+    assert (device.state, device.data_to_send()) == (State.IDLE, b"")
+    assert send(device) == 0
+    assert device.within_block()
+
+
+def test_a_callback_may_give_up():
+    device = ready()
+    how = Drafting(0, ints((1, 1), c.c_uint32), 2, 0, 1.0, 1, Truncation(4, 1.0, 0.0), 4, 0, 0.0, 0)
+    numbers = Random.of(np.random.default_rng(0))
+    given = c.byref(how), LOGITS(lambda *_: 77), None, c.byref(numbers)
+    assert device.lib.tslt_device_draft(device._device, *given) == 77
+    assert device.state is State.IDLE
 
 
 # ------------------------------------------------------------------------------------------------------------- prompts
