@@ -87,13 +87,14 @@ class Both:
         return code
 
     def drafts(self, kind: str, *, goes_on: bool = False, lists: tw.SparseDistribution = LIST) -> bytes:
+        kept = {-1: lists, 0: lists}
         kinds = {
-            "list": lambda: tw.ListEvidence({-1: lists, 0: lists}),
-            "match": tw.MatchEvidence,
-            "scalar": lambda: tw.ScalarEvidence.of(TREE, {-1: lists, 0: lists}),
-            "lazy": lambda: tw.LazyEvidence.of(TREE, {-1: lists, 0: lists}),
+            "list": tw.ListEvidence(kept),
+            "match": tw.MatchEvidence(),
+            "scalar": tw.ScalarEvidence.of(TREE, kept),
+            "lazy": tw.LazyEvidence.of(TREE, kept),
         }
-        return self.call("send_draft", TREE, kinds[kind](), goes_on=goes_on)
+        return self.call("send_draft", TREE, kinds[kind], goes_on=goes_on)
 
 
 def proposals(
