@@ -34,7 +34,9 @@ PROGRAMS: Final = (
     ("tests/native/fuzz_device.c", CONVERSATIONS, ("1", "20")),
 )
 """Each, and what prints what it reads from its standard input."""
-DEVICE: Final = tuple(f"tests/native/test_c_{name}.py" for name in ("device", "drafting", "hostile_edge", "refusals"))
+DEVICE: Final = tuple(
+    f"tests/native/test_c_{name}.py" for name in ("device", "drafting", "hello", "hostile_edge", "refusals")
+)
 """Tests that call the device as a shared library, from Python."""
 FLAGS: Final = ("-std=c11", "-g", "-O0", "-fPIC", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")
 WRAP: Final = "-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc"
