@@ -54,6 +54,7 @@ class Both:
         self.hello = self.says()
 
     def says(self) -> bytes:
+        assert self.in_c.may_follow == self.in_python.may_follow
         frames = list(iter(self.in_c.data_to_send, b""))
         assert frames == list(iter(self.in_python.data_to_send, b""))
         return frames[-1]
@@ -74,6 +75,7 @@ class Both:
         if wanted:
             assert self.in_c.data_to_send()[0] == self.in_python.data_to_send()[0] == Kind.ERROR
         assert self.in_c.state is self.in_python.state
+        assert self.in_c.may_follow == self.in_python.may_follow
         assert self.in_c.prefix == self.in_python.prefix
         return code
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from c_device import CC, NATIVE, NOTHING, WRONG_STATE, CDevice, Refused, hello_of, library
+from c_device import ANSWERED, CC, NATIVE, NOTHING, PROPOSALS, WHOLE, WRONG_STATE, CDevice, Refused, hello_of, library
 from c_frames import decode as c_decode
 from c_frames import wanted
 from c_structures import Room
@@ -107,7 +107,10 @@ def play(group, test):
             assert set(waiting) <= set(said), at
             assert data in waiting or data != said[-1] or device.state is not State.OPEN, at
         elif step["from"] == "edge" and step["how"] in ("sent", "again", "forged"):
+            before = device.prefix
             code = device.receive(data)
+            if device.event.kind in (ANSWERED, WHOLE, PROPOSALS):
+                assert before + device.event_tokens() == device.prefix, at
             result = "refused" if code else "ignored" if device.event.kind == NOTHING else "taken"
             assert result == step["result"], at
             assert not code or ErrorCode(code).name.lower() == step["error"], at

@@ -341,7 +341,7 @@ static refusal handle_proposals(tslt_device *d, const tslt_message *m, tslt_even
   d->waiting_batch = m->batch + 1;
   event->kind = TSLT_PROPOSALS;
   event->tokens = d->prefix + start;
-  event->token_count = count;
+  event->token_count = m->batch ? 0 : count;
   return TAKEN;
 }
 

@@ -215,7 +215,8 @@ enum {
 /* What a frame meant.  Pointers are into the frame or the session, until either changes. */
 typedef struct {
   int kind;
-  const int32_t *tokens; /* what the prefix grew by: accepted tokens, and the target's own after ANSWERED */
+  const int32_t *tokens; /* what the prefix grew by: accepted tokens, and after ANSWERED the target's own; LIST_WANTED: by
+                          * what the verdict will let it grow first */
   uint32_t token_count;
   int64_t node;  /* the last accepted one; -1: none */
   uint32_t round;
