@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -18,15 +17,16 @@ import numpy as np
 from tslt_transports.link import Link
 
 import tslt_wire as tw
-from tslt_runtime.ahead import DraftAhead, Setting
+from tslt_runtime.ahead import DraftAhead
 from tslt_runtime.connection import Connection, EdgeError, Recovery
 from tslt_runtime.draft_check import check_settings
 from tslt_runtime.draft_vocabulary import DraftVocabulary
-from tslt_runtime.draft_window import DraftWindow
-from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, Growth, commit, draw_tree
+from tslt_runtime.drafting import DraftSettings, Drawing
+from tslt_runtime.drafts_in_flight import DraftsInFlight
 from tslt_runtime.engines.protocol import DraftText
 from tslt_runtime.engines.text_rules import common_length
 from tslt_runtime.evidence import kind_of_evidence
+from tslt_runtime.held_nodes import Branch
 from tslt_runtime.mapped_text import MappedText
 from tslt_runtime.one_call import OneCall
 from tslt_runtime.open_rounds import OpenRound
@@ -91,18 +91,15 @@ class Device:
         """Most leaves of the nodes that the draft model is run on; None: any number."""
         self._clock = clock
         self._text = text
-        self._window = DraftWindow(text)
         self._worker = Worker("draft")
         self._calls = OneCall()
         self.window = checks.integer("window", window, 1, MOST_WINDOW)
         """Drafts that may be unanswered at a time; the edge may take fewer.  It may change between two rounds."""
-        self._flight = deque[OpenRound]()
         self._overdue = False  # whether the last call failed while an answer was awaited
         self.ahead = DraftAhead(ahead)
         """What is drafted while a verdict is awaited, and how often that was of use."""
-        self._begun: Growth | None = None  # of the next draft, what was drafted ahead
+        self._flight = DraftsInFlight(text, self.ahead)
         self._numbers = RoundNumbers(rng)
-        self._stale = False  # whether the engine's text may differ from the session's prefix
         self._closed = False
         self._tails = tw.TailScale()
         self._vocabulary = vocabulary
@@ -242,7 +239,7 @@ class Device:
 
         A draft model whose context is shorter than the target's is no end of a text: see ``draft_window``.
         """
-        return min(self._window.room, context_of(self.welcome) - len(self.session.prefix))
+        return min(self._flight.window.room, context_of(self.welcome) - len(self.session.prefix))
 
     # --------------------------------------------------------------------------------------------------- one round
 
@@ -269,11 +266,11 @@ class Device:
         if not isinstance(event, tw.Welcomed):
             raise EdgeError(f"the edge at {self._edge.peer} answered HELLO with {type(event).__name__}")
         self._take_target(event.welcome)
-        if self._window.context < context_of(event.welcome):
+        if self._flight.window.context < context_of(event.welcome):
             log.warning(
                 "the draft model holds %d tokens, the target %d: in a longer text it drafts from the first token and "
                 "the last ones; the output stays the target's, fewer drafted tokens may be accepted",
-                self._window.context,
+                self._flight.window.context,
                 context_of(event.welcome),
             )
         return event.welcome
@@ -287,32 +284,23 @@ class Device:
         elif fit is tw.Fit.PADDED:
             self._text = MappedText(self._text, same_ids(self._text.vocab_size, welcome.vocab_size))
         if self.restricted:
-            self._window = DraftWindow(self._text)
+            self._flight.hold(self._text)
 
     async def _read_prompt(self) -> None:
-        self._stale = True
+        self._flight.stale = True
         await self._edge.flush()
         # Both models read the prompt at the same time: the edge got it first.
-        await self._read_prefix()
+        await self._worker.run(self._flight.read, self.session.prefix)
 
-    async def _read_prefix(self) -> None:
-        await self._worker.run(self._window.read, self.session.prefix)
-        self._stale, self._begun = False, None
-
-    def _drawing(self, settings: DraftSettings, prefix_length: int, grown: int = 0) -> Drawing:
-        """What the next draft is drawn with, if it is behind ``prefix_length`` tokens and ``grown`` more."""
+    def _drawing(self, settings: DraftSettings, round_: int, prefix_length: int) -> Drawing:
+        """What the draft of a round is drawn with, if it is behind ``prefix_length`` tokens."""
         return Drawing(
-            rng=self._numbers.to_draft(self.session.round),
-            position=prefix_length + grown,
+            rng=self._numbers.to_draft(round_),
+            position=prefix_length,
             prior=self.prior,
             tail_scale=self.tail_scale,
             pick=kind_of_evidence(settings.evidence).pick(self.session),
         )
-
-    def _draw(self, prefix: Sequence[int], settings: DraftSettings, drawing: Drawing, begun: Growth | None) -> Drafted:
-        """Draft, in the worker's thread."""
-        self._window.make_room(prefix, len(settings.expansion))
-        return draw_tree(self._text, settings, drawing, begun)
 
     async def _round(self, max_tokens: int, wanted: DraftSettings | None) -> Round:
         """The oldest draft in flight to its end, or a new one.
@@ -350,151 +338,99 @@ class Device:
 
     async def _draft(self, max_tokens: int, wanted: DraftSettings) -> None:
         """Draft from the prefix, with nothing in flight, and queue it."""
-        if self._stale:
-            await self._read_prefix()
+        prefix = self.session.prefix
+        if self._flight.stale:
+            await self._worker.run(self._flight.read, prefix)
         started = self._clock()
         settings, goes_on = self._cut(max_tokens, wanted)
-        begun, self._begun = self._begun, None
-        if begun is not None and (len(settings.expansion) > self._text.room or not begun.goes_on(settings)):
-            begun = None  # the window slides, or something else is drafted
-        ahead = begun.depth if begun else 0
-        drawing = self._drawing(settings, len(self.session.prefix))
-        drafted = await self._worker.run(self._draw, self.session.prefix, settings, drawing, begun)
-        self._queue(drafted, settings, goes_on=goes_on, ahead=ahead, draft_s=self._clock() - started)
+        branch = self._flight.begin(settings, partial(self._drawing, settings), self.session.round, prefix)
+        ahead = branch.depth
+        await self._worker.run(self._flight.draw, branch, prefix, len(settings.expansion))
+        self._queue(branch, settings, goes_on=goes_on, ahead=ahead, draft_s=self._clock() - started)
 
-    def _queue(self, drafted: Drafted, settings: DraftSettings, *, goes_on: bool, ahead: int, draft_s: float) -> None:
+    def _queue(self, branch: Branch, settings: DraftSettings, *, goes_on: bool, ahead: int, draft_s: float) -> None:
         sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
-        started = self._clock()
+        started, drafted = self._clock(), branch.drafted()
         evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
         draft = self.session.send_draft(drafted.tree, evidence, goes_on=goes_on)
         queued = self._clock()
-        took, size = draft_s + queued - started, len(self.session.unanswered[-1])
-        self._flight.append(OpenRound(draft, drafted, settings, ahead, took, queued, sent, received, reconnects, size))
+        self._flight.open.append(
+            OpenRound(
+                draft, drafted, branch.nodes, branch.root, settings, ahead, draft_s + queued - started, queued,
+                sent, received, reconnects, len(self.session.unanswered[-1]),
+            )
+        )  # fmt: skip
 
     def _cut(self, max_tokens: int, wanted: DraftSettings) -> tuple[DraftSettings, bool]:
         """How the next draft is drafted, and whether it goes on.  ``max_tokens``: in flight included."""
-        before = self._in_flight
+        before = self._flight.tokens
         left, room = max_tokens - before, self.room - before
         settings, depth = wanted.within(left, room), len(wanted.expansion)
         chain = depth > 0 and max(wanted.expansion) == 1
         return settings, chain and min(self.window, self.session.window) > 1 and depth + 1 < left and depth < room
 
-    @property
-    def _in_flight(self) -> int:
-        """Tokens of the drafts in flight."""
-        return sum(len(open_.drafted.tree) for open_ in self._flight)
-
     async def _meanwhile(self, max_tokens: int, wanted: DraftSettings, over: asyncio.Event) -> None:
-        """Draft on until the oldest draft is answered: what follows it, and what may."""
+        """Draft on until the oldest draft is answered: what follows those in flight, and what may follow a verdict."""
+        flight, prefix = self._flight, self.session.prefix
         try:
-            while not over.is_set() and self._may_draft_on(max_tokens, wanted):
-                await self._draft_on(max_tokens, wanted, over)
-            if not over.is_set() and len(self._flight) == 1 and not self._flight[0].goes_on:
-                await self._draft_ahead(self._flight[0], wanted, over)
+            flight.guess(wanted, partial(self._drawing, wanted), self.most_leaves)
+            while not over.is_set():
+                settings, goes_on = self._cut(max_tokens, wanted)
+                following = self._following(max_tokens, settings)
+                if following is not None and following.is_whole and self._may_send:
+                    flight.sent()
+                    self._queue(following, settings, goes_on=goes_on, ahead=following.depth, draft_s=0.0)
+                    flight.guess(wanted, partial(self._drawing, wanted), self.most_leaves)
+                    await self._edge.push()
+                    continue
+                if following is not None and (following.is_whole or not self._may_draw(following)):
+                    following = None  # it waits for its turn
+                if following is None and not self.ahead.wants(self._clock() - flight.open[0].queued):
+                    return
+                started = self._clock()
+                await self._worker.run(flight.step, following, prefix, len(settings.expansion))
+                self.ahead.passed(self._clock() - started)
         except Exception:
             # It would have saved time and no more: the engine's text is set anew before the next draft.
             log.exception("the draft model failed while it drafted ahead")
-            self._stale, self._begun = True, None
+            flight.fail()
 
-    def _may_draft_on(self, max_tokens: int, wanted: DraftSettings) -> bool:
-        """Whether the next draft may be drafted from the end of those in flight: to be sent, or ahead of its time."""
-        last = self._flight[-1]
-        chain = max(wanted.expansion, default=1) == 1
-        if (
-            self._stale
-            or not last.goes_on
-            or not chain
-            or self._in_flight >= max_tokens
-            or self.room <= self._in_flight
-        ):
-            return False
-        return self._may_send or self._left_ahead > 0
+    def _following(self, max_tokens: int, settings: DraftSettings) -> Branch | None:
+        """The draft that follows those in flight, as far as it is drawn; None where none may."""
+        flight = self._flight
+        chain = max(settings.expansion, default=1) == 1
+        left = max_tokens > flight.tokens and self.room > flight.tokens
+        if flight.stale or not flight.open[-1].goes_on or not chain or not left:
+            return None
+        return flight.follow(settings, partial(self._drawing, settings), self.session.round, self.session.prefix)
 
     @property
     def _may_send(self) -> bool:
         return self.session.may_follow and len(self._flight) < self.window
 
-    @property
-    def _left_ahead(self) -> int:
-        """Nodes that may be run of the draft that waits for its turn."""
-        return self.ahead.most - (self._begun.depth if self._begun is not None else 0)
-
-    async def _draft_on(self, max_tokens: int, wanted: DraftSettings, over: asyncio.Event) -> None:
-        """Draft what follows the last draft in flight, and send it if it may be; what is begun stays where not."""
-        prefix = (*self.session.prefix, *(token for each in self._flight for token in each.drafted.tree.tokens))
-        settings, goes_on = self._cut(max_tokens, wanted)
-        await self._worker.run(self._pass, self._flight[-1], prefix, len(settings.expansion))
-        growth, self._begun = self._begun, None
-        if growth is None or not growth.goes_on(settings):
-            growth = Growth(settings, self._drawing(settings, len(prefix)))
-        self._begun = growth
-        while not growth.is_whole:
-            if over.is_set() or not (self._may_send or self._left_ahead > 0):
-                return
-            await self._worker.run(self._grow, growth)
-        if self._may_send and not over.is_set():
-            self._begun = None
-            self._queue(growth.drafted(), settings, goes_on=goes_on, ahead=growth.depth, draft_s=0.0)
-            await self._edge.push()
-        else:
-            await over.wait()
-
-    def _pass(self, last: OpenRound, prefix: Sequence[int], depth: int) -> None:
-        if last.go_on_from(self._text):
-            self._window.make_room(prefix, depth)
-
-    def _grow(self, growth: Growth) -> None:
-        growth.take(self._text.expand(growth.level()))
-
-    async def _draft_ahead(self, open_: OpenRound, wanted: DraftSettings, over: asyncio.Event) -> None:
-        """Draft for the verdicts that may come, until one has; ``wanted``: of the draft after this one."""
-        if not self.ahead.most:
-            return
-        held = Setting(
-            text=self._text,
-            drafted=open_.drafted,
-            settings=wanted,
-            drawing=partial(self._drawing, wanted, open_.draft.prefix_length),
-            most_leaves=self.most_leaves,
-        )
-        self.ahead.begin(held)
-        while not over.is_set() and self.ahead.wants(self._clock() - open_.queued):
-            started = self._clock()
-            await self._worker.run(self.ahead.step)
-            self.ahead.passed(self._clock() - started)
+    def _may_draw(self, following: Branch) -> bool:
+        """Whether the draft that follows may be drawn further: to be sent, or ahead of its time."""
+        return self._may_send or following.depth < self.ahead.most
 
     async def _settled(self, done: Outcome, answered: float) -> Round:
         """What the oldest draft came to, and what becomes of those after it and of the draft model's text."""
-        open_ = self._flight.popleft()
+        # None wait but after a draft that was accepted whole.
+        open_, dropped = self._flight.settle(len(self.session.in_flight))
         self._numbers.forget(open_.draft.round)
-        kept = len(self.session.in_flight)  # none but after a draft that was accepted whole
-        dropped = len(self._flight) - kept
-        while len(self._flight) > kept:
-            self._flight.pop()
-        whole = isinstance(done.verdict, tw.Whole)
-        if not open_.passed:
-            await self._commit(open_, done, whole=whole, wait_s=answered - open_.queued)
-        elif dropped or not whole:
-            self._stale, self._begun = True, None
+        token = None if isinstance(done.verdict, tw.Whole) else done.tokens[-1]
+        commit = partial(self._flight.commit, dropped=dropped, wait_s=answered - open_.queued)
+        try:
+            await self._worker.run(commit, open_, done.node, token)
+        except Exception:
+            # The tokens are good, whatever became of the draft model's cache: it is set anew before the next draft.
+            log.exception("the draft model failed after a round")
+            self._flight.fail()
         if isinstance(done.verdict, tw.Verdict) and kind_of_evidence(open_.draft.evidence.name).sends_lists:
             self._tails.learn(open_.draft, done.verdict, open_.drafted.lists)
         totals = {"sent": self._edge.bytes_sent, "received": self._edge.bytes_received}
         totals["reconnects"] = self._edge.reconnects
         if self._flight:
             for name, total in totals.items():
-                setattr(self._flight[0], name, total)
+                setattr(self._flight.open[0], name, total)
         end = self.session.state is tw.State.ENDED
         return open_.over(done, end=end, answered=answered, dropped=dropped, **totals)
-
-    async def _commit(self, open_: OpenRound, done: Outcome, *, whole: bool, wait_s: float) -> None:
-        """Let the draft model's text grow by what a draft came to, which it has not gone on from."""
-        token, path = done.tokens[-1], open_.drafted.tree.path(done.node)
-        drafted, growth = self.ahead.after(open_.drafted, done.node, token, wait_s=wait_s)
-        try:
-            await self._worker.run(commit, self._text, drafted, path[:-1] if whole else path, token)
-        except Exception:
-            # The tokens are good, whatever became of the draft model's cache: it is set anew before the next draft.
-            log.exception("the draft model failed after a round")
-            self._stale = True
-        else:
-            self._begun = growth

@@ -45,12 +45,17 @@ class DraftWindow:
             start = self._slid_start(prefix)
         self._set(prefix, start)
 
-    def make_room(self, prefix: Sequence[int], depth: int) -> None:
-        """Let a draft of ``depth``, at most ``room``, fit behind ``prefix``, which the model has read."""
-        kept = self._kept
+    def make_room(self, prefix: Sequence[int], depth: int) -> bool:
+        """Let a draft of ``depth``, at most ``room``, fit behind ``prefix``, which the model has read.
+
+        Returns whether the model had to read it anew.
+        """
+        kept, slides = self._kept, False
         while depth > 0 and self._text.room < depth and kept:
             self._set(prefix, self._slid_start(prefix, kept))
             kept //= 2  # where a token of the text is several of the model's
+            slides = True
+        return slides
 
     def _slid_start(self, prefix: Sequence[int], kept: int | None = None) -> int:
         return max(0, len(prefix) - max(1, (kept or self._kept) - 1))

@@ -134,6 +134,11 @@ class Growth:
         return len(self._ends) - 2
 
     @property
+    def count(self) -> int:
+        """Nodes that are drawn."""
+        return len(self._tokens)
+
+    @property
     def is_whole(self) -> bool:
         """Whether nothing is left to draw."""
         return self.depth == len(self.settings.expansion)

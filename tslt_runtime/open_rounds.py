@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tslt_wire as tw
-from tslt_runtime.drafting import Drafted, DraftSettings, commit
-from tslt_runtime.engines.protocol import DraftText
+from tslt_runtime.drafting import Drafted, DraftSettings
+from tslt_runtime.held_nodes import HeldNode, HeldNodes
 from tslt_runtime.rounds import Round
 from tslt_runtime.settling import Outcome, rejected
 
@@ -17,6 +17,10 @@ class OpenRound:
 
     draft: tw.Draft
     drafted: Drafted
+    nodes: list[HeldNode]
+    """Of its tree, as the draft model's text has them."""
+    root: HeldNode | None
+    """What they hang off: the last token of the draft before it; None for the prefix."""
     settings: DraftSettings
     ahead: int
     """Levels of it that were drawn before the verdict on the last one came."""
@@ -31,21 +35,18 @@ class OpenRound:
     """Links that broke before it."""
     frame_bytes: int
     passed: bool = False
-    """Whether the draft model has gone on from its end, as if it were accepted whole."""
+    """Whether the draft model's text has grown by it before it was answered: there was no room for nodes."""
 
     @property
     def goes_on(self) -> bool:
         """Whether a draft may follow it before it is answered."""
         return self.draft.goes_on
 
-    def go_on_from(self, text: DraftText) -> bool:
-        """Let the draft model go on from its end, as if it were accepted whole; False if it has."""
-        if self.passed:
-            return False
-        tokens = self.drafted.tree.tokens
-        commit(text, self.drafted, range(len(tokens) - 1), tokens[-1])
-        self.passed = True
-        return True
+    def pass_by(self, held: HeldNodes) -> None:
+        """Let the draft model's text grow by it as if it were accepted whole, if it has not."""
+        if not self.passed:
+            held.commit(self.nodes)
+            self.passed = True
 
     def over(
         self, done: Outcome, *, end: bool, answered: float, sent: int, received: int, reconnects: int, dropped: int
