@@ -74,8 +74,9 @@ def planner_for(device: Device, **options: Any) -> Planner:
     return planner
 
 
-def observation(mode: Mode, round_: Round, *, guessed: bool = False) -> Observation:
-    """What a planner learns from a round.  ``guessed``: whether it was to be drafted ahead of its time."""
+def observation(mode: Mode, round_: Round, *, guessed: bool = False, window: int = 1) -> Observation:
+    """What a planner learns from a round.  ``guessed``: whether it was to be drafted ahead of its time;
+    ``window``: drafts that might be in flight."""
     settings, flight = round_.settings, round_.flight
     return Observation(
         mode=mode,
@@ -92,6 +93,7 @@ def observation(mode: Mode, round_: Round, *, guessed: bool = False) -> Observat
         follows=flight is not None and flight.follows,
         ahead=min(round_.ahead, round_.drafted),
         guessed=guessed,
+        window=window if flight else 1,
     )
 
 
@@ -135,8 +137,8 @@ class Autopilot:
             # One that was in flight may have been planned some rounds ago.
             mode = self._modes.get(replace(round_.settings or settings, expansion=()), plan.mode)
             if not round_.reconnects:  # its times say nothing of rounds to come
-                self.planner.observe(observation(mode, round_, guessed=guessed))
-            guessed = plan.ahead > 0 and plan.window == 1 and round_.flight is None
+                self.planner.observe(observation(mode, round_, guessed=guessed, window=plan.window))
+            guessed = plan.ahead > 0
             self.chosen[mode.evidence] += 1
             self.last = plan
             if self.chosen.total() % EXPLAIN_ROUNDS == 0:

@@ -14,7 +14,7 @@ from tslt_wire.checks import integer
 from tslt_wire.throughput.acceptance import Acceptance
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.estimates import Features, Times
-from tslt_wire.throughput.flight import Guesses, Overlap, Parts, answer_rows, dropped, ready_part
+from tslt_wire.throughput.flight import Guesses, Overlap, Parts, answer_rows, dropped, ready_in_flight, ready_part
 from tslt_wire.throughput.model import Expectation, Floats, expect, shape_counts, widths_of
 from tslt_wire.throughput.plan import Agreed
 
@@ -38,7 +38,7 @@ class View:
     """Bytes, with those of drafts that are dropped."""
     features: Features
     ready: Floats
-    """Part of a draft that waits for each verdict which is there when the verdict comes."""
+    """Part of a draft that is there when the verdict before it comes, where none is in flight then."""
     saved: Floats
     """Seconds that drafting ahead saves, about."""
 
@@ -113,13 +113,9 @@ class Candidates:
         cost = times.cost
         parts, rejected = self._parts(load, features, len(cost))
         ready = self._ready(load, parts, cost, hits)
-        # What a draft takes however short it is, is not saved.
-        at = features[0].shape[1]
-        saved = parts.draft[:, at + 1 :] @ cost[at + 1 :]
-        parts.draft[:, at + 1 :] *= (1 - ready)[:, None]
-        flying = self.window > 1
+        flying, at = self.window > 1, features[0].shape[1]
         drawn = np.where(flying, np.minimum(1.0, self.ahead / np.maximum(self.counts[0], 1.0)), 0.0)
-        how = Overlap(load.whole, self.window, drawn, self.counts[0])
+        how = Overlap(load.whole, self.window, drawn, ready, self.counts[0])
         rows = answer_rows(parts, cost, how) + rejected
         verify = parts.verify @ cost
         split = (rows[:, :at], rows[:, at : at + features[1].shape[1]], rows[:, at + features[1].shape[1] :])
@@ -131,7 +127,9 @@ class Candidates:
             uplink=load.uplink + (load.uplink - load.rejected[:, 1]) * dropped(parts, cost, how),
             features=split,
             ready=ready,
-            saved=saved * np.where(flying, drawn * load.whole**self.window, ready),
+            saved=parts.drawn
+            @ cost
+            * np.where(flying, drawn * load.whole**self.window + ready * (1 - load.whole), ready),
         )
 
     def _parts(self, load: Expectation, features: Features, columns: int) -> tuple[Parts, Floats]:
@@ -145,35 +143,45 @@ class Candidates:
         uplink[:, 1] = load.uplink - load.rejected[:, 1]
         back[:, 0], back[:, 2] = 1.0, load.downlink - load.rejected[:, 2]
         verify[:, 3:at], verify[:, to:] = link[:, 3:], told
-        return Parts(drafting, uplink, back, verify), rejected
+        # What a draft takes however short it is, is not saved.
+        drawn = drafting.copy()
+        drawn[:, at] = 0.0
+        return Parts(drafting, drawn, uplink, back, verify), rejected
 
     def _ready(self, load: Expectation, parts: Parts, cost: Floats, hits: float) -> Floats:
         """Part of a draft that is there when the verdict before it comes, (N,)."""
         if not self.ahead:
             return np.zeros(len(self))
-        draft, *others = parts.seconds(cost)
+        draft, uplink, back, verify = parts.seconds(cost)
         levels = self.counts[0]
-        passes = sum(others, np.zeros(len(self))) * levels / np.maximum(draft, _LEAST_S)
+        pass_s = np.maximum(draft, _LEAST_S) / np.maximum(levels, 1.0)
+        passes = (uplink + back + verify) / pass_s
         last = np.where(np.isnan(self.guesses.last), load.kept[:, 0], self.guesses.last)
-        part = ready_part(load.kept, levels, Guesses(last, self.guesses.other), most=self.ahead, passes=passes)
-        return np.where(self.chain & (self.window == 1), np.minimum(1.0, hits * part), 0.0)
+        alone = ready_part(load.kept, levels, Guesses(last, self.guesses.other), most=self.ahead, passes=passes)
+        between = np.maximum(np.maximum(draft, uplink), verify) / pass_s
+        flying = ready_in_flight(
+            load.kept, levels, self.guesses.other, most=self.ahead, passes=passes, between=between
+        )  # fmt: skip
+        part = np.where(self.window == 1, alone, flying)
+        return np.where(self.chain, np.minimum(1.0, hits * part), 0.0)
 
     def _guesses(self, modes: Sequence[Mode]) -> Guesses:
-        """How often guesses are right by the catalogue; NaN: as often as a token is accepted.
-
-        With ``coupled`` the guess is the winner of the device's own race, and after a rejection the runner-up; with the
-        others the draft model's likeliest tokens, which is what ``match`` drafts.
-        """
         match = next((mode.alphas for mode in modes if mode.evidence == "match"), (_GUESS,))
-
-        def of(mode: Mode) -> tuple[float, float]:
-            is_own = mode.evidence in {"coupled", "match"}
-            alphas = mode.alphas if is_own else match
-            second = (alphas[1] - alphas[0]) / (1 - alphas[0]) if len(alphas) > 1 else alphas[0] / 2
-            return np.nan if is_own else alphas[0], second
-
-        pairs = np.array([of(mode) for mode in self.modes])[self.mode_of]
+        pairs = np.array([guesses_of(mode, match) for mode in self.modes])[self.mode_of]
         return Guesses(pairs[:, 0], pairs[:, 1])
+
+
+def guesses_of(mode: Mode, match: Sequence[float] = (_GUESS,)) -> tuple[float, float]:
+    """How often guesses are right by the catalogue, (after a draft accepted whole, in the place of a rejected token).
+
+    With ``coupled`` the guess is the winner of the device's own race, and after a rejection the runner-up; with the
+    others the draft model's likeliest tokens, which is what ``match`` drafts: its acceptance is ``match``.  NaN: as
+    often as a token is accepted.
+    """
+    is_own = mode.evidence in {"coupled", "match"}
+    alphas = mode.alphas if is_own else match
+    second = (alphas[1] - alphas[0]) / (1 - alphas[0]) if len(alphas) > 1 else alphas[0] / 2
+    return np.nan if is_own else alphas[0], second
 
 
 def windows(most: int) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tslt_wire.checks import flag, integer, number
+from tslt_wire.messages.flight import MOST_WINDOW
 from tslt_wire.throughput.catalogue import Mode
 from tslt_wire.throughput.model import Compute, Floats, Link
 
@@ -94,6 +95,8 @@ class Observation:
     """Levels that were drafted while the verdict before it was awaited; ``draft_s`` is without them."""
     guessed: bool = False
     """Whether that was to be: then ``ahead`` says how often guesses are right."""
+    window: int = 1
+    """Drafts that might be in flight meanwhile."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, Mode):
@@ -109,6 +112,7 @@ class Observation:
         for name in ("follows", "guessed"):
             put(self, name, flag(name, getattr(self, name)))
         put(self, "ahead", integer("ahead", self.ahead, 0, len(self.expansion)))
+        put(self, "window", integer("window", self.window, 1, MOST_WINDOW))
         if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
             raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")
 

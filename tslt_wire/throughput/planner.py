@@ -220,7 +220,7 @@ class Planner:
     def _learn_hits(self, seen: Observation) -> None:
         """How often guesses are right, over what was expected."""
         try:
-            at = self._all.place(seen.mode, seen.expansion, 1)
+            at = self._all.place(seen.mode, seen.expansion, seen.window)
         except ValueError:
             return  # the end of a text: such drafts are not planned
         expected = float(self._view().ready[at]) / max(self._hits, 1e-9)

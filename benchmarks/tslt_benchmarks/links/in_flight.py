@@ -2,10 +2,10 @@
 
 On links that are far away: tokens a second over those of the best synchronous chain against the edge's time a token
 over that chain's, for every length and window, by the closed form that ``--evidence auto`` goes by
-(``tslt_wire.throughput.flight``).  Beside them the bound, 1 / (1 - alpha) tokens in a round trip and the slower model's
-time for them; the best tree that waits for its verdict; and, by a simulation of events, what guesses made off drafts in
-flight would add, which no device does yet.  ``--live``: real sessions of four choices on each link, over an emulated
-link in real time, beside what the closed form says for the times and the acceptance that they had.
+(``tslt_wire.throughput.flight``), a pass of the draft model taken to be as long whatever the number of its nodes.
+Beside them the bound, 1 / (1 - alpha) tokens in a round trip and the slower model's time for them, and the best tree
+that waits for its verdict.  ``--live``: real sessions of four choices on each link, over an emulated link in real time,
+beside what the closed form says for the times and the acceptance that they had.
 
     python -m tslt_benchmarks.links.in_flight --json in_flight.json --png in_flight.png --live
 """
@@ -29,7 +29,6 @@ from tslt_benchmarks.links.draft_ahead import settings_of, write
 from tslt_benchmarks.links.in_flight_plot import draw
 from tslt_benchmarks.links.sleeping_models import made_up_tables
 from tslt_benchmarks.options import above_zero, command_parser, output_file, whole_number, write_json, zero_or_more
-from tslt_benchmarks.planner.flight_simulation import Times, simulate
 from tslt_wire.throughput import (
     Agreed,
     Compute,
@@ -45,12 +44,11 @@ from tslt_wire.throughput import (
 )
 from tslt_wire.throughput.flight import Guesses, ready_part
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SIBLINGS = 4
 RACES = 200
 """Of each row of the tables: their acceptance is known to .003."""
-JOINT_RUNS = 1500
-_LIVE = ("alpha", "tokens_per_s", "over_model", "gain", "edge")
+_LIVE = ("alpha", "tokens_per_s", "over_model", "gain", "edge", "nodes_ahead_per_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,43 +152,20 @@ class Cell:
         found = planner.ranking()[0]
         return found.name, found.expected.tokens_per_s / self.best.tokens_per_s
 
-    def joint(self, right: float) -> list[Choice]:
-        """By events: as much of a run's first draft is there as fits into the wait, where the guess was right."""
-        draft_s, verify_s, rtt_s = self.compute.draft_s, self.compute.verify_s, self.link.rtt_s
-        times = Times(draft_s=draft_s, verify_s=verify_s, rtt_s=rtt_s)
-        there = max(0, int((rtt_s + verify_s) / draft_s) - 1)
-        found = []
-        for length in range(2, self.args.longest + 1, 2):
-            seen = simulate(
-                times,
-                alpha=self.alpha,
-                length=length,
-                window=self.args.window,
-                ahead=length,
-                guess=right,
-                guessed=there,
-                runs=JOINT_RUNS,
-            )
-            found.append(
-                Choice(
-                    window=self.args.window, length=length, ahead=length, tokens_per_s=seen.tokens_per_s,
-                    gain=seen.tokens_per_s / self.best.tokens_per_s, edge=seen.edge_s_per_token / self.best.edge,
-                )
-            )  # fmt: skip
-        return found
-
 
 def expected_of(
     mode: Mode, alphas: Sequence[float], link: Link, compute: Compute, window: int, length: int, ahead: int
 ) -> ExpectedRound:
     """By the closed form; a window of 1 with what drafting ahead has ready."""
+    second = (alphas[1] - alphas[0]) / (1 - alphas[0])
     if window > 1:
-        return expected_in_flight(mode.wire, length, alphas[0], link, compute, window=window, ahead=ahead)
+        return expected_in_flight(
+            mode.wire, length, alphas[0], link, compute, window=window, ahead=ahead, right=second
+        )  # fmt: skip
     alone = expected_round(mode.wire, (1,) * length, (alphas[0],) * length, link, compute)
     if not ahead:
         return alone
     draft_s = length * compute.draft_s
-    second = (alphas[1] - alphas[0]) / (1 - alphas[0])
     kept = np.cumprod(np.full((1, length), alphas[0]), axis=1)
     passes = (alone.seconds - draft_s) / max(compute.draft_s, 1e-9)
     guesses = Guesses(np.array([alphas[0]]), np.array([second]))
@@ -205,13 +180,13 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
     """Real sessions of these choices in turns, and the closed form with their own times and acceptance."""
     network = Network(uplink_bit_s=args.rate, downlink_bit_s=args.rate, rtt_s=cell.link.rtt_s)
     found: list[dict[str, Any]] = [
-        {"tokens": 0, "seconds": 0.0, "rounds": 0, "accepted": 0, "tried": 0, "draft_s": [], "verify_s": []}
+        {"tokens": 0, "seconds": 0.0, "rounds": 0, "accepted": 0, "tried": 0, "nodes": 0, "draft_s": [], "verify_s": []}
         for _ in choices
     ]
     for text in range(args.texts):
         for choice, sums in zip(choices, found, strict=True):
             settings = settings_of("coupled", choice.length, args.temperature)
-            tally, _ = asyncio.run(
+            tally, device = asyncio.run(
                 write(tables, network, settings, ahead=choice.ahead, window=choice.window, text=text, args=args)
             )
             sums["tokens"] += tally.tokens
@@ -219,6 +194,7 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             sums["rounds"] += len(tally.rounds)
             sums["accepted"] += sum(len(round_.accepted) for round_ in tally.rounds)
             sums["tried"] += tally.tried
+            sums["nodes"] += device.ahead.nodes
             first = [r for r in tally.rounds if not (r.flight and r.flight.follows) and not r.ahead and r.drafted]
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
@@ -235,6 +211,7 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
                 "alpha": alpha, "draft_s": compute.draft_s, "verify_s": compute.verify_s, "tokens_per_s": rate,
                 "model_tokens_per_s": model.tokens_per_s, "over_model": rate / model.tokens_per_s,
                 "passes_per_token": sums["rounds"] / sums["tokens"], "expected_gain": choice.gain,
+                "nodes_ahead_per_token": sums["nodes"] / sums["tokens"],
             }
         )  # fmt: skip
     for row in rows:
@@ -268,7 +245,6 @@ def measure(cell: Cell, tables: Any, args: argparse.Namespace) -> dict[str, Any]
         "in_flight_ahead": [asdict(choice) for choice in guessing],
         "alone_ahead": [asdict(choice) for choice in alone_ahead],
         "guess_right": float(second),
-        "joint": [asdict(choice) for choice in cell.joint(float(second))],
         "live": live(cell, tables, picked, args) if args.live else [],
     }
 
@@ -283,7 +259,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target-ms", type=above_zero, default=40.0, help="of the target model (%(default)s)")
     parser.add_argument("--window", type=whole_number(2), default=4, help="drafts in flight (%(default)s)")
     parser.add_argument("--longest", type=whole_number(1), default=24, help="chain, in tokens (%(default)s)")
-    parser.add_argument("--ahead", type=whole_number(1), default=32, help="nodes drafted ahead at most (%(default)s)")
+    parser.add_argument("--ahead", type=whole_number(1), default=256, help="nodes drafted ahead at most (%(default)s)")
     parser.add_argument("--most-edge", type=above_zero, default=1.25, help="edge's time a token, times (%(default)s)")
     parser.add_argument("--live", action="store_true", help="write texts, too: some minutes, hardly any processor")
     parser.add_argument("--texts", type=whole_number(1), default=3, help="of each choice (%(default)s)")
@@ -301,7 +277,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Reckon, write texts, print."""
     args = arguments(argv)
-    heads = ("alpha", "round trip", "best alone", "tokens/s", "ahead alone", "in flight", "edge", "and ahead", "joint",
+    heads = ("alpha", "round trip", "best alone", "tokens/s", "ahead alone", "in flight", "edge", "and ahead", "edge",
              "bound", "best tree")  # fmt: skip
     table, cells = Table(*heads), []
     for alpha in args.alpha:
@@ -310,18 +286,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             cell = Cell(alphas.tolist(), rtt_s, args)
             cells.append(found := measure(cell, tables, args))
             _, ahead, plain, guessing = found["picked"]
-            joint = max(row["gain"] for row in found["joint"] if row["edge"] <= args.most_edge)
             table.add_row(
                 f"{cell.alpha:.3f}", f"{1e3 * rtt_s:g} ms", f"chain of {cell.best.length}",
                 f"{cell.best.tokens_per_s:.1f}", f"{ahead['gain']:.2f}", f"{plain['gain']:.2f} (of {plain['length']})",
-                f"{plain['edge']:.2f}", f"{guessing['gain']:.2f}", f"{joint:.2f}", f"{found['bound']:.2f}",
-                f"{found['best_tree_gain']:.2f}",
+                f"{plain['edge']:.2f}", f"{guessing['gain']:.2f} (of {guessing['length']})", f"{guessing['edge']:.2f}",
+                f"{found['bound']:.2f}", f"{found['best_tree_gain']:.2f}",
             )  # fmt: skip
     console = Console(width=120)
     console.print(table)
     rows = [row for found in cells for row in found["live"]]
     if rows:
-        shown = Table("window", "chain", "ahead", "tokens", "alpha", "tokens/s", "over the model", "gain", "edge")
+        shown = Table("window", "chain", "ahead", "tokens", "alpha", "tokens/s", "over the model", "gain", "edge",
+                      "nodes ahead/token")  # fmt: skip
         for row in rows:
             whole = (str(row[name]) for name in ("window", "length", "ahead", "tokens"))
             shown.add_row(*whole, *(f"{row[name]:.3f}" for name in _LIVE))
@@ -332,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_json(document, args.json)
     if args.png:
         draw(cells, args.most_edge, args.png)
-    gains = [found["picked"][2]["gain"] for found in cells]
+    gains = [found["picked"][3]["gain"] for found in cells]
     print(f"in_flight: gains {min(gains):.3f} to {max(gains):.3f} at most {args.most_edge:g} times the edge's time")
 
 

@@ -10,7 +10,6 @@ SERIES = (
     ("in_flight", "in flight", "C0", "-"),
     ("in_flight_ahead", "in flight, and ahead", "C1", "-"),
     ("alone_ahead", "one at a time, and ahead", "C2", "-"),
-    ("joint", "in flight, guesses off all of them (simulated, not built)", "C3", ":"),
 )
 MOST_EDGE = 2.6
 

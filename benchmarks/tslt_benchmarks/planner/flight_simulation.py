@@ -3,8 +3,9 @@
 Device, uplink, edge and downlink each do one thing after the other; each token is accepted or not by a coin.  Nothing
 of the closed form is used, no clock and no session.
 
-A device that guesses has, where its guess of the token after a rejection is right, the next run's first draft when it
-hears of it, or a part: what joint use of drafting ahead and drafts in flight would bring.
+A device that guesses drafts for some places at which the oldest draft may be rejected, and those after it that have
+room, beside all else: where it was rejected there and the guess of the token is right, the next run's first draft is
+there, or a part.
 """
 
 from __future__ import annotations
@@ -47,25 +48,25 @@ def simulate(
     length: int,
     window: int,
     ahead: int = 0,
-    guess: float = 0.0,
-    guessed: int = 0,
+    right: float = 0.0,
+    places: int = 0,
     runs: int = 2000,
     seed: int = 0,
 ) -> Simulated:
     """``runs`` runs of chains of ``length``, ``window`` in flight; each ends with a draft that is not accepted whole.
 
     ``window`` 1: a run is a round, and a draft that is accepted whole brings the target's own token, too.  ``ahead``:
-    tokens of the next chain that are drafted while the window is full.  ``guess``: how often the guess of a
-    run's first token was right, and so ``guessed`` levels of its first draft are there when it begins.
+    tokens of the next chain that are drafted while the window is full.  ``right``: how often the guess of the
+    token in the place of a rejected one is; ``places``: guesses at a time.
     """
     rng = np.random.default_rng(seed)
     verify_s = times.verify_s + length * times.node_s
     now = uplink = edge = downlink = tokens = 0.0
-    passes = sent = 0
+    passes = sent = there = 0
+    at_a_time = max(1, places // length)
     for _ in range(runs):
-        there = rng.random() < guess
         answers: list[float] = []
-        drafter, left = now, length - min(guessed, length) * there
+        drafter, left, there = now, length - there, 0
         over: float | None = None
         number = 0
         while True:
@@ -90,6 +91,9 @@ def simulate(
                 if accepted < length or window == 1:
                     tokens += 1
                     over = answers[-1]
+                    if accepted < min(places, length) and rng.random() < right:
+                        begun = max(leaves, answers[number - at_a_time] if number >= at_a_time else 0.0)
+                        there = min(length, int((over - begun) / max(times.draft_s, 1e-9)))
             else:
                 answers.append(float("inf"))
             number += 1

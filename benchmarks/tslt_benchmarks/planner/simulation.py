@@ -22,6 +22,7 @@ from tslt_wire.throughput import (
     expected_in_flight,
     expected_round,
 )
+from tslt_wire.throughput.candidates import guesses_of
 from tslt_wire.throughput.model import shape_counts, widths_of
 
 COMPUTE = Compute(draft_s=0.008, verify_s=0.04, draft_parent_s=0.0005, verify_node_s=0.0004)
@@ -76,7 +77,10 @@ class Conditions:
             c, draft_parent_s=c.draft_parent_s + parent_s, verify_s=c.verify_s + token_s * plan.expected.tokens
         )
         alpha = self.alphas(mode, (1,))[0]
-        return expected_in_flight(mode.wire, length, alpha, self.link, compute, window=plan.window, ahead=plan.ahead)
+        right = guesses_of(mode)[1]
+        return expected_in_flight(
+            mode.wire, length, alpha, self.link, compute, window=plan.window, ahead=plan.ahead, right=right
+        )
 
     def simulate_round(
         self, plan: Plan, rng: np.random.Generator, *, first: bool = False, follows: bool = False

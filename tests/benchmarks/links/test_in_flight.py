@@ -32,10 +32,9 @@ def test_document(document):
     assert (best["gain"], best["edge"], best["window"]) == (1.0, 1.0, 1)
     assert 1.0 < ahead["gain"] < 1.3
     assert 1.08 < plain["gain"] < cell["bound"]
-    assert 0.95 * plain["gain"] < guessing["gain"] < cell["bound"]  # where it drafts on it may have a pass to wait for
+    assert guessing["gain"] < cell["bound"]
     assert max(choice["edge"] for choice in cell["picked"]) <= 1.25
-    assert max(row["gain"] for row in cell["joint"]) > guessing["gain"]  # at any price
-    assert max(row["gain"] for row in cell["joint"]) < cell["bound"]
+    assert guessing["gain"] > 1.05 * plain["gain"]
 
 
 def test_sessions_are_not_faster_than_the_closed_form_and_take_as_many_passes(document):
