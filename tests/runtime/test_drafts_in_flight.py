@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from table_engine import TableDraft, TableTarget
+from table_engine import PathDraft, TableDraft, TableTarget
 from text_law import transition_law
 from tslt_transports import InProcessListener, Link, LinkOptions, pair
 from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
@@ -82,10 +82,15 @@ def write(
     return asyncio.run(run())
 
 
+def own(limit: int = 1 << 20) -> dict[str, Any]:
+    """A draft model that sees more of a text than its last token, and holds so many tokens of it."""
+    return {"text": PathDraft(tables(apart=0.4)[1], limit)}
+
+
 @pytest.mark.parametrize("way", CHAINS)
 def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
     given = {"priors": ("none",)}  # the scale of tails is learned from verdicts, as they come
-    text, rounds, _ = write(CHAINS[way], window=2, **given)
+    text, rounds, _ = write(CHAINS[way], window=2, **given, **own())
     assert len(text) == len(PROMPT) + 60
     assert sum(len(each.tokens) for each in rounds) == 60
     assert any(each.token is None for each in rounds)
@@ -94,9 +99,69 @@ def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
         {"window": 16, "wait_s": 0},
         {"window": 4, "ahead": 12},
         {"window": 2, "wait_s": 0.01},
+        {"window": 4, "offered": 2},
     ):
-        assert write(CHAINS[way], **given, **other)[0] == text
-    assert write(CHAINS[way], window=4, offered=2, **given)[0] == text
+        assert write(CHAINS[way], **given, **other, **own())[0] == text
+
+
+@pytest.mark.parametrize("limit", [40, 80, 400])
+@pytest.mark.parametrize("way", CHAINS)
+def test_nor_on_what_was_guessed_nor_on_how_much_a_draft_model_holds(way, limit):
+    """Where there is room drafts for likely rejections hang off those in flight; where there is none they do not."""
+    given = {"priors": ("none",), "tokens": 100}
+    text, *_ = write(CHAINS[way], window=2, **given, **own())
+    found, rounds, device = write(CHAINS[way], window=3, ahead=120, wait_s=0.004, **given, **own(limit))
+    assert found == text
+    assert limit > 40 or device.ahead.rounds == 0  # no room for any
+    if limit == 400:
+        assert device.ahead.right > 1
+        assert sum(each.ahead > 0 for before, each in pairwise(rounds) if before.token is not None) > 1
+
+
+@pytest.mark.parametrize("limit", [8, 12, 20])
+def test_a_draft_model_that_holds_few_tokens_costs_none(limit):
+    target, _ = tables(apart=0.4)
+    greedy = DraftSettings(expansion=(1, 1, 1), temperature=0, evidence="match")
+    for ahead in (0, 40):
+        text, *_ = write(greedy, window=4, ahead=ahead, sampling=tw.Sampling(temperature=0), **own(limit))
+        assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_guesses_take_no_more_leaves_than_the_engine_has(most):
+    leaves = 0
+
+    class Counting(PathDraft):
+        def expand(self, nodes: Sequence[Node]) -> Any:
+            nonlocal leaves
+            found = super().expand(nodes)
+            leaves = max(leaves, len(set(range(len(self.nodes))) - {node.parent for node in self.nodes}))
+            return found
+
+    model = Counting(tables(apart=0.4)[1])
+    write(CHAINS["list"], window=3, ahead=60, most_leaves=most, text=model, wait_s=0.004)
+    assert leaves <= most
+    assert leaves > 1 or most == 1
+
+
+def test_lengths_that_change_while_drafts_are_in_flight():
+    """Drafts that were begun are cut, go on or are thrown away: greedy, and so the target's own text."""
+    target, _ = tables(apart=0.4)
+    lengths = [(1,), (1, 1, 1), (1, 1), (1, 1, 1, 1, 1), (), (2, 2)]
+    kinds = [DraftSettings(expansion=turn, temperature=0, evidence="match") for turn in lengths]
+    turns = np.random.default_rng(0).integers(0, len(kinds), 200)
+
+    async def run() -> tuple[int, ...]:
+        mine, theirs = pair(LinkOptions())
+        given = {"window": 4, "ahead": 24, "sampling": tw.Sampling(temperature=0)}
+        async with two_ends(target, target, links=(Slow(mine, 0.002), theirs), **own(), **given) as device:
+            await device.prompt(PROMPT)
+            while (left := 80 - len(device.session.prefix)) > 0:
+                await device.round(left, kinds[turns[left]])
+            return tuple(device.session.prefix)
+
+    text = asyncio.run(run())
+    assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
 
 
 def test_one_at_a_time_is_as_ever():
@@ -112,7 +177,7 @@ def test_one_at_a_time_is_as_ever():
 @pytest.mark.parametrize("way", CHAINS)
 def test_the_law(way):
     target, _ = tables(apart=0.4)
-    text, rounds, _ = write(CHAINS[way], window=3, tokens=1500, wait_s=0, ahead=4)
+    text, rounds, _ = write(CHAINS[way], window=3, tokens=1500, wait_s=0, ahead=24)
     assert transition_law(target, text[len(PROMPT) - 1 :]) > 1e-3
     assert sum(each.token is None for each in rounds) > 50
     assert any(each.dropped for each in rounds)
@@ -185,7 +250,7 @@ def test_a_prompt_brings_what_is_in_flight_to_its_end():
     assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) + 2 :]))
 
 
-class Failing(TableDraft):
+class Failing(PathDraft):
     """It fails now and then, behind a draft that was sent."""
 
     failures = 0
@@ -197,14 +262,16 @@ class Failing(TableDraft):
         return super().expand(nodes)
 
 
-def test_a_draft_model_that_fails_meanwhile_costs_no_token(caplog):
+@pytest.mark.parametrize("ahead", [0, 24])
+def test_a_draft_model_that_fails_meanwhile_costs_no_token(ahead):
     settings = CHAINS["list"]
-    target, own = tables(apart=0)
-    model = Failing(own)
+    target, drafts = tables(apart=0)
+    model = Failing(drafts)
 
     async def run() -> tuple[int, ...]:
         mine, theirs = pair(LinkOptions())
-        async with two_ends(target, own, links=(Slow(mine, 0.002), theirs), window=4, text=model) as device:
+        links = Slow(mine, 0.002), theirs
+        async with two_ends(target, drafts, links=links, window=4, ahead=ahead, text=model) as device:
             await device.prompt((1, 2, 3, 4))
             left = 60
             while left > 0:

@@ -5,7 +5,8 @@ over that chain's, for every length and window, by the closed form that ``--evid
 (``tslt_wire.throughput.flight``), a pass of the draft model taken to be as long whatever the number of its nodes.
 Beside them the bound, 1 / (1 - alpha) tokens in a round trip and the slower model's time for them, and the best tree
 that waits for its verdict.  ``--live``: real sessions of four choices on each link, over an emulated link in real time,
-beside what the closed form says for the times and the acceptance that they had.
+beside what the closed form says for the times of the models and the acceptance that they had, and for the way that the
+first of the four had: an event loop and threads take some milliseconds of it.
 
     python -m tslt_benchmarks.links.in_flight --json in_flight.json --png in_flight.png --live
 """
@@ -179,9 +180,10 @@ def expected_of(
 def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Real sessions of these choices in turns, and the closed form with their own times and acceptance."""
     network = Network(uplink_bit_s=args.rate, downlink_bit_s=args.rate, rtt_s=cell.link.rtt_s)
+    totals = ("tokens", "seconds", "rounds", "accepted", "tried", "nodes")
+    times = ("draft_s", "verify_s", "way_s")
     found: list[dict[str, Any]] = [
-        {"tokens": 0, "seconds": 0.0, "rounds": 0, "accepted": 0, "tried": 0, "nodes": 0, "draft_s": [], "verify_s": []}
-        for _ in choices
+        {**dict.fromkeys(totals, 0), **{name: list[float]() for name in times}} for _ in choices
     ]
     for text in range(args.texts):
         for choice, sums in zip(choices, found, strict=True):
@@ -198,12 +200,13 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             first = [r for r in tally.rounds if not (r.flight and r.flight.follows) and not r.ahead and r.drafted]
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
-    rows = []
+            sums["way_s"] += [r.link_s - cell.link.seconds(r.uplink_bytes, r.downlink_bytes, 0) for r in tally.rounds]
+    link, rows = replace(cell.link, rtt_s=median(found[0]["way_s"])), []
     for choice, sums in zip(choices, found, strict=True):
         alpha = sums["accepted"] / sums["tried"]
         compute = Compute(draft_s=median(sums["draft_s"]), verify_s=median(sums["verify_s"]))
         alphas = (alpha, alpha + (1 - alpha) * (cell.alphas[1] - cell.alpha) / (1 - cell.alpha))
-        model = expected_of(cell.mode, alphas, cell.link, compute, choice.window, choice.length, choice.ahead)
+        model = expected_of(cell.mode, alphas, link, compute, choice.window, choice.length, choice.ahead)
         rate = sums["tokens"] / sums["seconds"]
         rows.append(
             {
