@@ -109,9 +109,8 @@ class DraftsInFlight:
         for open_ in self.open:
             open_.pass_by(self._held)
         self.ahead.forget()
-        tokens = (token for open_ in self.open for token in open_.drafted.tree.tokens)
-        if self.window.make_room([*prefix, *tokens], depth):
-            self._held.forget()
+        # The draft that follows is drawn anew, and forgets what nodes there were.
+        self.window.make_room([*prefix, *(token for open_ in self.open for token in open_.drafted.tree.tokens)], depth)
 
     # ------------------------------------------------------------------------------------------------ after a verdict
 

@@ -17,7 +17,7 @@ RTTS = (0.02, 0.05, 0.1, 0.2)
 """Round trips, seconds."""
 UPLINK = 1e6
 """Bit/s: bytes hardly count, distance does."""
-WINDOW, AHEAD = 4, 16
+WINDOW, AHEAD = 4, 128
 """What an edge takes by default, and what a device may be told."""
 LONGEST = 16
 WAYS = {"alone": (1, 0), "ahead": (1, AHEAD), "in_flight": (WINDOW, AHEAD)}
@@ -79,7 +79,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         panels,
         name="in-flight",
         alt="tokens a second over those of the best chain that waits for its verdict, against the round trip",
-        caption=f"At {UPLINK / 1e6:g} Mbit/s; up to {WINDOW} drafts in flight, up to {AHEAD} tokens drafted ahead. "
+        caption=f"At {UPLINK / 1e6:g} Mbit/s; up to {WINDOW} drafts in flight, up to {AHEAD} nodes drafted ahead, in passes that take as long with them as without. "
         "Trees are drafted one at a time.",
     )
     return [plot, *(_table(entries, names[name]) for name, entries in figures["times"].items())]
@@ -135,4 +135,5 @@ SECTION = Section(
     meaning=meaning,
     uses=("evidence-acceptance", "pass-times"),
     command="in-flight",
+    version=2,
 )
