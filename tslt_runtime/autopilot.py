@@ -89,6 +89,7 @@ def observation(mode: Mode, round_: Round, *, guessed: bool = False, window: int
         draft_s=round_.draft_s,
         link_s=max(0.0, round_.link_s),
         verify_s=round_.verify_s or None,
+        others=round_.others,
         trips=round_.trips,
         follows=flight is not None and flight.follows,
         ahead=min(round_.ahead, round_.drafted),

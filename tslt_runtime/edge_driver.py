@@ -22,9 +22,9 @@ import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.sessions import Left, Sessions
-from tslt_runtime.timing import wants_timing, with_verify_time
+from tslt_runtime.timing import wants_timing, with_others, with_verify_time
 from tslt_runtime.token_names import in_words
-from tslt_runtime.verifiers.protocol import Asked, Numbers, Request, Verifier
+from tslt_runtime.verifiers.protocol import Asked, Numbers, Reply, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
@@ -253,6 +253,17 @@ class EdgeDriver:
             case _:
                 pass
 
+    async def _reply(self, request: Request) -> tuple[Reply, int]:
+        """The verifier's, and for how many others it was at work when it was asked."""
+        if self._sessions is None:
+            return await self._verifier.answer(self._text, request), 0
+        others = self._sessions.answering
+        self._sessions.answering += 1
+        try:
+            return await self._verifier.answer(self._text, request), others
+        finally:
+            self._sessions.answering -= 1
+
     def _tell_fit(self, hello: tw.Hello) -> None:
         """Log which of the target's tokens the device never drafts, as far as this end knows."""
         settings, fit = self._session.settings, self._session.fit
@@ -281,9 +292,11 @@ class EdgeDriver:
             prompt_length=session.prompt_length,
             log_probs=self._log_probs,
         )
-        reply = await self._verifier.answer(self._text, request)
+        reply, others = await self._reply(request)
         seconds = self._clock() - started
-        answer = with_verify_time(reply.answer, seconds) if self._timing else reply.answer
+        answer = reply.answer
+        if self._timing:
+            answer = with_others(with_verify_time(answer, seconds), others)
         sent = session.send_answer(answer, row=reply.row)  # some bytes, at once
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted

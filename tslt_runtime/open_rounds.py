@@ -69,6 +69,7 @@ class OpenRound:
             draft_s=self.draft_s,
             link_s=answered - self.queued - verify_s,
             verify_s=verify_s,
+            others=done.others,
             trips=done.trips,
             reconnects=reconnects - self.reconnects,
             dropped=dropped,

@@ -38,6 +38,8 @@ class Round:
     """Seconds the edge says it took."""
     trips: int = 1
     """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
+    others: int = 0
+    """For how many others the edge worked meanwhile, as it says; 0 if it does not."""
     reconnects: int = 0
     """Links that broke in it: its times and bytes have what that cost."""
     ahead: int = 0

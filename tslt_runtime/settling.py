@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 import tslt_wire as tw
 from tslt_runtime.connection import Connection, EdgeError
 from tslt_runtime.drafting import Drafted
-from tslt_runtime.timing import verify_seconds
+from tslt_runtime.timing import others_of, verify_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Outcome:
     """None if the device took a proposal."""
     trips: int
     verify_s: float
+    others: int
+    """For how many others the edge worked meanwhile, at most."""
     log_probs: tuple[float, ...]
 
 
@@ -36,24 +38,22 @@ async def settle(
     ``numbers``: the device's random numbers, for its choice among these proposals.  EdgeError as for
     ``Connection.exchange``.
     """
-    trips, seconds = 0, 0.0
+    trips, seconds, others = 0, 0.0, 0
     path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
     while True:
         event = await edge.exchange()
+        extensions = _extensions_of(event)
         trips += 1
+        seconds += verify_seconds(extensions)
+        others = max(others, others_of(extensions))
+        told = tw.log_probs_of(extensions)
         if isinstance(event, tw.VerdictReceived):
             verdict = event.verdict
-            seconds += verify_seconds(verdict.extensions)
-            log_probs = (*path, *tw.log_probs_of(verdict.extensions))
-            return Outcome(verdict.node, event.tokens, verdict, trips, seconds, log_probs)
+            return Outcome(verdict.node, event.tokens, verdict, trips, seconds, others, (*path, *told))
         if isinstance(event, tw.WholeReceived):
-            seconds += verify_seconds(event.verdict.extensions)
-            told = tw.log_probs_of(event.verdict.extensions)
-            return Outcome(len(event.tokens) - 1, event.tokens, event.verdict, trips, seconds, told)
+            return Outcome(len(event.tokens) - 1, event.tokens, event.verdict, trips, seconds, others, told)
         if isinstance(event, tw.ProposalsReceived):
             proposed = event.proposals
-            seconds += verify_seconds(proposed.extensions)
-            told = tw.log_probs_of(proposed.extensions)
             if proposed.batch == 0 and told:
                 path, told = told[: len(event.tokens)], told[len(event.tokens) :]
             token = session.choose(numbers(proposed))
@@ -61,13 +61,24 @@ async def settle(
                 # Equal tokens have equal probabilities, so the first of them says it.
                 index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)
                 log_probs = (*path, *told[index : index + 1])
-                return Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, log_probs)
+                return Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, others, log_probs)
         elif isinstance(event, tw.ListAsked):
-            seconds += verify_seconds(event.extensions)
-            path = tw.log_probs_of(event.extensions)
+            path = told
             session.send_list()
         else:
             raise EdgeError(f"the edge at {edge.peer} answered a draft with {type(event).__name__}")
+
+
+def _extensions_of(event: tw.Event) -> Sequence[tw.Extension]:
+    match event:
+        case tw.VerdictReceived(verdict=answer) | tw.WholeReceived(verdict=answer):
+            return answer.extensions
+        case tw.ProposalsReceived(proposals=proposed):
+            return proposed.extensions
+        case tw.ListAsked(extensions=extensions):
+            return extensions
+        case _:
+            return ()
 
 
 def rejected(drafted: Drafted, done: Outcome, *, end: bool) -> bool:

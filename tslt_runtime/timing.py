@@ -1,7 +1,8 @@
-"""How long the edge took for a round, told to devices that ask for it.
+"""How long the edge took for a round and for how many others it worked meanwhile, told to devices that ask for it.
 
-An ignorable extension of the edge's answers (spec/registry.md, type 2): a device that wants its time split into draft,
-link and verify puts ``"timing": true`` into its HELLO, and pays about 6 bytes an answer for it.
+Ignorable extensions of the edge's answers (spec/registry.md, types 2 and 10): a device that wants its time split into
+draft, link and verify puts ``"timing": true`` into its HELLO, and pays about 6 bytes an answer for it, and 3 more where
+the edge has others to work for.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import tslt_wire as tw
-from tslt_wire.messages.extensions import VERIFY_TIME, data_of, with_extension
+from tslt_wire.messages.extensions import OTHERS, VERIFY_TIME, data_of, with_extension
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
+MOST_OTHERS = 255
+"""The most that is told: so many, or more."""
 
 
 def wants_timing(hello: tw.Hello) -> bool:
@@ -26,6 +29,20 @@ def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     micros = max(0, round(seconds * 1e6))
     data = micros.to_bytes(max(1, (micros.bit_length() + 7) // 8), "little")
     return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(VERIFY_TIME, data)))
+
+
+def with_others(answer: tw.Answer, others: int) -> tw.Answer:
+    """``answer`` with the number of others attached, if there are any."""
+    if others < 1:
+        return answer
+    data = bytes([min(others, MOST_OTHERS)])
+    return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(OTHERS, data)))
+
+
+def others_of(extensions: Sequence[tw.Extension]) -> int:
+    """For how many others the edge worked; 0 if it did not say, or nothing that can be read."""
+    data = data_of(extensions, OTHERS) or b""
+    return data[0] if len(data) == 1 else 0
 
 
 def verify_seconds(extensions: Sequence[tw.Extension]) -> float:

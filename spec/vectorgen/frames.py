@@ -387,6 +387,13 @@ def _extensions(frames: Frames) -> None:
             ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=told)),
         ):
             frames.accept(10, answer, f"{kind}-log-probs-{label}", note, "extension")
+    for label, data in (("1", "01"), ("255", "ff"), ("0", "00"), ("none", ""), ("long", "0100")):
+        others = (tw.Extension(10, bytes.fromhex(data)),)
+        for kind, answer in (
+            ("verdict", tw.Verdict(round=1, node=0, token=3, extensions=others)),
+            ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=others)),
+        ):
+            frames.accept(10, answer, f"{kind}-others-{label}", "others: whatever its data", "extension")
     for size in (0, 1, 127, 128):
         zeros = (tw.Extension(32, bytes(size)),)
         for kind, padded in (

@@ -38,6 +38,8 @@ MOST_PADDING = 1 << 16
 """The largest number that lengths of frames can be asked to be a multiple of."""
 TOKENS = 8
 """Type of the extension in which an ERROR tells some of the edge's tokens (spec section 7.9)."""
+OTHERS = 10
+"""Type of the extension in which an answer says how many others the edge worked for meanwhile (spec section 6.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class View:
     seconds: Floats
     edge_s: Floats
     """Of these, or beside them, those of the edge."""
+    grown_s: Floats
+    """Of the edge's, what the draft makes them more: those of its nodes and its evidence, not those of a pass."""
     uplink: Floats
     """Bytes, with those of drafts that are dropped."""
     features: Features
@@ -118,12 +120,14 @@ class Candidates:
         how = Overlap(load.whole, self.window, drawn, ready, self.counts[0])
         rows = answer_rows(parts, cost, how) + rejected
         verify = parts.verify @ cost
+        passes = [3, at + features[1].shape[1]]  # the columns of a pass whatever its nodes, hidden or told
         split = (rows[:, :at], rows[:, at : at + features[1].shape[1]], rows[:, at + features[1].shape[1] :])
         return View(
             load=load,
             tokens=tokens,
             seconds=np.maximum(rows @ cost, _LEAST_S),
             edge_s=verify,
+            grown_s=verify - parts.verify[:, passes] @ cost[passes],
             uplink=load.uplink + (load.uplink - load.rejected[:, 1]) * dropped(parts, cost, how),
             features=split,
             ready=ready,

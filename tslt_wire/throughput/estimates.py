@@ -97,6 +97,8 @@ class Observation:
     """Whether that was to be: then ``ahead`` says how often guesses are right."""
     window: int = 1
     """Drafts that might be in flight meanwhile."""
+    others: int = 0
+    """For how many others the edge worked meanwhile, as far as it says."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.mode, Mode):
@@ -112,6 +114,7 @@ class Observation:
         for name in ("follows", "guessed"):
             put(self, name, flag(name, getattr(self, name)))
         put(self, "ahead", integer("ahead", self.ahead, 0, len(self.expansion)))
+        put(self, "others", integer("others", self.others, 0, None))
         put(self, "window", integer("window", self.window, 1, MOST_WINDOW))
         if not 0 <= self.accepted <= self.tried <= len(self.expansion) or self.tried > self.accepted + 1:
             raise ValueError(f"{self.accepted} accepted of {self.tried} tested in {len(self.expansion)} levels")

@@ -17,6 +17,8 @@ _BOUND = {
     "round trip": "latency is the bottleneck",
     "verify": "the target is the bottleneck",
 }
+_FEW = 0.5
+"""Others below which an edge is as good as alone."""
 
 
 class Known(Protocol):
@@ -30,6 +32,9 @@ class Known(Protocol):
 
     @property
     def curiosity(self) -> float: ...  # noqa: D102
+
+    @property
+    def others(self) -> float: ...  # noqa: D102
 
     @property
     def tells_time(self) -> bool: ...  # noqa: D102
@@ -77,6 +82,10 @@ def explain(known: Known, ranking: Sequence[Plan], alone: Plan) -> str:
         )
     if best.ahead:
         lines.append(f"While a verdict is awaited up to {best.ahead} tokens are drafted for those that are likely.")
+    if known.others >= _FEW:
+        lines.append(
+            f"The edge works for {known.others:.1f} others: what a draft adds to its passes takes their time, too."
+        )
     # Without a draft all kinds of evidence are the same.
     others = (p for p in ranking if p.mode.evidence != best.mode.evidence and (p.expansion or best.expansion))
     second = next(others, None)

@@ -58,6 +58,8 @@ _HITS_KEEP = 0.95
 """What the ratio of drafting ahead that was of use to what was expected keeps of itself with a round."""
 _WORTH_GUESSING = 0.01
 """Part of a round that drafting ahead must save, or it is left alone: it takes energy and heats the device."""
+_OTHERS_LEARNED = 0.1
+"""Weight of a round in what is known of how busy the edge is."""
 _START_LINK = Link(uplink_bit_s=1e6, downlink_bit_s=4e6, rtt_s=0.05)
 _START_COMPUTE = Compute(draft_s=0.01, verify_s=0.03, draft_start_s=0.001, draft_parent_s=0.0003, verify_node_s=0.0003)
 """What is assumed before the first round; any guess is corrected by a few rounds."""
@@ -81,7 +83,9 @@ class Planner:
 
         ``shapes``: drafts to choose from, ``default_shapes()`` if None.  ``link``, ``compute``: first guesses.
         ``budget``: part of the session's time that curiosity may cost, 0 for none.  ``price``: seconds of the session
-        that a second of the edge's is worth, 0: none.
+        that a second of the edge's is worth, 0: none; what a draft adds to the edge's passes costs as much again for
+        each of the others that the edge says it works for.
+
         Raises ValueError if nothing is left to choose from, TypeError for other types.
         """
         if not isinstance(agreed, Agreed):
@@ -100,6 +104,7 @@ class Planner:
         self._sizes = np.ones((len(self._all.modes), 2))
         """Uplink bytes seen over bytes expected, of chains and trees."""
         self._hits = 1.0
+        self._others = 0.0
         self._price = number("price", price, 0, None)
         self._budget = budget
         self._elapsed = self._spent = 0.0
@@ -111,6 +116,11 @@ class Planner:
     def modes(self) -> tuple[Mode, ...]:
         """What the session can use."""
         return tuple(self._all.modes)
+
+    @property
+    def others(self) -> float:
+        """For how many others the edge works, in the mean of late, as it says."""
+        return self._others
 
     @property
     def link(self) -> Link:
@@ -193,6 +203,7 @@ class Planner:
             )
         self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
         self._times.learn(seen, counts)
+        self._others += _OTHERS_LEARNED * (seen.others - self._others)
 
     def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
         """The best draft of every mode, best first, as they seem now and without caution."""
@@ -250,8 +261,11 @@ class Planner:
         return self._all.view(self._acceptance, self._sizes, self._times, hits=self._hits)
 
     def _paid(self, view: View) -> Floats:
-        """Seconds of every candidate, with those of the edge at their price, (N,)."""
-        return view.seconds + self._price * view.edge_s
+        """Seconds of every candidate, with those of the edge at their price, (N,).
+
+        Each of the others that the edge works for waits for what a draft adds to a pass, too.
+        """
+        return view.seconds + self._price * view.edge_s + self._others * view.grown_s
 
     def _rates(self, view: View) -> Floats:
         """Tokens a second of every candidate, the edge's time paid, (N,)."""
