@@ -283,8 +283,7 @@ class Device:
             self._text = self._vocabulary.text_for(self._text, fit, welcome)
         elif fit is tw.Fit.PADDED:
             self._text = MappedText(self._text, same_ids(self._text.vocab_size, welcome.vocab_size))
-        if self.restricted:
-            self._flight.hold(self._text)
+        self._flight.hold(self._text)
 
     async def _read_prompt(self) -> None:
         self._flight.stale = True

@@ -12,7 +12,6 @@ from two_ends import FINGERPRINT, hello, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.connection import EdgeError
-from tslt_runtime.draft_window import DraftWindow
 from tslt_runtime.drafting import DraftSettings
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver
@@ -167,7 +166,7 @@ def test_a_prompt_that_is_cancelled_is_read_all_the_same():
     async def run():
         async with two_ends(*tables(), seed=7) as device:
             text = device._text = SlowText(device._text)
-            device._window = DraftWindow(text)
+            device._flight.hold(text)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(device.prompt([0, 1]), 0.1)
             text.go.set()

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from table_engine import PathDraft, TableDraft, TableTarget
+from path_draft import PathDraft
+from table_engine import TableDraft, TableTarget
 from text_law import transition_law
 from tslt_transports import InProcessListener, Link, LinkOptions, pair
 from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
