@@ -28,6 +28,7 @@ BENCHMARKS = {
         "links.padding",
         "links.draft_ahead",
         "links.in_flight",
+        "links.shared_edge",
         "paper.paper_figures",
         "planner.expected",
         "links.conversation",

@@ -32,6 +32,7 @@ COMMANDS = {
     "links.evidence_sessions": "--texts",
     "links.draft_ahead": "--texts",
     "links.in_flight": "--texts",
+    "links.shared_edge": "--devices",
     "planner.expected": "--vocab",
     "links.conversation": "--turns",
     "planner.simulated_links": "--tokens",
