@@ -28,7 +28,8 @@ WORDS = (
     ("chain of 4, <2,2,2>", "what is drafted at once: four tokens in a row, or a tree with two children a node"),
     (
         "acceptance",
-        "part of the drafted tokens that the target keeps; 1 \u2212 TV: less their total variation",
+        "part of the drafted tokens that the target keeps, .84 for 84 of 100; 1 \u2212 TV: TV is the total variation "
+        "between what both models expect",
     ),
     ("K", "tokens of a list"),
     ("T", "temperature"),

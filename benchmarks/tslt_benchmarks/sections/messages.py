@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tslt_benchmarks.drafting import Settings, make_drafts
+from tslt_benchmarks.encodings.lossless import short_proof
 from tslt_benchmarks.encodings.message_sizes import ours, peers
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
@@ -69,10 +70,17 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("trips", ".2f", "round trips"),
         Column("lossless"),
         Column("source"),
+        Column("shown by", hint="that it is lossless, or is not"),
     ]
-    names = ("shape", "up", "down", "up_per_drafted", "tokens", "tokens_se", *PER[1:], "trips", "lossless", "source")
+    names = ("shape", "up", "down", "up_per_drafted", "tokens", "tokens_se", *PER[1:], "trips")
     cells = [
-        [row["title"] + ("" if row["measured"] else " (accounting)"), *(row[name] for name in names)]
+        [
+            row["title"] + ("" if row["measured"] else " (accounting)"),
+            *(row[name] for name in names),
+            short_proof(row["lossless"]),
+            row["source"],
+            row["lossless"],
+        ]
         for row in figures["rows"]
     ]
     table = Table(
