@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean fuzz-device install device-figures test-arm
+	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean fuzz-device install device-figures test-arm test-device-c
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -156,6 +156,10 @@ test-vllm: $(READY) $(VLLM)/.ready
 
 test-llama-server: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
+
+# The device in C over ZeroMQ: texts of 20,000 tokens have the target's law, one draft at a time and several.  A minute.
+test-device-c: $(READY)
+	$(LAWS) $(BIN)/python -m pytest -s tests/native/test_device_c_example.py -k law
 
 # A fleet on Ray Serve, with Ray beside the usual environment in build/ray (315 MB): the commands of docs/fleet.md on
 # loopback, and 10,000 rounds while processes are killed.  Ten minutes.
