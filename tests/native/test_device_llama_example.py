@@ -4,6 +4,7 @@ Only where LLAMA_DIR names a folder with include/llama.h and lib/ or bin/ with l
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -107,11 +108,30 @@ def test_greedy_texts_are_the_targets_own(program, edge, tmp_path):
             assert text.strip() == tokenizer.decode(wanted).strip()
 
 
-def test_the_cache_is_in_step_with_what_was_accepted(program, edge, tmp_path):
-    """With the target as the draft too, all is accepted along any path of a tree: a wrong row would show."""
+def rounds_in_python(model, address, expansion) -> int:
+    """What a device in Python takes for the same text, by its own engine on llama.cpp."""
+    given = ["--model", str(model), "--edge", address, "--tokens", str(TOKENS), "--evidence", "match", "--k", "32"]
+    command = [sys.executable, "-m", "tslt_runtime.commands.device", *given, "--expansion", expansion]
+    done = subprocess.run(
+        [*command, "--temperature", "0", "--prompt", PROMPT],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(re.search(r"rounds=(\d+)", done.stdout + done.stderr)[1])
+
+
+@pytest.mark.parametrize("expansion", ["1,1,1,1", "5,1,1", "2,2,2"])
+def test_the_cache_is_in_step_with_what_was_accepted(program, edge, tmp_path, expansion):
+    """Rows of a wrong cache would be other drafts, and another number of rounds, along whatever path of a tree."""
+    draft = pair_gguf("draft", tmp_path)
+    _, _, rounds = run(program, draft, edge, "match", expansion)
+    assert rounds == rounds_in_python(draft, edge, expansion)
+
+
+def test_the_target_accepts_all_of_its_own_drafts(program, edge, tmp_path):
     model = pair_gguf("target", tmp_path)
     for expansion, each in (("1,1,1,1", 5), ("2,2,2", 4), ("3,1", 3)):
         _, _, rounds = run(program, model, edge, "match", expansion)
         assert rounds == -(-TOKENS // each)
-    drawn = [run(program, model, edge, "coupled", "2,2,2", temperature=0.6)[2] for _ in range(3)]
-    assert sum(drawn) < 3 * TOKENS / 2.5
