@@ -167,9 +167,15 @@ static int run_device(draft_model *model, const char *address, const char *evide
       exchange(model->device, &link, &event, 1) || event.kind != TSLT_WELCOMED ||
       tslt_device_prompt(model->device, prompt, prompt_length, 0, 1))
     return 1;
-  int chain = room.most_window > 1;
+  uint32_t widest = 1;
   for (uint32_t i = 0; i < levels; i++)
-    chain = chain && children[i] == 1;
+    widest = children[i] > widest ? children[i] : widest;
+  if (hello.sampling.temperature == 0 && widest > 1) { /* a greedy target: the likeliest tokens are worth a try, each once */
+    how.temperature = 1;
+    how.without_replacement = 1;
+    how.truncation.top_k = widest;
+  }
+  int chain = room.most_window > 1 && widest == 1;
   int status = write_text(model, &link, &how, levels, chain, prompt_length + wanted, &random);
   fprintf(stderr, "%zu bytes of memory for the session\n", size);
   tslt_device_close(model->device);

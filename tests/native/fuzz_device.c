@@ -121,12 +121,15 @@ static void any_call(tslt_device *d) {
   static const uint32_t SHAPES[][3] = {{1, 1, 1}, {2, 2, 1}, {3, 1, 2}, {9, 9, 9}};
   tslt_random random = {below, uniform, NULL};
   int32_t token, tokens[] = {3, 40, 5};
+  uint32_t n[10]; /* one after another: C leaves open in which order an initialiser would draw them */
   called++;
-  tslt_drafting how = {.evidence = (int)(next64() % 6), .expansion = SHAPES[next64() % 4], .levels = (uint32_t)(next64() % 4),
-                       .temperature = one_in(3) ? 0 : 1, .truncate = !one_in(4),
-                       .truncation = {(uint32_t)(next64() % 5), one_in(2) ? 1 : 0.7, one_in(2) ? 0 : 0.01},
-                       .precision = (int)(next64() % 8), .without_replacement = one_in(2), .tail_scale = 0.5, .goes_on = one_in(2)};
-  switch (next64() % 10) {
+  for (unsigned i = 0; i < sizeof n / sizeof *n; i++)
+    n[i] = (uint32_t)(next64() >> 32);
+  tslt_drafting how = {.evidence = (int)(n[0] % 6), .expansion = SHAPES[n[1] % 4], .levels = n[2] % 4,
+                       .temperature = n[3] % 3 ? 1 : 0, .truncate = n[4] % 4 != 0,
+                       .truncation = {n[5] % 5, n[6] % 2 ? 1 : 0.7, n[6] % 4 < 2 ? 0 : 0.01},
+                       .precision = (int)(n[7] % 8), .without_replacement = n[8] % 2, .tail_scale = 0.5, .goes_on = n[8] % 4 < 2};
+  switch (n[9] % 10) {
   case 0:
   case 1:
     tslt_device_draft(d, &how, logits, NULL, &random);
@@ -144,7 +147,7 @@ static void any_call(tslt_device *d) {
     tslt_device_list(d);
     return;
   case 6:
-    tslt_device_prompt(d, tokens, next64() % 4, next64() % 6, one_in(2));
+    tslt_device_prompt(d, tokens, n[0] % 4, n[1] % 6, n[2] % 2);
     return;
   case 7:
     tslt_device_reconnect(d);
@@ -231,9 +234,10 @@ static void converse(int first, int end, int changes) {
   hello.precisions = PRECISIONS;
   hello.precision_count = 2;
   hello.model = "draft";
-  tslt_device_room room = {.most_tokens = changes && one_in(4) ? 9 : 64, .most_nodes = changes && one_in(4) ? 3 : 16,
-                           .most_entries = changes && one_in(4) ? 20 : 256, .most_listed = V, .most_window = 1 + (changes ? (uint32_t)(next64() % 4) : 3), .by_probability = 1,
-                           .queue_bytes = changes && one_in(4) ? 700 : 0};
+  uint32_t less = changes ? (uint32_t)(next64() >> 32) : 0x3FF;
+  tslt_device_room room = {.most_tokens = less % 4 ? 64 : 9, .most_nodes = less >> 2 & 3 ? 16 : 3,
+                           .most_entries = less >> 4 & 3 ? 256 : 20, .most_listed = V, .most_window = 1 + (less >> 6 & 3),
+                           .by_probability = 1, .queue_bytes = less >> 8 & 3 ? 0 : 700};
   size_t size = tslt_device_size(&hello, &room);
   void *block = malloc(size);
   tslt_device *d;
