@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from c_device import ANSWERED, CC, NATIVE, NOTHING, PROPOSALS, WHOLE, WRONG_STATE, CDevice, Refused, hello_of, library
 from c_frames import decode as c_decode
@@ -211,6 +212,8 @@ def test_memory_is_counted_and_kept_to():
         lambda d: d.take(0),
         lambda d: d.ask_more(),
         lambda d: d.send_list(),
+        lambda d: d.choose(np.random.default_rng(0)),
+        lambda d: d.draft("match", (1,), None, np.random.default_rng(0)),
     ],
 )
 def test_what_the_state_does_not_allow_changes_nothing(call):

@@ -37,6 +37,8 @@ MORE_KINDS = {
     "nucleus": replace(KINDS["list"], truncation=tw.TopP(0.9)),
     "least": replace(KINDS["list"], truncation=tw.MinProb(0.02), precision="f16"),
     "replaced": replace(KINDS["list tree"], expansion=(3, 2), replacement=True),
+    "few": replace(KINDS["match"], expansion=(3,), truncation=tw.TopK(2)),
+    "few in a race": replace(KINDS["coupled"], expansion=(3,), truncation=tw.TopK(2)),
     "tails": replace(KINDS["list tree"], expansion=(45,), truncation=tw.TopK(2)),
     "greedy draft": replace(KINDS["lazy"], temperature=0.0),
 }

@@ -32,6 +32,7 @@ def with_text(kind: str | None = None, *, goes_on: bool = False, hello=None, **f
 # ---------------------------------------------------------------------------------------------------------- WELCOME
 
 TAKEN, UNSUPPORTED, RANGE = 0, ErrorCode.UNSUPPORTED, ErrorCode.OUT_OF_RANGE
+CONTROL = ErrorCode.BAD_CONTROL
 WELCOMES = {
     "a name twice": ({"evidence": ["list", "list"], "coupling": b""}, TAKEN),
     "more than a name of nothing": ({"evidence": ["rumours"]}, UNSUPPORTED),
@@ -42,6 +43,10 @@ WELCOMES = {
     "no context": ({"context": 0, "limits": LIMITS}, TAKEN),
     "a limit of 0": ({"limits": LIMITS | {"max_nodes": 0}}, RANGE),
     "a limit below 0": ({"limits": LIMITS | {"max_nodes": -1}}, RANGE),
+    "a limit of another name": (
+        {"limits": {("most" if n == "max_nodes" else n): v for n, v in LIMITS.items()}},
+        CONTROL,
+    ),
     "another HELLO": ({"transcript": bytes(16)}, ErrorCode.TRANSCRIPT_MISMATCH),
     **{f"a window of {window!r}": ({"window": window}, TAKEN) for window in ("2", -3, 1, 17, 16)},
 }
@@ -232,6 +237,26 @@ def test_proposals_are_kept_as_their_numbers_say(lists, tokens):
     assert len(set(kept)) > 1
 
 
+@pytest.mark.parametrize("end", [tw.ErrorMessage(code=ErrorCode.OVERLOADED, message="full"), tw.Bye()])
+@pytest.mark.parametrize("name", ["take", "ask_more"])
+def test_an_edge_that_gives_up_after_proposals(end, name):
+    """What is chosen needs no link; the text goes on over another one."""
+    both = with_text("scalar")
+    both.hears_message(proposals())
+    assert both.hears_message(end) == TAKEN
+    for device in (both.in_c, both.in_python):
+        getattr(device, name)(*((0,) if name == "take" else ()))
+    assert both.in_c.data_to_send() == both.in_python.data_to_send() == b""
+    assert both.in_c.state is both.in_python.state
+    assert both.in_c.prefix == both.in_python.prefix == ((1, 2, 3) if name == "take" else (1, 2))
+    both.hello = both.call("reconnect")
+    assert both.greeted() == TAKEN
+    if name == "take":
+        both.drafts("scalar")
+    assert both.hears_message(proposals(round_=int(name == "take"), batch=int(name == "ask_more"))) == TAKEN
+    assert both.in_c.take(0) == both.in_python.take(0) == 3
+
+
 def test_more_proposals_than_one_batch():
     both = with_text("scalar")
     assert both.hears_message(proposals(code=2)) == TAKEN
@@ -241,7 +266,7 @@ def test_more_proposals_than_one_batch():
 
 # ------------------------------------------------------------------------------------------------------ control maps
 
-CONTROL = tw.DecodeLimits(max_control_bytes=64)
+SHORT = tw.DecodeLimits(max_control_bytes=64)
 
 
 @pytest.mark.parametrize(
@@ -252,13 +277,32 @@ CONTROL = tw.DecodeLimits(max_control_bytes=64)
         b"\x82\xa4code\xa11\xa7message\xa11",
         b"\x82\xa4code\x01\xa7message" + pack("x" * 80, 1),
         b"\x82\xa4code\x01\xa6nessage\xa11",
+        b"\x82\xa4code",
+        b"\x81\xa1a\x92\xc1\x01",
+        *(
+            b"\x82\xa4code\x01\xa7message" + bytes([0xA0 | len(text)]) + text
+            for text in (
+                b"\xc2",
+                b"\xc2\x41",
+                b"\xff",
+                b"\xe0\x80\x80",
+                b"\xed\xa0\x80",
+                b"\xf0\x80\x80\x80",
+                b"\xf4\x90\x80\x80",
+            )
+        ),
     ],
 )
 def test_errors_that_are_none(body):
     frame = sealed(b"\x04" + body)
     with pytest.raises(tw.DecodeError) as refused:
-        tw.decode(frame, PROFILE, limits=CONTROL)
-    assert c_decode(frame, PROFILE, CONTROL) == refused.value.code
+        tw.decode(frame, PROFILE, limits=SHORT)
+    assert c_decode(frame, PROFILE, SHORT) == refused.value.code
+
+
+@pytest.mark.parametrize("text", ["\u0800", "\ud7ff", "\U00010000", "\U0010ffff", "\u00e9"])
+def test_letters_of_any_length(text):
+    assert with_text().hears_message(tw.ErrorMessage(code=ErrorCode.INTERNAL, message=text)) == TAKEN
 
 
 def test_calls_are_refused_alike_after_a_failure():

@@ -46,8 +46,10 @@ SIX = columns(LIST)
 ALL = columns(tw.sparsify(np.log(np.arange(1.0, 17)), precision="log2/1"))
 
 
-def send(device: CDevice, kind="list", parents=(-1, 0), tokens=(14, 15), lists=2, given=SIX, **changes) -> int:
-    """What comes of a tree, whose lists are ids and codes; of one that is refused, nothing."""
+def send(
+    device: CDevice, kind="list", parents=(-1, 0), tokens=(14, 15), lists=2, given=SIX, unsent=True, **changes
+) -> int:
+    """What comes of a tree, whose lists are ids and codes; one that is refused changes nothing."""
     ids, codes = ints(given[0]), ints(given[1], c.c_uint32)
     made = (List * max(1, lists))(*(List(len(given[0]), 0, ids, codes) for _ in range(lists)))
     tree = Tree(EVIDENCE.index(kind), 4, 0, 0, len(tokens), ints(parents), ints(tokens), lists, made)
@@ -56,7 +58,8 @@ def send(device: CDevice, kind="list", parents=(-1, 0), tokens=(14, 15), lists=2
     before = device.state, device.round
     code = int(device.lib.tslt_device_send(device._device, c.byref(tree)))
     if code:
-        assert (device.state, device.round, device.data_to_send()) == (*before, b"")
+        assert (device.state, device.round) == before
+        assert not unsent or device.data_to_send() == b""
     return code
 
 
@@ -332,9 +335,32 @@ def test_what_is_over_is_over():
         again()
         assert (device.state, device.data_to_send()) == (State.CLOSED, b"")
     device.reconnect()
-    device.fail(ErrorCode.INTERNAL, "")
-    device.close()
+    for end in (lambda: device.fail(ErrorCode.INTERNAL, ""), device.close):
+        end()
+        end()
     assert device.state is State.FAILED
+
+
+def test_an_edge_with_more_tokens_than_there_is_memory_for():
+    device = CDevice(said(ordinary=bytes(32)))
+    more = welcome_to(device.data_to_send(), vocab_size=20, tokenizer=bytes(32), ordinary=bytes(32))
+    assert device.receive(more) == ErrorCode.UNSUPPORTED
+
+
+def test_a_question_for_which_there_is_no_room():
+    """A PROMPT of some length leaves room for the draft behind it, and for no MORE."""
+
+    def asked(tokens) -> int | None:
+        device = ready(room={"queue_bytes": hello_bytes() + 4})
+        given = ints((1,) * tokens), c.c_size_t(tokens), c.c_size_t(0), 0
+        if device.lib.tslt_device_prompt(device._device, *given) or send(device, "scalar", unsent=False):
+            return None
+        assert device.receive(tw.encode(proposals(), PROFILE)) == 0
+        code = int(device.lib.tslt_device_more(device._device))
+        assert device.state is (State.OPEN if code == 0 else State.PROPOSED)
+        return code
+
+    assert {asked(tokens) for tokens in range(600, 1000, 3)} == {None, 0, NO_SPACE}
 
 
 @pytest.mark.parametrize("fields", [{"eos_tokens": [1] * 65}, {"sampling": {"suppress_tokens": list(range(128, 640))}}])

@@ -114,9 +114,10 @@ def test_greedy_texts_are_the_targets_own(program, tmp_path):
         async with edge(target) as address:
             given = (program, tmp_path / "table", address, 40)
             alone = [await run(*given, *kind, 0) for kind in KINDS]
-            return alone + [await run(*given, *kind, 0, TSLT_WINDOW="4") for kind in KINDS]
+            several = [await run(*given, *kind, 0, TSLT_WINDOW="4") for kind in KINDS]
+            return alone + several + [await run(*given, *kind, 0, TSLT_PADDING="64") for kind in KINDS]
 
-    for kind, (found, text) in zip([*KINDS, *KINDS], asyncio.run(all_kinds()), strict=True):
+    for kind, (found, text) in zip([*KINDS, *KINDS, *KINDS], asyncio.run(all_kinds()), strict=True):
         assert found == wanted[1:], kind
         assert text.split() == [str(token) for token in found]
 

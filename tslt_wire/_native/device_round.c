@@ -36,7 +36,8 @@ int tslt_device_take(tslt_device *d, uint32_t index, int32_t *token) {
   *token = (int32_t)d->proposals[index].token;
   bool ends = tslt_ends_text(d, *token);
   tslt_grow_prefix(d, token, 1);
-  tslt_move(d, ends ? TSLT_ACT_TAKE_END : TSLT_ACT_TAKE);
+  if (d->state == TSLT_PROPOSED) /* where the edge gave up meanwhile the text goes on over another link */
+    tslt_move(d, ends ? TSLT_ACT_TAKE_END : TSLT_ACT_TAKE);
   d->choice = (int)index;
   d->ended = ends;
   tslt_end_round(d);
@@ -55,7 +56,7 @@ int tslt_say_more(tslt_device *d, uint32_t batch, int what) {
 int tslt_device_more(tslt_device *d) {
   if (!d->proposal_count)
     return TSLT_WRONG_STATE;
-  int error = tslt_say_more(d, d->waiting_batch, TSLT_MORE);
+  int error = d->state == TSLT_PROPOSED ? tslt_say_more(d, d->waiting_batch, TSLT_MORE) : TSLT_OK;
   if (error)
     return error;
   d->rejected = (rejection){true, d->proposed_after, d->waiting_batch};

@@ -58,7 +58,7 @@ from tslt_wire.session.negotiation import (
 )
 from tslt_wire.session.outgoing import check_draft, check_prompt, resumed_flight
 from tslt_wire.session.session import Session
-from tslt_wire.session.states import TALKING, Act, State
+from tslt_wire.session.states import OVER, TALKING, Act, State
 from tslt_wire.session.vocabularies import Fit, check_same_target, fit_of
 from tslt_wire.verification.proposals import choose
 
@@ -250,8 +250,9 @@ class DeviceSession(Session):
     def take(self, index: int) -> int:
         """Take proposal ``index``, one that ``tw.choose`` gave: the prefix grows by its token, which is returned.
 
-        The next draft names it.  If it ends the text the session is ENDED.  Raises LocalProtocolError if nothing is
-        proposed, ValueError for an index that is not there.
+        The next draft names it.  If it ends the text the session is ENDED, unless the edge has given up: then it stays
+        over until ``reconnect``.  Raises LocalProtocolError if nothing is proposed, ValueError for an index that is not
+        there.
         """
         if self.proposals is None:
             raise LocalProtocolError("there are no proposals to take from")
@@ -259,7 +260,8 @@ class DeviceSession(Session):
         token = self.proposals.proposals[index].token
         self._grow_prefix((token,))
         ends = self.welcome is not None and token in self.welcome.eos_tokens
-        self._move(Act.TAKE_END if ends else Act.TAKE)
+        if self._state not in OVER:  # where the edge gave up meanwhile the text goes on over another link
+            self._move(Act.TAKE_END if ends else Act.TAKE)
         self._choice, self._ended = index, ends
         self._end_round()
         return token
@@ -270,7 +272,7 @@ class DeviceSession(Session):
             raise LocalProtocolError("there are no proposals to reject")
         last = self.proposals
         more = More(round=last.round, batch=last.batch + 1)
-        self.unanswered = deque([self._send(more)])
+        self.unanswered = deque() if self._state in OVER else deque([self._send(more)])
         self._rejection = Rejection(last.node, more.batch)
         self.proposals = None
         return more
