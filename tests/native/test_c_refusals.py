@@ -199,6 +199,15 @@ def test_prompts_that_no_text_begins_with():
     assert device.lib.tslt_device_prompt_length(device._device) == 5
 
 
+def test_another_text_may_begin_while_proposals_are_open():
+    device = ready()
+    assert send(device, "scalar") == 0
+    device.data_to_send()
+    assert device.receive(tw.encode(proposals(), PROFILE)) == 0
+    device.send_prompt((7,), new_text=True)
+    assert (device.state, device.prefix) == (State.IDLE, (7,))
+
+
 def test_a_choice_that_the_edge_does_not_know_yet_counts_as_sent():
     fields = LIMITS | {"max_prompt_tokens": 2}
     device = ready(limits=fields, context=8)
@@ -209,6 +218,7 @@ def test_a_choice_that_the_edge_does_not_know_yet_counts_as_sent():
     device.lib.tslt_device_proposals(device._device, c.byref(count))
     assert count.value == 2
     assert refused(device.take, 2) == BAD_ARGUMENT
+    assert refused(device.send_prompt, (1, 1)) == WRONG_STATE
     assert device.take(1) == 4
     assert refused(device.send_prompt, (1, 1), keep=3) == BAD_ARGUMENT
     device.send_prompt((1,), keep=3)

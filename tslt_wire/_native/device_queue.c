@@ -86,11 +86,6 @@ void tslt_move(tslt_device *d, int what) {
     d->request = what;
 }
 
-/* Who lets a draft follow has looked whether it may. */
-static bool allowed(const tslt_device *d, int kind, int what) {
-  return what == AGAIN || what == TSLT_ACT_FOLLOW || tslt_allowed(d, kind);
-}
-
 int tslt_queue_frame(tslt_device *d, size_t *size, int kind, int what) {
   if (*size > d->peer.frame.max_frame_bytes)
     return TSLT_BAD_ARGUMENT;
@@ -106,7 +101,7 @@ int tslt_queue_frame(tslt_device *d, size_t *size, int kind, int what) {
 }
 
 int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what) {
-  int error = allowed(d, kind, what) ? tslt_frame_end(w, &w->size) : TSLT_WRONG_STATE;
+  int error = tslt_frame_end(w, &w->size);
   return error ? error : tslt_queue_frame(d, &w->size, kind, what);
 }
 

@@ -79,7 +79,7 @@ struct tslt_device {
 uint8_t *tslt_queue_room(tslt_device *d, size_t *capacity, bool last);
 void tslt_queue_add(tslt_device *d, size_t size);
 
-/* Queue a frame that was written, if the state and the edge's limit allow it, padded, and go where `what` leads, a kind or
+/* Queue a frame that was written, which the state allows, if the edge's limit does, padded, and go where `what` leads, a kind or
  * an act; AGAIN: nowhere, as it was sent before.  Its size is then that of `w`. */
 enum { AGAIN = -1 };
 int tslt_finish_frame(tslt_device *d, bit_writer *w, int kind, int what);
