@@ -22,7 +22,7 @@ from tslt_runtime.open_rounds import OpenRound
 from tslt_wire import checks
 
 MOST_AHEAD = 256
-"""Nodes that a device may be told to draft ahead in a round."""
+"""Nodes that a device may be told to hold for what may come, at a time."""
 REMEMBERED = 9
 """Rounds that say how long the next wait is, and passes that say how long the next one takes."""
 LEARNED = 0.05

@@ -314,6 +314,7 @@ def test_links_that_break(way, window):
             rng=device_rng(1),
             recovery=Recovery(dial=dial),
             window=window,
+            ahead=24 if window > 2 else 0,
         )
         await device.open()
         await device.prompt([0])
