@@ -105,11 +105,11 @@ def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
         assert write(CHAINS[way], **given, **other, **own())[0] == text
 
 
-@pytest.mark.parametrize("limit", [40, 80, 400])
+@pytest.mark.parametrize("limit", [40, 400])
 @pytest.mark.parametrize("way", CHAINS)
 def test_nor_on_what_was_guessed_nor_on_how_much_a_draft_model_holds(way, limit):
     """Where there is room drafts for likely rejections hang off those in flight; where there is none they do not."""
-    given = {"priors": ("none",), "tokens": 100}
+    given = {"priors": ("none",), "tokens": 80}
     text, *_ = write(CHAINS[way], window=2, **given, **own())
     found, rounds, device = write(CHAINS[way], window=3, ahead=120, wait_s=0.004, **given, **own(limit))
     assert found == text
@@ -119,7 +119,7 @@ def test_nor_on_what_was_guessed_nor_on_how_much_a_draft_model_holds(way, limit)
         assert sum(each.ahead > 0 for before, each in pairwise(rounds) if before.token is not None) > 1
 
 
-@pytest.mark.parametrize("limit", [8, 12, 20])
+@pytest.mark.parametrize("limit", [8, 20])
 def test_a_draft_model_that_holds_few_tokens_costs_none(limit):
     target, _ = tables(apart=0.4)
     greedy = DraftSettings(expansion=(1, 1, 1), temperature=0, evidence="match")

@@ -52,7 +52,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("times", CASES, ids=range(len(CASES)))
-@pytest.mark.parametrize("window", [2, 3, 4, 8])
+@pytest.mark.parametrize("window", [2, 4])
 @pytest.mark.parametrize(("alpha", "length"), [(0.75, 2), (0.75, 5), (0.9, 4), (0.9, 10)])
 def test_the_closed_form_is_the_mean_of_events(times, alpha, length, window):
     for ahead, right in ((0, 0.0), (length, 0.0), (8, 0.6), (256, 0.6)):

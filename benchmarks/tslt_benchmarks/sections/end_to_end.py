@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,8 +30,12 @@ def run(context: Context) -> dict[str, Any]:
     own = own_times(context)
     times = Times(draft_s=own.draft_s, target_s=own.verify_s, node_s=own.verify_node_s)
     found = end_to_end.measure(args, models, context.prompts[:texts], lambda _: None, times=times)
-    named = [asdict(row) | {"way": NAMES.get(row.way, row.way)} for row in found["rows"]]
-    return {"rows": named, "times": asdict(found["measured"])}
+    return {"rows": named(map(asdict, found["rows"])), "times": asdict(found["measured"])}
+
+
+def named(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the benchmark with the page's names."""
+    return [row | {"way": NAMES.get(row["way"], row["way"])} for row in rows]
 
 
 def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
