@@ -92,7 +92,7 @@ def of_rounds(rounds: Sequence[Row], uplinks: Sequence[float]) -> list[Claim]:
         claims.append(
             Claim(
                 place=place,
-                said="short lists are faster than whole distributions at each uplink",
+                said="the best of the short lists is faster than whole distributions at each uplink",
                 here=ends,
                 holds=min(over) > 1,
             )
@@ -101,7 +101,7 @@ def of_rounds(rounds: Sequence[Row], uplinks: Sequence[float]) -> list[Claim]:
         claims.append(
             Claim(
                 place=place,
-                said=f"where the uplink is fast, K = {lists[shape][0]['k']:,} is slower than longer lists",
+                said=f"where the uplink is fast, K = {lists[shape][0]['k']:,} is slower than the best longer list",
                 here=f"{least:.2f} to {middle:.2f} at {uplinks[-1] / 1e6:,g} Mbit/s",
                 holds=least < middle,
             )

@@ -31,6 +31,11 @@ WORDS = (
         "part of the drafted tokens that the target keeps, .84 for 84 of 100; 1 \u2212 TV: TV is the total variation "
         "between what both models expect",
     ),
+    ("verdict", "the edge's answer to a draft: how much of it the target keeps, and a token of its own"),
+    ("in flight", "a draft that leaves before the one before it has its verdict"),
+    ("drafted ahead", "drafted while a verdict is awaited, for the verdicts that are likely"),
+    ("node, siblings", "a token of a draft's tree; those after the same token"),
+    ("pass", "one run of a model, for a draft's next tokens or for all that the target checks at once"),
     ("K", "tokens of a list"),
     ("T", "temperature"),
     ("tail", "probability that a list gives to the tokens it does not name"),
@@ -98,7 +103,7 @@ def page(parts: Sequence[Part], facts: Facts) -> str:
 <h1>What a split of these two models costs, and gives</h1>
 <p class="models">{escape(facts.models)}</p>
 <p>{escape(_ABOUT)}</p>
-<details><summary>Words</summary><dl>{_words()}</dl></details>
+<details><summary>What the words mean</summary><dl>{_words()}</dl></details>
 {notes}
 </header>
 <main>

@@ -66,7 +66,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("uplink, Mbit/s", "g"),
         Column("RTT, ms", "g"),
         Column("tokens/s", ".2f"),
-        Column("\u00b1", ".2f", "standard error, of the rounds' luck"),
+        Column("\u00b1", ".2f", "standard error, of the rounds' luck; empty: not told"),
         Column("first, ms", ",.0f", "until the first token, the prompt's way and prefill included"),
         Column("up", ",.1f", "bytes a token"),
         Column("down", ",.1f", "bytes a token"),
@@ -76,10 +76,22 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
     ]
     names = ("tokens_s", "error", "first_ms", "up", "down", "draft_passes", "target_passes")
     cells = [
-        [row["way"], row["uplink_bit_s"] / 1e6, 1e3 * row["rtt_s"], *(row[name] for name in names), 1e3 * row["joules"]]
+        [
+            row["way"],
+            row["uplink_bit_s"] / 1e6,
+            1e3 * row["rtt_s"],
+            *(_told(row, name) for name in names),
+            1e3 * row["joules"],
+        ]
         for row in figures["rows"]
     ]
     return [plot, Table(columns=columns, rows=cells, title="Every way on every link", folded=True)]
+
+
+def _told(row: dict[str, Any], name: str) -> float | None:
+    """A number of a row; an error of 0 is one that was not measured."""
+    value: float = row[name]
+    return None if name == "error" and not value else value
 
 
 def meaning(figures: dict[str, Any]) -> str:

@@ -122,9 +122,11 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 
 
 _ADVICE = (
-    "A split is advised where it is faster than the edge that decodes alone and streams. Where it is slower, it still "
-    "leaves the edge time for more users. An edge with both models may be faster for one user, and drafts for all of "
-    "them. tslt device finds these choices itself (--evidence auto)."
+    "A split is advised where it is faster than the edge that decodes alone and streams; its drafts wait for their "
+    "verdicts here. Where it is slower, it still takes less of the edge's time where users do not share passes (How "
+    "many users an edge serves has those that do). An edge with both models may be faster, and drafts for all of its "
+    "users. Bytes and rates are of messages: what a transport adds to each has a section of its own. tslt device "
+    "chooses by itself (--evidence auto)."
 )
 
 
@@ -228,13 +230,16 @@ def meaning(figures: dict[str, Any]) -> str:
     advised = [entry for entry in links if entry["rate"] > entry["streams"]]
     least = min(entry["busy_split_s"] for entry in advised or links)
     alone = best["busy_streams_s"]
-    busy = f"a token costs the edge {1e3 * least:.1f} ms with a split, {1e3 * alone:.1f} ms alone"
+    busy = (
+        f"for a single user a token costs the edge {1e3 * least:.1f} ms with a split at best, "
+        f"{1e3 * alone:.1f} ms alone"
+    )
     if rtt <= 0:
         word = "but" if least < alone else "and"
         return f"With these models no link makes a split faster than the edge alone, {word} {busy}."
     return (
-        "With these models a split is faster than the edge alone up to a round trip of "
-        f"{1e3 * rtt:.1f} ms where the uplink is fast, at best "
+        "With these models a split whose drafts wait for their verdicts is faster than the edge alone up to a round "
+        f"trip of {1e3 * rtt:.1f} ms where the uplink is fast (drafts in flight: the next section), at best "
         f"{best['rate'] / best['streams']:.1f} times as fast; and {busy}."
     )
 
