@@ -244,8 +244,7 @@ def test_greedy_texts_are_the_targets_own_with_drafts_in_flight(kind, window):
     assert accepted > 0
 
 
-@pytest.mark.parametrize("window", [2, 4])
-@pytest.mark.parametrize("kind", ["list", "scalar", "lazy"])
+@pytest.mark.parametrize(("kind", "window"), [("list", 4), ("scalar", 2), ("lazy", 4)])
 def test_texts_have_the_targets_law_with_drafts_in_flight(kind, window):
     target, draft = tables(8)
     sampling = tw.Sampling(temperature=0.8)
