@@ -25,7 +25,7 @@ WATCHED: Final = {
         *(*_BOTH, "tests/spec/test_session_vectors.py", "tests/spec/test_step_vectors.py"),
         *("tests/coding", "tests/fuzz", "tests/messages", "tests/session", "tests/test_checks.py", "tests/transports"),
         *("tests/runtime/chat/test_template.py", "tests/runtime/operating", "tests/runtime/servers"),
-        *("tests/runtime/test_connection.py", "tests/runtime/test_edge_driver.py"),
+        *("tests/runtime/test_busy_edges.py", "tests/runtime/test_connection.py", "tests/runtime/test_edge_driver.py"),
         *("tests/runtime/test_reconnecting.py", "tests/runtime/test_sessions.py"),
     ),
 }

@@ -97,6 +97,23 @@ def test_proposals_are_settled_before_the_link():
     assert world.device.state is tw.State.OPEN
 
 
+def test_proposals_that_are_open_when_the_edge_gives_up_are_settled_all_the_same():
+    for takes in (True, False):
+        world = rejected("scalar")
+        world.edge.fail(tw.ErrorCode.INTERNAL, "out of memory")
+        arrive(world.device, [world.edge.data_to_send()])
+        assert world.device.state is tw.State.FAILED
+        if takes:
+            token = world.device.take(0)
+            assert world.device.prefix == (*PROMPT, token)
+        else:
+            world.device.ask_more()
+        assert world.device.state is tw.State.FAILED
+        assert world.device.data_to_send() == b""
+        world.break_link(OTHER)
+        assert world.device.state is (tw.State.IDLE if takes else tw.State.OPEN)
+
+
 @pytest.mark.parametrize("kind", ["scalar", "lazy"])
 def test_an_edge_must_answer_given_what_the_device_knows(kind):
     world = rejected(kind)
