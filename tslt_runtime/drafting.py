@@ -196,18 +196,17 @@ class Growth:
         return range(self._ends[-2], self._ends[-1])
 
 
-def draw_tree(text: DraftText, settings: DraftSettings, drawing: Drawing, begun: Growth | None = None) -> Drafted:
+def draw_tree(text: DraftText, settings: DraftSettings, drawing: Drawing) -> Drafted:
     """Draw a tree of ``settings.expansion[d]`` children for every node of depth d + 1.
 
-    ``begun``: one of these settings whose nodes, but for the last level's, are the ones that ``text`` holds; None
-    begins anew.  Without replacement a node whose list has fewer tokens gets fewer children.  An empty expansion gives
+    Without replacement a node whose list has fewer tokens gets fewer children.  An empty expansion gives
     an empty tree and runs nothing.  Raises ContextFull if the deepest node needs a position that the model has not,
     ValueError before ``text.set_prefix``.
     """
     expansion = settings.expansion
     if expansion and len(expansion) > text.room:
         raise ContextFull(needed=drawing.position + len(expansion), limit=drawing.position + text.room)
-    growth = begun or Growth(settings, drawing)
+    growth = Growth(settings, drawing)
     while not growth.is_whole:
         growth.take(text.expand(growth.level()))
     return growth.drafted()

@@ -41,6 +41,8 @@ from tslt_wire.session.states import State
 NATIVE = Path(__file__).resolve().parents[2] / "tslt_wire" / "_native"
 CC = os.environ.get("CC", "cc")
 STRICT = ["-std=c11", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"]
+PROGRAM = [*STRICT, "-D_POSIX_C_SOURCE=200809L"]
+"""Of an example, which has a clock and sockets."""
 EVIDENCE = ("list", "match", "coupled", "scalar", "lazy")
 PRECISIONS = tuple(p.value for p in tw.Precision)
 STATES: tuple[State, ...] = tuple(State)

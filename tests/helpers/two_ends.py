@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from table_engine import TableDraft, TableTarget
-from tslt_transports import Link, LinkOptions, pair
+from tslt_transports import InProcessListener, Link, LinkOptions, pair
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
 from tslt_runtime.draft_vocabulary import DraftVocabulary
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve_link
+from tslt_runtime.edge import edge_settings, serve, serve_link
 from tslt_runtime.edge_driver import EdgeDriver
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_runtime.verifiers.local import LocalVerifier
@@ -48,6 +48,23 @@ def hello(vocab_size: int, **changes: Any) -> tw.Hello:
     """What a device of these tests says."""
     given = {"evidence": OUR_EVIDENCE, "entropy": ("range", "none"), "priors": ("density", "none")}
     return tw.Hello(**{"vocab_size": vocab_size, "tokenizer": FINGERPRINT, **given, **changes})
+
+
+@asynccontextmanager
+async def one_edge(
+    verifier: Verifier, offered: tw.EdgeSettings | None = None, **options: Any
+) -> AsyncIterator[InProcessListener]:
+    """An edge for any number of devices: where they connect.  ``options``: of ``serve``; both are closed behind it."""
+    listener = InProcessListener()
+    offered = offered or edge_settings(verifier.facts, FINGERPRINT)
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=4, **options))
+    try:
+        yield listener
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await listener.close()
+        verifier.close()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_device import CC, NATIVE
+from c_device import CC, NATIVE, PROGRAM
 from table_engine import TableTarget
 from text_law import transition_law
 from tslt_transports import AllowList, EdgeKeys, SecretKey, listen
@@ -25,16 +25,6 @@ from tslt_runtime.verifiers.local import LocalVerifier
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "device_c"
-STRICT = [
-    "-std=c11",
-    "-O1",
-    "-ffp-contract=off",
-    "-D_POSIX_C_SOURCE=200809L",
-    "-Wall",
-    "-Wextra",
-    "-Wpedantic",
-    "-Werror",
-]
 CHAIN, TREE = "1,1,1", "2,2"
 KINDS = [("list", CHAIN), ("list", TREE), ("match", TREE), ("coupled", TREE), ("scalar", CHAIN), ("lazy", CHAIN)]
 DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2000"))
@@ -51,7 +41,7 @@ def program(tmp_path_factory) -> Path:
     ).returncode:
         pytest.skip("there are no headers of libzmq (Debian: libzmq3-dev)")
     done = subprocess.run(
-        [CC, *STRICT, f"-I{NATIVE}", *sources, "-o", str(made), "-lzmq", "-lm"],
+        [CC, *PROGRAM, f"-I{NATIVE}", *sources, "-o", str(made), "-lzmq", "-lm"],
         capture_output=True,
         text=True,
         check=False,

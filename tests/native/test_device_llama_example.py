@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from c_device import CC, NATIVE
+from c_device import CC, NATIVE, PROGRAM
 from default_pair import pair_folder
 from gguf_models import pair_gguf
 from loop_harness import greedy_reference
@@ -25,16 +25,6 @@ pytestmark = [
     ),
 ]
 EXAMPLE = ROOT / "examples" / "device_c"
-STRICT = [
-    "-std=c11",
-    "-O1",
-    "-ffp-contract=off",
-    "-D_POSIX_C_SOURCE=200809L",
-    "-Wall",
-    "-Wextra",
-    "-Wpedantic",
-    "-Werror",
-]
 PROMPT, TOKENS = "The old house stood", 48
 KINDS = [
     ("list", "1,1,1,1"),
@@ -53,7 +43,7 @@ def program(tmp_path_factory) -> Path:
     libraries += [f"-Wl,-rpath,{LLAMA_DIR / name}" for name in ("lib", "bin")]
     sources = [str(EXAMPLE / "llama.c"), *map(str, sorted(NATIVE.glob("*.c")))]
     includes = [f"-I{NATIVE}", "-isystem", str(LLAMA_DIR / "include")]
-    command = [CC, *STRICT, *includes, *sources, *libraries, "-lllama", "-lzmq", "-lm", "-o", str(made)]
+    command = [CC, *PROGRAM, *includes, *sources, *libraries, "-lllama", "-lzmq", "-lm", "-o", str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return made

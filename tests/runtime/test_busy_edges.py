@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from table_engine import TableDraft, TableTarget
-from tslt_transports import InProcessListener
-from two_ends import FINGERPRINT, KINDS, hello, tables
+from two_ends import KINDS, hello, one_edge, tables
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
-from tslt_runtime.edge import edge_settings, serve
 from tslt_runtime.rounds import Round
 from tslt_runtime.seeds import device_rng
 from tslt_runtime.timing import MOST_OTHERS, WANTED, others_of, verify_seconds, with_others
@@ -45,21 +43,16 @@ def rounds_of(asks: list[bool], way: str = "list") -> list[Round]:
     target, own = tables()
 
     async def run() -> list[Round]:
-        listener, verifier = InProcessListener(), Patient(TableTarget(target), many=len(asks))
-        task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
-        devices = []
-        for number, asked in enumerate(asks):
-            said = hello(8, extra=WANTED if asked else {}, nonce=bytes([number]) * 16)
-            devices.append(Device(await listener.connect(), TableDraft(own), said, rng=device_rng(number)))
-            await devices[-1].open()
-            await devices[-1].prompt([number])
-        found = await asyncio.gather(*(device.round(20, KINDS[way]) for device in devices))
-        for device in devices:
-            await device.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await listener.close()
-        verifier.close()
+        async with one_edge(Patient(TableTarget(target), many=len(asks))) as listener:
+            devices = []
+            for number, asked in enumerate(asks):
+                said = hello(8, extra=WANTED if asked else {}, nonce=bytes([number]) * 16)
+                devices.append(Device(await listener.connect(), TableDraft(own), said, rng=device_rng(number)))
+                await devices[-1].open()
+                await devices[-1].prompt([number])
+            found = await asyncio.gather(*(device.round(20, KINDS[way]) for device in devices))
+            for device in devices:
+                await device.close()
         assert all(found)
         return [each for each in found if each]
 

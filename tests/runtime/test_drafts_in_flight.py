@@ -13,14 +13,14 @@ import pytest
 from path_draft import PathDraft
 from table_engine import TableDraft, TableTarget
 from text_law import transition_law
-from tslt_transports import InProcessListener, Link, LinkOptions, pair
-from two_ends import FINGERPRINT, KINDS, hello, tables, two_ends
+from tslt_transports import Link, LinkOptions, pair
+from two_ends import FINGERPRINT, KINDS, hello, one_edge, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime.connection import Recovery
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.protocol import Node
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.rounds import Round
@@ -295,8 +295,6 @@ def test_links_that_break(way, window):
 
     async def run(cuts: bool) -> tuple[tuple[int, ...], int]:
         target, own = tables(apart=0.4)
-        listener, verifier = InProcessListener(), LocalVerifier(TableTarget(target))
-        task = asyncio.create_task(serve(listener, verifier, edge_settings(verifier.facts, FINGERPRINT), seed=4))
         rng = np.random.default_rng(window)
 
         async def dial(attempt: int = 0) -> Any:
@@ -307,25 +305,22 @@ def test_links_that_break(way, window):
                 )
             return link
 
-        device = Device(
-            await dial(),
-            TableDraft(own),
-            hello(8, **given),
-            rng=device_rng(1),
-            recovery=Recovery(dial=dial),
-            window=window,
-            ahead=24 if window > 2 else 0,
-        )
-        await device.open()
-        await device.prompt([0])
-        async for _ in device.generate(50, CHAINS[way]):
-            pass
-        text = tuple(device.session.prefix)
-        await device.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await listener.close()
-        verifier.close()
+        async with one_edge(LocalVerifier(TableTarget(target))) as listener:
+            device = Device(
+                await dial(),
+                TableDraft(own),
+                hello(8, **given),
+                rng=device_rng(1),
+                recovery=Recovery(dial=dial),
+                window=window,
+                ahead=24 if window > 2 else 0,
+            )
+            await device.open()
+            await device.prompt([0])
+            async for _ in device.generate(50, CHAINS[way]):
+                pass
+            text = tuple(device.session.prefix)
+            await device.close()
         return text, device.reconnects
 
     calm, none = asyncio.run(run(False))
@@ -352,25 +347,20 @@ def test_a_session_that_begins_among_many_has_one_at_a_time():
 
     async def run() -> list[int]:
         target, own = tables()
-        listener, verifier = InProcessListener(), LocalVerifier(TableTarget(target))
-        limits = EdgeLimits(window=3, window_links=2)
+        verifier, limits = LocalVerifier(TableTarget(target)), EdgeLimits(window=3, window_links=2)
         offered = edge_settings(verifier.facts, FINGERPRINT, limits=limits)
-        task = asyncio.create_task(serve(listener, verifier, offered, seed=4, limits=limits))
         devices = []
-        for number in range(3):
-            link = await listener.connect()
-            devices.append(Device(link, TableDraft(own), hello(8), rng=device_rng(number), window=4))
-            await devices[-1].open()
-        for device in devices:
-            await device.prompt(PROMPT)
-            assert sum([len(each.tokens) async for each in device.generate(20, CHAINS["list"])]) == 20
-        found = [device.session.window for device in devices]
-        for device in devices:
-            await device.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await listener.close()
-        verifier.close()
+        async with one_edge(verifier, offered, limits=limits) as listener:
+            for number in range(3):
+                link = await listener.connect()
+                devices.append(Device(link, TableDraft(own), hello(8), rng=device_rng(number), window=4))
+                await devices[-1].open()
+            for device in devices:
+                await device.prompt(PROMPT)
+                assert sum([len(each.tokens) async for each in device.generate(20, CHAINS["list"])]) == 20
+            found = [device.session.window for device in devices]
+            for device in devices:
+                await device.close()
         return found
 
     assert asyncio.run(run()) == [3, 3, 1]
