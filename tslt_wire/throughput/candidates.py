@@ -116,12 +116,14 @@ class Candidates:
         parts, rejected = self._parts(load, features, len(cost))
         ready = self._ready(load, parts, cost, hits)
         flying, at = self.window > 1, features[0].shape[1]
+        to = at + features[1].shape[1]
         drawn = np.where(flying, np.minimum(1.0, self.ahead / np.maximum(self.counts[0], 1.0)), 0.0)
         how = Overlap(load.whole, self.window, drawn, ready, self.counts[0])
         rows = answer_rows(parts, cost, how) + rejected
         verify = parts.verify @ cost
-        passes = [3, at + features[1].shape[1]]  # the columns of a pass whatever its nodes, hidden or told
-        split = (rows[:, :at], rows[:, at : at + features[1].shape[1]], rows[:, at + features[1].shape[1] :])
+        passes = [3, to]  # the columns of a pass whatever its nodes, hidden or told
+        split = (rows[:, :at], rows[:, at:to], rows[:, to:])
+        part = np.where(flying, drawn * load.whole**self.window + ready * (1 - load.whole), ready)
         return View(
             load=load,
             tokens=tokens,
@@ -131,9 +133,7 @@ class Candidates:
             uplink=load.uplink + (load.uplink - load.rejected[:, 1]) * dropped(parts, cost, how),
             features=split,
             ready=ready,
-            saved=parts.drawn
-            @ cost
-            * np.where(flying, drawn * load.whole**self.window + ready * (1 - load.whole), ready),
+            saved=parts.drawn @ cost * part,
         )
 
     def _parts(self, load: Expectation, features: Features, columns: int) -> tuple[Parts, Floats]:
