@@ -3,7 +3,7 @@ import java.io.Closeable
 import java.nio.ByteBuffer
 import java.security.SecureRandom
 
-/** What a native method returned: positive, the edge's doing, and the session is over; negative, the caller's. */
+/** What a native method returned: positive, the edge's doing, and its link is over; negative, the caller's (tslt_device.h). */
 class TsltException(val code: Int) : Exception("error $code")
 
 interface Model {

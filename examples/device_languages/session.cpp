@@ -22,7 +22,7 @@ using Frame = std::vector<std::uint8_t>;
 // What a function returned.  Positive: the edge's doing, the session is over, and ERROR waits to be sent.  Negative: the
 // caller's, and nothing has changed.
 struct Refused : std::runtime_error {
-  explicit Refused(int code) : std::runtime_error("error " + std::to_string(code)), code(code) {}
+  explicit Refused(int code) : std::runtime_error(tslt_error_name(code)), code(code) {}
   int code;
 };
 

@@ -11,8 +11,6 @@
 
 #include "tslt_device.h"
 
-enum { MODEL_FAILED = -100 };
-
 typedef struct {
   uint8_t tokenizer[32];
   tslt_hello hello; /* and what it points to: C keeps the address */
@@ -137,7 +135,7 @@ static int logits(void *state, const tslt_nodes *nodes, const void **rows, size_
   jobject given[] = {tokens_of(env, text, length), tokens_of(env, nodes->parents, nodes->count),
                      tokens_of(env, nodes->tokens, nodes->count)};
   if (!given[0] || !given[1] || !given[2])
-    return TSLT_NO_MEMORY;
+    return 1;
   jobject made = (*env)->CallObjectMethod(env, s->model, s->rows, given[0], (jint)nodes->first, given[1], given[2]);
   uint32_t count = nodes->count ? nodes->count - nodes->first : 1;
   *row_bytes = s->hello.vocab_size * sizeof(float);
@@ -145,7 +143,7 @@ static int logits(void *state, const tslt_nodes *nodes, const void **rows, size_
   int good = !(*env)->ExceptionCheck(env) && *rows && (*env)->GetDirectBufferCapacity(env, made) >= (jlong)(count * *row_bytes);
   for (unsigned i = 0; i < 3; i++)
     (*env)->DeleteLocalRef(env, given[i]);
-  return good ? 0 : MODEL_FAILED; /* an exception waits until the native method has returned */
+  return good ? 0 : 1; /* an exception waits until the native method has returned */
 }
 
 static tslt_random numbers(session *s, JNIEnv *env, jobject random) {
@@ -173,7 +171,7 @@ JNIEXPORT jint JNICALL Java_Session_draft(JNIEnv *env, jclass class, jlong handl
   tslt_random random_numbers = numbers(s, env, random);
   s->model = model;
   s->rows = (*env)->GetMethodID(env, (*env)->GetObjectClass(env, model), "rows", "([II[I[I)Ljava/nio/ByteBuffer;");
-  return s->rows ? tslt_device_draft(s->device, &how, logits, s, &random_numbers) : MODEL_FAILED;
+  return s->rows ? tslt_device_draft(s->device, &how, logits, s, &random_numbers) : TSLT_CALLBACK_FAILED;
 }
 
 /* The token that the text has grown by, to `token`; -1: others are asked for. */

@@ -199,6 +199,8 @@ def test_memory_is_counted_and_kept_to():
     start = c.c_void_p((c.addressof(block) + 15) // 16 * 16)
     given = (c.byref(made), c.byref(room), c.byref(device))
     assert lib.tslt_device_new(start, c.c_size_t(size - 1), *given) == -3
+    for none in (None, c.c_void_p(start.value + 4)):
+        assert lib.tslt_device_new(none, c.c_size_t(size), *given) == -1
     assert lib.tslt_device_new(start, c.c_size_t(size), *given) == 0
     assert lib.tslt_device_size(c.byref(made), c.byref(Room())) == 0
     del kept
@@ -225,6 +227,22 @@ def test_what_the_state_does_not_allow_changes_nothing(call):
     assert refused.value.code == WRONG_STATE
     assert (device.state, device.data_to_send()) == (State.GREETED, b"")
     assert device.again() == []
+
+
+def test_every_code_has_a_name_which_is_pythons():
+    lib = library()
+    lib.tslt_error_name.restype = c.c_char_p
+    names = {code.value: code.name.lower() for code in ErrorCode}
+    text = "".join(
+        re.sub(r"/\*.*?\*/", "", (NATIVE / f"tslt_{h}.h").read_text(), flags=re.DOTALL) for h in ("wire", "device")
+    )
+    codes = re.findall(
+        r"TSLT_(\w+) = (-?\d+)", "".join(re.findall(r"enum \{[^}]*(?:BAD_TREE|BAD_CONTROL)[^}]*\}", text))
+    )
+    declared = {int(value): name.lower() for name, value in codes}
+    assert {code: name for code, name in declared.items() if code > 0} == names
+    assert {code: lib.tslt_error_name(code).decode() for code in declared} == declared
+    assert {lib.tslt_error_name(code) for code in (-7, 15, 44, 1 << 30)} == {b"unknown"}
 
 
 def test_hashes_are_sha256():
@@ -301,6 +319,11 @@ def test_the_proof_of_a_key_signs_what_the_edge_checks():
     assert library().tslt_link_proof(*given, key, sign, None, out, c.byref(size)) == 0
     assert signed == [statement(certificate=parts[0], hello=parts[1], challenge=parts[2])]
     assert bytes(out[: size.value]) == encode_proof(key, bytes([9, *bytes(63)]))
+    size.value = 0
+    for refusal in (-1, 11):
+        fails = type(sign)(lambda *_, code=refusal: code)
+        assert library().tslt_link_proof(*given, key, fails, None, out, c.byref(size)) == -6
+    assert size.value == 0
 
 
 def test_the_symbols_of_the_library_are_the_functions_of_the_headers():

@@ -56,6 +56,7 @@ def biases(*pairs) -> dict:
         {"vocab_size": MOST_V + 1},
         {"resume_size": 65},
         {"padding": 1},
+        {"model": b"\xff"},
         {"padding": (1 << 16) + 1},
         names(),
         names(-1),

@@ -9,7 +9,7 @@ import pytest
 from c_and_python import LIMITS, LIST, PROFILE, proposals, said, welcome_to
 from c_device import CC, EVIDENCE, WRONG_STATE, CDevice, Refused, ints, library
 from c_frames import Message, Profile
-from c_structures import LOGITS, Drafting, Limits, List, Random, Tree, Truncation
+from c_structures import BELOW, LOGITS, UNIFORM, Drafting, Limits, List, Random, Tree, Truncation
 
 import tslt_wire as tw
 from tslt_wire.errors import ErrorCode
@@ -17,7 +17,7 @@ from tslt_wire.session.states import State
 
 pytestmark = pytest.mark.skipif(shutil.which(CC) is None, reason="there is no C compiler")
 
-BAD_ARGUMENT, NO_SPACE, BAD_TREE, BAD_LIST = -1, -3, 9, 10
+BAD_ARGUMENT, NO_SPACE, BAD_LOGITS, CALLBACK_FAILED = -1, -3, -4, -6
 MOST_V = 1 << 20
 
 
@@ -70,18 +70,18 @@ TREES = {
     "no such precision": ({"precision": -1}, BAD_ARGUMENT),
     "a precision of a later version": ({"precision": 8}, BAD_ARGUMENT),
     "more nodes than there is memory for": ({"parents": range(-1, 4), "tokens": [14] * 5, "lists": 5}, NO_SPACE),
-    "a parent before the prefix": ({"parents": (-2, 0)}, BAD_TREE),
-    "a parent behind its child": ({"parents": (-1, 1)}, BAD_TREE),
+    "a parent before the prefix": ({"parents": (-2, 0)}, BAD_ARGUMENT),
+    "a parent behind its child": ({"parents": (-1, 1)}, BAD_ARGUMENT),
     "a token below 0": ({"tokens": (14, -1)}, BAD_ARGUMENT),
     "a token behind the last": ({"tokens": (14, 16)}, BAD_ARGUMENT),
-    "lists that are missing": ({"lists": 1}, BAD_TREE),
-    "ids that descend": ({"given": ([3, 2], [0, 0])}, BAD_LIST),
-    "a token that is in no list": ({"tokens": (14, 2)}, BAD_TREE),
+    "lists that are missing": ({"lists": 1}, BAD_ARGUMENT),
+    "ids that descend": ({"given": ([3, 2], [0, 0])}, BAD_ARGUMENT),
+    "a token that is in no list": ({"tokens": (14, 2)}, BAD_ARGUMENT),
     "a long list": ({"given": ALL}, NO_SPACE),
     "many lists": ({"parents": range(-1, 3), "tokens": [14] * 4, "lists": 4}, NO_SPACE),
-    "nothing that goes on": ({"parents": (), "tokens": (), "lists": 0, "goes_on": 1}, BAD_TREE),
-    "a tree that goes on": ({"parents": (-1, -1), "lists": 1, "goes_on": 1}, BAD_TREE),
-    "equal siblings": ({"parents": (-1, -1), "tokens": (15, 15), "lists": 1, "without_replacement": 1}, BAD_TREE),
+    "nothing that goes on": ({"parents": (), "tokens": (), "lists": 0, "goes_on": 1}, BAD_ARGUMENT),
+    "a tree that goes on": ({"parents": (-1, -1), "lists": 1, "goes_on": 1}, BAD_ARGUMENT),
+    "equal siblings": ({"parents": (-1, -1), "tokens": (15, 15), "lists": 1, "without_replacement": 1}, BAD_ARGUMENT),
 }
 
 
@@ -101,8 +101,8 @@ def test_what_the_next_draft_continues():
 
 def test_trees_of_other_evidence():
     fork = {"parents": (-1, -1)}
-    assert send(ready(), "scalar", **fork) == BAD_TREE
-    assert send(ready(), "match", **fork, tokens=(15, 15), lists=0) == BAD_TREE
+    assert send(ready(), "scalar", **fork) == BAD_ARGUMENT
+    assert send(ready(), "match", **fork, tokens=(15, 15), lists=0) == BAD_ARGUMENT
     assert send(ready(), "match", **fork, lists=0, without_replacement=1) == 0
     assert send(ready(), "scalar", without_replacement=1) == 0
     assert send(ready(), "list", **fork, lists=1, without_replacement=1) == 0
@@ -140,13 +140,15 @@ DRAFTINGS = {
     "no such precision": ({"precision": -1}, BAD_ARGUMENT),
     "a precision of a later version": ({"precision": 8}, BAD_ARGUMENT),
     "numbers of another type": ({"dtype": 1}, BAD_ARGUMENT),
-    "a level of none": ({"expansion": ints((1, 0), c.c_uint32)}, BAD_TREE),
-    "a tree where a chain is": ({"evidence": 3, "expansion": ints((1, 2), c.c_uint32)}, BAD_TREE),
+    "a level of none": ({"expansion": ints((1, 0), c.c_uint32)}, BAD_ARGUMENT),
+    "a tree where a chain is": ({"evidence": 3, "expansion": ints((1, 2), c.c_uint32)}, BAD_ARGUMENT),
+    "a tree that goes on": ({"evidence": 1, "expansion": ints((1, 2), c.c_uint32), "goes_on": 1}, BAD_ARGUMENT),
+    "nothing that goes on": ({"levels": 0, "goes_on": 1}, BAD_ARGUMENT),
     "more nodes than there is memory for": ({"expansion": ints((3, 3), c.c_uint32)}, NO_SPACE),
     "a row that is listed whole": ({"truncate": 0}, NO_SPACE),
     "lists by probability": ({"truncation": Truncation(0, 0.9, 0.0)}, NO_SPACE),
     "a list longer than there is memory for": ({"truncation": Truncation(9, 1.0, 0.0), "evidence": 1}, NO_SPACE),
-    "logits that are none": ({"temperature": 0.5, "goes_on": 7}, -4),
+    "logits that are none": ({"temperature": 0.5, "goes_on": 7}, BAD_LOGITS),
 }
 
 
@@ -155,7 +157,7 @@ def test_drafts_that_are_not_drawn(name):
     changes, wanted = DRAFTINGS[name]
     device = ready(room={"most_nodes": 8, "most_listed": 8, "most_entries": 64})
     how = Drafting(0, ints((1, 1), c.c_uint32), 2, 0, 1.0, 1, Truncation(4, 1.0, 0.0), 4, 0, 0.0, 0)
-    rows = np.full((3, 16), np.nan) if wanted == -4 else np.tile(np.arange(16.0), (3, 1))
+    rows = np.full((3, 16), np.nan) if wanted == BAD_LOGITS else np.tile(np.arange(16.0), (3, 1))
     rows = np.ascontiguousarray(rows, np.float32)
 
     def logits(state, nodes, out, stride):
@@ -175,13 +177,49 @@ def test_drafts_that_are_not_drawn(name):
     assert device.within_block()
 
 
-def test_a_callback_may_give_up():
-    device = ready()
+ROWS = np.tile(np.arange(16, dtype=np.float32), (3, 1))
+
+
+def drafted(device: CDevice, *, gives_up=None, at=0, numbers=None, **changes) -> int:
+    """What comes of a chain of two, whose callback returns ``gives_up`` at the level ``at``: None is no row."""
     how = Drafting(0, ints((1, 1), c.c_uint32), 2, 0, 1.0, 1, Truncation(4, 1.0, 0.0), 4, 0, 0.0, 0)
-    numbers = Random.of(np.random.default_rng(0))
-    given = c.byref(how), LOGITS(lambda *_: 77), None, c.byref(numbers)
-    assert device.lib.tslt_device_draft(device._device, *given) == 77
-    assert device.state is State.IDLE
+    for field, value in changes.items():
+        setattr(how, field, value)
+
+    def logits(state, nodes, out, stride):
+        if nodes.contents.count == at:
+            return gives_up or 0
+        out[0], stride[0] = ROWS.ctypes.data, ROWS.strides[0]
+        return 0
+
+    numbers = numbers or Random.of(np.random.default_rng(0))
+    given = c.byref(how), LOGITS(logits), None, c.byref(numbers)
+    return int(device.lib.tslt_device_draft(device._device, *given))
+
+
+@pytest.mark.parametrize("gives_up", [-1, 9, 77, None])
+def test_a_callback_that_fails_leaves_the_session_as_it_was(gives_up):
+    """Whatever it returns, its code is one that nothing else has; also behind a draft in flight."""
+    device = ready()
+    for _ in range(2):
+        before = device.state, device.round, device.prefix, device.ahead
+        for at in (0, 1):
+            assert drafted(device, gives_up=gives_up, at=at) == CALLBACK_FAILED
+            assert (device.state, device.round, device.prefix, device.ahead) == before
+            assert device.data_to_send() == b""
+        assert drafted(device, at=-1, goes_on=1) == 0
+        assert device.data_to_send()
+    assert device.within_block()
+
+
+def test_random_numbers_that_are_none_stay_within_the_memory():
+    wild = Random(BELOW(lambda *_: (1 << 64) - 1), UNIFORM(lambda _: float("nan")), None)
+    for evidence, distinct in ((0, 0), (0, 1), (3, 0), (4, 0)):
+        device = ready()
+        shape = ints((2, 1) if distinct else (1, 1), c.c_uint32)
+        code = drafted(device, at=-1, evidence=evidence, without_replacement=distinct, expansion=shape, numbers=wild)
+        assert code == (BAD_ARGUMENT if distinct else 0)
+        assert device.within_block()
 
 
 # ------------------------------------------------------------------------------------------------------------- prompts
@@ -260,9 +298,10 @@ def test_a_hello_that_fits_but_for_its_padding():
 
 def test_a_second_hello_that_does_not_fit():
     device = ready(room={"queue_bytes": hello_bytes() + 4})
+    device.data_to_send()
     assert refused(device.reconnect) == NO_SPACE
-    assert device.state is State.START
-    assert refused(device.reconnect) == WRONG_STATE
+    assert device.state is State.IDLE
+    assert send(device, "match", lists=0) == 0
 
 
 def test_frames_for_which_there_is_no_room_are_not_sent():
@@ -284,8 +323,14 @@ def test_drafts_in_flight_that_do_not_fit_twice():
     given = tw.TokenTree.chain([14, 15] * 20), tw.MatchEvidence()
     for _ in range(2):
         device.send_draft(*given, goes_on=True)
-    while _again(device):
+    while list(iter(device.data_to_send, b"")):
         pass
+    counts = []
+    while _again(device):
+        counts.append(2)
+    waiting = list(iter(device.data_to_send, b""))
+    assert len(waiting) == sum(counts)  # all of them each time, or none
+    assert len(set(waiting)) == 2
     assert device.within_block()
 
 
@@ -335,6 +380,29 @@ def test_an_error_has_less_text_where_there_is_less_room():
         assert (message.code, message.message) == (42, "")
     assert padded.lib.tslt_device_fail(padded._device, 1 << 16, None) == BAD_ARGUMENT
     assert padded.lib.tslt_device_fail(padded._device, -1, None) == BAD_ARGUMENT
+    assert padded.lib.tslt_device_fail(padded._device, 42, b"\xff") == BAD_ARGUMENT
+    assert padded.state is State.GREETED
+
+
+def test_a_session_closes_where_its_edge_takes_no_bye():
+    device = CDevice(said())
+    assert device.receive(welcome_to(device.data_to_send(), limits=LIMITS | {"max_frame_bytes": 4})) == 0
+    device.close()
+    assert (device.state, device.data_to_send()) == (State.CLOSED, b"")
+
+
+def test_a_refused_frame_ends_the_link_and_not_the_text():
+    device = ready()
+    assert send(device, "match", lists=0) == 0
+    device.data_to_send()
+    assert device.receive(b"nonsense") == ErrorCode.BAD_CHECKSUM == device.event.code
+    assert c.string_at(device.event.text, device.event.text_size) == b"the frame does not decode"
+    assert device.state is State.FAILED
+    assert device.data_to_send()[0] & 63 == 4
+    device.reconnect()
+    assert device.receive(welcome_to(device.data_to_send())) == 0
+    kinds = [frame[0] & 63 for frame in iter(device.data_to_send, b"")]
+    assert (device.state, device.prefix, kinds) == (State.OPEN, (1, 2), [6, 0x11])
 
 
 def test_what_is_over_is_over():

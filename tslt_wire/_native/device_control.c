@@ -83,7 +83,7 @@ typedef struct {
 
 static size_t bytes_left(const control_check *c) { return (size_t)(c->end - c->at); }
 
-static bool is_utf8(const uint8_t *at, size_t size) {
+bool tslt_is_utf8(const uint8_t *at, size_t size) {
   for (const uint8_t *end = at + size; at < end;) {
     uint8_t lead = *at++;
     unsigned more = lead < 0x80 ? 0 : lead >= 0xC2 && lead < 0xE0 ? 1 : lead >= 0xE0 && lead < 0xF0 ? 2 : lead >= 0xF0 && lead < 0xF5 ? 3 : 4;
@@ -118,7 +118,7 @@ static bool is_longer(const control_tag *tag, uint64_t number) {
 static int check_text(control_check *c, uint64_t size, bool is_text) {
   if (size > bytes_left(c))
     return TSLT_TRUNCATED;
-  if (is_text && !is_utf8(c->at, (size_t)size))
+  if (is_text && !tslt_is_utf8(c->at, (size_t)size))
     return TSLT_BAD_CONTROL;
   c->at += size;
   return TSLT_OK;

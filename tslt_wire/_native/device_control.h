@@ -25,6 +25,8 @@ const uint8_t *tslt_skip_control(const uint8_t *at);
 /* The value of a key in a map, itself a value; empty if there is none. */
 tslt_bytes tslt_find_control(const uint8_t *map, const char *key);
 
+bool tslt_is_utf8(const uint8_t *at, size_t size);
+
 void tslt_put_raw(bit_writer *w, const void *data, size_t size);
 void tslt_put_integer(bit_writer *w, uint64_t value);
 void tslt_put_number(bit_writer *w, double value);

@@ -66,7 +66,7 @@ static int32_t draw_child(rest *s, uint32_t tail, int64_t listed, const tslt_ran
     return draw_outside(s, random);
   int64_t part = (int64_t)random->below(random->state, (uint64_t)listed);
   uint32_t at = 0;
-  for (; part >= s->left[at]; at++)
+  for (; at + 1 < s->list->count && part >= s->left[at]; at++) /* whatever the caller's numbers are, it ends here */
     part -= s->left[at];
   if (!s->replacement)
     s->left[at] = 0;
@@ -143,11 +143,12 @@ static bool sends_lists(int evidence) { return evidence == TSLT_EVIDENCE_LIST ||
 static int check_how(const tslt_device *d, const tslt_drafting *how) {
   uint64_t width = 1, nodes = 0;
   if (how->evidence < 0 || how->evidence >= EVIDENCES || how->precision < TSLT_F32 || how->precision > TSLT_LOG2_4 ||
-      how->dtype != d->room.dtype || !(d->welcome.evidence >> how->evidence & 1))
+      how->dtype != d->room.dtype || !(d->welcome.evidence >> how->evidence & 1) || (how->goes_on && !how->levels))
     return TSLT_BAD_ARGUMENT;
+  bool chain = how->goes_on || how->evidence >= TSLT_EVIDENCE_SCALAR;
   for (uint32_t i = 0; i < how->levels; i++) {
-    if (!how->expansion[i] || (how->evidence >= TSLT_EVIDENCE_SCALAR && how->expansion[i] != 1))
-      return TSLT_BAD_TREE;
+    if (!how->expansion[i] || (chain && how->expansion[i] != 1))
+      return TSLT_BAD_ARGUMENT;
     width *= how->expansion[i];
     nodes += width;
     if (nodes > d->room.most_nodes)
@@ -202,13 +203,15 @@ int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logi
     const void *rows = NULL;
     size_t row_bytes = 0;
     tslt_nodes nodes = {level ? first : 0, end, t->parents, t->tokens};
-    error = logits(state, &nodes, &rows, &row_bytes);
+    if (logits(state, &nodes, &rows, &row_bytes) || !rows)
+      return TSLT_CALLBACK_FAILED;
     c.position = (uint32_t)length + level;
-    for (uint32_t i = 0; i < parents && !error; i++)
+    for (uint32_t i = 0; i < parents; i++) {
       error = grow(&c, (const uint8_t *)rows + i * row_bytes, level ? (int32_t)(first + i) : PREFIX, how->expansion[level],
                    &options);
-    if (error)
-      return error;
+      if (error)
+        return error;
+    }
     first = end;
   }
   return tslt_open_round(d);

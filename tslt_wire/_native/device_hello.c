@@ -229,7 +229,7 @@ static bool request_ok(const tslt_sampling_request *s) {
 bool tslt_hello_ok(const tslt_hello *h) {
   const char *names[KNOWN];
   named_fields(h, names);
-  if (h->padding == 1 || h->padding > MOST_PADDING)
+  if (h->padding == 1 || h->padding > MOST_PADDING || (h->model && !tslt_is_utf8((const uint8_t *)h->model, strlen(h->model))))
     return false;
   if (!h->tokenizer || !h->vocab_size || h->vocab_size > TSLT_MAX_VOCAB_SIZE || !h->prior_count ||
       h->resume_size > MOST_TOKEN_BYTES || !numbers_ok(h->evidence, h->evidence_count, EVIDENCES) ||

@@ -91,6 +91,8 @@ int tslt_link_proof(tslt_bytes certificate, tslt_bytes hello, tslt_bytes challen
     tslt_sha256(parts[i]->at, parts[i]->size, said + sizeof LABEL + i * DIGEST);
   out[0] = TSLT_LINK_PROOF;
   memcpy(out + 1, key, KEY);
+  if (sign(state, said, sizeof said, out + 1 + KEY))
+    return TSLT_CALLBACK_FAILED;
   *size = 1 + KEY + SIGNATURE;
-  return sign(state, said, sizeof said, out + 1 + KEY);
+  return TSLT_OK;
 }

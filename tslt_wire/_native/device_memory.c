@@ -2,7 +2,7 @@
 #include "device_session.h"
 
 enum { URN_PLACES = 128, HELLO_BYTES = 1024, SAMPLING_BYTES = 512, ENTRY_BYTES = 7, NODE_BYTES = 8,
-       DRAFT_BYTES = 32, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6 };
+       DRAFT_BYTES = 32, FRAME_BYTES = 256, SIBLING_BYTES = 64, BIAS_BYTES = 20, SUPPRESSED_BYTES = 6, ALIGNED = sizeof(int64_t) };
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -125,7 +125,7 @@ int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tsl
                     tslt_device **device) {
   tslt_device_room full = *room;
   size_t needed = complete(hello, &full) ? tslt_device_size(hello, &full) : 0;
-  if (!needed)
+  if (!needed || !block || (uintptr_t)block % ALIGNED)
     return TSLT_BAD_ARGUMENT;
   if (size < needed)
     return TSLT_NO_SPACE;
@@ -141,6 +141,7 @@ int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tsl
   d->choice = -1;
   d->run = RUNS - 1; /* the first run has the number after it */
   d->peer = hello->limits;
-  *device = d;
-  return tslt_say_hello(d);
+  int error = tslt_say_hello(d);
+  *device = error ? NULL : d;
+  return error;
 }

@@ -125,7 +125,7 @@ void tslt_fail_session(tslt_device *d, int code, const char *text) {
 }
 
 int tslt_device_fail(tslt_device *d, int code, const char *text) {
-  if (code < 0 || code > 0xFFFF)
+  if (code < 0 || code > 0xFFFF || (text && !tslt_is_utf8((const uint8_t *)text, strlen(text))))
     return TSLT_BAD_ARGUMENT;
   if (d->state != TSLT_CLOSED && d->state != TSLT_FAILED)
     tslt_fail_session(d, code, text);
@@ -138,5 +138,7 @@ int tslt_device_close(tslt_device *d) {
     return TSLT_OK;
   uint8_t *room = tslt_queue_room(d, &capacity, true);
   bit_writer w = tslt_frame_start(room, capacity, TSLT_BYE, NULL);
-  return tslt_finish_frame(d, &w, TSLT_BYE, TSLT_BYE);
+  if (tslt_finish_frame(d, &w, TSLT_BYE, TSLT_BYE)) /* the edge takes no frame as long as this */
+    tslt_move(d, TSLT_BYE);
+  return TSLT_OK;
 }

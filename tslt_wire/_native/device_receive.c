@@ -445,7 +445,8 @@ int tslt_device_receive(tslt_device *d, const uint8_t *data, size_t size, tslt_e
   }
   if (!found.code)
     return TSLT_OK;
-  *event = (tslt_event){.kind = TSLT_NOTHING, .node = -1};
+  *event = (tslt_event){.kind = TSLT_NOTHING, .node = -1, .code = (uint32_t)found.code, .text = found.text,
+                        .text_size = strlen(found.text)};
   tslt_fail_session(d, found.code, found.text);
   return found.code;
 }

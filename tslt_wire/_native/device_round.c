@@ -124,8 +124,15 @@ int tslt_device_again(tslt_device *d) {
     return tslt_say_more(d, d->rejected.batch, AGAIN);
   if (d->request == TSLT_LIST)
     return tslt_say_list(d, AGAIN);
-  int error = TSLT_OK;
-  for (uint32_t i = 0; i < d->flight && !error; i++)
-    error = tslt_say_draft(d, &d->drafts[i], AGAIN);
-  return error;
+  size_t capacity;
+  tslt_queue_room(d, &capacity, false); /* what waits is at the front from now on */
+  size_t waiting = d->queue_end;
+  for (uint32_t i = 0; i < d->flight; i++) {
+    int error = tslt_say_draft(d, &d->drafts[i], AGAIN);
+    if (error) { /* all of them, or none */
+      d->queue_end = waiting;
+      return error;
+    }
+  }
+  return TSLT_OK;
 }

@@ -62,13 +62,22 @@ int tslt_say_hello(tslt_device *d) {
 }
 
 int tslt_device_reconnect(tslt_device *d) {
-  if (d->proposal_count || tslt_state_after(d->state, TSLT_ACT_RECONNECT) < 0)
+  if (d->proposal_count) /* no other state that a caller sees forbids it */
     return TSLT_WRONG_STATE;
+  const int state = d->state;
+  const bool resuming = d->resuming;
+  const tslt_all_limits peer = d->peer;
   d->queue_first = d->queue_end = 0;
   d->peer = d->hello->limits;
   tslt_move(d, TSLT_ACT_RECONNECT);
   d->resuming = d->agreed && d->length;
-  return tslt_say_hello(d);
+  int error = tslt_say_hello(d);
+  if (error) {
+    d->state = state;
+    d->peer = peer;
+    d->resuming = resuming;
+  }
+  return error;
 }
 
 /* A draft in flight as it is sent over another link, one of `sent`: [FLIGHT-10]. */
@@ -244,8 +253,8 @@ int tslt_check_draft(const tslt_device *d, const device_draft *t) {
     return TSLT_BAD_ARGUMENT;
   if ((t->follows || t->goes_on) && w->window == 1)
     return TSLT_BAD_ARGUMENT;
-  if (t->goes_on && (!t->nodes || leaves != 1))
-    return TSLT_BAD_TREE;
+  if (t->goes_on && (!t->nodes || leaves != 1)) /* a chain */
+    return TSLT_BAD_ARGUMENT;
   for (uint32_t i = 0; i < t->lists && may; i++) {
     entries = sends ? entries + t->list[i].count : t->list[i].count;
     if (entries > w->limits.frame.max_entries)
@@ -267,7 +276,7 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   for (uint32_t i = 0; i < tree->node_count; i++) {
     bool chain = tree->parents[i] == (int32_t)i - 1;
     if (tree->parents[i] < PREFIX || tree->parents[i] >= (int64_t)i || (coded && !chain))
-      return TSLT_BAD_TREE;
+      return TSLT_BAD_ARGUMENT;
     if (tree->tokens[i] < 0 || (uint32_t)tree->tokens[i] >= d->welcome.vocab_size)
       return TSLT_BAD_ARGUMENT;
   }
@@ -284,10 +293,10 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   uint32_t inner;
   tslt_find_inner(&d->context, t->parents, t->nodes, &inner);
   if (inner != tree->list_count)
-    return TSLT_BAD_TREE;
+    return TSLT_BAD_ARGUMENT;
   for (uint32_t i = 0; i < inner; i++) {
     if (!tslt_list_ok(d->welcome.vocab_size, t->precision, &tree->lists[i], d->welcome.profile.prior != NULL))
-      return TSLT_BAD_LIST;
+      return TSLT_BAD_ARGUMENT;
     int error = tslt_keep_list(d, &tree->lists[i], ((const int32_t *)d->context.list_parents.at)[i]);
     if (error)
       return error;
@@ -317,14 +326,14 @@ static int find_evidence(tslt_device *d) {
   for (uint32_t i = 0; i < t->nodes && distinct; i++)
     for (uint32_t j = 0; j < i; j++)
       if (t->parents[i] == t->parents[j] && t->tokens[i] == t->tokens[j])
-        return TSLT_BAD_TREE;
+        return TSLT_BAD_ARGUMENT;
   if (t->evidence == TSLT_EVIDENCE_MATCH || t->evidence == TSLT_EVIDENCE_COUPLED)
     return TSLT_OK;
   for (uint32_t i = 0; i < t->nodes; i++) {
     const tslt_list *list = tslt_list_after(t, t->parents[i]);
     double prob = tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, t->tokens[i]);
     if (!(prob > 0))
-      return TSLT_BAD_TREE;
+      return TSLT_BAD_ARGUMENT;
     t->codes[i] = (uint16_t)tslt_grid_up(prob);
   }
   return TSLT_OK;

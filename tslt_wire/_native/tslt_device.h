@@ -2,8 +2,16 @@
  *
  * No I/O, no clock, no threads, no state outside of the session: bytes in and events out, then the next frame out.  All
  * memory of a session is in one block of the caller's, and nothing is allocated after tslt_device_new.  One frame in is
- * one message of the transport.  Errors are those of tslt_wire.h; positive ones are told the edge by ERROR, and the
- * session is over.
+ * one message of the transport.
+ *
+ * What functions that return a code promise.  TSLT_OK is 0.
+ *   Positive: bytes that came were refused, with this code of spec section 9.  Of all functions of a session
+ *     tslt_device_receive alone returns one.  Then ERROR is queued, and the state is TSLT_FAILED: send what
+ *     tslt_device_next gives, and forget the session, or go on over another link by tslt_device_reconnect: the text and
+ *     the open round are kept.  tslt_decode_frame and tslt_link_read, which have no session, return such codes, too.
+ *   Negative: the caller's.  Nothing was queued, and the session is as before the call (tslt_device_reconnect says what it
+ *     drops even then).
+ * Each function names its codes, all of them.  They are in two enums: those of tslt_wire.h, and those below.
  *
  * Left out, and so never offered to an edge: entropy `zstd`.
  */
@@ -16,7 +24,7 @@
 extern "C" {
 #endif
 
-/* More codes of spec section 9. */
+/* Codes that tslt_wire.h has not: there are TSLT_OK, the positive ones of frames, and -1 to -4. */
 enum {
   TSLT_BAD_CONTROL = 11,
   TSLT_NOT_TSLT = 13,
@@ -33,8 +41,13 @@ enum {
   TSLT_OVERLOADED = 41,
   TSLT_INTERNAL = 42,
   TSLT_GOING_AWAY = 43,
-  TSLT_WRONG_STATE = -5 /* the session does not allow it now; nothing was sent, nothing has changed */
+  TSLT_WRONG_STATE = -5,    /* the session does not allow it now */
+  TSLT_CALLBACK_FAILED = -6 /* a function of the caller's returned anything but 0, whatever it was */
 };
+
+/* The name of a code of either header: `bad_tree` for TSLT_BAD_TREE; `unknown` for a number that is none, as an edge of a
+ * later version may send.  Positive ones are named as in spec/registry.md.  Never NULL. */
+const char *tslt_error_name(int code);
 
 /* Frame kinds (spec section 3.4), beside TSLT_DRAFT_LIST. */
 enum {
@@ -194,21 +207,22 @@ typedef struct tslt_device tslt_device;
 
 /* Bytes of a session; 0 for numbers that fit none. */
 size_t tslt_device_size(const tslt_hello *hello, const tslt_device_room *room);
-/* Make one in `block`, which is aligned as malloc's are; HELLO is queued.  TSLT_BAD_ARGUMENT, TSLT_NO_SPACE. */
+/* Make one in `block`, which is aligned as malloc's are; HELLO is queued.  TSLT_BAD_ARGUMENT (a HELLO or a room that no
+ * session has, a block that is none), TSLT_NO_SPACE (too few bytes, or queue_bytes): there is no session then. */
 int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tslt_device_room *room,
                     tslt_device **device);
 
 /* ----------------------------------------------------------------------------------------------- bytes in and out */
 
 enum {
-  TSLT_NOTHING,   /* the frame was old, or came after the end */
+  TSLT_NOTHING,   /* the frame was old, or came after the end: receive the next one */
   TSLT_WELCOMED,  /* the edge accepted the session: tslt_device_prompt may follow */
   TSLT_RESUMED,   /* the text goes on over the new link; what is needed is queued */
-  TSLT_ANSWERED,  /* VERDICT: the round is over */
+  TSLT_ANSWERED,  /* VERDICT: the round is over; draft the next one, or, after `end`, see below */
   TSLT_PROPOSALS, /* a token was rejected, others are proposed: tslt_device_choose, until it gives a token */
   TSLT_LIST_WANTED, /* a token was rejected: tslt_device_list */
-  TSLT_PEER_FAILED, /* ERROR */
-  TSLT_PEER_CLOSED, /* BYE */
+  TSLT_PEER_FAILED, /* ERROR: the state is TSLT_FAILED; tslt_device_reconnect may follow */
+  TSLT_PEER_CLOSED, /* BYE: the state is TSLT_CLOSED; likewise */
   TSLT_WHOLE        /* VERDICT_WHOLE: all of the oldest draft is accepted, and no token is added; the next one is open */
 };
 
@@ -221,9 +235,10 @@ typedef struct {
   int64_t node;  /* the last accepted one; -1: none */
   uint32_t round;
   uint32_t batch; /* of proposals */
-  int end;        /* whether the text has ended */
+  int end;        /* ANSWERED: the text has ended, the state is TSLT_ENDED.  No draft may follow, but tslt_device_prompt, with
+                   * another text or more of this one, or tslt_device_close */
   uint32_t kept;  /* RESUMED: tokens of the text that the edge held */
-  uint32_t code;  /* PEER_FAILED, and its message in UTF-8, without a 0 */
+  uint32_t code;  /* PEER_FAILED, or a refusal of one's own; and its message in UTF-8, without a 0 */
   const char *text;
   size_t text_size;
   uint64_t verify_us;   /* time that the edge took; 0: not said */
@@ -232,19 +247,22 @@ typedef struct {
   uint32_t log_prob_count;
 } tslt_event;
 
-/* Take one frame.  Positive: it was refused with this code, ERROR is queued and the session has failed. */
+/* Take one frame.  Positive: it was refused with this code, ERROR is queued and the state is TSLT_FAILED; the event is
+ * TSLT_NOTHING, with the code and the text that the edge is told.  tslt_device_reconnect may follow.  Never negative. */
 int tslt_device_receive(tslt_device *device, const uint8_t *data, size_t size, tslt_event *event);
-/* The next frame to send, until the next call of anything else; NULL if there is none. */
+/* The next frame to send; NULL if there is none.  Its bytes stay until the next call of a function that takes a
+ * `tslt_device *` and is not this one: those that take a `const tslt_device *`, and this one, leave them alone. */
 const uint8_t *tslt_device_next(tslt_device *device, size_t *size);
 /* Queue all that waits for an answer once more: drafts in flight, MORE or LIST; nothing where nothing does.  For a link
- * that may have lost them, or their answers. */
+ * that may have lost them, or their answers.  TSLT_NO_SPACE: not all of it fits behind what waits: send that first. */
 int tslt_device_again(tslt_device *device);
 
 /* -------------------------------------------------------------------------------------------------------- sending */
 
 /* The prefix becomes its first `keep` tokens, then `tokens`.  `new_text`: also where proposals are open, which are
- * given up: what is written next must be another text (spec [PROP-7]).  TSLT_WRONG_STATE, TSLT_BAD_ARGUMENT (no
- * token, one outside the vocabulary, more than the target or the memory holds), TSLT_NO_SPACE. */
+ * given up: what is written next must be another text (spec [PROP-7]).  Also after the end of a text, which then goes on.
+ * TSLT_WRONG_STATE, TSLT_BAD_ARGUMENT (no token, one outside the vocabulary, more than the target or the memory holds),
+ * TSLT_NO_SPACE. */
 int tslt_device_prompt(tslt_device *device, const int32_t *tokens, size_t count, size_t keep, int new_text);
 
 /* A draft.  Lists are those that the tokens were drawn from, in ascending order of their parents, one for each: for
@@ -260,29 +278,40 @@ typedef struct {
   const tslt_list *lists;
 } tslt_tree;
 
-/* Queue it: the next round; while tslt_device_may_follow, one that follows the last one in flight.  TSLT_WRONG_STATE, TSLT_BAD_ARGUMENT, TSLT_BAD_TREE, TSLT_BAD_LIST, TSLT_NO_SPACE. */
+/* Queue it: the next round; while tslt_device_may_follow, one that follows the last one in flight.  TSLT_WRONG_STATE (also
+ * a draft that is deeper than the text may become: tslt_device_depth), TSLT_BAD_ARGUMENT (no tree, no list, a token that
+ * its list cannot have given, what was not agreed on, more than the edge takes), TSLT_NO_SPACE. */
 int tslt_device_send(tslt_device *device, const tslt_tree *tree);
 
-/* Random numbers that the edge does not know. */
+/* Random numbers that the edge does not know.  They cannot fail: where their source does, end the program. */
 typedef struct {
   uint64_t (*below)(void *state, uint64_t size); /* uniform in 0 ... size - 1 */
   double (*uniform)(void *state);                /* uniform in [0, 1), 53 bits */
   void *state;
 } tslt_random;
 
-/* Take one of the open proposals, as the law of the text demands; its token, or -1: none fitted, and MORE is queued. */
+/* Take one of the open proposals, as the law of the text demands; its token, or -1: none fitted, and MORE is queued.
+ * Where the token ends the text the state is TSLT_ENDED, as after `end`.  TSLT_WRONG_STATE: none are open.
+ * TSLT_NO_SPACE: none fitted, and MORE does not fit behind what waits: send that, then call tslt_device_more; to choose
+ * once more would bias the text. */
 int tslt_device_choose(tslt_device *device, const tslt_random *random, int32_t *token);
-/* Take proposal `index`, if another function chose it; or ask for others. */
+/* Take proposal `index`, if another function chose it; or ask for others.  TSLT_WRONG_STATE: none are open.
+ * TSLT_BAD_ARGUMENT: there is no such one.  TSLT_NO_SPACE (tslt_device_more). */
 int tslt_device_take(tslt_device *device, uint32_t index, int32_t *token);
 int tslt_device_more(tslt_device *device);
-/* Send the list that was asked for. */
+/* Send the list that was asked for.  TSLT_WRONG_STATE: none was.  TSLT_NO_SPACE; TSLT_BAD_ARGUMENT: it is longer than the
+ * edge takes. */
 int tslt_device_list(tslt_device *device);
-/* Say BYE; nothing if the session is over. */
+/* Say BYE, if the edge takes as long a frame; nothing if the session is over.  TSLT_OK, always. */
 int tslt_device_close(tslt_device *device);
-/* Give up, and tell the edge why; nothing if the session is over.  `text` may be NULL. */
+/* Give up, and tell the edge why: `code` is one of spec section 9, `text` is UTF-8 or NULL; nothing if the session is over.
+ * TSLT_BAD_ARGUMENT: a code outside 0 to 65,535, or a text that is not UTF-8. */
 int tslt_device_fail(tslt_device *device, int code, const char *text);
-/* Begin anew on another link: HELLO is queued, and what was queued is dropped.  TSLT_WRONG_STATE while proposals are
- * open: take one, or ask for more. */
+/* Begin anew on another link, also after a positive code of tslt_device_receive, TSLT_PEER_FAILED, TSLT_PEER_CLOSED,
+ * tslt_device_fail and tslt_device_close: HELLO is queued, and what was queued is dropped.  WELCOME is TSLT_RESUMED then,
+ * which queues what was open; TSLT_WELCOMED if there is no text yet.  TSLT_WRONG_STATE while proposals are open: take one,
+ * or ask for more.  TSLT_NO_SPACE, TSLT_BAD_ARGUMENT: HELLO, longer by what was agreed on, does not fit queue_bytes, or
+ * the device's own max_frame_bytes; what was queued is dropped, all else is as before. */
 int tslt_device_reconnect(tslt_device *device);
 
 /* ------------------------------------------------------------------------------------------------------- drafting */
@@ -310,10 +339,12 @@ typedef struct {
 } tslt_nodes;
 
 /* Give the raw logits after each new node, one row after another, `row_bytes` apart, for as long as nothing else is
- * asked for: HELLO's vocab_size numbers each.  -inf for a token that must not be drafted.  Not 0: drafting ends with it. */
+ * asked for: HELLO's vocab_size numbers each.  -inf for a token that must not be drafted.  Anything but 0, or no rows: it
+ * has failed.  Meanwhile it may call what takes a `const tslt_device *`, and nothing else. */
 typedef int (*tslt_logits)(void *state, const tslt_nodes *nodes, const void **rows, size_t *row_bytes);
 
-/* Draw a tree and send it.  Errors as tslt_device_send, and what `logits` returned. */
+/* Draw a tree and send it.  Codes as tslt_device_send; TSLT_CALLBACK_FAILED: `logits` has; TSLT_BAD_LOGITS: NaN, +inf, or
+ * nothing finite.  The session is then as before, but random numbers may have been drawn. */
 int tslt_device_draft(tslt_device *device, const tslt_drafting *how, tslt_logits logits, void *state,
                       const tslt_random *random);
 
@@ -409,7 +440,8 @@ typedef struct {
   tslt_bytes fields[TSLT_FIELDS]; /* HELLO and WELCOME: values as they are on the wire, empty where one is missing */
 } tslt_message;
 
-/* Read a frame of any kind.  The codes of spec section 9; frames of entropy `zstd` are TSLT_BAD_ARGUMENT. */
+/* Read a frame of any kind.  The codes of spec section 9; TSLT_BAD_ARGUMENT: a profile that no frame has, entropy `zstd`
+ * among them; TSLT_NO_MEMORY. */
 int tslt_decode_frame(tslt_context *context, const tslt_profile *profile, const tslt_all_limits *limits,
                       const uint8_t *data, size_t size, tslt_message *message);
 
@@ -445,12 +477,13 @@ typedef struct {
 size_t tslt_link_hello(const tslt_link_limits *limits, uint8_t *out);
 /* CONSUMED: `count` more frames were taken, in order. */
 size_t tslt_link_consumed(uint32_t count, uint8_t *out);
-/* Read one from the edge.  TSLT_BAD_CONTROL, TSLT_VERSION_MISMATCH. */
+/* Read one from the edge.  TSLT_BAD_CONTROL, TSLT_VERSION_MISMATCH: the link is of no use. */
 int tslt_link_read(const uint8_t *data, size_t size, tslt_link_control *control);
-/* Sign `size` bytes with the device's Ed25519 key; not 0: it could not. */
+/* Sign `size` bytes with the device's Ed25519 key; anything but 0: it could not. */
 typedef int (*tslt_sign)(void *state, const uint8_t *data, size_t size, uint8_t signature[64]);
 /* PROOF, the answer to a CHALLENGE (QUIC): of the `key` that `sign` signs with.  `certificate` is the edge's, in DER, as
- * TLS has proven it; `hello` and `challenge` are the two control messages, as they were sent.  What `sign` returned. */
+ * TLS has proven it; `hello` and `challenge` are the two control messages, as they were sent; `out` has TSLT_LINK_BYTES.
+ * TSLT_CALLBACK_FAILED: `sign` has, and there is no proof. */
 int tslt_link_proof(tslt_bytes certificate, tslt_bytes hello, tslt_bytes challenge, const uint8_t key[32], tslt_sign sign,
                     void *state, uint8_t *out, size_t *size);
 

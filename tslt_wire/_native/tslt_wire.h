@@ -24,7 +24,9 @@ extern "C" {
 #define TSLT_SPEC_VERSION 1
 #define TSLT_MAX_VOCAB_SIZE (1u << 20)
 
-/* Results.  Positive ones are the codes of spec section 9; negative ones are the caller's trouble, not the bytes'. */
+/* Results.  Positive ones are the codes of spec section 9: of bytes that were read, and of a list or a draft to be written
+ * that no bytes can say (TSLT_BAD_LIST, TSLT_BAD_TREE).  Negative ones are the caller's trouble.  More codes are in
+ * tslt_device.h, and tslt_error_name, which has a name for each. */
 enum {
   TSLT_OK = 0,
   TSLT_TRUNCATED = 1,
