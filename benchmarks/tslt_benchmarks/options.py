@@ -91,12 +91,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draft", type=Path, default=DRAFT, metavar="FOLDER", help="of the draft model")
 
 
-def require_models(*folders: Path, instead: str = "") -> None:
-    """SystemExit with a sentence for people if one of ``folders`` has no model; ``instead``: another way out of it."""
+def missing_model(*folders: Path) -> str:
+    """A sentence for people if one of ``folders`` has no model, else nothing."""
     for folder in folders:
         if not (folder / "config.json").is_file():
             where = " (the default pair is in a checkout of the repository only)" if PAIR in folder.parents else ""
-            raise SystemExit(f"no model in {folder}{where}: name a pair with --target and --draft{instead}")
+            return f"no model in {folder}{where}: name a pair with --target and --draft"
+    return ""
+
+
+def require_models(*folders: Path, instead: str = "") -> None:
+    """SystemExit with a sentence for people if one of ``folders`` has no model; ``instead``: another way out of it."""
+    if said := missing_model(*folders):
+        raise SystemExit(said + instead)
 
 
 # --------------------------------------------------------------------------------------------------------------- JSON

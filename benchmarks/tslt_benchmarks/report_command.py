@@ -32,7 +32,7 @@ from tslt_benchmarks.report.provenance import commit, machine, versions
 from tslt_benchmarks.report.runner import run
 from tslt_benchmarks.report.section import Section
 from tslt_benchmarks.report.store import Store
-from tslt_benchmarks.report_inputs import Inputs, add_input_options, inputs_for, kept_drafts
+from tslt_benchmarks.report_inputs import Inputs, add_input_options, inputs_for, kept_drafts, wrong_inputs
 from tslt_benchmarks.sections import SECTIONS
 from tslt_wire.throughput import Compute
 
@@ -69,7 +69,9 @@ def arguments(argv: Sequence[str] | None, prog: str | None = None) -> argparse.N
     )
     args = parser.parse_args(argv)
     if (args.draft_ms is None) != (args.target_ms is None):
-        parser.error("--draft-ms and --target-ms belong together")
+        parser.error("--draft-ms and --target-ms go together")
+    if not args.page_only and (wrong := wrong_inputs(args)):
+        parser.error(wrong)
     return args
 
 

@@ -12,7 +12,7 @@ from tslt_benchmarks.drafting import Settings, make_drafts
 from tslt_benchmarks.drafts import Drafts, load_drafts, save_drafts
 from tslt_benchmarks.model_sizes import ModelSize, size_of
 from tslt_benchmarks.openai_logprobs import read_logprobs
-from tslt_benchmarks.options import DRAFT, PAIR, TARGET, require_models
+from tslt_benchmarks.options import DRAFT, PAIR, TARGET, missing_model
 from tslt_benchmarks.pairs import Models, files_hash
 from tslt_benchmarks.prompts import PROMPTS, read_prompts, some_of
 from tslt_benchmarks.recorded_logits import Recorded, read_arrays, some_positions
@@ -44,8 +44,13 @@ class Inputs:
 def add_input_options(parser: argparse.ArgumentParser, logits: Callable[[str], Path]) -> None:
     """Add what ``inputs_for`` is told; ``logits``: the type of files to read."""
     some = parser.add_argument_group("what is measured", "a pair of models, or logits that were recorded elsewhere")
-    some.add_argument("--target", type=Path, metavar="PATH", help="a folder, or a .gguf file (the pair that ships)")
-    some.add_argument("--draft", type=Path, metavar="PATH", help="a folder, or a .gguf file")
+    some.add_argument(
+        "--target", type=Path, metavar="PATH",
+        help="a folder, or a .gguf file; goes together with --draft (neither: the pair that ships)",
+    )  # fmt: skip
+    some.add_argument(
+        "--draft", type=Path, metavar="PATH", help="a folder, or a .gguf file; goes together with --target"
+    )
     some.add_argument(
         "--target-tokenizer", type=Path, metavar="PATH", help="in place of the target's own; ids for --logits"
     )
@@ -60,16 +65,26 @@ def add_input_options(parser: argparse.ArgumentParser, logits: Callable[[str], P
     )  # fmt: skip
 
 
-def inputs_for(args: argparse.Namespace) -> Inputs:
-    """What the command line names; SystemExit or ValueError with a sentence for people if it is not there, or no such.
+def wrong_inputs(args: argparse.Namespace) -> str:
+    """A sentence for people if what ``args`` name does not go together, or models are not there; else nothing."""
+    if args.logits is not None:
+        return "--logits takes the place of --target and --draft" if args.target or args.draft else ""
+    if (args.target is None) != (args.draft is None):
+        return "--draft and --target go together"
+    pair = args.target or TARGET, args.draft or DRAFT
+    gone = next((source for source in pair if not source.exists() and is_gguf(source)), None)
+    if gone:
+        return f"no model in {gone}: name a pair with --target and --draft"
+    return missing_model(*(source for source in pair if not is_gguf(source)))
 
-    ``args``: with what ``add_input_options`` added, and ``quick``, ``seed``, ``threads``.
+
+def inputs_for(args: argparse.Namespace) -> Inputs:
+    """What the command line names; ValueError with a sentence for people if a file is no such.
+
+    ``args``: with what ``add_input_options`` added, in which nothing is wrong (``wrong_inputs``), and ``quick``,
+    ``seed``, ``threads``.
     """
-    if args.logits is None:
-        return _of_models(args)
-    if args.target or args.draft:
-        raise SystemExit("--logits takes the place of --target and --draft")
-    return _of_logits(args)
+    return _of_models(args) if args.logits is None else _of_logits(args)
 
 
 def _of_logits(args: argparse.Namespace) -> Inputs:
@@ -97,13 +112,7 @@ def _of_tokenizer(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _of_models(args: argparse.Namespace) -> Inputs:
-    if (args.target is None) != (args.draft is None):
-        raise SystemExit("a pair is two models: name both, with --target and --draft")
     target, draft = args.target or TARGET, args.draft or DRAFT
-    require_models(*(source for source in (target, draft) if not is_gguf(source)))
-    missing = next((source for source in (target, draft) if not source.exists()), None)
-    if missing:
-        raise SystemExit(f"no model in {missing}: name a pair with --target and --draft")
     every = read_prompts(args.prompts)
     prompts = some_of(every, MOST_PROMPTS[not args.quick])
     of = f"{len(prompts)} of {len(every)}"

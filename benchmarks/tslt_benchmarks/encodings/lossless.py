@@ -6,6 +6,8 @@ edge divides by exactly that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _WIRE = "tests/verification/test_lossless.py::test_what_crossed_the_wire_is_lossless"
 _EVIDENCE = "tests/verification/test_evidence.py::"
 _SCALAR = "tests/verification/test_scalar.py::"
@@ -36,3 +38,9 @@ def proof_of(name: str) -> str:
 def short_proof(proof: str) -> str:
     """A word or two for tables: what stands in front of the reason, ``tested`` for a test."""
     return "tested" if "::" in proof else proof.split(":", maxsplit=1)[0].split(",", maxsplit=1)[0]
+
+
+def footnotes(proofs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A cell for each of ``proofs``, ``tested [1]``, and the notes that the numbers are of, from 1, each proof once."""
+    notes = list(dict.fromkeys(proofs))
+    return [f"{short_proof(proof)} [{notes.index(proof) + 1}]" for proof in proofs], notes

@@ -36,18 +36,18 @@ def of_laws(found: Row, write: Number) -> list[Claim]:
     one, two = ([row[kind]["value"] for row in rows] for kind in ("single", "double"))
 
     def lost(at: int) -> str:
-        return f"{write(one[-1])} falls to {write(one[at])}"
+        return f"it falls from {write(one[-1])} to {write(one[at])}"
 
     claims = [
         Claim(
             place="Fig. 3",
-            said=f"the {ks[1]:,} most probable tokens hold about {write(MASS_AT_320)}",
+            said=f"the {ks[1]:,} most probable tokens hold about {write(MASS_AT_320)} of the probability",
             here=write(mass[ks[1]]),
             holds=abs(mass[ks[1]] - MASS_AT_320) < NEAR,
         ),
         Claim(
             place="Fig. 3",
-            said=f"the {ks[-2]:,} most probable hold almost all",
+            said=f"the {ks[-2]:,} most probable tokens hold almost all of the probability",
             here=write(mass[ks[-2]]),
             holds=mass[ks[-2]] > 1 - NEAR,
         ),
@@ -59,13 +59,13 @@ def of_laws(found: Row, write: Number) -> list[Claim]:
         ),
         Claim(
             place="Fig. 4",
-            said=f"K = {ks[1]:,} costs hardly any, either",
+            said=f"K = {ks[1]:,} costs hardly any acceptance, too",
             here=lost(1),
             holds=one[-1] - one[1] < NEAR,
         ),
         Claim(
             place="Fig. 4",
-            said=f"K = {ks[0]:,} costs a lot",
+            said=f"K = {ks[0]:,} costs much acceptance",
             here=lost(0),
             holds=one[-1] - one[0] >= NEAR,
         ),
@@ -116,7 +116,7 @@ def of_rounds(rounds: Sequence[Row], uplinks: Sequence[float]) -> list[Claim]:
         Claim(
             place="Fig. 5, 6",
             said="trees are faster than chains at each K and uplink",
-            here=f"at {faster} of {len(pairs)}",
+            here=f"at {faster} of {len(pairs)} pairs of K and uplink",
             holds=faster == len(pairs),
         )
     )

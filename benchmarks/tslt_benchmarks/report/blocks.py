@@ -14,7 +14,8 @@ class Sorted(NamedTuple):
     """A text that sorts by a number."""
 
     text: str
-    by: float
+    by: float | None
+    """None: behind all others, either way."""
 
 
 Cell = str | float | int | Sorted | None
@@ -29,6 +30,14 @@ def acceptance(value: float, digits: int = 2, *, sign: str = "") -> str:
     return f"{value:{sign}.{digits}f}".replace("0.", ".", 1)
 
 
+def places(count: int) -> str:
+    """Of how many places of the texts acceptance is the mean, and why another section's may differ."""
+    return (
+        f"Mean over {count} places of the texts; another section's acceptance of the same may differ by some "
+        "hundredths, as it takes other places, or another number of them."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table."""
@@ -37,9 +46,11 @@ class Column:
     format: str | Callable[[float], str] = ""
     """Of its numbers, as ``format`` takes it: ``",.1f"``; or what writes them: ``acceptance``."""
     hint: str = ""
-    """What the column means, shown when it is pointed at."""
+    """What the column means, said below the table."""
     whole: bool = False
     """Texts that are not broken into lines."""
+    right: bool = False
+    """Texts with numbers in them stand at the right, as numbers do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,10 @@ class Table:
     """What is to be seen in it, a sentence or two."""
     folded: bool = False
     """Long: opened by who wants it."""
+    stacked: bool = False
+    """On a phone each row is a block of lines, a cell each, so that all can be compared; for a few rows."""
+    notes: Sequence[str] = ()
+    """Numbered from 1, below the table: what cells refer to as ``[1]``."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a row of another length."""

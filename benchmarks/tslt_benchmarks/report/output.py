@@ -109,5 +109,6 @@ def _part(section: Section, written: Figures) -> Part:
         blocks=section.show(written["figures"]),
         seconds=written["seconds"],
         load=written["load"],
+        rates=section.rates,
         command=section.command,
     )

@@ -5,7 +5,8 @@ for (const button of document.querySelectorAll("thead button")) {
     const column = head.cellIndex, down = head.getAttribute("aria-sort") === "ascending";
     const value = (row) => {
       const cell = row.cells[column];
-      return cell.dataset.v ? parseFloat(cell.dataset.v) : cell.textContent;
+      const by = cell.dataset.v ?? cell.textContent;
+      return cell.dataset.v ? parseFloat(by) : by;
     };
     const rows = [...body.rows].sort((a, b) => {
       const [x, y] = [value(a), value(b)];

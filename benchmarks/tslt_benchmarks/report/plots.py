@@ -6,6 +6,7 @@ on narrow pages, and make a plot higher where they need the room.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -26,6 +27,8 @@ _NAMES = 0.55
 """Part of a wide plot that names of its rows may take."""
 _MARKERS = "osD^"
 """Of series by how often the colours were used up before."""
+_HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 6, "fillstyle": "none", "linestyle": "none"}
+"""Points of ``Line.hollow``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class Line:
     points: bool = True
     """Marked; without ``joined`` they are all there is."""
     joined: bool = True
+    hollow: Sequence[bool] = ()
+    """Points that are no evidence for what the series is about: drawn hollow, and no line goes through them."""
+    wide: bool = False
+    """So that a line that lies on it is seen, if it comes later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +77,20 @@ class Panel:
     title: str = ""
 
 
-def lines(panels: Panel | Sequence[Panel], **of_plot: Any) -> Plot:
+def lines(panels: Panel | Sequence[Panel], *, hollow: str = "", **of_plot: Any) -> Plot:
     """A plot of one or several panels, side by side on wide pages and one below the other on narrow ones.
 
-    One legend serves all: lines of one name have one colour.  ``of_plot``: fields of ``Plot`` other than ``draw``.
+    One legend serves all: lines of one name have one colour.  ``hollow``: what it says of hollow points, if there are
+    some.  ``of_plot``: fields of ``Plot`` other than ``draw``.
     """
     found = [panels] if isinstance(panels, Panel) else list(panels)
 
     def draw(figure: Any, look: Look) -> None:
         names = list(dict.fromkeys(line.name for panel in found for line in panel.lines))
+        said = [hollow] if hollow and any(any(line.hollow) for panel in found for line in panel.lines) else []
         rows, columns = (len(found), 1) if look.narrow else (1, len(found))
         each = figure.get_figheight() * 96 * (0.9 if rows > 1 else 1)
-        labels, across = _legend(names, WIDTHS[look.narrow] - 20)
+        labels, across = _legend([*names, *said], WIDTHS[look.narrow] - 20)
         more = sum(label.count("\n") + 1 for label in labels) / across - 1
         figure.set_figheight((each * rows + LINE * more) / 96)
         every = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -91,8 +100,9 @@ def lines(panels: Panel | Sequence[Panel], **of_plot: Any) -> Plot:
         handles = {
             name: handle for axes in every for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        if len(names) > 1:
-            figure.legend([handles[name] for name in names], labels, loc="outside lower center", ncols=across)
+        shown = [handles[name] for name in names] + [_hollow(look.ink)] * len(said)
+        if len(shown) > 1:
+            figure.legend(shown, labels, loc="outside lower center", ncols=across)
 
     return Plot(draw=draw, **of_plot)
 
@@ -131,6 +141,13 @@ def rows(names: Sequence[str], x: Axis, draw: Callable[[Any, Look], None], **of_
     return Plot(draw=onto, **of_plot)
 
 
+def _hollow(colour: str) -> Any:
+    """What stands for hollow points in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_HOLLOW, color=colour)
+
+
 def _legend(names: Sequence[str], width: float) -> tuple[list[str], int]:
     """Names in lines that fit, and how many of them stand side by side."""
     labels = [fill(name, int((width - _HANDLE) / LETTER)) for name in names]
@@ -155,10 +172,15 @@ def _panel(axes: Any, panel: Panel, names: Sequence[str], look: Look) -> None:
         colour = look.ink if place < 0 else look.colours[place]
         style = ("--" if line.dashed else "-") if line.joined else "none"
         marker = {"marker": _MARKERS[used % len(_MARKERS)], "markersize": 3.5} if line.points else {}
+        hollow = list(line.hollow) or [False] * len(line.xs)
         axes.errorbar(
-            list(line.xs), list(line.ys), yerr=list(line.errors) or None, color=colour, linestyle=style, linewidth=1.6,
+            list(line.xs), [math.nan if empty else y for y, empty in zip(line.ys, hollow, strict=True)],
+            yerr=list(line.errors) or None, color=colour, linestyle=style, linewidth=6 if line.wide else 1.6,
             elinewidth=0.8, label=line.name, **marker,
         )  # fmt: skip
+        empty = [(x, y) for x, y, one in zip(line.xs, line.ys, hollow, strict=True) if one]
+        if empty:
+            axes.plot(*zip(*empty, strict=True), **_HOLLOW, color=colour)
     axes.grid(linewidth=0.6)
     axes.set_axisbelow(True)
     _scale(panel.x, axes.xaxis, axes.set_xlim)

@@ -24,6 +24,27 @@ class Needs(Enum):
     """Both, to run."""
 
 
+class Rates(Enum):
+    """How a section's tokens a second were made; (what they are from, what that means), as the page says it."""
+
+    EQUATIONS = (
+        "equations",
+        "acceptance, bytes and times of passes, each measured by itself, put together by the planner's formulas; "
+        "no luck is in them, and nothing of what a session does around its passes",
+    )
+    ROUNDS = (
+        "real rounds on an emulated link",
+        "both models run and real messages travel; passes and bytes take their set time, and how much is accepted is "
+        "luck (\u00b1: its standard error, where it is given)",
+    )
+    RECORDED = (
+        "recorded rounds",
+        "bytes, and what a session does around its passes, are those of real rounds; passes and bytes take their set "
+        "time, and what is accepted is the mean along texts",
+    )
+    CLOCK = ("the clock", "a running edge with all that it does, and no link")
+
+
 class Seconds(NamedTuple):
     """What a section takes with the default pair on two cores; the rest of a run is estimated by it."""
 
@@ -50,5 +71,7 @@ class Section:
     """Sections whose figures ``run`` asks for."""
     version: int = 1
     """Of the figures."""
+    rates: Rates | None = None
+    """How its tokens a second were made; None: it has none."""
     command: str = ""
     """What measures the same by itself, with more options: a name of ``tslt bench``."""

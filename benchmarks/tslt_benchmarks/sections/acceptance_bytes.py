@@ -9,7 +9,7 @@ from tslt_benchmarks.acceptance.list_settings import Point, describe
 from tslt_benchmarks.acceptance.recommendations import whole
 from tslt_benchmarks.acceptance.two_passes import Settings, measure_all
 from tslt_benchmarks.bytes.format_base import prior_name
-from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance, places
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
@@ -88,8 +88,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="acceptance-against-bytes",
         height=380,
         alt="acceptance against bytes of a list: the best settings, the published formula, the paper's list",
-        caption=f"Up and to the left is better. {figures['positions']} positions; the dashed line takes "
-        f"{full['bytes']:,.0f} bytes a token.",
+        caption=f"Up and to the left is better. The dashed line takes {full['bytes']:,.0f} bytes a token. "
+        + places(figures["positions"]),
     )
     table = Table(
         columns=[
@@ -97,7 +97,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
             Column("acceptance", acceptance),
             Column("\u00b1", acceptance, "standard error"),
             Column("tokens listed", ",.1f"),
-            Column("draft T", "g", "times the target's"),
+            Column("draft's temperature", "g", "in times the target's"),
             Column("kept tokens", whole=True),
             Column("precision"),
             Column("coder"),
@@ -134,7 +134,7 @@ SECTION = Section(
     title="What acceptance costs in bytes",
     question="How long a list is worth sending, and how should it be cut?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=30, full=600),
+    seconds=Seconds(quick=4, full=600),
     run=run,
     show=show,
     meaning=meaning,

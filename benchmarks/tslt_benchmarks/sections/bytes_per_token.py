@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tslt_benchmarks.bytes.measurement import measure_all
-from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance, places
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
@@ -41,7 +41,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="bytes-per-token",
         alt="acceptance against bytes per draft token, a line a format, a point for each K",
         caption=f"Each point is a list of K = {', '.join(map(str, ks))} tokens. Up and to the left is better: more of "
-        "what is drafted is kept, for fewer bytes.",
+        "what is drafted is kept, for fewer bytes. " + places(max(row["samples"] for row in rows)),
     )
     table = Table(
         columns=[
@@ -82,7 +82,7 @@ SECTION = Section(
     title="Bytes per draft token, by format",
     question="How many bytes does one drafted token with its list take, and what is kept of it?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=40, full=120),
+    seconds=Seconds(quick=4, full=120),
     run=run,
     show=show,
     meaning=meaning,

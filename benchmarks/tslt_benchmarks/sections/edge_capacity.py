@@ -11,13 +11,13 @@ from tslt_benchmarks.pairs import MappedDraft
 from tslt_benchmarks.report.blocks import Column, Plot, Table
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
-from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.report.section import Needs, Rates, Seconds, Section
 from tslt_benchmarks.speed.capacity import ENOUGH, Engines, alone, arguments, recorded, split
 
 QUICK_USERS, QUICK_SECONDS = (1, 4, 16), 1.5
 USERS, SECONDS = (1, 2, 4, 8, 16, 32), 8.0
 """Users at once, and how long each number of them is measured."""
-WAYS = {"split": "with devices that draft", "alone": "decoding alone", "own drafts": "running the draft, too"}
+WAYS = {"split": "with devices that draft", "alone": "decoding alone", "own drafts": "both at the edge, serving"}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         alt="tokens a second of one edge against its users, with devices, alone, and with its own drafts",
         caption="The edge serves as many users as its line stays above the dashed one. One thread for the model; "
         "devices ask again as soon as they are answered, so that the edge is all that is measured: running, with all "
-        "that it does around its passes, which makes it slower than the first section's, where passes alone count.",
+        "that it does around its passes, which makes it slower than the first section's, where passes alone count. "
+        "Both at the edge, serving: it drafts for all of its users, too.",
     )
     table = Table(
         columns=[
@@ -98,9 +99,10 @@ SECTION = Section(
     title="How many users an edge serves",
     question="What does a split bring to who pays for the edge?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=45, full=300),
+    seconds=Seconds(quick=25, full=300),
     run=run,
     show=show,
     meaning=meaning,
+    rates=Rates.CLOCK,
     command="capacity",
 )

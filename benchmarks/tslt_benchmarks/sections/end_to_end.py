@@ -11,12 +11,18 @@ from tslt_benchmarks.paper.equations import Times
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.plots import Axis, rows
-from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.report.section import Needs, Rates, Seconds, Section
 from tslt_benchmarks.sections.which_link import own_times
 from tslt_wire.throughput.explain import rate_name
 
-NAMES = {"edge only, streaming": "edge alone", "edge-hosted speculation": "edge with both, chain of 4"}
-"""What the page calls two of the ways."""
+ALONE, BOTH, WITHOUT = "edge alone", "both at the edge, chain of 4", "tslt, no draft"
+NAMES = {
+    "edge only, streaming": ALONE,
+    "edge-hosted speculation": BOTH,
+    "transformers assisted": "transformers assisted, no link",
+    "transformers assisted, threshold 0": "transformers assisted, threshold 0, no link",
+}
+"""What the page calls some of the ways."""
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -42,6 +48,18 @@ def _links(figures: dict[str, Any]) -> list[tuple[float, float]]:
     return list(dict.fromkeys((row["uplink_bit_s"], row["rtt_s"]) for row in figures["rows"]))
 
 
+def travels(way: str) -> str:
+    """What a way's link carries."""
+    if way.startswith("transformers"):
+        return "none: both in one process"
+    return "the text, down" if way in (ALONE, BOTH) else "each round, both ways"
+
+
+def is_ours(way: str) -> bool:
+    """Whether a way is one of this project that drafts."""
+    return way.startswith("tslt") and way != WITHOUT
+
+
 def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
     """Tokens a second on a link in the middle; all figures."""
     link = _links(figures)[1]
@@ -49,7 +67,13 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
 
     def draw(axes: Any, look: Look) -> None:
         colours = [look.colours[0] if row["way"].startswith("tslt") else look.ink for row in here]
-        axes.barh(range(len(here)), [row["tokens_s"] for row in here], height=0.5, color=colours)
+        fills = [
+            "none" if row["way"] == WITHOUT or "no link" in row["way"] else c
+            for row, c in zip(here, colours, strict=True)
+        ]
+        rates, errors = ([row[name] for row in here] for name in ("tokens_s", "error"))
+        axes.barh(range(len(here)), rates, height=0.5, color=fills, edgecolor=colours)
+        axes.errorbar(rates, range(len(here)), xerr=errors, linestyle="none", elinewidth=1.2, ecolor=look.colours[1])
 
     where = f"{rate_name(link[0])} up, {1e3 * link[1]:g} ms"
     plot = rows(
@@ -58,26 +82,29 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         draw,
         name="end-to-end",
         alt=f"tokens a second of every way at {where}, as bars",
-        caption=f"At {where}. A pass of each model takes what it does in the first section. Both models at the edge "
-        "have no round trip to wait for; a device saves the edge's time.",
+        caption=f"At {where}. Blue: ours; thin lines: standard errors. Hollow: without a draft, or without a link "
+        "(transformers runs both models in one process). A pass of each model takes what it does in the first section. "
+        "Both models at the edge have no round trip to wait for; a device saves the edge's time.",
     )
     columns = [
         Column("way"),
+        Column("link", hint="what travels on it"),
         Column("uplink, Mbit/s", "g"),
         Column("RTT, ms", "g"),
         Column("tokens/s", ".2f"),
-        Column("\u00b1", ".2f", "standard error, of the rounds' luck; empty: not told"),
-        Column("first, ms", ",.0f", "until the first token, the prompt's way and prefill included"),
-        Column("up", ",.1f", "bytes a token"),
-        Column("down", ",.1f", "bytes a token"),
-        Column("draft passes", ".2f", "a token"),
-        Column("target passes", ".2f", "a token"),
-        Column("mJ", ",.1f", "a token, by a proxy: operations and bits"),
+        Column("\u00b1", ".2f", "standard error, of the rounds' luck; empty: it was not measured"),
+        Column("first token, ms", ",.0f", "until the first token, the prompt's way and prefill included"),
+        Column("bytes up a token", ",.1f"),
+        Column("bytes down a token", ",.1f"),
+        Column("draft passes a token", ".2f"),
+        Column("target passes a token", ".2f"),
+        Column("mJ a token", ",.1f", "by a proxy: operations and bits"),
     ]
     names = ("tokens_s", "error", "first_ms", "up", "down", "draft_passes", "target_passes")
     cells = [
         [
             row["way"],
+            travels(row["way"]),
             row["uplink_bit_s"] / 1e6,
             1e3 * row["rtt_s"],
             *(_told(row, name) for name in names),
@@ -98,13 +125,14 @@ def meaning(figures: dict[str, Any]) -> str:
     """The best split and the edge alone."""
     link = _links(figures)[1]
     here = {row["way"]: row for row in figures["rows"] if (row["uplink_bit_s"], row["rtt_s"]) == link}
-    best = max((row for name, row in here.items() if name.startswith("tslt")), key=lambda row: float(row["tokens_s"]))
-    alone, hosted = (here[name] for name in NAMES.values())
+    best = max((row for name, row in here.items() if is_ours(name)), key=lambda row: float(row["tokens_s"]))
+    alone, hosted = here[ALONE], here[BOTH]
+    error = f" \u00b1 {best['error']:.1f}" if best["error"] else ""
     where = f"{rate_name(link[0])} and {1e3 * link[1]:g} ms"
     return (
-        f"At {where} {best['way']} makes {best['tokens_s']:.1f} tokens a second with {best['target_passes']:.2f} "
-        f"target passes a token; the edge alone {alone['tokens_s']:.1f} with 1, both models at the edge and chains of "
-        f"four {hosted['tokens_s']:.1f}."
+        f"At {where} {best['way']} makes {best['tokens_s']:.1f}{error} tokens a second with "
+        f"{best['target_passes']:.2f} target passes a token; the edge alone {alone['tokens_s']:.1f} with 1, both "
+        f"models at the edge with chains of 4 {hosted['tokens_s']:.1f} with {hosted['target_passes']:.2f}."
     )
 
 
@@ -113,11 +141,12 @@ SECTION = Section(
     title="End to end",
     question="Which way to share the two models is fastest, and what does it cost?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=40, full=240),
+    seconds=Seconds(quick=5, full=240),
     run=run,
     show=show,
     meaning=meaning,
     uses=("pass-times",),
-    version=2,
+    version=3,
+    rates=Rates.ROUNDS,
     command="end-to-end",
 )

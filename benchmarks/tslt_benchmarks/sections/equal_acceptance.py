@@ -8,8 +8,8 @@ from typing import Any
 
 from tslt_benchmarks.encodings.encodings import QUICK_KS, some
 from tslt_benchmarks.encodings.equal_acceptance import KS, measure_equal
-from tslt_benchmarks.encodings.lossless import short_proof
-from tslt_benchmarks.report.blocks import Cell, Column, Plot, Table, acceptance
+from tslt_benchmarks.encodings.lossless import footnotes
+from tslt_benchmarks.report.blocks import Cell, Column, Plot, Sorted, Table, acceptance, places
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
@@ -47,28 +47,47 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         ),
         name="equal-acceptance",
         alt="acceptance against bytes per drafted token, a line an encoding, a point for each K",
-        caption="Compare along a horizontal line: what each takes for the same acceptance.",
+        caption="Compare along a horizontal line: what each takes for the same acceptance. "
+        + places(curves[0]["positions"]),
         height=420,
     )
-    columns = [Column("encoding"), Column("lossless")]
-    for level in curves[0]["levels"]:
-        columns += [
-            Column(f"for {acceptance(level['alpha'])}", ",.1f", f"bytes for this acceptance: {_of_whole(level)}"),
-            Column("\u00b1", ",.1f", "standard error, over texts"),
-        ]
-    rows: list[list[Cell]] = []
-    for curve in curves:
-        cells = [cell for level in curve["levels"] for cell in (level["bytes"], level["bytes_se"])]
-        rows.append([curve["title"], short_proof(curve["lossless"]), *cells, curve["lossless"]])
+    columns = [
+        Column("encoding"),
+        Column("lossless", hint="what shows it, or why not, by the numbers in brackets", whole=True),
+        *(
+            Column(f"for {acceptance(level['alpha'])}", hint=_of_whole(level), whole=True, right=True)
+            for level in curves[0]["levels"]
+        ),
+    ]
+    marks, notes = footnotes([curve["lossless"] for curve in curves])
+    rows: list[list[Cell]] = [
+        [curve["title"], mark, *(_cell(level) for level in curve["levels"])]
+        for curve, mark in zip(curves, marks, strict=True)
+    ]
     table = Table(
-        columns=[*columns, Column("shown by")],
+        columns=columns,
         folded=True,
         rows=rows,
+        notes=notes,
         title="Bytes up per drafted token for an acceptance",
-        caption="Empty where that acceptance is not reached with any K that was measured. Each is written, read back "
-        "and compared, but for the formulas. Framing is in none of them.",
+        caption="Behind \u00b1 the standard error over texts, if all samples of them reach that acceptance. "
+        "\u201cNot reached\u201d: with no K that was measured. Each is written, read back and compared, but for the "
+        "formulas. Framing is in none of them.",
     )
     return [plot, table]
+
+
+def _cell(level: dict[str, Any]) -> Sorted:
+    size = level["bytes"]
+    return Sorted("not reached", None) if size is None else Sorted(_with_error(level), size)
+
+
+def _with_error(level: dict[str, Any]) -> str:
+    """``73 \u00b1 9``, with a digit behind the point where both are small."""
+    size, error = level["bytes"], level["bytes_se"]
+    digits = 1 if size < 100 else 0
+    spread = f"{error or 0:,.{digits}f}"
+    return f"{size:,.{digits}f}" + (f" \u00b1 {spread}" if float(spread.replace(",", "")) else "")
 
 
 def _of_whole(level: dict[str, Any]) -> str:
@@ -76,18 +95,21 @@ def _of_whole(level: dict[str, Any]) -> str:
 
 
 def meaning(figures: dict[str, Any]) -> str:
-    """The cheapest list against the paper's and JSON."""
+    """The cheapest list against the paper's and JSON, compact and as OpenAI writes it."""
     levels = {c["format"]: next(v for v in c["levels"] if v["part"] == PART) for c in figures["curves"]}
-    at = {name: level["bytes"] for name, level in levels.items()}
-    level = levels["json"]
-    wanted = f"{acceptance(level['alpha'])} ({_of_whole(level)})"
-    sizes = {name: at.get(name) for name in ("json", "paper", "tslt_log2_1_range", "tslt_log2_1_range_tail", "scalar")}
-    ours = min((size for name, size in sizes.items() if name.startswith("tslt") and size is not None), default=None)
-    if ours is None or sizes["paper"] is None or sizes["json"] is None:
+    wanted = f"{acceptance(levels['json']['alpha'])} ({_of_whole(levels['json'])})"
+    reached = {name: level for name, level in levels.items() if level["bytes"] is not None}
+    ours = [reached[name] for name in ("tslt_log2_1_range", "tslt_log2_1_range_tail") if name in reached]
+    if not ours or not {"paper", "json", "openai_json"} <= set(reached):
         return f"Lists of these lengths do not reach an acceptance of {wanted}."
-    said = f"For an acceptance of {wanted} JSON takes {sizes['json']:,.0f} bytes a drafted token, the paper's list "
-    said += f"{sizes['paper']:,.0f}, ours {ours:,.0f}"
-    return said + (f"; one probability in place of a list takes {sizes['scalar']:.1f}." if sizes["scalar"] else ".")
+    said = {name: _with_error(level) for name, level in reached.items()}
+    least = _with_error(min(ours, key=lambda level: float(level["bytes"])))
+    one = f"; one probability in place of a list takes {said['scalar']}" if "scalar" in said else ""
+    return (
+        f"For an acceptance of {wanted} a drafted token takes {said['openai_json']} bytes as JSON in OpenAI's form, "
+        f"{said['json']} as compact JSON, {said['paper']} as the paper's list and {least} as ours{one}. Behind "
+        "\u00b1 is the standard error over texts; without one, some samples of the texts do not reach that acceptance."
+    )
 
 
 SECTION = Section(
@@ -95,7 +117,7 @@ SECTION = Section(
     title="Bytes at equal acceptance",
     question="What does each encoding take for the same acceptance, and is it lossless?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=60, full=240),
+    seconds=Seconds(quick=3, full=240),
     run=run,
     show=show,
     meaning=meaning,

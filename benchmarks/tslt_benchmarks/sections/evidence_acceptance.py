@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tslt_benchmarks.acceptance.evidence_acceptance import RACES, WIDTHS, AcceptanceMeter
-from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance, places
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
@@ -44,9 +44,17 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
     """Acceptance against temperature, and everything."""
     rows, temperatures = figures["rows"], sorted(figures["temperatures"])
     curves = []
-    for kind in ("scalar", "coupled", "match", "full"):
+    for kind in ("full", "scalar", "coupled", "match"):
         mine = {row["temperature"]: row["alphas"][0] for row in rows if row["evidence"] == kind}
-        curves.append(Line(name=kind, xs=temperatures, ys=[mine[t] for t in temperatures]))
+        curves.append(
+            Line(
+                name=kind,
+                xs=temperatures,
+                ys=[mine[t] for t in temperatures],
+                wide=kind == "full",
+                points=kind != "full",
+            )
+        )
     for k, least in dict.fromkeys((row["k"], row["min_prob"]) for row in rows if row["evidence"] == "list"):
         mine_rows = [r for r in rows if (r["evidence"], r["k"], r["min_prob"]) == ("list", k, least)]
         mine = {row["temperature"]: row["alphas"][0] for row in mine_rows}
@@ -61,12 +69,13 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         ),
         name="evidence-acceptance",
         alt="acceptance of a drafted token against the target's temperature, a line a kind of evidence",
-        caption="The higher, the more of what the device drafts is kept. Dashed: lists that are cut; what they leave "
-        "out costs acceptance, never exactness.",
+        caption="The higher, the more of what the device drafts is kept. Scalar keeps what full does: its line lies on "
+        "the broad one. Dashed: lists that are cut; what they leave out costs acceptance, never exactness. "
+        + places(figures["positions"]),
     )
     columns = [
         Column("evidence"),
-        Column("T", "g", "temperature of the target; the draft's is the same, but at least 0.3"),
+        Column("temperature", "g", "of the target; the draft's is the same, but at least 0.3"),
         Column("precision"),
         Column("list, bytes", ",.1f", "of one list, range-coded, without the frame"),
         *(Column(f"{width} sibling{'s' * (width > 1)}", acceptance) for width in figures["widths"]),
@@ -102,7 +111,7 @@ SECTION = Section(
     title="How often a drafted token is kept",
     question="What part of the draft's tokens does the target keep, with which evidence?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=35, full=200),
+    seconds=Seconds(quick=20, full=200),
     run=run,
     show=show,
     meaning=meaning,

@@ -44,6 +44,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
                 Column("bytes a token", ",.1f", "framing left out for all alike"),
                 Column("source"),
             ],
+            stacked=True,
             rows=[[r["title"], r["bias"], r["worst"], r["kept"], r["bytes"], r["source"]] for r in figures["rows"]],
             caption=f"Bias .0500: five tokens in a hundred are not what the target would have written. Exact at each "
             f"of {figures['positions']} places, not estimated.",
@@ -68,7 +69,7 @@ SECTION = Section(
     title="What lossy schemes do to the text",
     question="How far is the text of schemes that are not exact from the target's own?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=15, full=60),
+    seconds=Seconds(quick=1, full=60),
     run=run,
     show=show,
     meaning=meaning,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tslt_benchmarks.drafting import Settings, make_drafts
-from tslt_benchmarks.encodings.lossless import short_proof
+from tslt_benchmarks.encodings.lossless import footnotes
 from tslt_benchmarks.encodings.message_sizes import ours, peers
 from tslt_benchmarks.links.recorded_rounds import PromptedModels
 from tslt_benchmarks.report.blocks import Column, Look, Plot, Table
@@ -64,28 +64,28 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("down", ",.1f", "bytes a round"),
         Column("up / drafted", ",.1f", "bytes up a drafted token"),
         Column("tokens", ".2f", "expected of a round, the target's own included"),
-        Column("\u00b1", ".2f", "standard error, over texts"),
+        Column("\u00b1", ".2f", "standard error of the tokens, over texts"),
         Column("up / emitted", ",.1f", "bytes up a token of the text"),
         Column("down / emitted", ",.1f", "bytes down a token of the text"),
-        Column("trips", ".2f", "round trips"),
-        Column("lossless"),
+        Column("trips", ".2f", "round trips a round"),
+        Column("lossless", hint="what shows it, or why not, by the numbers in brackets", whole=True),
         Column("source"),
-        Column("shown by", hint="that it is lossless, or is not"),
     ]
     names = ("shape", "up", "down", "up_per_drafted", "tokens", "tokens_se", *PER[1:], "trips")
+    marks, notes = footnotes([row["lossless"] for row in figures["rows"]])
     cells = [
         [
             row["title"] + ("" if row["measured"] else " (accounting)"),
             *(row[name] for name in names),
-            short_proof(row["lossless"]),
+            mark,
             row["source"],
-            row["lossless"],
         ]
-        for row in figures["rows"]
+        for row, mark in zip(figures["rows"], marks, strict=True)
     ]
     table = Table(
         columns=columns,
         rows=cells,
+        notes=notes,
         title="Messages of a round",
         folded=True,
         caption="Ours are those of real sessions; others are rebuilt from what is published, written, read back and "
@@ -109,7 +109,7 @@ SECTION = Section(
     title="Messages of whole systems",
     question="How many bytes does a token of the text cost, up and down, here and elsewhere?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=40, full=200),
+    seconds=Seconds(quick=8, full=200),
     run=run,
     show=show,
     meaning=meaning,

@@ -50,7 +50,7 @@ SECTION = Section(
     title="What transports add",
     question="What travels beside the messages?",
     needs=Needs.NOTHING,
-    seconds=Seconds(quick=5, full=5),
+    seconds=Seconds(quick=3, full=5),
     run=run,
     show=show,
     meaning=meaning,

@@ -9,7 +9,7 @@ from tslt_benchmarks.planner.measured import Advice, advise, break_even_rtt, mea
 from tslt_benchmarks.report.blocks import Column, Plot, Sorted, Table
 from tslt_benchmarks.report.context import Context
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
-from tslt_benchmarks.report.section import Needs, Seconds, Section
+from tslt_benchmarks.report.section import Needs, Rates, Seconds, Section
 from tslt_benchmarks.speed.pass_times import PassTimes
 from tslt_wire.throughput import Compute, Link, Mode, Plan
 from tslt_wire.throughput.explain import rate_name
@@ -17,6 +17,7 @@ from tslt_wire.throughput.explain import rate_name
 LINKS = (
     ("poor radio", 1e4, 0.2),
     ("weak mobile", 1e5, 0.1),
+    ("slow line, 3G", 1e6, 0.06),
     ("mobile, 4G", 5e6, 0.05),
     ("home, Wi-Fi", 2e7, 0.02),
     ("same building", 1e8, 0.002),
@@ -122,12 +123,19 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 
 
 _ADVICE = (
-    "A split is advised where it is faster than the edge that decodes alone and streams; its drafts wait for their "
-    "verdicts here. Where it is slower, it still takes less of the edge's time where users do not share passes (How "
-    "many users an edge serves has those that do). An edge with both models may be faster, and drafts for all of its "
-    "users. Bytes and rates are of messages: what a transport adds to each has a section of its own. tslt device "
-    "chooses by itself (--evidence auto)."
+    "Is yours between two of these links, take the slower one's row. A split is advised where it is faster than the "
+    "edge that decodes alone and streams; its drafts wait for their verdicts here. Where it is slower, it still takes "
+    "less of the edge's time where users do not share passes (How many users an edge serves has those that do): "
+    "\u201cThe same links, by hand\u201d names the best split of each, and tslt device finds it (--evidence auto). "
+    "Both models at the edge may be faster than either, if the edge has time to draft for all of its users. Here they "
+    "make chains of the best length; chains of 4 (End to end), the best tree or chain (Real rounds on every link) and "
+    "a server of many users (How many users an edge serves) are other ways to do so, with other numbers. Bytes and "
+    "rates are of messages: what a transport adds to each has a section of its own."
 )
+_BOTH = "both at the edge, best chain, tokens/s"
+_BOTH_HINT = "if the edge runs the draft, too, as fast as the device does, and streams"
+_ALONE_HINT = "if the edge decodes alone, a token a pass, and streams"
+_LINK_HINT = "bits a second up, and a round trip; four times as much down"
 
 
 def _where(entry: dict[str, Any]) -> Sorted:
@@ -138,12 +146,12 @@ def _where(entry: dict[str, Any]) -> Sorted:
 def _short(entries: Sequence[dict[str, Any]], *, title: str = "", caption: str) -> Table:
     return Table(
         columns=[
-            Column("link", hint="its rate up, and a round trip"),
-            Column("use"),
-            Column("split, tokens/s", ".1f", "of the best split"),
-            Column("edge alone, tokens/s", ".1f", "if the edge decodes alone and streams"),
-            Column("edge with both, tokens/s", ".1f", "if the edge runs the draft, too, as fast as the device does"),
-            Column("bytes up a token, split", ",.1f", "of the best split"),
+            Column("link", hint=_LINK_HINT),
+            Column("use", hint="the faster of the best split and the edge alone"),
+            Column("best split, tokens/s", ".1f"),
+            Column("edge alone, tokens/s", ".1f", _ALONE_HINT),
+            Column(_BOTH, ".1f", _BOTH_HINT),
+            Column("bytes up a token, best split", ",.1f"),
         ],
         rows=[
             [_where(entry), verdict(entry), entry["rate"], entry["streams"], entry["both"], entry["bytes_up"]]
@@ -151,19 +159,20 @@ def _short(entries: Sequence[dict[str, Any]], *, title: str = "", caption: str) 
         ],
         title=title,
         caption=caption,
+        stacked=True,
     )
 
 
 def _long(entries: Sequence[dict[str, Any]], title: str) -> Table:
     return Table(
         columns=[
-            Column("link", hint="its rate up, and a round trip", whole=True),
+            Column("link", hint=_LINK_HINT, whole=True),
             Column("RTT, ms", "g"),
             Column("best split", whole=True),
             Column("options of tslt device", whole=True),
             Column("split, tokens/s", ".1f"),
-            Column("edge alone, tokens/s", ".1f", "if the edge decodes alone and streams"),
-            Column("edge with both, tokens/s", ".1f", "if the edge runs the draft, too, as fast as the device does"),
+            Column("edge alone, tokens/s", ".1f", _ALONE_HINT),
+            Column(_BOTH, ".1f", _BOTH_HINT),
             Column("bytes up a token", ",.1f"),
             Column("edge ms a token, split", ".2f", "of the edge's time"),
             Column("edge ms a token, alone", ".2f"),
@@ -249,9 +258,10 @@ SECTION = Section(
     title="What to use on your link",
     question="Which evidence and draft, how many tokens a second, and is a split worth it at all?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=3, full=3),
+    seconds=Seconds(quick=1, full=3),
     run=run,
     show=show,
     meaning=meaning,
     uses=("evidence-acceptance", "pass-times"),
+    rates=Rates.EQUATIONS,
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ class Capacity:
     cpu_ms: float
     """CPU milliseconds of the process for a token."""
     p50_ms: float
-    """Median of a round, or of a step."""
+    """Median of a round, or of a step; NaN if none was over."""
     p99_ms: float
     cache_mb: float
     """Memory for keys and values, for each user; NaN where it is not counted."""
@@ -116,17 +117,17 @@ async def split(engines: Engines, recordings: Sequence[Recording], users: int, a
     cpu = (time.process_time() - cpu) * took / (took + warm_s)
     counts = verifier.counts
     verifier.close()
-    rounds = np.array(played.rounds_s) * 1e3
+    rounds = [1e3 * round_s for round_s in played.rounds_s]
     return Capacity(
         engine=engines.name,
         way="split",
         users=users,
         tokens_s=played.tokens / took,
         cpu_ms=1e3 * cpu / max(1, played.tokens),
-        p50_ms=float(np.median(rounds)),
-        p99_ms=float(np.quantile(rounds, 0.99)),
+        p50_ms=_quantile(rounds, 0.5),
+        p99_ms=_quantile(rounds, 0.99),
         cache_mb=counts.most_cache_bytes / users / 2**20,
-        texts=counts.texts / counts.passes,
+        texts=counts.texts / max(1, counts.passes),
         evictions=counts.evictions,
         waits=counts.waits,
         sessions=played.sessions,
@@ -160,11 +161,15 @@ def alone(
         users=users,
         tokens_s=tokens / took,
         cpu_ms=1e3 * cpu / tokens,
-        p50_ms=float(np.median(steps)),
-        p99_ms=float(np.quantile(steps, 0.99)),
+        p50_ms=_quantile(steps, 0.5),
+        p99_ms=_quantile(steps, 0.99),
         cache_mb=float("nan"),
         texts=float(users),
     )
+
+
+def _quantile(values: Sequence[float], part: float) -> float:
+    return float(np.quantile(values, part)) if values else math.nan
 
 
 def sampling_of(args: argparse.Namespace) -> tw.Sampling:

@@ -12,7 +12,7 @@ from byte_tokenizer import save_byte_level_pair
 from tslt_benchmarks import report_command
 from tslt_benchmarks.report.blocks import Column, Sorted, Table, acceptance
 from tslt_benchmarks.report.charts import DARK, LIGHT, svg
-from tslt_benchmarks.report.page import Facts, Part, page
+from tslt_benchmarks.report.page import Facts, Part, page, together
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines, rows
 from tslt_benchmarks.sections import SECTIONS, edge_capacity
 
@@ -29,6 +29,7 @@ NO_ROOM = """
 })
 """
 """Texts of the plots that are cut off, and pairs of them that lie on each other."""
+RATES = {section.name: section.rates.value[0] for section in SECTIONS if section.rates}
 FEW = ("--quick", "--temperature", "0.8", "--seed", "3")
 
 
@@ -66,7 +67,11 @@ def test_the_page_needs_nothing_else(made):
     folder, report = made
     text = (folder / "report.html").read_text(encoding="utf-8")
     for written in report["sections"].values():
-        assert written["meaning"].replace("&", "&amp;").replace("'", "&#x27;") in text
+        assert together(written["meaning"]).replace("&", "&amp;").replace("'", "&#x27;") in text
+    assert not re.search(r"<[^>]* title=", text)  # what is pointed at is seen on no phone and on no paper
+    told = re.findall(r'class="rates">Tokens a second from <b>([^<]+)</b>', text)
+    assert told == [RATES[name] for name in report["sections"] if name in RATES]
+    assert all(f"from {name} for" in text.replace("\xa0", " ") for name in RATES.values())
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", text)
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
@@ -132,8 +137,27 @@ def test_recorded_logits_give_what_needs_no_model(tmp_path):
     assert report_command.main([*arguments, "--sections", "which-link"]) == 0
     report = json.loads((out / "report.json").read_text())
     assert "pass-times" in report["left_out"]["which-link"]
-    with pytest.raises(SystemExit, match="takes the place of"):
-        report_command.main([*arguments, "--draft", "d", "--target", "t"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--draft", "x"], "--draft and --target go together"),
+        (["--target", "x"], "--draft and --target go together"),
+        (["--draft", "x.gguf", "--target", "y.gguf"], "no model in y.gguf: name a pair"),
+        (["--draft", "x", "--target", "y"], "no model in y: name a pair"),
+        (["--logits", "there.npz", "--draft", "x"], "--logits takes the place of --target and --draft"),
+        (["--draft-ms", "1"], "--draft-ms and --target-ms go together"),
+    ],
+)
+def test_what_does_not_go_together_is_said_with_the_command_s_name(wrong, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.npz").touch()
+    with pytest.raises(SystemExit) as stopped:
+        report_command.main(wrong, prog="tslt report")
+    assert stopped.value.code == 2
+    assert f"tslt report: error: {said}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "there.npz"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
@@ -186,6 +210,36 @@ def many_and_long():
     return several, bars
 
 
+def test_hollow_points_are_named_in_the_legend():
+    def of(hollow):
+        curve = Line(name="a", xs=[1, 2], ys=[3, 4], hollow=hollow)
+        panel = Panel(lines=[curve], x=Axis(label="x"), y=Axis(label="y"))
+        return svg(lines(panel, hollow="of nothing", name="p", alt="a", caption="c"), narrow=False)
+
+    assert "of nothing" in of([False, True])
+    assert "of nothing" not in of([False, False])
+
+
+def test_numbers_and_their_units_stand_on_one_line():
+    said = "At 1 Mbit/s and 50 ms 9 of 12 links, K = 32: 72.7 \u00b1 43 bytes, chain of 4, Fig. 3, 5 %; 3 apples at 4"
+    assert together(said).replace("\xa0", "_") == (
+        "At 1_Mbit/s and 50_ms 9 of 12_links, K_=_32: 72.7_\u00b1_43_bytes, chain of_4, Fig._3, 5_%; 3 apples at 4"
+    )
+
+
+def test_what_columns_mean_is_read_below_them():
+    table = Table(
+        columns=[Column("a", hint="one & all"), Column("b", right=True)],
+        rows=[["x [1]", Sorted("none", None)]],
+        notes=["because"],
+        stacked=True,
+    )
+    text = shown(table)
+    assert '<p class="notes"><b>a</b>: one &amp; all.</p>' in text
+    assert '<ol class="notes"><li>because</li></ol>' in text
+    assert '<td class="n" data-v="" data-of="b">none</td>' in text
+
+
 def test_acceptance_is_written_in_one_way():
     values = [acceptance(value) for value in (0.844, 1.0, 0.0)]
     assert values == [".84", "1.00", ".00"]
@@ -197,11 +251,17 @@ def test_in_a_browser(made, tmp_path):
     folder, _ = made
     small = tmp_path / "small.html"
     columns = [Column("name"), Column("size", ".1f"), Column("rate")]
-    cells = [["b", 9.0, Sorted("1 kbit/s", 1e3)], ["a", 10.0, Sorted("20 bit/s", 20.0)], ["c", None, Sorted("3", 3.0)]]
+    cells = [
+        ["b", 9.0, Sorted("1 kbit/s", 1e3)], ["a", 10.0, Sorted("20 bit/s", 20.0)],
+        ["c", Sorted("not reached", None), Sorted("3", 3.0)],
+    ]  # fmt: skip
     small.write_text(shown(Table(columns=columns, rows=cells), plot(), *many_and_long()), encoding="utf-8")
     wide = tmp_path / "wide.html"
     many = [Column(f"column {i}", ".1f") for i in range(16)]
     wide.write_text(shown(Table(columns=[Column("name"), *many], rows=[["a row", *range(16)]])), encoding="utf-8")
+    stacked = tmp_path / "stacked.html"
+    few = Table(columns=[Column("name"), *many], rows=[["a row", *range(16)]], stacked=True)
+    stacked.write_text(shown(few), encoding="utf-8")
     with browser() as tab:
         for path in (folder / "report.html", small):
             for width in (400, 1400):
@@ -234,6 +294,10 @@ def test_in_a_browser(made, tmp_path):
         tab.open(wide, width=400)
         assert tab.value(f"{table}.scrollWidth > {table}.clientWidth")
         assert "Scrolls sideways" in tab.value("document.querySelector('.hint').innerText")
+        tab.open(stacked, width=400)  # each cell is a line of its own, and says which column it is of
+        assert tab.value(f"{table}.scrollWidth <= {table}.clientWidth")
+        assert "column 15" in tab.value("getComputedStyle(document.querySelector('td:last-child'), '::before').content")
+        tab.open(wide, width=400)
         before = tab.value(head)
         assert tab.value(f"{table}.scrollLeft = 200, {head}") == before
         tab.call("Emulation.setEmulatedMedia", media="print")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 import pytest
 from gguf_models import needs_llamacpp, tiny_folder
@@ -119,3 +120,11 @@ def test_the_engine_alone_writes_the_same_law_of_text(own):
 )
 def test_users_that_are_served(rate, wanted):
     assert capacity.served(rate) == pytest.approx(wanted, abs=0.01)
+
+
+def test_where_no_round_was_over_there_is_no_time_of_one():
+    engine = HistoryTarget(tables(V)[0])
+    args = capacity.arguments(["--seconds", "1e-9", "--warm-up", "1e-9"])
+    found = asyncio.run(capacity.split(capacity.Engines("tables", engine, Draft()), recordings(engine), 1, args))
+    assert math.isnan(found.p50_ms)
+    assert math.isnan(found.p99_ms)
