@@ -2,7 +2,7 @@
 
 tslt keys make device.key
 export $(python examples/device_c/curve_keys.py device.key "edge tslt-key-1 ...")
-./device draft.table tcp://edge:5757 64 list 1,1,1,1 670 612 764 1029
+./device draft.table tcp://edge:5757 64 list 1,1,1,1 0 670 612 764 1029
 
 The secret of the file is not CURVE's own: docs/decisions/0028-who-may-talk.md says how that follows from it.
 """

@@ -2,7 +2,7 @@
  *
  *   cc -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -I tslt_wire/_native -I $LLAMA_DIR/include -o llama \
  *     examples/device_c/llama.c tslt_wire/_native/ *.c -L $LLAMA_DIR/lib -Wl,-rpath,$LLAMA_DIR/lib -lllama -lzmq -lm
- *   tslt edge --model target.gguf &
+ *   tslt edge --model target.gguf &             # wait for "listens on"
  *   ./llama draft.gguf tcp://127.0.0.1:5757 64 list 1,1,1,1 "The old house stood"
  *
  * LLAMA_DIR is where llama.cpp is installed.  The environment is that of device.c.
@@ -82,10 +82,8 @@ static size_t keep_best(llama *l, const int32_t *tokens, size_t count) {
 static int read_prefix(llama *l, const int32_t *tokens, size_t count) {
   size_t kept = keep_best(l, tokens, count);
   kept = kept < count ? kept : count - 1;
-  if (!llama_memory_seq_rm(l->memory, 0, (llama_pos)kept, -1)) {
-    fprintf(stderr, "llama.cpp cannot roll this model's cache back\n");
-    return -1;
-  }
+  if (!llama_memory_seq_rm(l->memory, 0, (llama_pos)kept, -1))
+    return complain(-1, "llama.cpp cannot roll this model's cache back, expected one that can");
   l->sequences[0].length = l->prefix_length = kept;
   for (size_t i = kept; i < count; i++) {
     append(l, 0, tokens[i], i + 1 == count);
@@ -119,10 +117,8 @@ static int logits(void *state, const tslt_nodes *nodes, const void **rows, size_
     int32_t parent = nodes->parents[node];
     l->depth[node] = parent < 0 ? 1 : l->depth[parent] + 1;
     int id = branch(l, parent < 0 ? 0 : l->of_node[parent], l->prefix_length + l->depth[node] - 1);
-    if (id < 0) {
-      fprintf(stderr, "a tree of more than %d leaves that are run\n", MOST_LEAVES);
-      return -1;
-    }
+    if (id < 0)
+      return complain(-1, "the expansion has more leaves that are run, expected %d at most", MOST_LEAVES);
     l->of_node[node] = id;
     append(l, id, nodes->tokens[node], 1);
   }
@@ -186,10 +182,8 @@ static int open_model(llama *l, const char *path) {
   room.kv_unified = true; /* cells of a prefix belong to all sequences of a tree */
   l->weights = llama_model_load_from_file(path, how);
   l->context = l->weights ? llama_init_from_model(l->weights, room) : NULL;
-  if (!l->context) {
-    fprintf(stderr, "llama.cpp cannot run %s\n", path);
-    return -1;
-  }
+  if (!l->context)
+    return complain(MISUSED, "llama.cpp cannot run %s, expected a GGUF file that it can", path);
   l->vocab = llama_model_get_vocab(l->weights);
   l->memory = llama_get_memory(l->context);
   l->batch = llama_batch_init((int32_t)llama_n_batch(l->context), 0, 1);
@@ -197,25 +191,38 @@ static int open_model(llama *l, const char *path) {
   return 0;
 }
 
+static void close_model(llama *l) {
+  if (l->context) {
+    llama_batch_free(l->batch);
+    llama_free(l->context);
+  }
+  if (l->weights)
+    llama_model_free(l->weights);
+  llama_backend_free();
+}
+
+static int write_on(llama *l, const settings *set, const char *text) {
+  int32_t prompt[MOST_TOKENS];
+  draft_model model = {.vocab_size = (uint32_t)llama_vocab_n_tokens(l->vocab), .logits = logits, .print = print, .own = l};
+  int32_t count = llama_tokenize(l->vocab, text, (int32_t)strlen(text), prompt, MOST_TOKENS, true, true);
+  if (count <= 0)
+    return complain(MISUSED, "the prompt has no tokens, or too many, expected 1 to %d", MOST_TOKENS - 1);
+  if (fingerprint(l->vocab, model.vocab_size, model.tokenizer))
+    return complain(FAILED, "no memory");
+  return run_device(&model, set, prompt, (size_t)count);
+}
+
 int main(int argc, char **argv) {
   static llama own;
-  int32_t prompt[MOST_TOKENS];
-  if (argc != 7) {
-    fprintf(stderr, "use: llama FILE.gguf EDGE TOKENS EVIDENCE EXPANSION PROMPT\n");
-    return 2;
-  }
-  if (open_model(&own, argv[1]))
-    return 1;
-  draft_model model = {.vocab_size = (uint32_t)llama_vocab_n_tokens(own.vocab), .logits = logits, .print = print, .own = &own};
-  int32_t count = llama_tokenize(own.vocab, argv[6], (int32_t)strlen(argv[6]), prompt, MOST_TOKENS, true, true);
-  if (count <= 0 || fingerprint(own.vocab, model.vocab_size, model.tokenizer)) {
-    fprintf(stderr, "a prompt has 1 to %d tokens\n", MOST_TOKENS);
-    return 1;
-  }
-  int status = run_device(&model, argv[2], argv[4], argv[5], strtoul(argv[3], NULL, 10), prompt, (size_t)count);
-  llama_batch_free(own.batch);
-  llama_free(own.context);
-  llama_model_free(own.weights);
-  llama_backend_free();
+  settings set;
+  program_name = "llama";
+  if (argc != 7)
+    return complain(MISUSED, "%d words, expected llama FILE.gguf EDGE TOKENS EVIDENCE EXPANSION PROMPT", argc - 1);
+  if (read_settings(&set, argv[2], argv[3], argv[4], argv[5]))
+    return MISUSED;
+  int status = open_model(&own, argv[1]);
+  if (!status)
+    status = write_on(&own, &set, argv[6]);
+  close_model(&own);
   return status;
 }

@@ -1,14 +1,9 @@
-/* A text from an edge, whatever the draft model is: rounds over a link, until it is as long as was asked for. */
+/* A text from an edge, whatever the draft model is: rounds over a link, and over another one where it breaks, until the text
+ * is as long as was asked for. */
 #ifndef ROUNDS_H
 #define ROUNDS_H
 
-#include <stdlib.h>
-
 #include "link.h"
-
-enum { MOST_TOKENS = 4096, MOST_LEVELS = 16, MOST_LISTED = 32, MOST_NODES = 64 };
-
-static const char *const KINDS[] = {"list", "match", "coupled", "scalar", "lazy"};
 
 /* A draft model.  Its functions get this struct as their state. */
 typedef struct draft_model {
@@ -20,11 +15,25 @@ typedef struct draft_model {
   void *own;
 } draft_model;
 
+/* What a text is written with. */
+typedef struct {
+  const settings *set;
+  draft_model *model;
+  tslt_device *device;
+  zmq_link *link;
+  tslt_random random;
+  tslt_drafting how;
+  uint32_t tries; /* links since the edge's last answer */
+  long rounds;
+} writer;
+
+enum { STOPPED = LINK_REFUSED }; /* what no other link would mend; why was said */
+
 /* Random numbers of the operating system. */
 static uint64_t next64(void *state) {
   uint64_t number = 0;
   if (fread(&number, sizeof number, 1, state) != 1)
-    exit(1);
+    exit(complain(FAILED, "/dev/urandom gives no numbers"));
   return number;
 }
 
@@ -38,151 +47,224 @@ static uint64_t below(void *state, uint64_t size) {
 
 static double uniform(void *state) { return (double)(next64(state) >> 11) * 0x1p-53; }
 
-/* Send all that waits, and take the next frame that means something. */
-static int exchange(tslt_device *device, zmq_link *link, tslt_event *event, int wait) {
+/* Whether a function of the session did what it should; a line if not. */
+static int check(int code, const char *what) {
+  return code ? complain(STOPPED, "%s: %s", what, tslt_error_name(code)) : 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ frames */
+
+static int send_all(writer *w) {
   size_t size;
   const uint8_t *frame;
-  int ignored = 0;
-  while ((frame = tslt_device_next(device, &size)))
-    if (link_send(link, frame, size))
-      return -1;
-  for (event->kind = TSLT_NOTHING; wait && event->kind == TSLT_NOTHING;) {
-    long received = link_receive(link, ANSWER_MS, &ignored);
-    if (received < 0)
-      return -1;
-    int error = tslt_device_receive(device, link->frame, (size_t)received, event);
-    if (error) {
-      fprintf(stderr, "refused: error %d of the specification's section 9\n", error);
-      exchange(device, link, event, 0); /* ERROR */
-      return -1;
+  while ((frame = tslt_device_next(w->device, &size)))
+    if (link_send(w->link, frame, size))
+      return LINK_LOST;
+  return 0;
+}
+
+/* The edge gave up: some errors pass, and another link may do. */
+static int peer_failed(writer *w, const tslt_event *event) {
+  int code = (int)event->code;
+  const char *text = printable(event->text, event->text_size);
+  if (code == TSLT_OVERLOADED || code == TSLT_INTERNAL || code == TSLT_UNKNOWN_SESSION || code == TSLT_GOING_AWAY)
+    return link_lose(w->link, LINK_LOST, "the edge says %s: %s", tslt_error_name(code), text);
+  return complain(STOPPED, "the edge refuses: %s (%d): %s", tslt_error_name(code), code, text);
+}
+
+/* Send all that waits, and take the next frame that means something. */
+static int exchange(writer *w, tslt_event *event) {
+  int error = send_all(w);
+  for (event->kind = TSLT_NOTHING; !error && event->kind == TSLT_NOTHING;) {
+    long size = link_receive(w->link, ANSWER_MS);
+    if (size < 0)
+      return (int)size;
+    int code = tslt_device_receive(w->device, w->link->frame, (size_t)size, event);
+    if (code) {
+      send_all(w); /* ERROR */
+      return complain(STOPPED, "what the edge sent is refused: %s (%d): %s", tslt_error_name(code), code,
+                      printable(event->text, event->text_size));
     }
-    if (event->kind == TSLT_PEER_FAILED)
-      fprintf(stderr, "the edge gave up (%u): %.*s\n", event->code, (int)event->text_size, event->text);
-    if (event->kind == TSLT_PEER_FAILED || event->kind == TSLT_PEER_CLOSED)
-      return -1;
+  }
+  if (!error && event->kind == TSLT_PEER_FAILED)
+    return peer_failed(w, event);
+  if (!error && event->kind == TSLT_PEER_CLOSED)
+    return link_lose(w->link, LINK_LOST, "the edge has ended the session");
+  return error;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- links */
+
+/* What this edge agreed on decides how is drafted. */
+static int agree(writer *w) {
+  const tslt_welcome *agreed = tslt_device_welcome(w->device);
+  if (!(agreed->evidence >> w->set->kind & 1))
+    return complain(STOPPED, "the edge takes no evidence '%s', expected another one", KINDS[w->set->kind]);
+  w->how.precision = agreed->precisions >> TSLT_LOG2_2 & 1 ? TSLT_LOG2_2 : agreed->profile.precision;
+  return 0;
+}
+
+/* A link, and the session over it: HELLO to WELCOMED or RESUMED; others after it while there are tries, with longer and
+ * longer pauses.  The session has HELLO in its queue. */
+static int open_session(writer *w) {
+  tslt_event event;
+  for (;; w->tries++) {
+    if (w->tries) {
+      uint32_t seconds = 1u << (w->tries < 4 ? w->tries - 1 : 3);
+      complain(0, "%s: %s", w->set->address, w->link->why);
+      link_close(w->link);
+      if (w->tries == w->set->tries)
+        return complain(STOPPED, "no edge after try %u of %u, expected one at %s", w->tries, w->set->tries, w->set->address);
+      complain(0, "trying again in %u s (%u of %u)", seconds, w->tries + 1, w->set->tries);
+      nanosleep(&(struct timespec){seconds, 0}, NULL);
+      int error = check(tslt_device_reconnect(w->device), "the session cannot go on");
+      if (error)
+        return error;
+    }
+    int found = link_open(w->link, w->set);
+    if (found == LINK_REFUSED)
+      return complain(STOPPED, "%s: %s", w->set->address, w->link->why);
+    if (!found)
+      found = exchange(w, &event);
+    if (found != LINK_LOST)
+      return found ? found : agree(w);
+  }
+}
+
+/* Until the oldest round is over: a verdict, proposals to choose from, a list to send. */
+static int settle(writer *w) {
+  tslt_event event;
+  while (tslt_device_state(w->device) == TSLT_OPEN) {
+    int32_t token;
+    int error = exchange(w, &event);
+    if (error == LINK_LOST) { /* what was open is open over the next link, too */
+      w->tries++;
+      error = open_session(w);
+      event.kind = TSLT_RESUMED;
+    } else if (!error) {
+      w->tries = 0;
+    }
+    if (!error && event.kind == TSLT_LIST_WANTED)
+      error = check(tslt_device_list(w->device), "no list can be sent");
+    if (!error && event.kind == TSLT_PROPOSALS)
+      error = check(tslt_device_choose(w->device, &w->random, &token), "no proposal can be taken");
+    if (error || event.kind == TSLT_ANSWERED || event.kind == TSLT_WHOLE)
+      return error;
   }
   return 0;
 }
 
-/* Until the oldest round is over: a verdict, proposals to choose from, a list to send. */
-static int settle(tslt_device *device, zmq_link *link, const tslt_random *random) {
-  tslt_event event;
-  for (;;) {
-    int32_t token = -1;
-    if (exchange(device, link, &event, 1))
-      return -1;
-    if (event.kind == TSLT_ANSWERED || event.kind == TSLT_WHOLE)
-      return 0;
-    if (event.kind == TSLT_LIST_WANTED && tslt_device_list(device))
-      return -1;
-    if (event.kind == TSLT_PROPOSALS && tslt_device_choose(device, random, &token))
-      return -1;
-    if (token >= 0)
-      return 0;
-  }
-}
+/* ------------------------------------------------------------------------------------------------------------- rounds */
 
 /* Drafts while there may be one more, none deeper than what is wanted of the text, less the token of the target's own. */
-static int draft_on(draft_model *model, tslt_drafting *how, uint32_t levels, int chain, size_t end, const tslt_random *random) {
-  tslt_device *device = model->device;
+static int draft_on(writer *w, size_t end) {
+  tslt_device *device = w->device;
+  const int chain = w->set->window > 1 && w->set->widest == 1;
   size_t length;
   for (tslt_device_ahead(device, &length); length < end; tslt_device_ahead(device, &length)) {
     int64_t most = (int64_t)(end - length) - 1, room = tslt_device_depth(device);
     if ((tslt_device_state(device) != TSLT_IDLE && !tslt_device_may_follow(device)) || room < 0)
       return 0;
     most = most < room ? most : room;
-    how->levels = most < levels ? (uint32_t)most : levels;
-    how->goes_on = chain && how->levels && tslt_device_welcome(device)->window > 1;
-    int error = tslt_device_draft(device, how, model->logits, model, random);
+    w->how.levels = most < w->set->levels ? (uint32_t)most : w->set->levels;
+    w->how.goes_on = chain && w->how.levels && tslt_device_welcome(device)->window > 1;
+    int error = check(tslt_device_draft(device, &w->how, w->model->logits, w->model, &w->random), "no draft can be made");
     if (error)
       return error;
   }
   return 0;
 }
 
-/* Rounds until the text has `end` tokens, or has ended; each token is printed as it comes, and the number of all at the
- * end. */
-static int write_text(draft_model *model, zmq_link *link, tslt_drafting *how, uint32_t levels, int chain, size_t end,
-                      const tslt_random *random) {
-  tslt_device *device = model->device;
-  size_t count, length;
-  const int32_t *prefix = tslt_device_prefix(device, &count);
-  long rounds = 0;
-  for (length = count; (tslt_device_state(device) == TSLT_IDLE || tslt_device_state(device) == TSLT_OPEN) && length < end &&
-                       tslt_device_depth(device) >= 0;
-       rounds++) {
-    size_t said = length;
-    int error = draft_on(model, how, levels, chain, end, random);
-    if (error || settle(device, link, random)) {
-      fprintf(stderr, "stopped: %d\n", error);
-      return 1;
-    }
-    prefix = tslt_device_prefix(device, &length);
+/* Rounds until the text has `end` tokens, or has ended; each token is printed as it comes. */
+static int write_text(writer *w, size_t end) {
+  size_t said, length;
+  tslt_device_prefix(w->device, &said);
+  for (length = said; (tslt_device_state(w->device) == TSLT_IDLE || tslt_device_state(w->device) == TSLT_OPEN) && length < end &&
+                      tslt_device_depth(w->device) >= 0;
+       w->rounds++) {
+    int error = draft_on(w, end);
+    if (!error)
+      error = settle(w);
+    const int32_t *prefix = tslt_device_prefix(w->device, &length);
     for (; said < length; said++)
-      model->print(model, prefix[said]);
-    fflush(stdout);
+      w->model->print(w->model, prefix[said]);
+    if (fflush(stdout) || ferror(stdout))
+      return complain(STOPPED, "the text cannot be written: %s", strerror(errno));
+    if (error)
+      return error;
   }
-  printf("\n");
-  for (size_t i = count; i < length; i++)
-    fprintf(stderr, "%d ", prefix[i]);
-  fprintf(stderr, "\n%zu tokens in %ld rounds\n", length - count, rounds);
   return 0;
 }
 
-/* A session from HELLO to BYE: `wanted` tokens after the prompt.  Address, evidence and expansion are words of the command
- * line; the environment has the rest (device.c). */
-static int run_device(draft_model *model, const char *address, const char *evidence, const char *expansion, size_t wanted,
-                      const int32_t *prompt, size_t prompt_length) {
-  static zmq_link link;
-  tslt_event event;
-  uint32_t children[MOST_LEVELS], levels = 0;
-  int kind = 0;
-  while (kind < 4 && strcmp(evidence, KINDS[kind]))
-    kind++;
-  for (const char *at = expansion; *at && levels < MOST_LEVELS;) {
-    char *end;
-    children[levels++] = (uint32_t)strtoul(at, &end, 10);
-    at = end + (*end == ',');
-  }
+/* What was written, below the text: its tokens, how many, and why there are no more. */
+static int report(const writer *w, size_t prompt_length, size_t end, int error) {
+  size_t length;
+  const int32_t *prefix = tslt_device_prefix(w->device, &length);
+  int said = ferror(stdout);
+  printf("\n");
+  if (fflush(stdout) && !said)
+    error = complain(STOPPED, "the text cannot be written: %s", strerror(errno));
+  fprintf(stderr, "%s: tokens:", program_name);
+  for (size_t i = prompt_length; i < length; i++)
+    fprintf(stderr, " %d", prefix[i]);
+  const char *why = error                                           ? "; stopped"
+                    : tslt_device_state(w->device) == TSLT_ENDED ? "; the text has ended"
+                    : length < end                               ? "; no more fit"
+                                                                 : "";
+  fprintf(stderr, "\n");
+  return complain(error, "%zu tokens in %ld rounds%s", length - prompt_length, w->rounds, why);
+}
 
-  tslt_hello hello = tslt_default_hello(model->vocab_size, model->tokenizer);
+/* A session from HELLO to BYE, in a block of `size` bytes: the tokens that were asked for after the prompt. */
+static int converse(writer *w, const tslt_hello *hello, const tslt_device_room *room, void *block, size_t size, const int32_t *prompt,
+                    size_t prompt_length) {
+  size_t end = prompt_length + w->set->tokens;
+  if (check(tslt_device_new(block, size, hello, room, &w->device), "no session"))
+    return FAILED;
+  w->model->device = w->device;
+  int error = open_session(w);
+  if (!error)
+    error = check(tslt_device_prompt(w->device, prompt, prompt_length, 0, 1), "the edge takes no such prompt");
+  if (!error)
+    error = report(w, prompt_length, end, write_text(w, end));
+  tslt_device_close(w->device);
+  send_all(w);
+  return error ? FAILED : 0;
+}
+
+/* The text to the standard output, all else to the standard error; the exit status. */
+static int run_device(draft_model *model, const settings *set, const int32_t *prompt, size_t prompt_length) {
+  static zmq_link link;
+  if (prompt_length + set->tokens > MOST_TOKENS)
+    return complain(MISUSED, "%zu tokens of a prompt and %u more, expected %d at most", prompt_length, set->tokens, MOST_TOKENS);
   FILE *source = fopen("/dev/urandom", "rb");
-  if (!source || fread(hello.nonce, sizeof hello.nonce, 1, source) != 1)
-    return 1;
-  const char *temperature = getenv("TSLT_TEMPERATURE"), *window = getenv("TSLT_WINDOW"), *padding = getenv("TSLT_PADDING");
-  hello.sampling.named = temperature ? TSLT_TEMPERATURE : 0;
-  hello.sampling.temperature = temperature ? strtod(temperature, NULL) : 1;
-  hello.padding = padding ? (uint32_t)strtoul(padding, NULL, 10) : 0;
+  if (!source)
+    return complain(FAILED, "/dev/urandom cannot be opened: %s", strerror(errno));
+  tslt_hello hello = tslt_default_hello(model->vocab_size, model->tokenizer);
+  for (size_t i = 0; i < sizeof hello.nonce; i++)
+    hello.nonce[i] = (uint8_t)next64(source);
+  hello.sampling.named = set->asks_temperature ? TSLT_TEMPERATURE : 0;
+  hello.sampling.temperature = set->temperature;
+  hello.padding = set->padding;
   tslt_device_room room = {.most_tokens = MOST_TOKENS, .most_nodes = MOST_NODES, .most_entries = MOST_LISTED * MOST_NODES,
-                           .most_listed = MOST_LISTED, .most_window = window ? (uint32_t)strtoul(window, NULL, 10) : 1,
-                           .dtype = TSLT_FLOAT32};
-  size_t size = tslt_device_size(&hello, &room);
-  void *block = malloc(size ? size : 1);
-  tslt_random random = {below, uniform, source};
-  tslt_drafting how = {.evidence = kind, .expansion = children, .dtype = TSLT_FLOAT32,
-                       .temperature = hello.sampling.temperature, .truncate = 1,
-                       .truncation = {.top_k = MOST_LISTED, .top_p = 1}, .precision = TSLT_LOG2_2};
-  if (!block || tslt_device_new(block, size, &hello, &room, &model->device) ||
-      link_open(&link, address, getenv("TSLT_EDGE_KEY"), getenv("TSLT_PUBLIC_KEY"), getenv("TSLT_SECRET_KEY")) ||
-      exchange(model->device, &link, &event, 1) || event.kind != TSLT_WELCOMED ||
-      tslt_device_prompt(model->device, prompt, prompt_length, 0, 1))
-    return 1;
-  uint32_t widest = 1;
-  for (uint32_t i = 0; i < levels; i++)
-    widest = children[i] > widest ? children[i] : widest;
-  if (hello.sampling.temperature == 0 && widest > 1) { /* a greedy target: the likeliest tokens are worth a try, each once */
-    how.temperature = 1;
-    how.without_replacement = 1;
-    how.truncation.top_k = widest;
+                           .most_listed = MOST_LISTED, .most_window = set->window, .dtype = TSLT_FLOAT32};
+  writer w = {.set = set, .model = model, .link = &link, .random = {below, uniform, source},
+              .how = {.evidence = set->kind, .expansion = set->children, .dtype = TSLT_FLOAT32, .temperature = set->temperature,
+                      .truncate = 1, .truncation = {.top_k = MOST_LISTED, .top_p = 1}}};
+  if (set->temperature == 0 && set->widest > 1) { /* a greedy target: the likeliest tokens are worth a try, each once */
+    w.how.temperature = 1;
+    w.how.without_replacement = 1;
+    w.how.truncation.top_k = set->widest;
   }
-  int chain = room.most_window > 1 && widest == 1;
-  int status = write_text(model, &link, &how, levels, chain, prompt_length + wanted, &random);
-  fprintf(stderr, "%zu bytes of memory for the session\n", size);
-  tslt_device_close(model->device);
-  exchange(model->device, &link, &event, 0);
+  size_t size = tslt_device_size(&hello, &room);
+  void *block = malloc(size);
+  int status = block ? converse(&w, &hello, &room, block, size, prompt, prompt_length) : complain(FAILED, "no memory");
+  if (!status)
+    complain(0, "%zu bytes of memory for the session", size);
   link_close(&link);
   free(block);
-  return fclose(source) || status;
+  fclose(source);
+  return status;
 }
 
 #endif

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "device_c"
 CHAIN, TREE = "1,1,1", "2,2"
 KINDS = [("list", CHAIN), ("list", TREE), ("match", TREE), ("coupled", TREE), ("scalar", CHAIN), ("lazy", CHAIN)]
+MORE_FLAGS = os.environ.get("TSLT_EXAMPLE_FLAGS", "").split()
+"""Sanitizers, say: all of these tests pass under them."""
 DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2000"))
 
 
@@ -41,7 +43,7 @@ def program(tmp_path_factory) -> Path:
     ).returncode:
         pytest.skip("there are no headers of libzmq (Debian: libzmq3-dev)")
     done = subprocess.run(
-        [CC, *PROGRAM, f"-I{NATIVE}", *sources, "-o", str(made), "-lzmq", "-lm"],
+        [CC, *PROGRAM, *MORE_FLAGS, f"-I{NATIVE}", *sources, "-o", str(made), "-lzmq", "-lm"],
         capture_output=True,
         text=True,
         check=False,
@@ -81,7 +83,11 @@ async def started(program, table, address, tokens, kind, expansion, temperature,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "TSLT_TEMPERATURE": str(temperature), **environment},
     )  # fmt: skip
-    out, said = await asyncio.wait_for(process.communicate(), 300)
+    try:
+        out, said = await asyncio.wait_for(process.communicate(), 300)
+    finally:
+        if process.returncode is None:
+            process.kill()
     return process.returncode, out.decode(), said.decode()
 
 
@@ -89,16 +95,28 @@ async def run(*given, **environment):
     """The tokens that the program wrote, and the text that it printed."""
     status, out, said = await started(*given, **environment)
     assert status == 0, said
-    return [int(word) for word in said.splitlines()[0].split()], out
+    return written(said), out
+
+
+def written(said: str) -> list[int]:
+    """The tokens by what the program said."""
+    line = next(line for line in said.splitlines() if line.startswith("device: tokens:"))
+    return [int(word) for word in line.split()[2:]]
+
+
+def greedy(target, count: int) -> list[int]:
+    """The target's likeliest text after token 3."""
+    best, text = target.argmax(1), [3]
+    while len(text) < count + 1:
+        text.append(int(best[text[-1]]))
+    return text[1:]
 
 
 def test_greedy_texts_are_the_targets_own(program, tmp_path):
     target, draft = tables(40)
     target = target.astype(np.float32)
     write_table(tmp_path / "table", draft)
-    best, wanted = target.argmax(1), [3]
-    while len(wanted) < 41:
-        wanted.append(int(best[wanted[-1]]))
+    wanted = greedy(target, 40)
 
     async def all_kinds():
         async with edge(target) as address:
@@ -108,7 +126,7 @@ def test_greedy_texts_are_the_targets_own(program, tmp_path):
             return alone + several + [await run(*given, *kind, 0, TSLT_PADDING="64") for kind in KINDS]
 
     for kind, (found, text) in zip([*KINDS, *KINDS, *KINDS], asyncio.run(all_kinds()), strict=True):
-        assert found == wanted[1:], kind
+        assert found == wanted, kind
         assert text.split() == [str(token) for token in found]
 
 
@@ -153,12 +171,202 @@ def test_keys_are_those_of_the_command_and_others_are_turned_away(program, tmp_p
         keys = EdgeKeys(own=edge_key, allowed=AllowList(tmp_path / "devices"))
         async with edge(target.astype(np.float32), keys) as address:
             settings = (program, tmp_path / "table", address, 12, "list", CHAIN, 0)
-            refused = (started(*settings, **other) for other in (given["stranger"], wrong_edge, {}))
+            refused = (
+                started(*settings, **other) for other in (given["stranger"], wrong_edge, {})
+            )  # at once, no retry
             return await asyncio.gather(run(*settings, **given["device"]), *refused)
 
     (text, _), *others = asyncio.run(all_devices())
-    best, wanted = target.argmax(1), [3]
-    while len(wanted) < 13:
-        wanted.append(int(best[wanted[-1]]))
-    assert text == wanted[1:]
+    assert text == greedy(target, 12)
     assert [(status, out) for status, out, _ in others] == [(1, "")] * 3
+    for (_, _, said), why in zip(others, ("not on its list", "has not the key", "demands a key"), strict=True):
+        assert why in said
+
+
+# ---------------------------------------------------------------------------------------------------------------- links
+
+
+CUT = 900
+"""Bytes from the edge: the greetings and some answers."""
+
+
+class Cutter:
+    """A way to an edge that is cut once, after CUT bytes that came back; then it is there again, or not."""
+
+    def __init__(self, address: str, *, returns: bool) -> None:
+        self._port, self._returns, self._cut = int(address.rsplit(":", 1)[1]), returns, False
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._attend, "127.0.0.1", 0)
+        return f"tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _attend(self, reader, writer) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        up = asyncio.create_task(carry(reader, back))
+        left = 1 << 30 if self._cut else CUT
+        while left > 0 and (data := await there.read(4096)):
+            left -= len(data)
+            writer.write(data)
+        if left <= 0 and not self._returns:
+            self.close()
+        self._cut = True
+        for end in (writer, back):
+            end.transport.abort()
+        await asyncio.gather(up, return_exceptions=True)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+async def carry(reader, writer) -> None:
+    while data := await reader.read(4096):
+        writer.write(data)
+
+
+def test_texts_go_on_over_another_link(program, tmp_path):
+    target, draft = tables(40)
+    target = target.astype(np.float32)
+    write_table(tmp_path / "table", draft)
+
+    async def cut(address, kind, window):
+        cutter = Cutter(address, returns=True)
+        given = program, tmp_path / "table", await cutter.start(), 300, kind, CHAIN, 0
+        try:
+            return await started(*given, TSLT_WINDOW=str(window))
+        finally:
+            cutter.close()
+
+    async def all_kinds():
+        async with edge(target) as address:
+            return await asyncio.gather(*(cut(address, *how) for how in (("list", 1), ("scalar", 2), ("lazy", 4))))
+
+    wanted = greedy(target, 300)
+    for status, out, said in asyncio.run(all_kinds()):
+        assert status == 0, said
+        assert "the connection to the edge is gone" in said
+        assert written(said) == wanted
+        assert out.split() == [str(token) for token in wanted]
+
+
+def test_an_edge_that_is_gone_for_good_is_given_up(program, tmp_path):
+    target, draft = tables(40)
+    target = target.astype(np.float32)
+    write_table(tmp_path / "table", draft)
+
+    async def cut():
+        async with edge(target) as address:
+            cutter = Cutter(address, returns=False)
+            return await started(
+                program, tmp_path / "table", await cutter.start(), 300, "list", CHAIN, 0, TSLT_TRIES="2"
+            )
+
+    status, out, said = asyncio.run(cut())
+    assert status == 1
+    assert "trying again in 1 s (2 of 2)" in said
+    assert "no edge after try 2 of 2, expected one at tcp://127.0.0.1:" in said
+    assert 0 < len(out.split()) < 300
+    assert out.split() == [str(token) for token in written(said)] == [str(t) for t in greedy(target, len(out.split()))]
+
+
+def test_refusals_have_a_name_and_a_text(program, tmp_path):
+    target, _ = tables(40)
+    write_table(tmp_path / "table", tables(20)[1])
+
+    async def refused():
+        async with edge(target.astype(np.float32)) as address:
+            given = program, tmp_path / "table", address, 5, "list", CHAIN, 0
+            return await started(*given)
+
+    status, out, said = asyncio.run(refused())
+    assert (status, out) == (1, "")
+    assert said.startswith("device: what the edge sent is refused: unsupported (35): the edge has more tokens"), said
+
+
+# ---------------------------------------------------------------------------------------------------------------- words
+
+
+def told(program, *words: object, out=subprocess.PIPE, **environment) -> tuple[int, str]:
+    """The exit status and what was said, where there is no edge."""
+    done = subprocess.run(
+        [str(program), *map(str, words)],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=20,
+        env={**os.environ, "TSLT_TRIES": "1", **environment},
+    )
+    return done.returncode, done.stderr
+
+
+NOWHERE = "tcp://127.0.0.1:1"
+GOOD = {"address": NOWHERE, "tokens": "5", "kind": "list", "expansion": "1,1", "prompt": "1"}
+BAD_WORDS = [
+    *({"address": a} for a in ("", "garbage", "tcp://", "tcp://h:", "tcp://h:0", "tcp://h:5x", "http://h:80")),
+    *({"tokens": n} for n in ("xyz", "", "0", "-5", "5x", "4096", "99999999999999999999")),
+    *({"kind": k} for k in ("banana", "", "LIST")),
+    *({"expansion": e} for e in ("", ",", "1,", "0", "x", "33", "9,9", "-1", "1,,1", ",".join("1" * 17))),
+    {"kind": "scalar", "expansion": "2"},
+    *({"prompt": p} for p in ("hello", "-1", "8", "1.5", "")),
+    *({"TSLT_WINDOW": w} for w in ("99", "0", "")),
+    *({"TSLT_PADDING": p} for p in ("1", "x", "70000")),
+    *({"TSLT_TEMPERATURE": t} for t in ("hot", "-1", "nan", "inf", "")),
+    {"TSLT_TRIES": "0"},
+    {"TSLT_EDGE_KEY": "short"},
+    {"TSLT_SECRET_KEY": "x" * 40},
+]
+
+
+def test_words_that_make_no_sense(program, tmp_path):
+    write_table(tmp_path / "table", tables(8)[1])
+
+    def given(**changes):
+        words = GOOD | changes
+        environment = {name: words.pop(name) for name in list(words) if name.isupper()}
+        return told(program, tmp_path / "table", *words.values(), **environment)
+
+    status, said = given()
+    assert (status, "nobody answers" in said) == (1, True)
+    for changes in BAD_WORDS:
+        status, said = given(**changes)
+        assert (status, said[:8], ", expected " in said) == (2, "device: ", True), (changes, said)
+    assert told(program)[0] == 2
+
+
+def test_tables_that_are_none(program, tmp_path):
+    write_table(tmp_path / "good", tables(8)[1])
+    good = (tmp_path / "good").read_bytes()
+
+    def changed(at: int, form: str, *values) -> bytes:
+        data = bytearray(good)
+        struct.pack_into(form, data, at, *values)
+        return bytes(data)
+
+    nan = struct.unpack("<i", struct.pack("<f", float("nan")))[0]
+    bad = [b"", b"abc", good[:40], good[:-1], good + b"x"]
+    bad += [changed(0, "<II", *sizes) for sizes in ((0, 0), (8, 0), (8, 9), (1 << 20, 1 << 20), (2**32 - 1, 2**32 - 1))]
+    bad += [changed(40, "<i", -77), changed(40 + 28, "<i", 10**8), changed(40, "<i", 1), changed(40 + 256, "<i", nan)]
+    bad += [changed(len(good) - 3, "B", 255)]
+    for data in bad:
+        (tmp_path / "table").write_bytes(data)
+        status, said = told(program, tmp_path / "table", *GOOD.values())
+        assert (status, ", expected " in said or "; expected " in said) == (2, True), (data[:80], said)
+    for path in (tmp_path / "none", tmp_path, "/dev/zero"):
+        assert told(program, path, *GOOD.values())[0] == 2
+
+
+def test_a_text_that_cannot_be_written_is_a_failure(program, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    target, draft = tables(40)
+    write_table(tmp_path / "table", draft)
+
+    async def full():
+        async with edge(target.astype(np.float32)) as address:
+            with Path("/dev/full").open("w") as out:
+                given = tmp_path / "table", address, 5, "list", CHAIN, 5
+                return await asyncio.to_thread(told, program, *given, out=out)
+
+    status, said = asyncio.run(full())
+    assert status == 1
+    assert said.count("the text cannot be written: ") == 1
