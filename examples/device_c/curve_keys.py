@@ -17,13 +17,16 @@ from zmq.utils import z85
 
 def main() -> None:
     """Print them, one a line; what has the secret is for the device alone."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="curve_keys.py", description=main.__doc__)
     parser.add_argument("secret", help="the device's file, from `tslt keys make`")
     parser.add_argument("edge", help="the edge's public line, or a file that holds it")
     given = parser.parse_args()
-    own = SecretKey.read(given.secret)
+    try:
+        own, edge = SecretKey.read(given.secret), PublicKey.read(given.edge)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     for name, key in (
-        ("TSLT_EDGE_KEY", PublicKey.read(given.edge).agreement),
+        ("TSLT_EDGE_KEY", edge.agreement),
         ("TSLT_PUBLIC_KEY", own.public.agreement),
         ("TSLT_SECRET_KEY", own.agreement_secret),
     ):

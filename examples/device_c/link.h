@@ -11,7 +11,7 @@
 #include "words.h"
 
 enum { FRAME_BYTES = 1 << 20, WINDOW = 64, SILENCE_MS = 2000, OPEN_MS = 5000, ANSWER_MS = 60000, PEER_TIMEOUT_MS = 10000 };
-enum { NEVER_MS = 86400000 };
+enum { NEVER_MS = 86400000, MOST_TEXT = 600 /* of a peer, in bytes */ };
 
 /* What comes of a call, beside 0: this link is lost, and another one may do; no link will do.  `why` says why. */
 enum { LINK_LOST = -1, LINK_REFUSED = -2, LINK_CONTROL = -3 /* that was no frame */ };
@@ -21,7 +21,7 @@ typedef struct {
   int keys, welcomed;
   int taken; /* frames that the edge was not told of yet */
   long heard_ms;
-  char why[256];
+  char why[MOST_TEXT + 64];
   uint8_t frame[FRAME_BYTES];
 } zmq_link;
 
@@ -41,7 +41,7 @@ static int link_lose(zmq_link *l, int how, const char *format, ...) {
 
 /* Text of a peer, less what a terminal would obey. */
 static const char *printable(const void *text, size_t size) {
-  static char shown[201];
+  static char shown[MOST_TEXT + 1];
   const uint8_t *at = text;
   size_t count = size < sizeof shown - 1 ? size : sizeof shown - 1;
   for (size_t i = 0; i < count; i++)
@@ -124,9 +124,10 @@ static long link_take(zmq_link *l) {
 static long link_receive(zmq_link *l, long wait_ms) {
   const uint8_t ping = TSLT_LINK_PING;
   const int opening = !l->welcomed;
-  for (long start = now_ms(); now_ms() - start < wait_ms;) {
+  const long end = now_ms() + wait_ms;
+  for (long left; (left = end - now_ms()) > 0;) {
     zmq_pollitem_t items[] = {{l->socket, 0, ZMQ_POLLIN, 0}, {l->monitor, 0, ZMQ_POLLIN, 0}};
-    int ready = zmq_poll(items, 2, SILENCE_MS);
+    int ready = zmq_poll(items, 2, left < SILENCE_MS ? left : SILENCE_MS);
     if (ready > 0 && !items[0].revents)
       zmq_poll(items, 1, 0); /* what arrived before the connection went comes first: it may say why */
     if (items[0].revents) {

@@ -66,10 +66,12 @@ static int send_all(writer *w) {
 /* The edge gave up: some errors pass, and another link may do. */
 static int peer_failed(writer *w, const tslt_event *event) {
   int code = (int)event->code;
-  const char *text = printable(event->text, event->text_size);
+  const char *name = tslt_error_name(code), *text = printable(event->text, event->text_size);
+  if (!strncmp(text, name, strlen(name)) && text[strlen(name)] == ':') /* many edges say it themselves */
+    text += strlen(name) + (text[strlen(name) + 1] ? 2 : 1);
   if (code == TSLT_OVERLOADED || code == TSLT_INTERNAL || code == TSLT_UNKNOWN_SESSION || code == TSLT_GOING_AWAY)
-    return link_lose(w->link, LINK_LOST, "the edge says %s: %s", tslt_error_name(code), text);
-  return complain(STOPPED, "the edge refuses: %s (%d): %s", tslt_error_name(code), code, text);
+    return link_lose(w->link, LINK_LOST, "the edge says %s: %s", name, text);
+  return complain(STOPPED, "the edge refuses: %s (%d): %s", name, code, text);
 }
 
 /* Send all that waits, and take the next frame that means something. */

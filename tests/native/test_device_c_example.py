@@ -164,6 +164,8 @@ def test_keys_are_those_of_the_command_and_others_are_turned_away(program, tmp_p
         script = [sys.executable, str(EXAMPLE / "curve_keys.py"), str(tmp_path / key.name), edge_key.public.line]
         printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
         given[key.name] = dict(line.split("=", 1) for line in printed.splitlines())
+    wrong = subprocess.run([*script[:2], str(tmp_path / "none"), "edge x"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
     wrong_edge = given["device"] | {"TSLT_EDGE_KEY": given["stranger"]["TSLT_PUBLIC_KEY"]}
 
     async def all_devices():
@@ -269,17 +271,25 @@ def test_an_edge_that_is_gone_for_good_is_given_up(program, tmp_path):
 
 
 def test_refusals_have_a_name_and_a_text(program, tmp_path):
-    target, _ = tables(40)
-    write_table(tmp_path / "table", tables(20)[1])
+    target, draft = tables(40)
+    write_table(tmp_path / "small", tables(20)[1])
+    write_table(tmp_path / "other", draft)
+    data = bytearray((tmp_path / "other").read_bytes())
+    data[8] ^= 1  # another tokenizer
+    (tmp_path / "other").write_bytes(data)
 
     async def refused():
         async with edge(target.astype(np.float32)) as address:
-            given = program, tmp_path / "table", address, 5, "list", CHAIN, 0
-            return await started(*given)
+            settings = address, 5, "list", CHAIN, 0
+            return [await started(program, tmp_path / name, *settings) for name in ("small", "other")]
 
-    status, out, said = asyncio.run(refused())
-    assert (status, out) == (1, "")
-    assert said.startswith("device: what the edge sent is refused: unsupported (35): the edge has more tokens"), said
+    small, other = asyncio.run(refused())
+    assert small[:2] == other[:2] == (1, "")
+    assert small[2].startswith("device: what the edge sent is refused: unsupported (35): the edge has more tokens")
+    assert other[2].startswith(
+        "device: the edge refuses: tokenizer_mismatch (34): the device (unnamed model) has 40 tokens"
+    )
+    assert other[2].endswith("ordinary tokens\n")  # to its end
 
 
 # ---------------------------------------------------------------------------------------------------------------- words
