@@ -123,7 +123,7 @@ def page(parts: Sequence[Part], facts: Facts) -> str:
 <body>
 <header>
 <h1>What a split of these two models costs, and gives</h1>
-<p class="models">{escape(facts.models)}</p>
+<p class="models">{_text(facts.models)}</p>
 <p>{_text(_ABOUT)}</p>
 {notes}
 <details><summary>What the words mean</summary><dl>{_words()}</dl></details>

@@ -134,7 +134,7 @@ SECTION = Section(
     title="What acceptance costs in bytes",
     question="How long a list is worth sending, and how should it be cut?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=4, full=600),
+    seconds=Seconds(quick=4, full=30),
     run=run,
     show=show,
     meaning=meaning,

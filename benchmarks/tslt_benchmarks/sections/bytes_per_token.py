@@ -82,7 +82,7 @@ SECTION = Section(
     title="Bytes per draft token, by format",
     question="How many bytes does one drafted token with its list take, and what is kept of it?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=4, full=120),
+    seconds=Seconds(quick=4, full=40),
     run=run,
     show=show,
     meaning=meaning,

@@ -77,7 +77,7 @@ SECTION = Section(
     title="How long the codec takes",
     question="Does writing and reading lists cost time that counts?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=2, full=40),
+    seconds=Seconds(quick=2, full=12),
     run=run,
     show=show,
     meaning=meaning,

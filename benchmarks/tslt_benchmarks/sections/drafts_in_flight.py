@@ -116,6 +116,7 @@ def _table(entries: Sequence[dict[str, Any]], title: str) -> Table:
         ],
         title=title,
         folded=True,
+        stacked=True,
     )
 
 
@@ -138,7 +139,7 @@ SECTION = Section(
     title="Drafting while verdicts are on their way",
     question="The edge is far away: what do drafts in flight and drafting ahead gain?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=1, full=2),
+    seconds=Seconds(quick=1, full=1),
     run=run,
     show=show,
     meaning=meaning,

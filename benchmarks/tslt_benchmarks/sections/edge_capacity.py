@@ -99,7 +99,7 @@ SECTION = Section(
     title="How many users an edge serves",
     question="What does a split bring to who pays for the edge?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=25, full=300),
+    seconds=Seconds(quick=25, full=250),
     run=run,
     show=show,
     meaning=meaning,

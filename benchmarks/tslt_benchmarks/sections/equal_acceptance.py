@@ -107,8 +107,8 @@ def meaning(figures: dict[str, Any]) -> str:
     one = f"; one probability in place of a list takes {said['scalar']}" if "scalar" in said else ""
     return (
         f"For an acceptance of {wanted} a drafted token takes {said['openai_json']} bytes as JSON in OpenAI's form, "
-        f"{said['json']} as compact JSON, {said['paper']} as the paper's list and {least} as ours{one}. Behind "
-        "\u00b1 is the standard error over texts; without one, some samples of the texts do not reach that acceptance."
+        f"{said['json']} as compact JSON, {said['paper']} as the paper's list and {least} as ours (\u00b1: "
+        f"standard error over texts){one}."
     )
 
 
@@ -117,7 +117,7 @@ SECTION = Section(
     title="Bytes at equal acceptance",
     question="What does each encoding take for the same acceptance, and is it lossless?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=3, full=240),
+    seconds=Seconds(quick=3, full=15),
     run=run,
     show=show,
     meaning=meaning,

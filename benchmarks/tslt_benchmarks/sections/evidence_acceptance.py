@@ -99,10 +99,11 @@ def meaning(figures: dict[str, Any]) -> str:
     """The best kind for a chain."""
     t = figures["temperatures"][0]
     here = {name_of(row): row["alphas"][0] for row in figures["rows"] if row["temperature"] == t}
-    best = max(here, key=lambda name: here[name])
+    most = acceptance(max(here.values()))
+    best = " or ".join(name for name in here if acceptance(here[name]) == most)
     return (
-        f"At temperature {t:g} the target keeps {acceptance(here[best])} of the tokens that this draft proposes with "
-        f"{best}, {acceptance(here['coupled'])} with coupled, which sends nothing but ids."
+        f"At temperature {t:g} the target keeps {most} of the tokens that this draft proposes with {best}, "
+        f"{acceptance(here['coupled'])} with coupled, which sends nothing but ids."
     )
 
 
@@ -111,7 +112,7 @@ SECTION = Section(
     title="How often a drafted token is kept",
     question="What part of the draft's tokens does the target keep, with which evidence?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=20, full=200),
+    seconds=Seconds(quick=20, full=40),
     run=run,
     show=show,
     meaning=meaning,

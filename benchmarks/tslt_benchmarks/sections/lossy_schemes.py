@@ -69,7 +69,7 @@ SECTION = Section(
     title="What lossy schemes do to the text",
     question="How far is the text of schemes that are not exact from the target's own?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=1, full=60),
+    seconds=Seconds(quick=1, full=5),
     run=run,
     show=show,
     meaning=meaning,

@@ -109,7 +109,7 @@ SECTION = Section(
     title="Messages of whole systems",
     question="How many bytes does a token of the text cost, up and down, here and elsewhere?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=8, full=200),
+    seconds=Seconds(quick=8, full=40),
     run=run,
     show=show,
     meaning=meaning,

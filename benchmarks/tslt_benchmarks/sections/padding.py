@@ -63,7 +63,7 @@ SECTION = Section(
     title="What padding costs",
     question="What do lengths of frames tell who listens, and what does it cost to hide it?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=5, full=90),
+    seconds=Seconds(quick=5, full=45),
     run=run,
     show=show,
     meaning=meaning,

@@ -205,7 +205,7 @@ SECTION = Section(
     title="The paper, reproduced",
     question="Do the TSLT paper's figures hold on these models?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=6, full=240),
+    seconds=Seconds(quick=6, full=100),
     run=run,
     show=show,
     meaning=meaning,

@@ -73,7 +73,7 @@ SECTION = Section(
     title="What a pass of each model takes",
     question="How fast are the two models on this machine?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=6, full=60),
+    seconds=Seconds(quick=6, full=20),
     run=run,
     show=show,
     meaning=meaning,

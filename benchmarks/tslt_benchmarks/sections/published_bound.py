@@ -79,7 +79,7 @@ SECTION = Section(
     title="Real bytes against the published formula",
     question="How near do real lists come to the size that papers count with?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=1, full=120),
+    seconds=Seconds(quick=1, full=5),
     run=run,
     show=show,
     meaning=meaning,

@@ -144,7 +144,7 @@ SECTION = Section(
     title="Real rounds on every link",
     question="Which evidence wins where, and does auto find it?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=8, full=1200),
+    seconds=Seconds(quick=8, full=350),
     run=run,
     show=show,
     meaning=meaning,

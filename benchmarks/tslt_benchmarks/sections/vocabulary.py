@@ -72,7 +72,7 @@ SECTION = Section(
     title="How the vocabularies fit",
     question="Can this draft propose what the target writes?",
     needs=Needs.MODELS,
-    seconds=Seconds(quick=1, full=5),
+    seconds=Seconds(quick=1, full=1),
     run=run,
     show=show,
     meaning=meaning,

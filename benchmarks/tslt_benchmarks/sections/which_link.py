@@ -119,11 +119,11 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
                 caption="As of a phone and a target of some billion weights; --draft-ms and --target-ms take yours.",
             )
         )
-    return [*blocks, _long(own["links"], "The same links, by hand"), _long(own["grid"], "All links")]
+    return [*blocks, _long(own["links"], "The same links, by hand", stacked=True), _long(own["grid"], "All links")]
 
 
 _ADVICE = (
-    "Is yours between two of these links, take the slower one's row. A split is advised where it is faster than the "
+    "If your link is between two of these, take the slower one's row. A split is advised where it is faster than the "
     "edge that decodes alone and streams; its drafts wait for their verdicts here. Where it is slower, it still takes "
     "less of the edge's time where users do not share passes (How many users an edge serves has those that do): "
     "\u201cThe same links, by hand\u201d names the best split of each, and tslt device finds it (--evidence auto). "
@@ -163,7 +163,7 @@ def _short(entries: Sequence[dict[str, Any]], *, title: str = "", caption: str) 
     )
 
 
-def _long(entries: Sequence[dict[str, Any]], title: str) -> Table:
+def _long(entries: Sequence[dict[str, Any]], title: str, *, stacked: bool = False) -> Table:
     return Table(
         columns=[
             Column("link", hint=_LINK_HINT, whole=True),
@@ -194,6 +194,7 @@ def _long(entries: Sequence[dict[str, Any]], title: str) -> Table:
         ],
         title=title,
         folded=True,
+        stacked=stacked,
     )
 
 
@@ -258,7 +259,7 @@ SECTION = Section(
     title="What to use on your link",
     question="Which evidence and draft, how many tokens a second, and is a split worth it at all?",
     needs=Needs.LOGITS,
-    seconds=Seconds(quick=1, full=3),
+    seconds=Seconds(quick=1, full=1),
     run=run,
     show=show,
     meaning=meaning,
