@@ -183,14 +183,16 @@ def extensions(bits: Bits, limits: Limits, kind: str) -> list[Json]:
         is_time, is_log_probs = type_ == 2 and is_answer, type_ == 4 and is_answer
         refuse_if(type_ % 2 == 1 and not (is_choice or is_flight), "unknown_critical_extension")
         refuse_if(type_ <= before, "non_canonical")
-        refuse_if((is_choice or is_flight) and length != 1, "out_of_range")
+        refuse_if(is_choice and length != 1, "out_of_range")
+        refuse_if(is_flight and not 1 <= length <= 5, "out_of_range")
         refuse_if(is_time and not 1 <= length <= 8, "out_of_range")
         is_retry = type_ == 6 and kind == "error"
         refuse_if(is_retry and not 1 <= length <= 4, "out_of_range")
         refuse_if(is_log_probs and (length % 2 == 1 or not 2 <= length <= 131070), "out_of_range")
         data = bits.octets(length)
         refuse_if((is_time or is_retry) and length > 1 and data[-1] == 0, "non_canonical")
-        refuse_if(is_flight and data[0] & 0b11 == 0, "out_of_range")
+        refuse_if(is_flight and length > 2 and data[-1] == 0, "non_canonical")
+        refuse_if(is_flight and (data[0] & 0b11 == 0 or (length > 1 and data[0] & 0b10 == 0)), "out_of_range")
         refuse_if(type_ == 32 and any(data), "reserved_bits")
         found.append({"type": type_, "data": data.hex()})
         before = type_

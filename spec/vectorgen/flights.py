@@ -38,7 +38,7 @@ def _valid() -> Group:
 
     one = {-1: make_list(10, "log2/1", [2, 7], [0, 3])}
     for name in DRAFT_KINDS:
-        for data in (0x01, 0x02, 0x03, 0xFF, 0x0B):
+        for data in map(bytes.fromhex, ("01", "02", "03", "ff", "0b", "0200", "0301", "fe0001", "02ffffffff")):
             for choice in ((), (tw.Extension(1, b"\1"),)):
                 draft = tw.Draft(
                     round=3,
@@ -46,9 +46,9 @@ def _valid() -> Group:
                     prefix_hash=0xA990,
                     tree=tw.TokenTree.chain([7]),
                     evidence=evidence_of(name, (7,), one),
-                    extensions=(*choice, tw.Extension(3, bytes([data]))),
+                    extensions=(*choice, tw.Extension(3, data)),
                 )
-                label = f"flight-{name}-{data:02x}{'-choice' if choice else ''}"
+                label = f"flight-{name}-{data.hex()}{'-choice' if choice else ''}"
                 accept(label, draft, "how it stands among the drafts in flight", "extension")
     for number in (0, 3, 127, 128, (1 << 32) - 1):
         accept(f"whole-{number}", tw.Whole(round=number), "round", "varint")
@@ -63,13 +63,16 @@ def _invalid() -> list[Json]:
     bad = Refusals()
     for name, kind in DRAFT_KINDS.items():
         end = empty_draft(name)
-        for size in (0, 2):
+        for size in (0, 6):
             bits = extended(kind, (3, b"\3" * size)).raw(end)
-            bad("out_of_range", f"flight-{name}-{size}-bytes", bits, f"{size} bytes for 1", "extension")
-        for data in (0x00, 0x04, 0xFC):
-            bits = extended(kind, (3, bytes([data]))).raw(end)
-            note = "neither follows nor goes on"
-            bad("out_of_range", f"flight-{name}-{data:02x}", bits, note, "extension")
+            bad("out_of_range", f"flight-{name}-{size}-bytes", bits, f"{size} bytes for 1 to 5", "extension")
+        for data in ("00", "04", "fc", "0001", "0101", "fd00"):
+            bits = extended(kind, (3, bytes.fromhex(data))).raw(end)
+            note = "neither follows nor goes on" if len(data) == 2 else "names a leaf, and does not go on"
+            bad("out_of_range", f"flight-{name}-{data}", bits, note, "extension")
+        for data in ("020000", "030100", "010100"):
+            bits = extended(kind, (3, bytes.fromhex(data))).raw(end)
+            bad("non_canonical", f"flight-{name}-{data}", bits, "a leaf in a byte more than it takes", "extension")
         bits = extended(kind, (3, b"\0"))
         bad("out_of_range", f"flight-{name}-alone", bits, "the same, and no draft", "extension", "order")
         bits = extended(kind, (3, b"\3"), (3, b"\3")).raw(end)
@@ -154,6 +157,16 @@ def _conversations() -> list[Recorded]:
     found.append(talk.again(4).drafted("match", 2, goes_on=True).verdict(-1, 3))
     talk = _flying("empty", "an empty draft in flight asks for the token that is left out")
     found.append(talk.drafted("match", 1, goes_on=True).drafted("match").whole().verdict(-1, 2))
+    for name in ("match", "coupled"):
+        talk = _flying(f"tree-{name}", f"{name}: trees in flight, each after the leaf that the one before it names")
+        talk.drafted(name, 1, 2, 5, parents=(-1, -1, 1), goes_on=True, leaf=2)
+        talk.drafted(name, 3, 6, parents=(-1, -1), goes_on=True, leaf=0).drafted(name, 1, 2, parents=(-1, 0))
+        found.append(talk.whole().whole().verdict(1, 3))
+        talk = _flying(f"tree-{name}-dropped", f"{name}: accepted down to another leaf; what follows is dropped")
+        talk.drafted(name, 1, 2, 5, parents=(-1, -1, 1), goes_on=True, leaf=0)
+        talk.drafted(name, 3, 6, parents=(-1, -1), goes_on=True, leaf=1).verdict(2, 4)
+        talk.drafted(name, 3, 6, parents=(-1, -1), goes_on=True, leaf=1).drafted(name, 1)
+        found.append(talk.verdict(0, 7).drafted(name, 2).verdict(-1, 3))
     talk = _flying("prompt", "another text after VERDICT_WHOLE")
     talk.drafted("match", 1, goes_on=True).drafted("match", 2, lost=True).whole().again(4).verdict(-1, 5)
     found.append(talk.prompted((2,)).drafted("match", 3).verdict(0, 4))
@@ -193,9 +206,16 @@ def _refused() -> list[Recorded]:
     prefix = (*talk.edge.prefix, 1, 2, 3)
     fourth = _draft(3, prefix, (4,), tw.Flight(follows=True, run=0))
     found.append(talk.forge("device", fourth, "protocol_violation"))
-    for label, tokens, parents in (("empty", (), ()), ("tree", (1, 2), (-1, -1))):
-        talk = _flying(f"goes-on-{label}", "a draft that goes on and is no chain of one token or more")
-        draft = _draft(0, talk.edge.prefix, tokens, tw.Flight(goes_on=True, run=0), parents)
+    for label, tokens, parents, leaf in (
+        ("empty", (), (), None),
+        ("empty-named", (), (), 0),
+        ("tree", (1, 2), (-1, -1), None),
+        ("chain-named", (1, 2), (-1, 0), 1),
+        ("inner", (1, 2, 3), (-1, -1, 0), 0),
+        ("beyond", (1, 2), (-1, -1), 2),
+    ):
+        talk = _flying(f"goes-on-{label}", "a draft that goes on, and from no leaf, or names one where it need not")
+        draft = _draft(0, talk.edge.prefix, tokens, tw.Flight(goes_on=True, run=0, leaf=leaf), parents)
         found.append(talk.forge("device", draft, "protocol_violation"))
     talk = _flying("open", "a draft that follows none while one is open").drafted("match", 1, goes_on=True)
     draft = _draft(1, (*talk.edge.prefix, 1), (2,), tw.Flight(goes_on=True, run=1))
@@ -211,6 +231,9 @@ def _refused() -> list[Recorded]:
     talk = _flying("whole-told", "log probabilities of two tokens of one").drafted("match", 1, goes_on=True)
     told = (tw.Extension(4, bytes(4)),)
     found.append(talk.forge("edge", tw.Whole(round=0, extensions=told), "desynchronised"))
+    talk = _flying("whole-told-tree", "log probabilities of a whole tree, of which one token is accepted")
+    talk.drafted("match", 1, 2, parents=(-1, -1), goes_on=True, leaf=1)
+    found.append(talk.forge("edge", tw.Whole(round=0, extensions=(tw.Extension(4, bytes(4)),)), "desynchronised"))
     talk = _flying("whole-more", "VERDICT_WHOLE in answer to MORE: old news")
     talk.drafted("scalar", 1, goes_on=True).proposals(-1, 5).more().forge("edge", tw.Whole(round=0))
     found.append(talk.proposals(-1, 6, batch=1))
@@ -243,6 +266,11 @@ def _resumed() -> list[Recorded]:
         talk.drafted("match", 1, goes_on=True).drafted("list", 2, goes_on=True).drafted("coupled", 7)
         talk.whole(lost=True).whole(lost=True).reconnects(kept=kept).resumed(drafts=3)
         found.append(talk.whole().whole().verdict(0, 5))
+        talk = flying(f"tree{label}", f"trees in flight, the answer to one is lost; {at} answers both again")
+        talk.drafted("match", 1, 2, parents=(-1, -1), goes_on=True, leaf=1)
+        talk.drafted("match", 4, 5, 6, parents=(-1, -1, 0), goes_on=True, leaf=2).whole(lost=True)
+        talk.reconnects(kept=kept).resumed(drafts=2)
+        found.append(talk.whole().whole().drafted("match", 1).verdict(0, 5))
         talk = flying(f"asked{label}", f"the second in flight is asked for its list; {at} asks again")
         talk.drafted("match", 1, goes_on=True).drafted("lazy", 1, goes_on=True).drafted("match", 3).whole().asked(-1)
         found.append(talk.reconnects(kept=kept).resumed().asked(-1).listed().verdict(-1, 4).again(5))
@@ -257,4 +285,8 @@ def _resumed() -> list[Recorded]:
             talk.whole()
         talk.verdict(0, 4).drafted("match", 5, goes_on=window > 1)
         found.append(talk.whole() if window > 1 else talk.verdict(0, 6))
+    talk = flying("smaller-tree", "another edge takes one at a time: the tree names no leaf any more")
+    talk.drafted("match", 1, 2, parents=(-1, -1), goes_on=True, leaf=0).drafted("match", 3)
+    talk.edge_settings(replace(EDGE, window=1)).reconnects(kept=False, key=OTHER_KEY).resumed()
+    found.append(talk.verdict(0, 4).drafted("match", 5).verdict(0, 6))
     return found

@@ -246,7 +246,10 @@ def some_error_extensions(rng: Random) -> tuple[tw.Extension, ...]:
 def some_draft_extensions(rng: Random) -> tuple[tw.Extension, ...]:
     """The same, at times with a choice, and in flight."""
     found = _at_times(rng, some_extensions(rng), CHOICE, rng.randbytes(1))
-    return _at_times(rng, found, FLIGHT, bytes([rng.randrange(64) << 2 | rng.randint(1, 3)]))
+    follows, run = rng.random() < 0.5, rng.randrange(64)
+    leaf = rng.choice((None, 0, rng.randrange(300), rng.randrange(1 << 32)))
+    goes_on = leaf is not None or not follows or rng.random() < 0.5
+    return _at_times(rng, found, FLIGHT, tw.Flight(follows=follows, goes_on=goes_on, run=run, leaf=leaf).extension.data)
 
 
 def _at_times(rng: Random, others: tuple[tw.Extension, ...], type_: int, data: bytes) -> tuple[tw.Extension, ...]:

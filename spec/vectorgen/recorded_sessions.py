@@ -156,9 +156,21 @@ class Recorded:
         self.device.send_prompt(tokens, keep=keep, new_text=new_text)
         return self.send("device", lost=lost)
 
-    def drafted(self, name: str, *tokens: int, lost: bool = False, goes_on: bool = False) -> Recorded:
-        """A chain of tokens, of LISTS if it needs any; one that ``goes_on`` may be followed by another."""
-        self.device.send_draft(tw.TokenTree.chain(tokens), evidence_of(name, tokens), goes_on=goes_on)
+    def drafted(
+        self,
+        name: str,
+        *tokens: int,
+        lost: bool = False,
+        goes_on: bool = False,
+        parents: tuple[int, ...] | None = None,
+        leaf: int | None = None,
+    ) -> Recorded:
+        """A chain of tokens, of LISTS if it needs any; one that ``goes_on`` may be followed by another.
+
+        ``parents``: of a tree in its place, of evidence without lists; ``leaf``: the one it goes on from.
+        """
+        tree = tw.TokenTree.chain(tokens) if parents is None else tw.TokenTree(tokens, parents)
+        self.device.send_draft(tree, evidence_of(name, tokens), goes_on=goes_on, leaf=leaf)
         return self.send("device", lost=lost)
 
     def answered(self, answer: tw.Answer, *, lost: bool = False) -> Recorded:
@@ -172,7 +184,7 @@ class Recorded:
         draft = self.edge.open_draft
         if draft is None:
             raise RuntimeError(f"{self.id}: no draft is open")
-        last = tw.Verdict(round=draft.round, node=len(draft.tree) - 1, token=0)
+        last = tw.Verdict(round=draft.round, node=draft.whole[-1], token=0)
         return self.answered(last, lost=lost)
 
     def edge_settings(self, settings: tw.EdgeSettings) -> Recorded:

@@ -153,18 +153,20 @@ class World:
     ) -> bool:
         """Rounds in flight until the text has ``length`` tokens and no draft is open; False as ``round``'s None.
 
-        ``draft_of(tokens after PROMPT, round)``: what is drafted there, a chain; ``numbers_of(round, batch)``: what the
-        device chooses with among these proposals.
+        ``draft_of(tokens after PROMPT, round)``: what is drafted there, a tree goes on from its last node;
+        ``numbers_of(round, batch)``: what the device chooses with among these proposals.
         """
         device, deliver = self.device, deliver or arrive
         while device.in_flight or len(device.prefix) < len(PROMPT) + length:
             while not device.in_flight or device.may_follow:
-                drafted = [token for draft in device.in_flight for token in draft.tree.tokens]
+                drafted = [token for draft in device.in_flight for token in draft.whole_tokens]
                 text = (*device.prefix[len(PROMPT) :], *drafted)
                 if len(text) >= length and device.in_flight:
                     break
                 tree, evidence = draft_of(text, device.round)
-                device.send_draft(tree, evidence, goes_on=device.window > 1 and len(tree) > 0)
+                goes_on = device.window > 1 and len(tree) > 0
+                leaf = len(tree) - 1 if goes_on and tree.leaves > 1 else None
+                device.send_draft(tree, evidence, goes_on=goes_on, leaf=leaf)
             what, edge = fates()
             requests = sent_by(device) or list(device.unanswered)
             if what == REQUEST:

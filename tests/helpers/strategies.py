@@ -15,6 +15,7 @@ from tslt_wire import (
     Draft,
     ErrorMessage,
     Extension,
+    Flight,
     Hello,
     LazyEvidence,
     ListEvidence,
@@ -63,9 +64,17 @@ draft_extensions = st.builds(
     st.one_of(st.just(()), st.binary(min_size=1, max_size=1).map(lambda data: (Extension(1, data),))),
     st.one_of(
         st.just(()),
-        st.integers(0, 255)
-        .filter(lambda data: data & 3)
-        .map(lambda data: (Extension(3, bytes([data])),)),  # [FLIGHT-1]
+        st.builds(  # [FLIGHT-1]
+            lambda follows, goes_on, run, leaf: (
+                Flight(
+                    follows=follows or not goes_on, goes_on=goes_on, run=run, leaf=leaf if goes_on else None
+                ).extension,
+            ),
+            st.booleans(),
+            st.booleans(),
+            st.integers(0, 63),
+            st.one_of(st.none(), U32),
+        ),
     ),
 )
 

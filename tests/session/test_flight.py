@@ -65,6 +65,43 @@ def test_what_a_device_may_have_in_flight():
     assert device.prefix == PROMPT  # nothing of it is agreed on
 
 
+@pytest.mark.parametrize(
+    ("tree", "leaf", "message"),
+    [
+        (tw.TokenTree.chain([1, 2]), 1, "a chain goes on from its last token, which is not named; got 1"),
+        (tw.TokenTree([1, 2, 3], [-1, -1, 0]), 0, "node 0 is no leaf of this tree of 3"),
+        (tw.TokenTree([1, 2], [-1, -1]), 2, "node 2 is no leaf of this tree of 2"),
+        (tw.TokenTree([1, 2], [-1, -1]), -1, "leaf"),
+    ],
+)
+def test_leaves_that_a_draft_cannot_go_on_from(tree, leaf, message):
+    device, _ = ends()
+    with pytest.raises(ValueError, match=message):
+        device.send_draft(tree, MATCH, goes_on=True, leaf=leaf)
+    with pytest.raises(ValueError, match="names no leaf|neither follows"):
+        device.send_draft(tree, MATCH, leaf=max(leaf, 0))
+    assert device.data_to_send() == b""
+    with pytest.raises(ValueError, match="not accepted whole"):
+        _ = sent(device, 1, goes_on=False).whole
+
+
+def test_a_tree_goes_on_from_the_leaf_that_it_names():
+    device, edge = ends()
+    tree = tw.TokenTree([1, 2, 5, 6], [-1, -1, 1, 1])
+    first = device.send_draft(tree, MATCH, goes_on=True, leaf=2)
+    assert (first.flight, first.whole, first.whole_tokens) == (tw.Flight(goes_on=True, leaf=2), (1, 2), (2, 5))
+    second = sent(device, 3)
+    assert second.prefix_hash == tw.prefix_hash([*PROMPT, 2, 5])
+    for _ in range(2):
+        edge.receive_data(device.data_to_send())
+    told = (tw.Extension(4, bytes(6)),)
+    whole = edge.send_answer(tw.Verdict(round=0, node=2, token=7, extensions=told))
+    assert whole == tw.Whole(round=0, extensions=(tw.Extension(4, bytes(4)),))
+    assert edge.prefix == (*PROMPT, 2, 5)
+    assert edge.next_events() == [tw.DraftReceived(second, None, None)]
+    assert device.receive_data(edge.data_to_send()) == [tw.WholeReceived(first, whole, (2, 5))]
+
+
 def test_a_draft_that_does_not_go_on_is_the_last_one():
     device, _ = ends()
     sent(device, 1, goes_on=False)
@@ -77,8 +114,8 @@ def test_a_draft_that_does_not_go_on_is_the_last_one():
     ("window", "tree", "message"),
     [
         (1, tw.TokenTree.chain([1]), "one draft at a time"),
-        (2, tw.TokenTree.chain([]), "a chain of one token or more, got 0 nodes"),
-        (2, tw.TokenTree([1, 2], [-1, -1]), "a chain of one token or more, got 2 nodes, 2 leaves"),
+        (2, tw.TokenTree.chain([]), "this one has none"),
+        (2, tw.TokenTree([1, 2], [-1, -1]), "a tree goes on from a leaf that it names; got None"),
     ],
 )
 def test_drafts_that_cannot_go_on(window, tree, message):
@@ -138,9 +175,15 @@ def test_log_probabilities_are_those_of_the_draft():
 
 
 def test_how_a_draft_says_that_it_is_in_flight():
-    for follows, goes_on, run in ((True, False, 0), (False, True, 63), (True, True, 5)):
-        flight = tw.Flight(follows=follows, goes_on=goes_on, run=run)
-        assert flight.extension == tw.Extension(3, bytes([follows + 2 * goes_on + 4 * run]))
+    for follows, goes_on, run, leaf, named in (
+        (True, False, 0, None, ""),
+        (False, True, 63, 0, "00"),
+        (True, True, 5, 255, "ff"),
+        (True, True, 5, 256, "0001"),
+        (False, True, 0, 2**32 - 1, "ffffffff"),
+    ):
+        flight = tw.Flight(follows=follows, goes_on=goes_on, run=run, leaf=leaf)
+        assert flight.extension == tw.Extension(3, bytes([follows + 2 * goes_on + 4 * run]) + bytes.fromhex(named))
         draft = tw.Draft(
             round=0,
             prefix_length=0,

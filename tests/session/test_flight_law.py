@@ -18,21 +18,26 @@ from session_rounds import evidence_of
 import tslt_wire as tw
 
 VOCABULARY, LENGTH = 2, 2
-MODES = {name: (2, 1) for name in ("list", "match", "lazy")} | {"list pair": (2, 2), "empty": (2, 0)}
-"""Drafts in flight, and tokens of each; of ``empty`` the second one has none."""
+MODES = {name: (2, (1,)) for name in ("list", "match", "lazy")} | {
+    "list pair": (2, (1, 1)),
+    "list tree": (2, (2,)),
+    "match tree": (2, (2, 1)),
+    "empty": (2, ()),
+}
+"""Drafts in flight, and children a node at each level; of ``empty`` the second draft has no token."""
 Q = Model(VOCABULARY, 1).lists(precision="f32")
 P = Model(VOCABULARY, 2).target()
 
 
 def a_flight(mode: str, choices: Any, world_of: Any, fates: Any, *, together: bool) -> tuple[int, ...]:
     """The text of some drafts in flight."""
-    window, depth = MODES[mode]
+    window, levels = MODES[mode]
     name = {"empty": "match"}.get(mode, mode.split(maxsplit=1)[0])
     world, coming = world_of(VOCABULARY, P, choices=choices, window=window), iter(fates)
 
     def draft_of(text: tuple[int, ...], _: int) -> tuple[tw.TokenTree, tw.Evidence]:
-        shape = expansion(*(1,) * (depth or (not world.device.in_flight)))
-        draft = sample_draft(shape, lambda below: Q((*text, *below)), choices)
+        shape = expansion(*levels) if levels or world.device.in_flight else expansion(1)
+        draft = sample_draft(shape, lambda below: Q((*text, *below)), choices, replacement=name == "list")
         return draft.tree, evidence_of(name, draft.tree, draft.lists)
 
     def fate() -> tuple[str, str]:

@@ -43,13 +43,14 @@ def make(session: Any, data: bytes, lists: dict[int, tw.SparseDistribution]) -> 
     if isinstance(message, tw.Prompt):
         session.send_prompt(message.tokens, keep=message.keep, new_text=True)
     elif isinstance(message, tw.Draft):
-        session.send_draft(message.tree, evidence_with(message, lists), goes_on=message.goes_on)
+        leaf = message.flight.leaf if message.flight else None
+        session.send_draft(message.tree, evidence_with(message, lists), goes_on=message.goes_on, leaf=leaf)
     elif isinstance(message, tw.Answer):
         session.send_answer(message)
         session.next_events()
     elif isinstance(message, tw.Whole):
         draft = session.open_draft
-        session.send_answer(tw.Verdict(round=message.round, node=len(draft.tree) - 1, token=0))
+        session.send_answer(tw.Verdict(round=message.round, node=draft.whole[-1], token=0))
         session.next_events()
     elif isinstance(message, tw.More):
         session.ask_more()

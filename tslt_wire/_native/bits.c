@@ -101,15 +101,17 @@ int tslt_get_finish(bit_reader *r) {
 }
 
 const extension_rule tslt_draft_extensions[] = {
-    {EXT_CHOICE, 1, 1, EXT_ANY}, {EXT_FLIGHT, 1, 1, EXT_IN_FLIGHT}, {EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS}, {0}};
+    {EXT_CHOICE, 1, 1, EXT_ANY}, {EXT_FLIGHT, 1, 5, EXT_IN_FLIGHT}, {EXT_PADDING, 0, UINT32_MAX, EXT_ZEROS}, {0}};
 
-/* Of a draft in flight one of these bits is 1: it follows, or it goes on. */
-enum { FOLLOWS_OR_GOES_ON = 3 };
+/* Of a draft in flight one of these bits is 1; behind them there may be a leaf of one that goes on. */
+enum { FOLLOWS = 1, GOES_ON = 2 };
 
 static int check_data(const uint8_t *data, uint64_t size, extension_data what) {
   if (what == EXT_NUMBER && size > 1 && !data[size - 1])
     return TSLT_NON_CANONICAL;
-  if (what == EXT_IN_FLIGHT && !(data[0] & FOLLOWS_OR_GOES_ON))
+  if (what == EXT_IN_FLIGHT && size > 2 && !data[size - 1])
+    return TSLT_NON_CANONICAL;
+  if (what == EXT_IN_FLIGHT && !(data[0] & (size > 1 ? GOES_ON : FOLLOWS | GOES_ON)))
     return TSLT_OUT_OF_RANGE;
   for (uint64_t i = 0; what == EXT_ZEROS && i < size; i++)
     if (data[i])

@@ -28,7 +28,7 @@ Known = dict[int, range]
 OF_ALL: Known = {PADDING: range(1 << 32)}
 OF_DRAFTS: Known = OF_ALL | {
     CHOICE: range(CHOICE_BYTES, CHOICE_BYTES + 1),
-    FLIGHT: range(FLIGHT_BYTES, FLIGHT_BYTES + 1),
+    FLIGHT: range(1, FLIGHT_BYTES + 1),
 }
 OF_ANSWERS: Known = OF_ALL | {
     VERIFY_TIME: range(1, VERIFY_TIME_BYTES + 1),
@@ -50,8 +50,8 @@ def write_extensions(out: BitWriter, extensions: tuple[Extension, ...], known: K
             raise ValueError(f"extension {extension.type} cannot have {len(extension.data)} bytes")
         if extension.type in known and _is_longer(extension):
             raise ValueError(f"extension {extension.type} must be as short as can be, got {extension.data.hex()}")
-        if _stands_alone(extension):
-            raise ValueError(f"extension {FLIGHT} of a draft that is not in flight is left out")
+        if _is_no_flight(extension):
+            raise ValueError(f"extension {FLIGHT} cannot say {extension.data.hex()}: see tw.Flight")
         if extension.type == PADDING and any(extension.data):
             raise ValueError(f"extension {PADDING} is padding and must be zeros, got {extension.data[:16].hex()}")
     out.varint(len(extensions))
@@ -80,18 +80,23 @@ def read_extensions(data: BitReader, limits: DecodeLimits, known: Known) -> tupl
         found.append(Extension(type_, data.raw(size)))
         if type_ in known and _is_longer(found[-1]):
             raise DecodeError(ErrorCode.NON_CANONICAL, f"extension {type_} is not as short as can be")
-        if _stands_alone(found[-1]):
-            raise DecodeError(ErrorCode.OUT_OF_RANGE, "a draft that neither follows nor goes on is not in flight")
+        if _is_no_flight(found[-1]):
+            raise DecodeError(
+                ErrorCode.OUT_OF_RANGE, "a draft neither follows nor goes on, or names a leaf and does not go on"
+            )
         if type_ == PADDING and any(found[-1].data):
             raise DecodeError(ErrorCode.RESERVED_BITS, "padding is not zeros")
     return tuple(found)
 
 
 def _is_longer(extension: Extension) -> bool:
-    """Whether this is a number with bytes of 0 at its end, which fewer bytes can say."""
-    return extension.type in _NUMBERS and len(extension.data) > 1 and extension.data[-1] == 0
+    """Whether a number in it has bytes of 0 at its end, which fewer bytes can say."""
+    number = extension.data[1:] if extension.type == FLIGHT else extension.data
+    return extension.type in (*_NUMBERS, FLIGHT) and len(number) > 1 and number[-1] == 0
 
 
-def _stands_alone(extension: Extension) -> bool:
-    """Whether it says of a draft that it is in flight, and that it neither follows nor goes on."""
-    return extension.type == FLIGHT and not extension.data[0] & 3
+def _is_no_flight(extension: Extension) -> bool:
+    """Whether it says that a draft neither follows nor goes on, or names a leaf of one that does not go on."""
+    if extension.type != FLIGHT:
+        return False
+    return not extension.data[0] & 3 or (len(extension.data) > 1 and not extension.data[0] & 2)

@@ -107,6 +107,29 @@ class Draft:
         return flight is not None and flight.goes_on
 
     @property
+    def whole(self) -> tuple[int, ...]:
+        """Nodes of the path that is accepted where the draft is accepted whole; it is for one that goes on.
+
+        ValueError for another, see ``Flight.node_of``.
+        """
+        flight = flight_of(self.extensions)
+        if flight is None:
+            raise ValueError("a draft that does not go on is not accepted whole")
+        return self.tree.path(flight.node_of(self.tree))
+
+    @property
+    def whole_tokens(self) -> tuple[int, ...]:
+        """The tokens of ``whole``: what the text grows by."""
+        return tuple(self.tree.tokens[node] for node in self.whole)
+
+    @property
     def precision(self) -> Precision | None:
         """Precision of the lists; None if there are none."""
         return next((q.precision for q in self.lists.values()), None)
+
+
+def check_whole(draft: Draft) -> None:
+    """Raise ValueError if ``draft`` says that it goes on and cannot: see ``Flight.node_of``."""
+    flight = draft.flight
+    if flight is not None and flight.goes_on:
+        flight.node_of(draft.tree)

@@ -18,8 +18,8 @@ CHOICE_BYTES = 1
 """Bytes of its data: the index of the proposal."""
 FLIGHT = 3
 """Type of the extension in which a draft says how it stands among those in flight (``messages.flight``)."""
-FLIGHT_BYTES = 1
-"""Bytes of its data."""
+FLIGHT_BYTES = 5
+"""Most bytes of its data: how it stands, and of a tree the leaf it goes on from."""
 VERIFY_TIME = 2
 """Type of the extension in which an answer says how long the edge took (spec section 6.2)."""
 VERIFY_TIME_BYTES = 8
@@ -54,12 +54,13 @@ class Extension:
         if not isinstance(self.data, bytes):
             raise TypeError(f"data of an extension must be bytes, got {self.data!r}")
         object.__setattr__(self, "type", checks.integer("type of an extension", self.type, 0, None))
-        if len(self.data) == {CHOICE: CHOICE_BYTES, FLIGHT: FLIGHT_BYTES}.get(self.type):
+        most = {CHOICE: CHOICE_BYTES, FLIGHT: FLIGHT_BYTES}.get(self.type, 0)
+        if 1 <= len(self.data) <= most:
             return
         if self.type >= 1 << 32 or self.type & 1:
             raise ValueError(
-                f"extension types this version can carry are even and below 2**32, or {CHOICE} or {FLIGHT} with "
-                f"{CHOICE_BYTES} byte; got {self.type} with {len(self.data)}"
+                f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} byte "
+                f"or {FLIGHT} with 1 to {FLIGHT_BYTES}; got {self.type} with {len(self.data)}"
             )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Whole
+from tslt_wire.messages.draft import Draft
 from tslt_wire.messages.extensions import LOG_PROB_BYTES, LOG_PROBS, Extension, data_of
 from tslt_wire.messages.handshake import Hello
-from tslt_wire.messages.token_tree import TokenTree
 
 WANTED = {"logprobs": True}
 """What a device adds to its HELLO to be told."""
@@ -49,20 +49,20 @@ def cut(extensions: Sequence[Extension], tokens: int) -> tuple[Extension, ...]:
     )
 
 
-def tokens_told(answer: Answer | Whole, tree: TokenTree, *, after_list: bool) -> int:
-    """How many tokens' log probabilities ``answer`` has, if it has any (spec section 6.2).
+def tokens_told(answer: Answer | Whole, draft: Draft, *, after_list: bool) -> int:
+    """How many tokens' log probabilities ``answer`` to ``draft`` has, if it has any (spec section 6.2).
 
     ``after_list``: whether it is the answer to LIST.
     """
     if isinstance(answer, Whole):
-        return len(tree)
-    path = 0 if after_list else len(tree.path(answer.node))
+        return len(draft.whole)
+    path = 0 if after_list else len(draft.tree.path(answer.node))
     if isinstance(answer, Proposals):
         return len(answer.proposals) + (path if answer.batch == 0 else 0)
     return path if isinstance(answer, AskList) else path + 1
 
 
-def fits(answer: Answer | Whole, tree: TokenTree, *, after_list: bool) -> bool:
+def fits(answer: Answer | Whole, draft: Draft, *, after_list: bool) -> bool:
     """Whether ``answer`` has log probabilities of as many tokens as it should, or of none."""
     data = data_of(answer.extensions, LOG_PROBS)
-    return data is None or len(data) // LOG_PROB_BYTES == tokens_told(answer, tree, after_list=after_list)
+    return data is None or len(data) // LOG_PROB_BYTES == tokens_told(answer, draft, after_list=after_list)

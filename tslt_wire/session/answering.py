@@ -13,10 +13,10 @@ from tslt_wire.messages.log_probs import cut
 
 
 def without_token(verdict: Answer, draft: Draft) -> Whole | None:
-    """What is sent in place of a verdict that accepts all of a draft that goes on; None if it is not that."""
-    if not draft.goes_on or not isinstance(verdict, Verdict) or verdict.node != len(draft.tree) - 1:
+    """What is sent in place of a verdict that accepts a draft that goes on whole; None if it is not that."""
+    if not draft.goes_on or not isinstance(verdict, Verdict) or verdict.node != draft.whole[-1]:
         return None
-    return Whole(round=verdict.round, extensions=cut(verdict.extensions, len(draft.tree)))
+    return Whole(round=verdict.round, extensions=cut(verdict.extensions, len(draft.whole)))
 
 
 def stop_at_end(verdict: Answer, draft: Draft, eos_tokens: tuple[int, ...]) -> Answer:

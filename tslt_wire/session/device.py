@@ -185,14 +185,16 @@ class DeviceSession(Session):
         self._choice, self._ended = None, False
         self._end_round()
 
-    def send_draft(self, tree: TokenTree, evidence: Evidence, *, goes_on: bool = False) -> Draft:
+    def send_draft(
+        self, tree: TokenTree, evidence: Evidence, *, goes_on: bool = False, leaf: int | None = None
+    ) -> Draft:
         """Queue the next round's draft and return it; the kind of ``evidence`` may change from round to round.
 
         ``tree`` may be empty: the edge then adds one token of the target's.  While a draft is open, and ``may_follow``,
         it continues the last one in flight as if all of them were accepted whole.
 
-        ``goes_on``, for a chain: where all of it is accepted the edge adds no token of the target's, so that the next
-        draft can continue it, in flight or not.
+        ``goes_on``: where it is accepted down to its last token the edge adds no token of the target's, so that the
+        next draft can continue it, in flight or not.  A tree says from which ``leaf``.
 
         Raises LocalProtocolError without a prefix or while a round is not over, ValueError for a draft the edge would
         refuse.
@@ -202,11 +204,12 @@ class DeviceSession(Session):
             raise LocalProtocolError("take one of the proposals first, or ask for more")
         follows, length, crc = self.may_follow, len(self._prefix), self._hash
         for before in self.in_flight if follows else ():
-            length, crc = length + len(before.tree), prefix_crc(before.tree.tokens, crc)
+            tokens = before.whole_tokens
+            length, crc = length + len(tokens), prefix_crc(tokens, crc)
         run = self._run if follows or not goes_on else (self._run + 1) % RUNS
         extensions = () if self._choice is None else (choice_extension(self._choice),)
-        if follows or goes_on:
-            extensions = (*extensions, Flight(follows=follows, goes_on=goes_on, run=run).extension)
+        if follows or goes_on or leaf is not None:
+            extensions = (*extensions, Flight(follows=follows, goes_on=goes_on, run=run, leaf=leaf).extension)
         draft = Draft(
             round=self.round,
             prefix_length=length,
@@ -427,7 +430,7 @@ class DeviceSession(Session):
                 "is known",
             )
         self._check_log_probs(whole, draft)
-        tokens = draft.tree.tokens
+        tokens = draft.whole_tokens
         self._grow_prefix(tokens)
         self.unanswered.popleft()
         if self._following:
@@ -474,7 +477,7 @@ class DeviceSession(Session):
         self._waiting = (self.round, 0)
 
     def _check_log_probs(self, answer: Verdict | Whole | Proposals | AskList, draft: Draft) -> None:
-        if not fits(answer, draft.tree, after_list=self._asked is not None):
+        if not fits(answer, draft, after_list=self._asked is not None):
             raise RemoteProtocolError(
                 ErrorCode.DESYNCHRONISED, "the answer has log probabilities of another number of tokens than it has"
             )

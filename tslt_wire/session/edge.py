@@ -26,7 +26,7 @@ from tslt_wire.frames.kinds import Kind, Role
 from tslt_wire.lists.precision import Precision
 from tslt_wire.messages.answers import Answer, AskList, Proposals, Verdict, Whole
 from tslt_wire.messages.chat_template import naming
-from tslt_wire.messages.draft import Draft, prefix_crc
+from tslt_wire.messages.draft import Draft, check_whole, prefix_crc
 from tslt_wire.messages.evidence import CodedEvidence, gives_code
 from tslt_wire.messages.extensions import Extension
 from tslt_wire.messages.fields import check_bytes
@@ -171,7 +171,7 @@ class EdgeSession(Session):
         if row is not None:
             self._row = row
         if whole is not None:
-            self._grow_prefix(draft.tree.tokens)
+            self._grow_prefix(draft.whole_tokens)
             self.open_draft = self._row = None
             return whole
         self._drafts.drop()
@@ -455,10 +455,10 @@ class EdgeSession(Session):
     def _check_flight(self, draft: Draft) -> None:
         if draft.flight is not None and self.settings.window == 1:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "one draft at a time: none follows or goes on")
-        if draft.goes_on and (len(draft.tree) == 0 or draft.tree.leaves != 1):
-            raise RemoteProtocolError(
-                ErrorCode.PROTOCOL_VIOLATION, "a draft that goes on is a chain of one token or more"
-            )
+        try:
+            check_whole(draft)
+        except ValueError as error:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, str(error)) from error
 
     def _check_precision(self, precision: Precision | None) -> None:
         if precision and precision not in self._precisions:

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from tslt_wire.errors import LocalProtocolError
 from tslt_wire.lists.distribution import SparseDistribution
-from tslt_wire.messages.draft import Draft
+from tslt_wire.messages.draft import Draft, check_whole
 from tslt_wire.messages.evidence import LazyEvidence
-from tslt_wire.messages.flight import Flight, window_of
+from tslt_wire.messages.flight import window_of
 from tslt_wire.messages.handshake import Welcome
 from tslt_wire.messages.prompt import Prompt
 from tslt_wire.session.negotiation import context_of, not_agreed
@@ -46,8 +46,7 @@ def check_draft(draft: Draft, welcome: Welcome) -> None:
         )
     if draft.flight is not None and window_of(welcome) == 1:
         raise ValueError("the edge takes one draft at a time: none goes on")
-    if draft.goes_on and not (nodes and leaves == 1):
-        raise ValueError(f"a draft that goes on is a chain of one token or more, got {nodes} nodes, {leaves} leaves")
+    check_whole(draft)
     _check_lists(list(draft.lists.values()), welcome)
     if isinstance(draft.evidence, LazyEvidence):  # the edge may ask for one of them
         for q in (draft.evidence.lists or {}).values():
@@ -78,7 +77,7 @@ def resumed_flight(drafts: Sequence[Draft], window: int) -> tuple[Draft, ...]:
         follows = i > 0
         goes_on = draft.goes_on and window > 1 and (i + 1 < len(sent) or len(sent) == len(drafts))
         kept = (
-            (Flight(follows=follows, goes_on=goes_on, run=flight.run).extension,)
+            (replace(flight, follows=follows, goes_on=goes_on, leaf=flight.leaf if goes_on else None).extension,)
             if flight and (follows or goes_on)
             else ()
         )
