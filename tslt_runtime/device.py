@@ -351,7 +351,8 @@ class Device:
         sent, received, reconnects = self._edge.bytes_sent, self._edge.bytes_received, self._edge.reconnects
         started, drafted = self._clock(), branch.drafted()
         evidence = kind_of_evidence(settings.evidence).make(drafted.tree, drafted.lists, settings.replacement)
-        draft = self.session.send_draft(drafted.tree, evidence, goes_on=goes_on)
+        leaf = drafted.first_leaf if goes_on and drafted.tree.leaves > 1 else None
+        draft = self.session.send_draft(drafted.tree, evidence, goes_on=goes_on, leaf=leaf)
         queued = self._clock()
         self._flight.open.append(
             OpenRound(
@@ -365,8 +366,8 @@ class Device:
         before = self._flight.tokens
         left, room = max_tokens - before, self.room - before
         settings, depth = wanted.within(left, room), len(wanted.expansion)
-        chain = depth > 0 and max(wanted.expansion) == 1
-        return settings, chain and min(self.window, self.session.window) > 1 and depth + 1 < left and depth < room
+        flies = depth > 0 and min(self.window, self.session.window) > 1
+        return settings, flies and depth + 1 < left and depth < room
 
     async def _meanwhile(self, max_tokens: int, wanted: DraftSettings, over: asyncio.Event) -> None:
         """Draft on until the oldest draft is answered: what follows those in flight, and what may follow a verdict."""
@@ -387,7 +388,7 @@ class Device:
                 if following is None and not self.ahead.wants(self._clock() - flight.open[0].queued):
                     return
                 started = self._clock()
-                await self._worker.run(flight.step, following, prefix, len(settings.expansion))
+                await self._worker.run(flight.step, following, prefix, self.most_leaves)
                 self.ahead.passed(self._clock() - started)
         except Exception:
             # It would have saved time and no more: the engine's text is set anew before the next draft.
@@ -397,9 +398,8 @@ class Device:
     def _following(self, max_tokens: int, settings: DraftSettings) -> Branch | None:
         """The draft that follows those in flight, as far as it is drawn; None where none may."""
         flight = self._flight
-        chain = max(settings.expansion, default=1) == 1
         left = max_tokens > flight.tokens and self.room > flight.tokens
-        if flight.stale or not flight.open[-1].goes_on or not chain or not left:
+        if flight.stale or not flight.open[-1].goes_on or not left:
             return None
         return flight.follow(settings, partial(self._drawing, settings), self.session.round, self.session.prefix)
 

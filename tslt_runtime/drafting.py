@@ -93,6 +93,17 @@ class Drafted:
     expanded: int
     """Nodes 0 .. expanded - 1 have been through the model; those of the last level need not: nothing hangs off them."""
 
+    @property
+    def first_leaf(self) -> int:
+        """The leaf below each level's first node, which is tried first at each: -1 of an empty tree.
+
+        A draft that goes on does so from there.
+        """
+        node = -1
+        while below := self.tree.children(node):
+            node = below[0]
+        return node
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:

@@ -39,8 +39,8 @@ class DraftsInFlight:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the drafts in flight."""
-        return sum(len(open_.nodes) for open_ in self.open)
+        """Tokens that the text grows by where the drafts in flight are accepted whole."""
+        return sum(len(open_.whole) for open_ in self.open)
 
     # ------------------------------------------------------------------------------------- with nothing in flight
 
@@ -71,7 +71,7 @@ class DraftsInFlight:
         """The draft that follows those in flight, as far as it is drawn; ``prefix``: without their tokens."""
         branch = self._begun
         if branch is None or not branch.cut_to(settings):
-            branch = Branch(settings, drawing(round_, len(prefix) + self.tokens), self.open[-1].nodes[-1])
+            branch = Branch(settings, drawing(round_, len(prefix) + self.tokens), self.open[-1].whole[-1])
         self._begun = branch
         return branch
 
@@ -84,21 +84,27 @@ class DraftsInFlight:
                 )
             )  # fmt: skip
 
-    def step(self, following: Branch | None, prefix: Sequence[int], depth: int) -> None:
+    def step(self, following: Branch | None, prefix: Sequence[int], most_leaves: int | None) -> None:
         """Run the model once, for the draft that follows and for guesses.  The worker's.
 
-        ``prefix``: without the tokens in flight; ``depth``: levels of the draft that follows.
+        ``prefix``: without the tokens in flight; ``most_leaves``: of the nodes that the model is run on.
         """
-        if following is not None and not self._fits(following, depth):
-            self._pass_by(prefix, depth)
+        if following is not None and not self._fits(following, most_leaves):
+            self._pass_by(prefix, len(following.settings.expansion))
             if following.nodes:
                 self._begun = None  # what is drawn of it may be gone
                 return
         self.ahead.step(self._held, following)
 
-    def _fits(self, following: Branch, depth: int) -> bool:
-        held = sum(len(open_.nodes) for open_ in self.open if not open_.passed)
-        return not held or (following.may_go_on and held + depth <= min(self._held.text.room, MOST_HELD))
+    def _fits(self, following: Branch, most_leaves: int | None) -> bool:
+        held = [open_.settings for open_ in self.open if not open_.passed]
+        if not held:
+            return True
+        drafts = [*held, following.settings]
+        # Each hangs off a leaf of the one before it.
+        leaves = 1 + sum(settings.run_leaves - 1 for settings in drafts)
+        fits = sum(settings.nodes for settings in drafts) <= min(self._held.text.room, MOST_HELD)
+        return following.may_go_on and fits and (most_leaves is None or leaves <= most_leaves)
 
     def sent(self) -> None:
         """The draft that follows is one of those in flight now."""
@@ -110,7 +116,7 @@ class DraftsInFlight:
             open_.pass_by(self._held)
         self.ahead.forget()
         # The draft that follows is drawn anew, and forgets what nodes there were.
-        self.window.make_room([*prefix, *(token for open_ in self.open for token in open_.drafted.tree.tokens)], depth)
+        self.window.make_room([*prefix, *(node.token for open_ in self.open for node in open_.whole)], depth)
 
     # ------------------------------------------------------------------------------------------------ after a verdict
 

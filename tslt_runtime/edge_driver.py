@@ -302,5 +302,5 @@ class EdgeDriver:
             return  # the round goes on, or was counted
         draft = asked.draft
         nodes = len(draft.tree)
-        accepted, own = (nodes, 0) if isinstance(sent, tw.Whole) else (len(draft.tree.path(sent.node)), 1)
+        accepted, own = (len(draft.whole), 0) if isinstance(sent, tw.Whole) else (len(draft.tree.path(sent.node)), 1)
         self._on_round(EdgeRound(self._peer, nodes, accepted + own, accepted, seconds, draft.evidence.name))

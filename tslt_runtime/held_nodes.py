@@ -119,6 +119,11 @@ class Branch:
         self._growth = Growth(settings, drawing)
 
     @property
+    def settings(self) -> DraftSettings:
+        """How it is drawn."""
+        return self._growth.settings
+
+    @property
     def depth(self) -> int:
         """Levels that are drawn."""
         return self._growth.depth

@@ -42,10 +42,15 @@ class OpenRound:
         """Whether a draft may follow it before it is answered."""
         return self.draft.goes_on
 
+    @property
+    def whole(self) -> list[HeldNode]:
+        """The nodes down to the leaf that it goes on from, or would."""
+        return [self.nodes[node] for node in self.drafted.tree.path(self.drafted.first_leaf)]
+
     def pass_by(self, held: HeldNodes) -> None:
         """Let the draft model's text grow by it as if it were accepted whole, if it has not."""
         if not self.passed:
-            held.commit(self.nodes)
+            held.commit(self.whole)
             self.passed = True
 
     def over(

@@ -51,7 +51,7 @@ async def settle(
             verdict = event.verdict
             return Outcome(verdict.node, event.tokens, verdict, trips, seconds, others, (*path, *told))
         if isinstance(event, tw.WholeReceived):
-            return Outcome(len(event.tokens) - 1, event.tokens, event.verdict, trips, seconds, others, told)
+            return Outcome(event.draft.whole[-1], event.tokens, event.verdict, trips, seconds, others, told)
         if isinstance(event, tw.ProposalsReceived):
             proposed = event.proposals
             if proposed.batch == 0 and told:

@@ -32,6 +32,12 @@ CHAINS = {name: kind for name, kind in KINDS.items() if max(kind.expansion) == 1
     "match": DraftSettings(expansion=(1, 1), evidence="match"),
     "coupled": DraftSettings(expansion=(1, 1), truncation=None, evidence="coupled"),
 }
+TREES = {
+    "list tree": KINDS["list tree"],
+    "match tree": DraftSettings(expansion=(2, 2), evidence="match"),
+    "coupled tree": DraftSettings(expansion=(2, 1, 2), truncation=None, evidence="coupled"),
+}
+ALL = CHAINS | TREES
 
 
 class Slow:
@@ -88,10 +94,10 @@ def own(limit: int = 1 << 20) -> dict[str, Any]:
     return {"text": PathDraft(tables(apart=0.4)[1], limit)}
 
 
-@pytest.mark.parametrize("way", CHAINS)
+@pytest.mark.parametrize("way", ALL)
 def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
     given = {"priors": ("none",)}  # the scale of tails is learned from verdicts, as they come
-    text, rounds, _ = write(CHAINS[way], window=2, **given, **own())
+    text, rounds, _ = write(ALL[way], window=2, **given, **own())
     assert len(text) == len(PROMPT) + 60
     assert sum(len(each.tokens) for each in rounds) == 60
     assert any(each.token is None for each in rounds)
@@ -102,7 +108,7 @@ def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
         {"window": 2, "wait_s": 0.01},
         {"window": 4, "offered": 2},
     ):
-        assert write(CHAINS[way], **given, **other, **own())[0] == text
+        assert write(ALL[way], **given, **other, **own())[0] == text
 
 
 @pytest.mark.parametrize("limit", [40, 400])
@@ -175,19 +181,19 @@ def test_one_at_a_time_is_as_ever():
     assert device.window == 1
 
 
-@pytest.mark.parametrize("way", CHAINS)
+@pytest.mark.parametrize("way", ALL)
 def test_the_law(way):
     target, _ = tables(apart=0.4)
-    text, rounds, _ = write(CHAINS[way], window=3, tokens=1500, wait_s=0, ahead=24)
+    text, rounds, _ = write(ALL[way], window=3, tokens=1500, wait_s=0, ahead=24)
     assert transition_law(target, text[len(PROMPT) - 1 :]) > 1e-3
     assert sum(each.token is None for each in rounds) > 50
     assert any(each.dropped for each in rounds)
 
 
-@pytest.mark.parametrize("way", CHAINS)
+@pytest.mark.parametrize("way", ALL)
 def test_greedy_text_is_the_targets_own(way):
     target, _ = tables(apart=0.4)
-    settings = replace(CHAINS[way], temperature=0.0)
+    settings = replace(ALL[way], temperature=0.0)
     text, *_ = write(settings, window=4, sampling=tw.Sampling(temperature=0))
     assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
 
@@ -212,7 +218,7 @@ def test_no_more_than_was_asked_for(tokens):
         assert device.session.in_flight == ()
 
 
-def test_trees_wait_and_chains_do_not():
+def test_trees_and_chains_in_flight_and_drafts_to_their_end():
     target, own = tables(apart=0.4)
 
     async def run() -> Any:
@@ -288,7 +294,7 @@ def test_a_draft_model_that_fails_meanwhile_costs_no_token(ahead):
 
 
 @pytest.mark.parametrize("window", [2, 4])
-@pytest.mark.parametrize("way", CHAINS)
+@pytest.mark.parametrize("way", [*CHAINS, "match tree"])
 def test_links_that_break(way, window):
     """At any moment, with drafts in flight: the same text."""
     given = {"priors": ("none",), "nonce": bytes(range(16))}
@@ -317,7 +323,7 @@ def test_links_that_break(way, window):
             )
             await device.open()
             await device.prompt([0])
-            async for _ in device.generate(50, CHAINS[way]):
+            async for _ in device.generate(50, ALL[way]):
                 pass
             text = tuple(device.session.prefix)
             await device.close()
