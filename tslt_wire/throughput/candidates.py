@@ -46,7 +46,7 @@ class View:
 
 
 class Candidates:
-    """Pairs of a mode and a shape, and with each chain as many drafts in flight as a session may have."""
+    """Pairs of a mode and a shape, each with as many drafts in flight as a session may have."""
 
     def __init__(self, modes: Sequence[Mode], agreed: Agreed, shapes: Sequence[tuple[int, ...]]) -> None:
         """``modes``: the catalogue.  ValueError if nothing is left of it, or it names a mode twice."""
@@ -61,7 +61,7 @@ class Candidates:
             for i, mode in enumerate(self.modes)
             for j in range(len(self.shapes))
             if wide[j] <= max(1, len(mode.alphas)) and agreed.fits(mode, parents[j], nodes[j])
-            for window in ((1, *windows(agreed.window)) if wide[j] == 1 else (1,))
+            for window in ((1, *windows(agreed.window)) if wide[j] else (1,))
         ]
         if not found:
             kinds = sorted(agreed.evidence)
@@ -102,14 +102,23 @@ class Candidates:
         load.uplink[:] *= sizes[self.mode_of, self.tree]
         return load
 
-    def tokens(self, load: Expectation) -> Floats:
+    def whole(self, alphas: Floats) -> Floats:
+        """Probability that a draft is accepted down to the leaf it goes on from, the first token of each level, (N,).
+
+        ``alphas``: see ``Acceptance.alphas``.
+        """
+        found: Floats = alphas[self.mode_of, self.tree, 1] ** self.counts[0]
+        return found
+
+    def tokens(self, load: Expectation, whole: Floats) -> Floats:
         """Of an answer, (N,): one to a draft that goes on and is accepted whole has none of the target's."""
-        return load.tokens - np.where(self.window > 1, load.whole, 0.0)
+        return load.tokens - np.where(self.window > 1, whole, 0.0)
 
     def view(self, acceptance: Acceptance, sizes: Floats, times: Times, *, hits: float) -> View:
         """As they seem now.  ``hits``: times as often as expected that guesses were right so far."""
-        load = self.load(acceptance.alphas(), sizes)
-        tokens = self.tokens(load)
+        alphas = acceptance.alphas()
+        load, whole = self.load(alphas, sizes), self.whole(alphas)
+        tokens = self.tokens(load, whole)
         wire = np.stack([load.trips, load.uplink, load.downlink], axis=1)
         features = times.features(wire, self.counts, tokens, self.of_kind)
         cost = times.cost
@@ -118,12 +127,12 @@ class Candidates:
         flying, at = self.window > 1, features[0].shape[1]
         to = at + features[1].shape[1]
         drawn = np.where(flying, np.minimum(1.0, self.ahead / np.maximum(self.counts[0], 1.0)), 0.0)
-        how = Overlap(load.whole, self.window, drawn, ready, self.counts[0])
+        how = Overlap(whole, self.window, drawn, ready, self.counts[0])
         rows = answer_rows(parts, cost, how) + rejected
         verify = parts.verify @ cost
         passes = [3, to]  # the columns of a pass whatever its nodes, hidden or told
         split = (rows[:, :at], rows[:, at:to], rows[:, to:])
-        part = np.where(flying, drawn * load.whole**self.window + ready * (1 - load.whole), ready)
+        part = np.where(flying, drawn * whole**self.window + ready * (1 - whole), ready)
         return View(
             load=load,
             tokens=tokens,

@@ -14,7 +14,8 @@ exactly, if all drafts of a run take equally long.  Where the device guessed the
 the first draft of the next run is there when that begins, or a part of it.
 
 A chain of probability a a token brings 1 / (1 - a) tokens a run, whatever its length: lengths and window decide how
-long it takes, and how many passes.
+long it takes, and how many passes.  A tree is accepted whole where the first token of each level is; where another one
+is accepted in its place the run ends, with some tokens more.
 
 Edges whose rule holds nodes until those below them are seen (spec section 6.3, ``list`` and ``full``) accept the end of
 a chain more often than its first token: then 1 - w is too large here, by a few percent.

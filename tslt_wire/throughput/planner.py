@@ -306,7 +306,7 @@ class Planner:
         # Without a draft nothing is accepted: then it is no comfort that all kinds are better or worse together.
         beside = (int(self._all.mode_of[best]), int(self._all.tree[best])) if self._all.widths[best].any() else None
         alphas = self._acceptance.alphas(_OPTIMISM, beside)
-        tokens = self._all.tokens(self._all.load(alphas, self._sizes))
+        tokens = self._all.tokens(self._all.load(alphas, self._sizes), self._all.whole(alphas))
         hoped = tokens / np.maximum(paid - _OPTIMISM * apart, _SHORTEST * paid)
         loss = paid + _PESSIMISM * apart - view.tokens / rate
         tries = here[hoped[here] > _WORTHWHILE * rate]

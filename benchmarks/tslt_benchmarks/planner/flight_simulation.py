@@ -10,6 +10,7 @@ there, or a part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,8 @@ def simulate(
     ahead: int = 0,
     right: float = 0.0,
     places: int = 0,
+    siblings: Sequence[float] = (),
+    nodes: int | None = None,
     runs: int = 2000,
     seed: int = 0,
 ) -> Simulated:
@@ -57,10 +60,12 @@ def simulate(
 
     ``window`` 1: a run is a round, and a draft that is accepted whole brings the target's own token, too.  ``ahead``:
     tokens of the next chain that are drafted while the window is full.  ``right``: how often the guess of the
-    token in the place of a rejected one is; ``places``: guesses at a time.
+    token in the place of a rejected one is; ``places``: guesses at a time.  ``siblings``: of a tree, by level, how often
+    another token is accepted where the first one is rejected; ``nodes``: of it.
     """
-    rng = np.random.default_rng(seed)
-    verify_s = times.verify_s + length * times.node_s
+    rng, coins = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    others = np.array(siblings or (0.0,) * length)
+    verify_s = times.verify_s + (nodes or length) * times.node_s
     now = uplink = edge = downlink = tokens = 0.0
     passes = sent = there = 0
     at_a_time = max(1, places // length)
@@ -87,8 +92,13 @@ def simulate(
                 downlink = max(edge, downlink) + times.down_s
                 answers.append(downlink + times.rtt_s / 2)
                 accepted = int(np.argmin(np.append(rng.random(length) < alpha, False)))
+                whole = accepted == length
+                if not whole and coins.random() < others[accepted]:
+                    below = others[accepted + 1 :]
+                    kept = coins.random(len(below)) < alpha + (1 - alpha) * below  # one of its level
+                    accepted += 1 + int(np.argmin(np.append(kept, False)))
                 tokens += accepted
-                if accepted < length or window == 1:
+                if not whole or window == 1:
                     tokens += 1
                     over = answers[-1]
                     if accepted < min(places, length) and rng.random() < right:
