@@ -252,7 +252,9 @@ class CDevice:
             self.lib.tslt_device_prompt(self._device, array, c.c_size_t(len(tokens)), c.c_size_t(keep), int(new_text))
         )
 
-    def send_draft(self, tree: tw.TokenTree, evidence: tw.Evidence, *, goes_on: bool = False) -> None:
+    def send_draft(
+        self, tree: tw.TokenTree, evidence: tw.Evidence, *, goes_on: bool = False, leaf: int | None = None
+    ) -> None:
         lists = list((getattr(evidence, "lists", None) or {}).values())
         kept: list[Any] = []
         made = (List * max(1, len(lists)))()
@@ -270,6 +272,7 @@ class CDevice:
             PRECISIONS.index(lists[0].precision) if lists else 0,
             int(getattr(evidence, "replacement", True) is False),
             int(goes_on),
+            leaf or 0,
             len(tree),
             ints(tree.parents),
             ints(tree.tokens),

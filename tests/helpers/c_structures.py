@@ -117,6 +117,7 @@ class Tree(c.Structure):
         ("precision", c.c_int),
         ("without_replacement", c.c_int),
         ("goes_on", c.c_int),
+        ("leaf", c.c_uint32),
         ("node_count", c.c_uint32),
         ("parents", c.POINTER(c.c_int32)),
         ("tokens", c.POINTER(c.c_int32)),

@@ -43,7 +43,9 @@ def steps(test: dict[str, Any]) -> Iterator[str]:
                 yield " ".join(map(str, ("p", message.keep, len(message.tokens), *message.tokens)))
             elif isinstance(message, tw.Draft):
                 kind = KINDS.index(message.evidence.name)
-                yield " ".join(map(str, ("d", kind, int(message.goes_on), len(message.tree), *message.tree.tokens)))
+                tree, leaf = message.tree, message.whole[-1] if message.goes_on else 0
+                said = (kind, int(message.goes_on), leaf, len(tree), *tree.tokens, *tree.parents)
+                yield " ".join(map(str, ("d", *said)))
             elif isinstance(message, tw.More | tw.ListReply | tw.Bye):
                 yield {tw.More: "m", tw.ListReply: "l", tw.Bye: "b"}[type(message)]
 

@@ -94,14 +94,11 @@ static void read_lines(void) {
   }
 }
 
-/* A chain whose tokens come from the lists that were given; a token that is not in its list makes it none. */
+/* A draft whose tokens come from the lists that were given; a token that is not in its list makes it none. */
 static int send(tslt_device *d, const line *l) {
-  int32_t parents[MOST_NUMBERS];
-  for (int i = 0; i < l->count; i++)
-    parents[i] = i - 1;
-  uint32_t nodes = (uint32_t)l->numbers[2];
-  tslt_tree tree = {.evidence = l->numbers[0], .precision = TSLT_LOG2_1, .goes_on = l->numbers[1], .node_count = nodes, .parents = parents,
-                    .tokens = l->numbers + 3, .list_count = l->numbers[0] == 1 || l->numbers[0] == 2 ? 0 : nodes, .lists = lists};
+  uint32_t nodes = (uint32_t)l->numbers[3];
+  tslt_tree tree = {.evidence = l->numbers[0], .precision = TSLT_LOG2_1, .goes_on = l->numbers[1], .leaf = (uint32_t)l->numbers[2],
+                    .node_count = nodes, .tokens = l->numbers + 4, .parents = l->numbers + 4 + nodes, .list_count = l->numbers[0] == 1 || l->numbers[0] == 2 ? 0 : nodes, .lists = lists};
   return tslt_device_send(d, &tree);
 }
 

@@ -71,7 +71,8 @@ def say(device, data, lists, profile):
     if isinstance(message, tw.Prompt):
         device.send_prompt(message.tokens, keep=message.keep, new_text=True)
     elif isinstance(message, tw.Draft):
-        device.send_draft(message.tree, evidence_with(message, lists), goes_on=message.goes_on)
+        leaf = message.whole[-1] if message.goes_on else None
+        device.send_draft(message.tree, evidence_with(message, lists), goes_on=message.goes_on, leaf=leaf)
     elif isinstance(message, tw.More):
         device.ask_more()
     elif isinstance(message, tw.ListReply):

@@ -119,6 +119,13 @@ async def recorded(kind, target, draft, window, said, monkeypatch):
 
 
 GREEDY, WARM, PLAIN = tw.Sampling(temperature=0.0), tw.Sampling(temperature=1.1), ("none",)
+
+
+def short(settings):
+    """Of two levels, so that several are in flight."""
+    return replace(settings, expansion=settings.expansion[:2])
+
+
 SAID = {
     1: ({"sampling": GREEDY}, {"sampling": WARM, "extra": {"padding": 64}}),
     2: ({"sampling": WARM, "priors": PLAIN},),
@@ -128,7 +135,7 @@ SAID = {
 CASES = [
     (kind, window, i)
     for window in SAID
-    for kind in (MORE_KINDS if window == 1 else CHAINS)
+    for kind in (MORE_KINDS if window == 1 else [*CHAINS, *(["list tree"] if window == 2 else [])])
     for i in range(len(SAID[window]))
 ]
 
@@ -137,7 +144,7 @@ CASES = [
 def test_the_bytes_are_those_of_the_device_in_python(kind, window, which, monkeypatch):
     target, draft = tables(V)
     said = SAID[window][which]
-    settings = MORE_KINDS[kind] if window == 1 else replace(MORE_KINDS[kind], expansion=(1, 1))
+    settings = MORE_KINDS[kind] if window == 1 else short(MORE_KINDS[kind])
     log, drawn = asyncio.run(recorded(settings, target, draft, window, said, monkeypatch))
     device, numbers, drafts = CDevice(hello(V, **said), **ROOM), RoundNumbers(device_rng(SEED)), iter(drawn)
     profile = following = 0
@@ -177,7 +184,7 @@ def test_the_bytes_are_those_of_the_device_in_python(kind, window, which, monkey
 async def text_of(kind, target, draft, tokens, sampling, rng=None, window=1):
     """A text of ``tokens`` tokens by a C device and an edge's real driver, and how many of them were drafted.
 
-    ``window``: chains of two tokens, as many in flight.
+    ``window``: as many in flight, chains of two tokens or trees.
     """
     mine, theirs = pair(LinkOptions())
     answers = LocalVerifier(TableTarget(target))
@@ -185,7 +192,7 @@ async def text_of(kind, target, draft, tokens, sampling, rng=None, window=1):
     driver = EdgeDriver(answers, offered, secret=session_secret(1, 0))
     task = asyncio.create_task(serve_link(theirs, driver))
     device, settings = CDevice(hello(len(target), sampling=sampling), **ROOM, most_window=window), MORE_KINDS[kind]
-    settings = settings if window == 1 else replace(settings, expansion=(1, 1))
+    settings = settings if window == 1 else short(settings)
     rng = rng or device_rng(1)
     accepted = 0
 
@@ -235,7 +242,7 @@ def test_texts_have_the_targets_law(kind):
 
 
 @pytest.mark.parametrize("window", [2, 4])
-@pytest.mark.parametrize("kind", CHAINS)
+@pytest.mark.parametrize("kind", [*CHAINS, "list tree"])
 def test_greedy_texts_are_the_targets_own_with_drafts_in_flight(kind, window):
     target, draft = tables(V)
     text, accepted = asyncio.run(text_of(kind, target, draft, 60, tw.Sampling(temperature=0.0), window=window))
@@ -244,7 +251,7 @@ def test_greedy_texts_are_the_targets_own_with_drafts_in_flight(kind, window):
     assert accepted > 0
 
 
-@pytest.mark.parametrize(("kind", "window"), [("list", 4), ("scalar", 2), ("lazy", 4)])
+@pytest.mark.parametrize(("kind", "window"), [("list", 4), ("list tree", 4), ("scalar", 2), ("lazy", 4)])
 def test_texts_have_the_targets_law_with_drafts_in_flight(kind, window):
     target, draft = tables(8)
     sampling = tw.Sampling(temperature=0.8)

@@ -52,7 +52,7 @@ def send(
     """What comes of a tree, whose lists are ids and codes; one that is refused changes nothing."""
     ids, codes = ints(given[0]), ints(given[1], c.c_uint32)
     made = (List * max(1, lists))(*(List(len(given[0]), 0, ids, codes) for _ in range(lists)))
-    tree = Tree(EVIDENCE.index(kind), 4, 0, 0, len(tokens), ints(parents), ints(tokens), lists, made)
+    tree = Tree(EVIDENCE.index(kind), 4, 0, 0, 0, len(tokens), ints(parents), ints(tokens), lists, made)
     for name, value in changes.items():
         setattr(tree, name, value)
     before = device.state, device.round
@@ -80,7 +80,11 @@ TREES = {
     "a long list": ({"given": ALL}, NO_SPACE),
     "many lists": ({"parents": range(-1, 3), "tokens": [14] * 4, "lists": 4}, NO_SPACE),
     "nothing that goes on": ({"parents": (), "tokens": (), "lists": 0, "goes_on": 1}, BAD_ARGUMENT),
-    "a tree that goes on": ({"parents": (-1, -1), "lists": 1, "goes_on": 1}, BAD_ARGUMENT),
+    "a tree that goes on from no leaf": ({"parents": (-1, -1), "lists": 1, "goes_on": 1, "leaf": 2}, BAD_ARGUMENT),
+    "a tree that goes on from a node with others below": (
+        {"parents": (-1, -1, 0), "tokens": (14, 15, 14), "goes_on": 1},
+        BAD_ARGUMENT,
+    ),
     "equal siblings": ({"parents": (-1, -1), "tokens": (15, 15), "lists": 1, "without_replacement": 1}, BAD_ARGUMENT),
 }
 
@@ -91,6 +95,13 @@ def test_a_tree_that_no_draft_has(name):
     device = ready(room={"most_nodes": 4, "most_entries": 20, "most_listed": 8})
     assert send(device, **changes) == wanted
     assert send(device) == 0
+
+
+def test_a_tree_goes_on_from_its_leaf():
+    device = ready()
+    assert send(device, "match", (-1, -1, 1), (14, 15, 3), 0, goes_on=1, leaf=2) == 0
+    assert device.ahead == (*device.prefix, 15, 3)
+    assert tw.decode(device.data_to_send(), PROFILE).flight == tw.Flight(goes_on=True, leaf=2)
 
 
 def test_what_the_next_draft_continues():
@@ -142,7 +153,6 @@ DRAFTINGS = {
     "numbers of another type": ({"dtype": 1}, BAD_ARGUMENT),
     "a level of none": ({"expansion": ints((1, 0), c.c_uint32)}, BAD_ARGUMENT),
     "a tree where a chain is": ({"evidence": 3, "expansion": ints((1, 2), c.c_uint32)}, BAD_ARGUMENT),
-    "a tree that goes on": ({"evidence": 1, "expansion": ints((1, 2), c.c_uint32), "goes_on": 1}, BAD_ARGUMENT),
     "nothing that goes on": ({"levels": 0, "goes_on": 1}, BAD_ARGUMENT),
     "more nodes than there is memory for": ({"expansion": ints((3, 3), c.c_uint32)}, NO_SPACE),
     "a row that is listed whole": ({"truncate": 0}, NO_SPACE),

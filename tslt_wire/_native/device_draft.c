@@ -145,7 +145,7 @@ static int check_how(const tslt_device *d, const tslt_drafting *how) {
   if (how->evidence < 0 || how->evidence >= EVIDENCES || how->precision < TSLT_F32 || how->precision > TSLT_LOG2_4 ||
       how->dtype != d->room.dtype || !(d->welcome.evidence >> how->evidence & 1) || (how->goes_on && !how->levels))
     return TSLT_BAD_ARGUMENT;
-  bool chain = how->goes_on || how->evidence >= TSLT_EVIDENCE_SCALAR;
+  bool chain = how->evidence >= TSLT_EVIDENCE_SCALAR;
   for (uint32_t i = 0; i < how->levels; i++) {
     if (!how->expansion[i] || (chain && how->expansion[i] != 1))
       return TSLT_BAD_ARGUMENT;
@@ -214,5 +214,6 @@ int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logi
     }
     first = end;
   }
+  t->leaf = first;
   return tslt_open_round(d);
 }

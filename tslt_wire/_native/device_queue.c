@@ -51,11 +51,14 @@ static unsigned length_bytes(size_t rest) {
 }
 
 /* The frame with an extension of zeros that brings it to the next multiple it can be brought to, or as it is where the
- * edge's limits leave no room: spec [PAD-1].  Extensions of a device take three bytes each (tslt_say_draft).
+ * edge's limits leave no room: spec [PAD-1].  Types and sizes of a device's extensions take a byte each (tslt_say_draft).
  * TSLT_NO_SPACE. */
 static int pad(const tslt_device *d, uint8_t *frame, size_t capacity, size_t *size) {
   size_t multiple = d->hello->padding, extended = frame[0] & EXTENSION_FLAG ? 1 : 0, count = extended ? frame[1] : 0;
-  size_t body = 1 + extended + 3 * count, front = 1 + 1 + 3 * count + 1, after = *size - body;
+  size_t block = 0;
+  for (size_t i = 0; i < count; i++)
+    block += 2 + (size_t)frame[2 + block + 1];
+  size_t body = 1 + extended + block, front = 1 + 1 + block + 1, after = *size - body;
   if (!multiple || *size % multiple == 0 || count >= d->peer.frame.max_extensions)
     return TSLT_OK;
   for (size_t wanted = *size + multiple - *size % multiple; wanted <= d->peer.frame.max_frame_bytes; wanted += multiple) {

@@ -233,14 +233,14 @@ uint32_t tslt_path(const device_draft *draft, int64_t node, int32_t *tokens) {
   return depth;
 }
 
-static bool has_child(const device_draft *draft, int64_t node) {
+bool tslt_has_child(const device_draft *draft, int64_t node) {
   for (uint32_t i = 0; i < draft->nodes; i++)
     if (draft->parents[i] == node)
       return true;
   return false;
 }
 
-static uint32_t path_length(const device_draft *draft, int64_t node) {
+uint32_t tslt_path_length(const device_draft *draft, int64_t node) {
   uint32_t depth = 0;
   for (; node >= 0; node = draft->parents[node])
     depth++;
@@ -250,11 +250,11 @@ static uint32_t path_length(const device_draft *draft, int64_t node) {
 /* Log probabilities, if there are some, are of as many tokens as the answer has. */
 static refusal check_log_probs(const tslt_device *d, const tslt_message *m) {
   tslt_bytes told = tslt_extension(m->extensions, EXT_LOG_PROBS);
-  uint32_t path = d->asked ? 0 : path_length(d->drafts, m->node), wanted = path + 1;
+  uint32_t path = d->asked ? 0 : tslt_path_length(d->drafts, m->node), wanted = path + 1;
   if (m->kind == TSLT_ASK_LIST)
     wanted = path;
   if (m->kind == TSLT_VERDICT_WHOLE)
-    wanted = d->drafts[0].nodes;
+    wanted = tslt_path_length(d->drafts, d->drafts[0].leaf);
   if (m->kind == TSLT_VERDICT_PROPOSALS)
     wanted = m->count + (m->batch ? 0 : path);
   return !told.size || told.size / 2 == wanted
@@ -293,11 +293,12 @@ static refusal handle_whole(tslt_device *d, const tslt_message *m, tslt_event *e
   refusal found = check_log_probs(d, m);
   if (found.code)
     return found;
+  uint32_t start = d->length, count = tslt_path(&whole, whole.leaf, d->prefix + start);
+  tslt_grow_prefix(d, d->prefix + start, count);
   event->kind = TSLT_WHOLE;
-  event->node = (int64_t)whole.nodes - 1;
-  event->tokens = d->prefix + d->length;
-  event->token_count = whole.nodes;
-  tslt_grow_prefix(d, whole.tokens, whole.nodes);
+  event->node = whole.leaf;
+  event->tokens = d->prefix + start;
+  event->token_count = count;
   if (d->flight == 1) {
     tslt_end_round(d);
     return TAKEN;
@@ -316,14 +317,14 @@ static refusal check_rejection(const tslt_device *d, const tslt_message *m) {
   uint32_t batch = m->kind == TSLT_VERDICT_PROPOSALS ? m->batch : 0;
   if (m->round != d->waiting_round || batch != d->waiting_batch)
     return DESYNCHRONISED("an answer to another round or batch than is awaited");
-  return has_child(d->drafts, m->node) ? TAKEN : DESYNCHRONISED("a rejection where no token follows");
+  return tslt_has_child(d->drafts, m->node) ? TAKEN : DESYNCHRONISED("a rejection where no token follows");
 }
 
 static refusal handle_proposals(tslt_device *d, const tslt_message *m, tslt_event *event) {
   refusal found = check_rejection(d, m);
   if (found.code)
     return found;
-  uint32_t start = d->drafts[0].prefix_length, count = path_length(d->drafts, m->node);
+  uint32_t start = d->drafts[0].prefix_length, count = tslt_path_length(d->drafts, m->node);
   if (m->batch && start + count != d->length)
     return DESYNCHRONISED("more proposals, but after another node than before");
   found = check_log_probs(d, m);
@@ -463,7 +464,7 @@ const int32_t *tslt_device_prefix(const tslt_device *d, size_t *count) {
 const int32_t *tslt_device_ahead(const tslt_device *d, size_t *count) {
   const device_draft *last = d->flight ? &d->drafts[d->flight - 1] : NULL;
   bool open = last && last->goes_on && d->state == TSLT_OPEN && !d->rejected.heard;
-  *count = open ? last->prefix_length + last->nodes : d->length;
+  *count = open ? last->prefix_length + tslt_path_length(last, last->leaf) : d->length;
   return d->prefix;
 }
 

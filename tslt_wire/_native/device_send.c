@@ -197,17 +197,23 @@ static void write_codes(const tslt_device *d, bit_writer *w, const device_draft 
 
 int tslt_say_draft(tslt_device *d, const device_draft *t, int what) {
   int kind = TSLT_DRAFT_LIST + t->evidence;
-  uint8_t block[7] = {0};
+  uint8_t block[11] = {0};
   size_t capacity, size, used = 1;
   if (t->choice >= 0) {
     memcpy(block + used, (const uint8_t[]){EXT_CHOICE, 1, (uint8_t)t->choice}, 3);
     used += 3;
   }
-  if (t->follows || t->goes_on) {
-    memcpy(block + used, (const uint8_t[]){EXT_FLIGHT, 1, (uint8_t)(t->follows | t->goes_on << 1 | t->run << 2)}, 3);
-    used += 3;
-  }
   block[0] = (uint8_t)(used / 3);
+  if (t->follows || t->goes_on) {
+    uint8_t *flight = block + used, leaf_bytes = 0;
+    flight[0] = EXT_FLIGHT;
+    flight[2] = (uint8_t)(t->follows | t->goes_on << 1 | t->run << 2);
+    for (uint32_t leaf = t->leaf; t->goes_on && t->forks && (leaf || !leaf_bytes); leaf >>= 8)
+      flight[3 + leaf_bytes++] = (uint8_t)leaf;
+    flight[1] = (uint8_t)(1 + leaf_bytes);
+    used += 3U + leaf_bytes;
+    block[0]++;
+  }
   const tslt_bytes extensions = {block, used > 1 ? used : 0};
   uint8_t *room = tslt_queue_room(d, &capacity, false);
   if (t->evidence == TSLT_EVIDENCE_LIST) {
@@ -253,7 +259,7 @@ int tslt_check_draft(const tslt_device *d, const device_draft *t) {
     return TSLT_BAD_ARGUMENT;
   if ((t->follows || t->goes_on) && w->window == 1)
     return TSLT_BAD_ARGUMENT;
-  if (t->goes_on && (!t->nodes || leaves != 1)) /* a chain */
+  if (t->goes_on && (t->leaf >= t->nodes || tslt_has_child(t, t->leaf)))
     return TSLT_BAD_ARGUMENT;
   for (uint32_t i = 0; i < t->lists && may; i++) {
     entries = sends ? entries + t->list[i].count : t->list[i].count;
@@ -285,6 +291,7 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   t->precision = tree->precision;
   t->without_replacement = tree->without_replacement && !coded;
   t->goes_on = tree->goes_on != 0;
+  t->leaf = tree->leaf;
   memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
   memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
   t->lists = t->entries = 0;
@@ -342,6 +349,7 @@ static int find_evidence(tslt_device *d) {
 int tslt_open_round(tslt_device *d) {
   device_draft *t = tslt_drawn(d);
   bool follows = d->flight > 0;
+  uint32_t leaves;
   size_t length;
   const int32_t *ahead = tslt_device_ahead(d, &length);
   t->follows = follows;
@@ -350,6 +358,10 @@ int tslt_open_round(tslt_device *d) {
   t->round = d->round;
   t->prefix_length = (uint32_t)length;
   t->prefix_hash = tslt_prefix_crc(d->crc, ahead + d->length, length - d->length) & 0xFFFF;
+  depth_of(t, &leaves);
+  t->forks = leaves > 1;
+  if (!t->forks)
+    t->leaf = t->nodes - 1;
   int error = find_evidence(d);
   if (!error)
     error = tslt_check_draft(d, t);
@@ -357,8 +369,8 @@ int tslt_open_round(tslt_device *d) {
     error = tslt_say_draft(d, t, follows ? TSLT_ACT_FOLLOW : TSLT_DRAFT_LIST + t->evidence);
   if (error)
     return error;
-  if (t->goes_on) /* a chain: what follows it continues it */
-    memcpy(d->prefix + length, t->tokens, t->nodes * sizeof *t->tokens);
+  if (t->goes_on) /* what follows it continues it */
+    tslt_path(t, t->leaf, d->prefix + length);
   d->flight++;
   d->run = t->run;
   d->round++;

@@ -11,8 +11,9 @@ enum { TRANSCRIPT_BYTES = 8, MOST_EOS = 64, MOST_PROPOSALS = 256, ERROR_ROOM = 1
 /* A draft that waits for its answer, or is drawn.  Every list of it is in the three arrays. */
 typedef struct {
   int evidence, precision, without_replacement;
-  bool follows, goes_on; /* spec section 6.10 */
+  bool follows, goes_on, forks; /* spec section 6.10; `forks`: it has more leaves than one */
   uint8_t run;
+  uint32_t leaf; /* of one that goes on: where */
   int choice; /* which proposal it names; -1: none */
   uint32_t round, prefix_length, prefix_hash;
   uint32_t nodes, lists, entries;
@@ -109,6 +110,8 @@ bool tslt_ends_text(const tslt_device *d, int32_t token);
 const tslt_list *tslt_list_after(const device_draft *draft, int64_t node);
 /* A path from the prefix to `node`: its tokens, top down, to `tokens`; how many. */
 uint32_t tslt_path(const device_draft *draft, int64_t node, int32_t *tokens);
+uint32_t tslt_path_length(const device_draft *draft, int64_t node);
+bool tslt_has_child(const device_draft *draft, int64_t node);
 /* The draft that is drawn. */
 device_draft *tslt_drawn(const tslt_device *d);
 /* Copy a list into it.  TSLT_NO_SPACE. */

@@ -271,7 +271,8 @@ typedef struct {
   int evidence;
   int precision;           /* of all lists */
   int without_replacement; /* `list`: how siblings were drawn */
-  int goes_on;             /* spec section 6.10: where all of it is accepted the edge adds no token; a chain of 1 or more */
+  int goes_on;             /* spec section 6.10: where it is accepted down to `leaf` the edge adds no token */
+  uint32_t leaf;           /* of a tree that goes on: one of its leaves; not read of a chain, which goes on from its end */
   uint32_t node_count;
   const int32_t *parents, *tokens;
   uint32_t list_count;
@@ -328,7 +329,7 @@ typedef struct {
   int precision; /* of lists that travel */
   int without_replacement;
   double tail_scale; /* with a prior: part of what is left out that tails have */
-  int goes_on;       /* as in tslt_tree */
+  int goes_on;       /* as in tslt_tree, from the leaf below each level's first node */
 } tslt_drafting;
 
 /* The tree so far; the nodes from `first` on, `count` in all, are new.  At first there are none: the row after the prefix
