@@ -78,7 +78,7 @@ def test_leaves_that_a_draft_cannot_go_on_from(tree, leaf, message):
     device, _ = ends()
     with pytest.raises(ValueError, match=message):
         device.send_draft(tree, MATCH, goes_on=True, leaf=leaf)
-    with pytest.raises(ValueError, match="names no leaf|neither follows"):
+    with pytest.raises(ValueError, match=r"names no leaf|neither follows"):
         device.send_draft(tree, MATCH, leaf=max(leaf, 0))
     assert device.data_to_send() == b""
     with pytest.raises(ValueError, match="not accepted whole"):

@@ -84,7 +84,7 @@ def test_trees_in_flight_are_the_mean_of_events(times, shape):
     for plan in every:
         seen = simulate(
             times, alpha=odds[0], length=len(shape), window=plan.window, runs=4000,
-            nodes=int(np.cumprod(shape).sum()), siblings=[(odds[width - 1] - odds[0]) / (1 - odds[0]) for width in shape],
+            nodes=int(np.cumprod(shape).sum()), siblings=[(odds[width - 1] - 0.7) / 0.3 for width in shape],
         )  # fmt: skip
         assert plan.expected.tokens_per_s == pytest.approx(seen.tokens_per_s, rel=0.05)
         assert plan.expected.edge_s / plan.expected.tokens == pytest.approx(seen.edge_s_per_token, rel=0.03)

@@ -59,8 +59,8 @@ class Extension:
             return
         if self.type >= 1 << 32 or self.type & 1:
             raise ValueError(
-                f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} byte "
-                f"or {FLIGHT} with 1 to {FLIGHT_BYTES}; got {self.type} with {len(self.data)}"
+                f"extension types this version can carry are even and below 2**32, or {CHOICE} with {CHOICE_BYTES} "
+                f"byte or {FLIGHT} with 1 to {FLIGHT_BYTES}; got {self.type} with {len(self.data)}"
             )
 
 

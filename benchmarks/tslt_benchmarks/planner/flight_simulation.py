@@ -60,8 +60,8 @@ def simulate(
 
     ``window`` 1: a run is a round, and a draft that is accepted whole brings the target's own token, too.  ``ahead``:
     tokens of the next chain that are drafted while the window is full.  ``right``: how often the guess of the
-    token in the place of a rejected one is; ``places``: guesses at a time.  ``siblings``: of a tree, by level, how often
-    another token is accepted where the first one is rejected; ``nodes``: of it.
+    token in the place of a rejected one is; ``places``: guesses at a time.  ``siblings``: of a tree, for each level how
+    often another token is accepted in the first one's place; ``nodes``: of it.
     """
     rng, coins = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     others = np.array(siblings or (0.0,) * length)
