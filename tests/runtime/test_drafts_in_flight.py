@@ -107,8 +107,9 @@ def test_the_text_does_not_depend_on_how_many_are_in_flight(way):
         {"window": 4, "ahead": 12},
         {"window": 2, "wait_s": 0.01},
         {"window": 4, "offered": 2},
+        {"window": 4, **own(30)},  # there is no room for nodes of several drafts
     ):
-        assert write(ALL[way], **given, **other, **own())[0] == text
+        assert write(ALL[way], **{**given, **own(), **other})[0] == text
 
 
 @pytest.mark.parametrize("limit", [40, 400])
@@ -128,14 +129,14 @@ def test_nor_on_what_was_guessed_nor_on_how_much_a_draft_model_holds(way, limit)
 @pytest.mark.parametrize("limit", [8, 20])
 def test_a_draft_model_that_holds_few_tokens_costs_none(limit):
     target, _ = tables(apart=0.4)
-    greedy = DraftSettings(expansion=(1, 1, 1), temperature=0, evidence="match")
-    for ahead in (0, 40):
+    chain, tree = (DraftSettings(expansion=way, temperature=0, evidence="match") for way in ((1, 1, 1), (2, 2)))
+    for greedy, ahead in ((chain, 0), (chain, 40), (tree, 0)):
         text, *_ = write(greedy, window=4, ahead=ahead, sampling=tw.Sampling(temperature=0), **own(limit))
         assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
 
 
-@pytest.mark.parametrize("most", [1, 2, 4])
-def test_guesses_take_no_more_leaves_than_the_engine_has(most):
+@pytest.mark.parametrize(("way", "most"), [("list", 1), ("list", 2), ("list", 4), ("match tree", 2), ("match tree", 3)])
+def test_no_more_leaves_are_run_than_the_engine_has(way, most):
     leaves = 0
 
     class Counting(PathDraft):
@@ -146,7 +147,7 @@ def test_guesses_take_no_more_leaves_than_the_engine_has(most):
             return found
 
     model = Counting(tables(apart=0.4)[1])
-    write(CHAINS["list"], window=3, ahead=60, most_leaves=most, text=model, wait_s=0.004)
+    write(ALL[way], window=3, ahead=60, most_leaves=most, text=model, wait_s=0.004)
     assert leaves <= most
     assert leaves > 1 or most == 1
 
