@@ -133,8 +133,8 @@ _ADVICE = (
     "rates are of messages: what a transport adds to each has a section of its own."
 )
 _BOTH = "both at the edge, best chain, tokens/s"
-_BOTH_HINT = "if the edge runs the draft, too, as fast as the device does, and streams"
-_ALONE_HINT = "if the edge decodes alone, a token a pass, and streams"
+_BOTH_HINT = "a server that runs the draft, too, as fast as the device does, and streams"
+_ALONE_HINT = "any server of the target, which decodes a token a pass and streams; no tslt is needed for it"
 _LINK_HINT = "bits a second up, and a round trip; four times as much down"
 
 
@@ -247,10 +247,11 @@ def meaning(figures: dict[str, Any]) -> str:
     if rtt <= 0:
         word = "but" if least < alone else "and"
         return f"With these models no link makes a split faster than the edge alone, {word} {busy}."
+    unless = ", unless the edge's time is what counts" if least < alone else ""
     return (
-        "With these models a split whose drafts wait for their verdicts is faster than the edge alone up to a round "
-        f"trip of {1e3 * rtt:.1f} ms where the uplink is fast (drafts in flight: the next section), at best "
-        f"{best['rate'] / best['streams']:.1f} times as fast; and {busy}."
+        f"With these models a split is faster than the edge alone up to a round trip of {1e3 * rtt:.1f} ms where the "
+        f"uplink is fast, at best {best['rate'] / best['streams']:.1f} times as fast (if its drafts wait for their "
+        f"verdicts; the next section has those that do not); farther away use the edge alone{unless}: {busy}."
     )
 
 
