@@ -83,9 +83,9 @@ def _cell(level: dict[str, Any]) -> Sorted:
 
 
 def _with_error(level: dict[str, Any]) -> str:
-    """``73 \u00b1 9``, with a digit behind the point where both are small."""
+    """``73 \u00b1 43``, with a digit behind the point where it says something."""
     size, error = level["bytes"], level["bytes_se"]
-    digits = 1 if size < 100 else 0
+    digits = 1 if size < 100 and (error or 0) < 10 else 0
     spread = f"{error or 0:,.{digits}f}"
     return f"{size:,.{digits}f}" + (f" \u00b1 {spread}" if float(spread.replace(",", "")) else "")
 

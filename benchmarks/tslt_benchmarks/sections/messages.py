@@ -55,7 +55,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         draw,
         name="messages",
         alt="bytes up and down per token of the text, a line a system",
-        caption="Filled: up; hollow: down. Chains of four; no transport yet.",
+        caption="Filled: up; hollow: down. Chains of 4; no transport yet.",
     )
     columns = [
         Column("system"),

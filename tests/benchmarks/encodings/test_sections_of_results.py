@@ -102,7 +102,12 @@ def test_each_proof_is_one_note():
 def test_how_sure_bytes_are_is_said():
     curves = figures_of("equal-acceptance")["curves"]
     level = curves[0]["levels"][0]
-    for size, error, said in ((None, None, "not reached"), (431.2, 60.4, "431 \u00b1 60"), (3.44, 0.01, "3.4")):
+    for size, error, said in (
+        (None, None, "not reached"),
+        (431.2, 60.4, "431 \u00b1 60"),
+        (72.7, 43.3, "73 \u00b1 43"),
+        (3.44, 0.01, "3.4"),
+    ):
         level |= {"bytes": size, "bytes_se": error}
         table = next(b for b in equal_acceptance.show({"curves": curves}) if isinstance(b, Table))
         assert table.rows[0][2] == Sorted(said, size)
