@@ -1,11 +1,13 @@
 # `make demo` and `make test` do all of their own set-up from a bare checkout: Python 3.11 or newer is all they need.
 PYTHON ?= python3
 VENV := .venv
+# Tests start a hundred processes: what these import is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test docs checks lint types pytest sanitize sanitized no-sanitizers vectors conformance fuzz mutants faults cuts crowd compat compat-here \
-	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean fuzz-device install device-figures test-arm test-device-c
+	coverage attacks bytes report test-vllm test-llama-server test-ray test-quantised wheels check-wheel check-sdist clean fuzz-device install device-figures test-arm test-device-c laws
 
 demo: $(READY)
 	@echo "starting an edge and a device, each with its model"
@@ -29,12 +31,15 @@ types: $(READY)
 # code in both, and units below the lists are the reference's own in either.
 BACKENDS := $(if $(shell command -v $${CC:-cc}),native reference,reference)
 ENCODES := lists frames messages session spec
+# Of these the laws of sessions, and tools of the specification.
+SAME := $(addprefix session/test_,evidence_sessions flight_law resumption_law) \
+	$(addprefix spec/test_,conformance mutants reference_decoder requirements schema)
 # What reads bytes from a peer is watched meanwhile: a line or a branch that no test reaches is an error.
 pytest: $(addprefix pytest-,$(BACKENDS))
 ifneq ($(filter native,$(BACKENDS)),)
 	$(if $(TESTS),,$(BIN)/python tests/covered/readers.py --report)
 pytest-reference: pytest-native
-pytest-reference: private TESTS := $(addprefix tests/,$(ENCODES)) --ignore=tests/session/test_evidence_sessions.py
+pytest-reference: private TESTS := $(addprefix tests/,$(ENCODES)) $(foreach test,$(SAME),--ignore=tests/$(test).py)
 endif
 
 # One thread a process: the suite runs two tests at a time, and models that spin for each other's cores crawl.
@@ -156,6 +161,10 @@ test-vllm: $(READY) $(VLLM)/.ready
 
 test-llama-server: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
+
+# Through real sessions, at the length the proof is stated for: next tokens, and texts of llama.cpp's engine.  Two minutes.
+laws: $(READY)
+	$(LAWS) $(BIN)/python -m pytest -n 2 tests/verification/test_chi_square.py tests/runtime/engines/test_llamacpp_loops.py
 
 # The device in C over ZeroMQ: texts of 20,000 tokens have the target's law, one draft at a time and several.  A minute.
 test-device-c: $(READY)

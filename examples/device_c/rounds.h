@@ -161,7 +161,6 @@ static int settle(writer *w) {
 /* Drafts while there may be one more, none deeper than what is wanted of the text, less the token of the target's own. */
 static int draft_on(writer *w, size_t end) {
   tslt_device *device = w->device;
-  const int chain = w->set->window > 1 && w->set->widest == 1;
   size_t length;
   for (tslt_device_ahead(device, &length); length < end; tslt_device_ahead(device, &length)) {
     int64_t most = (int64_t)(end - length) - 1, room = tslt_device_depth(device);
@@ -169,7 +168,7 @@ static int draft_on(writer *w, size_t end) {
       return 0;
     most = most < room ? most : room;
     w->how.levels = most < w->set->levels ? (uint32_t)most : w->set->levels;
-    w->how.goes_on = chain && w->how.levels && tslt_device_welcome(device)->window > 1;
+    w->how.goes_on = w->set->window > 1 && w->how.levels && tslt_device_welcome(device)->window > 1;
     int error = check(tslt_device_draft(device, &w->how, w->model->logits, w->model, &w->random), "no draft can be made");
     if (error)
       return error;

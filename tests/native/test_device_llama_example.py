@@ -80,8 +80,9 @@ def run(program, model, address, evidence, expansion, temperature=0.0, **environ
     told = {**os.environ, "TSLT_TEMPERATURE": str(temperature), **environment}
     done = subprocess.run(given, env=told, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    tokens, counts = done.stderr.splitlines()[:2]
-    return [int(token) for token in tokens.split()], done.stdout, int(counts.split()[3])
+    tokens = re.search(r"^llama: tokens:(.*)$", done.stderr, re.MULTILINE)[1]
+    rounds = re.search(r"tokens in (\d+) rounds", done.stderr)[1]
+    return [int(token) for token in tokens.split()], done.stdout, int(rounds)
 
 
 def test_greedy_texts_are_the_targets_own(program, edge, tmp_path):

@@ -1,12 +1,13 @@
 """Statistical proof through real sessions: next-token frequencies against the target's distribution.
 
-At least 20,000 draws at a fixed prefix, each a whole round through encode, decode, verification and both sessions, with
+Thousands of draws at a fixed prefix (``TSLT_LAW_DRAWS``; ``make laws``: 20,000), each a whole round through encode, decode, verification and both sessions, with
 models that are real (tiny) Llamas.  Their forward passes, and lists made of them, are remembered by path, because at a
 fixed prefix the same few paths come again and again; nothing else is short-cut.
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 import numpy as np
@@ -23,7 +24,7 @@ from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.verdicts import verify_with
 
-DRAWS = 20_000
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "5000"))
 PROMPT = [5, 9, 2, 7]
 V = 64
 
@@ -126,7 +127,7 @@ def first_tokens_over_seeds(models, edge_stream):
     target_logits, draft_logits = models
     counts, probs = np.zeros(V, int), tw.target_probs(target_logits(()), tw.Sampling())
     list_after = cache(lambda path: tw.sparsify(draft_logits(path), truncation=tw.TopK(8)))
-    for seed in range(DRAWS // 4):
+    for seed in range(5000):
         tree, lists, _ = draft_tree(list_after, (1,), True, device_rng(seed))
         evidence = tw.ListEvidence(lists)
         draft = tw.Draft(round=0, prefix_length=0, prefix_hash=0, tree=tree, evidence=evidence)
@@ -150,5 +151,5 @@ def test_the_test_notices_a_wrong_acceptance_test(models):
     def verify(draft, probs, rng):
         return verify_with(draft, probs, Wrong(rng))
 
-    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify, draws=DRAWS // 4)
+    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify, draws=5000)
     assert chi_square_p(first, probs) < 1e-9

@@ -4,6 +4,7 @@ has the target's distribution."""
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_greedy_text_is_the_targets_own(edge, device, settings, engines, texts, 
 
 
 LAW = tw.Sampling(temperature=0.6, top_p=0.9)
-DRAWS = 10_000
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
 """Tokens that are drawn in each shape of drafts."""
 LENGTH = 25
 """Tokens of each text of theirs, unless it ends."""
