@@ -20,6 +20,7 @@ from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.fingerprint import vocabulary_of
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "tslt_benchmarks" / "data"
+TOKENS = 32
 PROMPTS = (DATA / "prompts.txt").read_text(encoding="utf-8").split("\n")
 
 
@@ -41,7 +42,7 @@ def prompts():
 def wanted(pair, prompts):
     """The target's own greedy text after each prompt."""
     # The reference must run on the same kernels: packed layers round differently in the last bits.
-    return [greedy_reference(pair[0]._module, prompt, 64) for prompt in prompts]
+    return [greedy_reference(pair[0]._module, prompt, TOKENS) for prompt in prompts]
 
 
 def test_all_of_it_is_at_most_64_megabytes():
@@ -79,10 +80,10 @@ def test_greedy_text_is_the_targets_own(settings, pair, prompts, wanted, tmp_pat
             accepted = 0
             for prompt, text in zip(prompts, wanted, strict=True):
                 tokens, rounds = await generate(
-                    await dial(), draft, prompt, 64, settings=settings, sampling=tw.Sampling(temperature=0.0)
+                    await dial(), draft, prompt, TOKENS, settings=settings, sampling=tw.Sampling(temperature=0.0)
                 )
                 assert tokens == text
                 accepted += sum(len(r.accepted) for r in rounds)
             return accepted
 
-    assert asyncio.run(run()) > 200
+    assert asyncio.run(run()) > 100

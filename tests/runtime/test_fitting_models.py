@@ -21,7 +21,7 @@ PLAIN = [f"w{i}" for i in range(60)]
 SIZE = 64
 SPECIAL = ["<s>", "<eot>", "<r0>", "<r1>"]
 PROMPT = "w3 w14 w15 w9"
-DRAWS = 700
+DRAWS = 300
 
 
 def save(model, folder, special=SPECIAL):

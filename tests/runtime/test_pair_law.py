@@ -28,7 +28,7 @@ FINGERPRINT = bytes(32)
 V = 32_000
 ALL = ("list", "match", "coupled", "scalar", "lazy")
 MODES = ("match", "coupled", "scalar", "lazy", "list", "full")
-TEXTS = 800
+TEXTS = 500
 SIBLINGS = 6
 SHARP, PLAIN = tw.Sampling(temperature=0.7, top_p=0.9), tw.Sampling()
 
@@ -144,8 +144,8 @@ def test_texts_are_distributed_as_the_targets(name, models):
 
 def test_a_device_that_takes_the_first_proposal_is_noticed(models, monkeypatch):
     monkeypatch.setattr(session_rounds, "choose_with", lambda proposals, q, choices: 0)
-    found, target = texts(models, *CASES["scalar"][:2], length=1, flatter=1.5)
+    found, target = texts(models, *CASES["scalar"][:2], length=1, count=800, flatter=1.5)
     assert min(p_values(found, target)) < 1e-6
     monkeypatch.undo()
-    found, target = texts(models, *CASES["scalar"][:2], length=1, flatter=1.5)
+    found, target = texts(models, *CASES["scalar"][:2], length=1, count=800, flatter=1.5)
     assert min(p_values(found, target)) > 1e-3

@@ -18,7 +18,7 @@ import tslt_wire as tw
 from tslt_runtime.seeds import device_rng, session_secret
 from tslt_wire.lists.sibling_sampling import sample_children
 
-TEXTS = 3000
+TEXTS = 1500
 
 
 def draft(device, lists, mode, expansion, rng):
