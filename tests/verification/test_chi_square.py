@@ -1,8 +1,9 @@
 """Statistical proof through real sessions: next-token frequencies against the target's distribution.
 
-Thousands of draws at a fixed prefix (``TSLT_LAW_DRAWS``; ``make laws``: 20,000), each a whole round through encode, decode, verification and both sessions, with
-models that are real (tiny) Llamas.  Their forward passes, and lists made of them, are remembered by path, because at a
-fixed prefix the same few paths come again and again; nothing else is short-cut.
+Thousands of draws at a fixed prefix (``TSLT_LAW_DRAWS``; ``make laws``: 20,000), each a whole round through encode,
+decode, verification and both sessions, with models that are real (tiny) Llamas.  Their forward passes, and lists made
+of them, are remembered by path, because at a fixed prefix the same few paths come again and again; nothing else is
+short-cut.
 """
 
 from __future__ import annotations
