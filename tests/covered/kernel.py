@@ -35,7 +35,7 @@ PROGRAMS: Final = (
 )
 """Each, and what prints what it reads from its standard input."""
 DEVICE: Final = tuple(
-    f"tests/native/test_c_{name}.py" for name in ("device", "drafting", "hello", "hostile_edge", "refusals")
+    f"tests/native/test_c_{name}.py" for name in ("callers", "device", "drafting", "hello", "hostile_edge", "refusals")
 )
 """Tests that call the device as a shared library, from Python."""
 FLAGS: Final = ("-std=c11", "-g", "-O0", "-fPIC", "-ffp-contract=off", "--coverage", f"-I{NATIVE}")

@@ -48,6 +48,42 @@ def biases(*pairs) -> dict:
     return {"biases": len(pairs), "biased": tokens, "bias": values}
 
 
+MOST_BYTES = (1 << 8 * c.sizeof(c.c_size_t)) // 2 - 1
+"""Of an object."""
+
+
+@pytest.mark.parametrize("queue_bytes", [MOST_BYTES * 2 + 1, MOST_BYTES * 2 - 100, MOST_BYTES + 1, MOST_BYTES])
+def test_a_queue_that_no_memory_has(queue_bytes):
+    hello, kept = hello_of(said())
+    assert size_of(hello, queue_bytes=queue_bytes) == 0
+    block, device = c.create_string_buffer(64 << 10), c.c_void_p()
+    room = Room(most_tokens=16, most_nodes=4, most_entries=16, most_listed=8, queue_bytes=queue_bytes)
+    start = c.c_void_p((c.addressof(block) + 15) // 16 * 16)
+    given = start, c.c_size_t(60 << 10), c.byref(hello), c.byref(room), c.byref(device)
+    assert library().tslt_device_new(*given) == BAD_ARGUMENT
+    assert set(block.raw) == {0}
+    assert size_of(hello, queue_bytes=1 << 30) > 1 << 30
+    del kept
+
+
+@pytest.mark.parametrize("sizes", [(MOST_BYTES * 2 + 1,), (MOST_BYTES, MOST_BYTES + 2, 7), (MOST_BYTES * 2 - 900,)])
+def test_fields_that_no_memory_has(sizes):
+    hello, kept = hello_of(said())
+    hello.extra = (Field * len(sizes))(*(Field(f"f{i}".encode(), b"", size) for i, size in enumerate(sizes)))
+    hello.extra_count = len(sizes)
+    assert size_of(hello) == 0
+    del kept
+
+
+def test_the_largest_session_is_counted_without_wrapping():
+    """On 32 bits these numbers fit no memory."""
+    hello, kept = hello_of(said())
+    most = {"most_tokens": (1 << 30) - 1, "most_nodes": (1 << 20) - 1, "most_entries": (1 << 28) - 1, "most_window": 16}
+    size = size_of(hello, **most, most_listed=MOST_V)
+    assert size > 16 * (1 << 28) * 16 if MOST_BYTES > 1 << 32 else size == 0
+    del kept
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

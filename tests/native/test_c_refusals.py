@@ -158,6 +158,7 @@ DRAFTINGS = {
     "a row that is listed whole": ({"truncate": 0}, NO_SPACE),
     "lists by probability": ({"truncation": Truncation(0, 0.9, 0.0)}, NO_SPACE),
     "a list longer than there is memory for": ({"truncation": Truncation(9, 1.0, 0.0), "evidence": 1}, NO_SPACE),
+    "no expansion": ({"expansion": None}, BAD_ARGUMENT),
     "logits that are none": ({"temperature": 0.5, "goes_on": 7}, BAD_LOGITS),
 }
 

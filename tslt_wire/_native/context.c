@@ -20,8 +20,8 @@ enum { GAP = 0 };
 #define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
 #endif
 
-void *tslt_take(layout *l, size_t count, size_t size) {
-  size_t start = (l->used + 15) & ~(size_t)15, end = start + count * size;
+void *tslt_take(layout *l, uint64_t count, size_t size) {
+  uint64_t start = (l->used + 15) & ~(uint64_t)15, end = start + count * size;
   l->used = end + GAP;
   if (!l->block)
     return NULL;
@@ -47,7 +47,7 @@ tslt_context *tslt_context_new(void) {
   layout l = {NULL, 0};
   tslt_take(&l, 1, sizeof(tslt_context));
   tslt_lay_tables(&laid, &l, TSLT_MAX_VOCAB_SIZE, MAX_SEEN, ALL_URNS);
-  uint8_t *block = calloc(1, l.used);
+  uint8_t *block = calloc(1, (size_t)l.used);
   if (!block)
     return NULL;
   l = (layout){block, 0};

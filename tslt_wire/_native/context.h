@@ -60,11 +60,11 @@ enum { SELECT_ROWS = 256, SELECT_STEP = 512 };
 /* Memory that is laid out in a row: first counted, then given away. */
 typedef struct {
   uint8_t *block; /* NULL: it is counted */
-  size_t used;
+  uint64_t used;  /* counted so that no sum wraps where addresses have 32 bits; nothing is laid out that has not been counted */
 } layout;
 
 /* The next `count` things of `size` bytes, aligned for any of them; NULL while they are counted. */
-void *tslt_take(layout *l, size_t count, size_t size);
+void *tslt_take(layout *l, uint64_t count, size_t size);
 /* What a context has besides its buffers: marks for `vocab_size` tokens, `seen` remembered ids, `urns` places, a power of
  * 2.  The memory is all 0. */
 void tslt_lay_tables(tslt_context *context, layout *l, uint32_t vocab_size, uint32_t seen, unsigned urns);

@@ -142,6 +142,8 @@ static bool sends_lists(int evidence) { return evidence == TSLT_EVIDENCE_LIST ||
 
 static int check_how(const tslt_device *d, const tslt_drafting *how) {
   uint64_t width = 1, nodes = 0;
+  if (!how || (how->levels && !how->expansion))
+    return TSLT_BAD_ARGUMENT;
   if (how->evidence < 0 || how->evidence >= EVIDENCES || how->precision < TSLT_F32 || how->precision > TSLT_LOG2_4 ||
       how->dtype != d->room.dtype || !(d->welcome.evidence >> how->evidence & 1) || (how->goes_on && !how->levels))
     return TSLT_BAD_ARGUMENT;
@@ -177,6 +179,39 @@ static int grow(const choice *c, const void *row, int32_t parent, uint32_t count
   return TSLT_OK;
 }
 
+/* Whether a callback's rows can be rows: one may be any number of bytes long, several do not overlap. */
+static bool rows_ok(const tslt_device *d, uint32_t rows, size_t row_bytes) {
+  static const size_t BYTES[] = {[TSLT_FLOAT32] = 4, [TSLT_FLOAT64] = 8, [TSLT_FLOAT16] = 2, [TSLT_BFLOAT16] = 2};
+  size_t real = BYTES[d->room.dtype];
+  return rows < 2 || (row_bytes >= d->hello->vocab_size * real && row_bytes % real == 0);
+}
+
+/* The tree, level by level. */
+static int draw(const choice *start, tslt_logits logits, void *state, const tslt_sparsify_options *options) {
+  choice c = *start;
+  device_draft *t = tslt_drawn(c.d);
+  uint32_t first = 0;
+  for (uint32_t level = 0; level < c.how->levels; level++, c.position++) {
+    uint32_t end = t->nodes, parents = level ? end - first : 1;
+    const void *rows = NULL;
+    size_t row_bytes = 0;
+    tslt_nodes nodes = {level ? first : 0, end, t->parents, t->tokens};
+    if (logits(state, &nodes, &rows, &row_bytes) || !rows)
+      return TSLT_CALLBACK_FAILED;
+    if (!rows_ok(c.d, parents, row_bytes))
+      return TSLT_BAD_ARGUMENT;
+    for (uint32_t i = 0; i < parents; i++) {
+      int error = grow(&c, (const uint8_t *)rows + i * row_bytes, level ? (int32_t)(first + i) : PREFIX,
+                       c.how->expansion[level], options);
+      if (error)
+        return error;
+    }
+    first = end;
+  }
+  t->leaf = first;
+  return TSLT_OK;
+}
+
 int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logits, void *state,
                       const tslt_random *random) {
   device_draft *t = tslt_drawn(d);
@@ -194,26 +229,13 @@ int tslt_device_draft(tslt_device *d, const tslt_drafting *how, tslt_logits logi
   tslt_sparsify_options options = {.temperature = how->temperature, .precision = t->precision, .truncate = how->truncate,
                                    .truncation = how->truncation, .tail_scale = how->tail_scale, .least_tail = LEAST_TAIL,
                                    .has_prior = sends && d->welcome.profile.prior && how->tail_scale > 0};
-  choice c = {d, how, random, 0};
+  if (options.truncation.top_p == 0) /* off, as of the other two */
+    options.truncation.top_p = 1;
   size_t length;
-  uint32_t first = 0;
   tslt_device_ahead(d, &length);
-  for (uint32_t level = 0; level < how->levels; level++) {
-    uint32_t end = t->nodes, parents = level ? end - first : 1;
-    const void *rows = NULL;
-    size_t row_bytes = 0;
-    tslt_nodes nodes = {level ? first : 0, end, t->parents, t->tokens};
-    if (logits(state, &nodes, &rows, &row_bytes) || !rows)
-      return TSLT_CALLBACK_FAILED;
-    c.position = (uint32_t)length + level;
-    for (uint32_t i = 0; i < parents; i++) {
-      error = grow(&c, (const uint8_t *)rows + i * row_bytes, level ? (int32_t)(first + i) : PREFIX, how->expansion[level],
-                   &options);
-      if (error)
-        return error;
-    }
-    first = end;
-  }
-  t->leaf = first;
-  return tslt_open_round(d);
+  choice c = {d, how, random, (uint32_t)length};
+  d->called = true;
+  error = draw(&c, logits, state, &options);
+  d->called = false;
+  return error ? error : tslt_open_round(d);
 }

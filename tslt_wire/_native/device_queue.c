@@ -29,7 +29,7 @@ void tslt_queue_add(tslt_device *d, size_t size) {
 
 const uint8_t *tslt_device_next(tslt_device *d, size_t *size) {
   uint32_t bytes;
-  if (d->queue_first == d->queue_end) {
+  if (d->called || d->queue_first == d->queue_end) {
     *size = 0;
     return NULL;
   }
@@ -128,6 +128,8 @@ void tslt_fail_session(tslt_device *d, int code, const char *text) {
 }
 
 int tslt_device_fail(tslt_device *d, int code, const char *text) {
+  if (d->called)
+    return TSLT_WRONG_STATE;
   if (code < 0 || code > 0xFFFF || (text && !tslt_is_utf8((const uint8_t *)text, strlen(text))))
     return TSLT_BAD_ARGUMENT;
   if (d->state != TSLT_CLOSED && d->state != TSLT_FAILED)
@@ -137,6 +139,10 @@ int tslt_device_fail(tslt_device *d, int code, const char *text) {
 
 int tslt_device_close(tslt_device *d) {
   size_t capacity;
+  if (!d)
+    return TSLT_OK;
+  if (d->called)
+    return TSLT_WRONG_STATE;
   if (d->state == TSLT_CLOSED || d->state == TSLT_FAILED)
     return TSLT_OK;
   uint8_t *room = tslt_queue_room(d, &capacity, true);

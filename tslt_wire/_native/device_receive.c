@@ -432,6 +432,8 @@ static bool needs_profile(int kind) {
 
 int tslt_device_receive(tslt_device *d, const uint8_t *data, size_t size, tslt_event *event) {
   *event = (tslt_event){.kind = TSLT_NOTHING, .node = -1};
+  if (d->called)
+    return TSLT_WRONG_STATE;
   if (d->state == TSLT_CLOSED || d->state == TSLT_FAILED)
     return TSLT_OK;
   tslt_message message;

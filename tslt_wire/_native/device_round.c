@@ -29,7 +29,7 @@ double tslt_list_prob(const tslt_list *list, const tslt_prior *prior, uint32_t v
 }
 
 int tslt_device_take(tslt_device *d, uint32_t index, int32_t *token) {
-  if (!d->proposal_count)
+  if (d->called || !d->proposal_count)
     return TSLT_WRONG_STATE;
   if (index >= d->proposal_count)
     return TSLT_BAD_ARGUMENT;
@@ -54,7 +54,7 @@ int tslt_say_more(tslt_device *d, uint32_t batch, int what) {
 }
 
 int tslt_device_more(tslt_device *d) {
-  if (!d->proposal_count)
+  if (d->called || !d->proposal_count)
     return TSLT_WRONG_STATE;
   int error = d->state == TSLT_PROPOSED ? tslt_say_more(d, d->waiting_batch, TSLT_MORE) : TSLT_OK;
   if (error)
@@ -73,21 +73,24 @@ static double keep_probability(const tslt_proposal *made, double q) {
 }
 
 int tslt_device_choose(tslt_device *d, const tslt_random *random, int32_t *token) {
-  if (!d->proposal_count)
+  if (d->called || !d->proposal_count)
     return TSLT_WRONG_STATE;
   const tslt_list *list = tslt_list_after(d->drafts, d->proposed_after);
   *token = -1;
   for (uint32_t i = 0; i < d->proposal_count; i++) {
     const tslt_proposal *made = &d->proposals[i];
     double q = tslt_list_prob(list, d->welcome.profile.prior, d->welcome.vocab_size, made->token);
-    if (random->uniform(random->state) < keep_probability(made, q))
+    d->called = true;
+    double drawn = random->uniform(random->state);
+    d->called = false;
+    if (drawn < keep_probability(made, q))
       return tslt_device_take(d, i, token);
   }
   return tslt_device_more(d);
 }
 
 int tslt_device_list(tslt_device *d) {
-  return d->asked && tslt_allowed(d, TSLT_LIST) ? tslt_say_list(d, TSLT_LIST) : TSLT_WRONG_STATE;
+  return !d->called && d->asked && tslt_allowed(d, TSLT_LIST) ? tslt_say_list(d, TSLT_LIST) : TSLT_WRONG_STATE;
 }
 
 int tslt_say_list(tslt_device *d, int what) {
@@ -118,6 +121,8 @@ int tslt_say_list(tslt_device *d, int what) {
 /* ---------------------------------------------------------------------------------------------------------- once more */
 
 int tslt_device_again(tslt_device *d) {
+  if (d->called)
+    return TSLT_WRONG_STATE;
   if (d->state != TSLT_OPEN)
     return TSLT_OK;
   if (d->request == TSLT_MORE)

@@ -62,7 +62,7 @@ int tslt_say_hello(tslt_device *d) {
 }
 
 int tslt_device_reconnect(tslt_device *d) {
-  if (d->proposal_count) /* no other state that a caller sees forbids it */
+  if (d->called || d->proposal_count) /* no state that a caller sees forbids it */
     return TSLT_WRONG_STATE;
   const int state = d->state;
   const bool resuming = d->resuming;
@@ -143,7 +143,7 @@ int tslt_say_resume(tslt_device *d, uint32_t *kept) {
 
 int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size_t keep, int new_text) {
   const tslt_welcome *w = &d->welcome;
-  if (!tslt_allowed(d, TSLT_PROMPT) || (d->proposal_count && !new_text))
+  if (d->called || !tslt_allowed(d, TSLT_PROMPT) || (d->proposal_count && !new_text))
     return TSLT_WRONG_STATE;
   if (keep > d->length || keep + count == 0 || count > w->limits.max_prompt_tokens || keep + count > w->context ||
       keep + count > d->room.most_tokens)
@@ -167,7 +167,8 @@ int tslt_device_prompt(tslt_device *d, const int32_t *tokens, size_t count, size
   int error = tslt_finish_frame(d, &out, TSLT_PROMPT, TSLT_PROMPT);
   if (error)
     return error;
-  memmove(d->prefix + keep, tokens, count * sizeof *tokens);
+  if (count) /* else they may be NULL */
+    memmove(d->prefix + keep, tokens, count * sizeof *tokens);
   d->length = d->prompt_length = (uint32_t)(keep + count);
   d->crc = tslt_prefix_crc(0, d->prefix, d->length);
   d->epoch++;
@@ -292,8 +293,10 @@ static int take_tree(tslt_device *d, const tslt_tree *tree) {
   t->without_replacement = tree->without_replacement && !coded;
   t->goes_on = tree->goes_on != 0;
   t->leaf = tree->leaf;
-  memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
-  memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
+  if (t->nodes) { /* else both may be NULL */
+    memcpy(t->tokens, tree->tokens, t->nodes * sizeof *t->tokens);
+    memcpy(t->parents, tree->parents, t->nodes * sizeof *t->parents);
+  }
   t->lists = t->entries = 0;
   if (!listed)
     return TSLT_OK;
@@ -390,7 +393,7 @@ int tslt_device_may_follow(const tslt_device *d) {
 }
 
 int tslt_may_draft(const tslt_device *d) {
-  bool may = !d->proposal_count && (d->state == TSLT_IDLE || tslt_device_may_follow(d));
+  bool may = !d->called && !d->proposal_count && (d->state == TSLT_IDLE || tslt_device_may_follow(d));
   return may ? TSLT_OK : TSLT_WRONG_STATE;
 }
 

@@ -37,6 +37,7 @@ struct tslt_device {
   tslt_context context;
   const tslt_hello *hello;
   tslt_device_room room;
+  bool called; /* a callback runs: until it returns, nothing that changes the session is done */
   int state, request;
   /* HELLO and WELCOME. */
   sha256 greeted; /* the HELLO of this link */

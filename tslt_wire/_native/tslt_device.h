@@ -2,7 +2,7 @@
  *
  * No I/O, no clock, no threads, no state outside of the session: bytes in and events out, then the next frame out.  All
  * memory of a session is in one block of the caller's, and nothing is allocated after tslt_device_new.  One frame in is
- * one message of the transport.
+ * one message of the transport.  Left out, and so never offered to an edge: entropy `zstd`.
  *
  * What functions that return a code promise.  TSLT_OK is 0.
  *   Positive: bytes that came were refused, with this code of spec section 9.  Of all functions of a session
@@ -11,9 +11,11 @@
  *     the open round are kept.  tslt_decode_frame and tslt_link_read, which have no session, return such codes, too.
  *   Negative: the caller's.  Nothing was queued, and the session is as before the call (tslt_device_reconnect says what it
  *     drops even then).
- * Each function names its codes, all of them.  They are in two enums: those of tslt_wire.h, and those below.
+ * Each function names its codes, all of them but this: within a callback of a session (its logits, its random numbers) what
+ * takes a `tslt_device *` that is not const does nothing; it says TSLT_WRONG_STATE, and tslt_device_next NULL.  A callback
+ * returns: no exception, and no longjmp, may leave it.
  *
- * Left out, and so never offered to an edge: entropy `zstd`.
+ * Pointers must be valid, unless it is said that they may be NULL; one beside a count of 0 may be NULL.
  */
 #ifndef TSLT_DEVICE_H
 #define TSLT_DEVICE_H
@@ -80,16 +82,8 @@ enum {
 
 /* States (spec section 7.7). */
 enum {
-  TSLT_START,
-  TSLT_GREETED,
-  TSLT_READY,
-  TSLT_IDLE,
-  TSLT_OPEN,
-  TSLT_PROPOSED,
-  TSLT_ASKED,
-  TSLT_ENDED,
-  TSLT_CLOSED,
-  TSLT_FAILED,
+  TSLT_START, TSLT_GREETED,  TSLT_READY, TSLT_IDLE,  TSLT_OPEN,
+  TSLT_PROPOSED, TSLT_ASKED, TSLT_ENDED, TSLT_CLOSED, TSLT_FAILED,
   TSLT_STATES
 };
 
@@ -193,7 +187,7 @@ tslt_hello tslt_default_hello(uint32_t vocab_size, const uint8_t *tokenizer);
 /* How much a session must hold. */
 typedef struct {
   uint32_t vocab_size;   /* of the largest target; 0: that of HELLO */
-  uint32_t most_tokens;  /* of a text, prompt included */
+  uint32_t most_tokens;  /* of a text that a draft continues to, prompt included; the edge's own token may be one more */
   uint32_t most_nodes;   /* of a draft */
   uint32_t most_entries; /* listed tokens of a draft, all lists together */
   uint32_t most_listed;  /* of one list; as many as there are tokens: evidence `full` */
@@ -205,10 +199,10 @@ typedef struct {
 
 typedef struct tslt_device tslt_device;
 
-/* Bytes of a session; 0 for numbers that fit none. */
+/* Bytes of a session; 0 for numbers that fit none, for more bytes than an object can have, and for NULL. */
 size_t tslt_device_size(const tslt_hello *hello, const tslt_device_room *room);
 /* Make one in `block`, which is aligned as malloc's are; HELLO is queued.  TSLT_BAD_ARGUMENT (a HELLO or a room that no
- * session has, a block that is none), TSLT_NO_SPACE (too few bytes, or queue_bytes): there is no session then. */
+ * session has, a block that is none, NULL), TSLT_NO_SPACE (too few bytes, or queue_bytes): there is no session then. */
 int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tslt_device_room *room,
                     tslt_device **device);
 
@@ -248,7 +242,8 @@ typedef struct {
 } tslt_event;
 
 /* Take one frame.  Positive: it was refused with this code, ERROR is queued and the state is TSLT_FAILED; the event is
- * TSLT_NOTHING, with the code and the text that the edge is told.  tslt_device_reconnect may follow.  Never negative. */
+ * TSLT_NOTHING, with the code and the text that the edge is told.  tslt_device_reconnect may follow.  Negative within a
+ * callback alone: the frame was not looked at, give it again. */
 int tslt_device_receive(tslt_device *device, const uint8_t *data, size_t size, tslt_event *event);
 /* The next frame to send; NULL if there is none.  Its bytes stay until the next call of a function that takes a
  * `tslt_device *` and is not this one: those that take a `const tslt_device *`, and this one, leave them alone. */
@@ -279,9 +274,10 @@ typedef struct {
   const tslt_list *lists;
 } tslt_tree;
 
-/* Queue it: the next round; while tslt_device_may_follow, one that follows the last one in flight.  TSLT_WRONG_STATE (also
- * a draft that is deeper than the text may become: tslt_device_depth), TSLT_BAD_ARGUMENT (no tree, no list, a token that
- * its list cannot have given, what was not agreed on, more than the edge takes), TSLT_NO_SPACE. */
+/* Queue it: the next round; while tslt_device_may_follow, one that follows the last one in flight.  TSLT_WRONG_STATE,
+ * TSLT_BAD_ARGUMENT (no tree, no list, a token that its list cannot have given, what was not agreed on, more than the edge
+ * takes), TSLT_NO_SPACE.  A draft deeper than tslt_device_depth is the first where the text would outgrow the edge's
+ * context, the second where it is deeper than the edge takes, the third where most_tokens is less than both allow. */
 int tslt_device_send(tslt_device *device, const tslt_tree *tree);
 
 /* Random numbers that the edge does not know.  They cannot fail: where their source does, end the program. */
@@ -303,7 +299,7 @@ int tslt_device_more(tslt_device *device);
 /* Send the list that was asked for.  TSLT_WRONG_STATE: none was.  TSLT_NO_SPACE; TSLT_BAD_ARGUMENT: it is longer than the
  * edge takes. */
 int tslt_device_list(tslt_device *device);
-/* Say BYE, if the edge takes as long a frame; nothing if the session is over.  TSLT_OK, always. */
+/* Say BYE, if the edge takes as long a frame; nothing if the session is over, or NULL.  TSLT_OK. */
 int tslt_device_close(tslt_device *device);
 /* Give up, and tell the edge why: `code` is one of spec section 9, `text` is UTF-8 or NULL; nothing if the session is over.
  * TSLT_BAD_ARGUMENT: a code outside 0 to 65,535, or a text that is not UTF-8. */
@@ -322,10 +318,10 @@ typedef struct {
   int evidence;
   const uint32_t *expansion; /* children of a node at each level; all 1: a chain */
   uint32_t levels;
-  int dtype; /* of the rows */
+  int dtype; /* of the rows: the room's */
   double temperature;
-  int truncate; /* 0: all tokens are listed */
-  tslt_truncation truncation;
+  int truncate;               /* 0: all tokens are listed */
+  tslt_truncation truncation; /* 0 of top_k, of top_p (here, not in tslt_sparsify) and of min_prob: that one is off */
   int precision; /* of lists that travel */
   int without_replacement;
   double tail_scale; /* with a prior: part of what is left out that tails have */
@@ -341,11 +337,12 @@ typedef struct {
 
 /* Give the raw logits after each new node, one row after another, `row_bytes` apart, for as long as nothing else is
  * asked for: HELLO's vocab_size numbers each.  -inf for a token that must not be drafted.  Anything but 0, or no rows: it
- * has failed.  Meanwhile it may call what takes a `const tslt_device *`, and nothing else. */
+ * has failed.  `row_bytes` is not read of one row; of more it is at least a row, and a multiple of a number's bytes. */
 typedef int (*tslt_logits)(void *state, const tslt_nodes *nodes, const void **rows, size_t *row_bytes);
 
-/* Draw a tree and send it.  Codes as tslt_device_send; TSLT_CALLBACK_FAILED: `logits` has; TSLT_BAD_LOGITS: NaN, +inf, or
- * nothing finite.  The session is then as before, but random numbers may have been drawn. */
+/* Draw a tree and send it.  Codes as tslt_device_send (TSLT_BAD_ARGUMENT also: no expansion, such `row_bytes`);
+ * TSLT_CALLBACK_FAILED: `logits` has; TSLT_BAD_LOGITS: NaN, +inf, or nothing finite.  The session is then as before, but
+ * random numbers may have been drawn. */
 int tslt_device_draft(tslt_device *device, const tslt_drafting *how, tslt_logits logits, void *state,
                       const tslt_random *random);
 
@@ -353,7 +350,7 @@ int tslt_device_draft(tslt_device *device, const tslt_drafting *how, tslt_logits
 
 /* WELCOME, once it is there. */
 typedef struct {
-  uint32_t vocab_size, context; /* context: most tokens of a text */
+  uint32_t vocab_size, context; /* context: most tokens of a text, as most_tokens */
   uint32_t window;              /* drafts that the edge takes before it has answered the first of them */
   tslt_profile profile;
   tslt_all_limits limits;
@@ -377,7 +374,7 @@ uint32_t tslt_device_round(const tslt_device *device); /* the next draft's */
 /* Whether a draft may be sent before the open one is answered: the last one in flight goes on, and the edge and the
  * memory take one more. */
 int tslt_device_may_follow(const tslt_device *device);
-/* Depth that the next draft may have; -1: the text is full. */
+/* Depth that the next draft may have; 0: the edge's own token alone is to come; -1: the text is full. */
 int64_t tslt_device_depth(const tslt_device *device);
 /* NULL before WELCOME. */
 const tslt_welcome *tslt_device_welcome(const tslt_device *device);
