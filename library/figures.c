@@ -165,7 +165,9 @@ int main(void) {
     took[i] = now_us() - start;
   }
   qsort(took + WARM, ROUNDS - WARM, sizeof *took, ascending);
-  printf("memory of a session at V = %d: %zu bytes, and 4 to 7 a token of the text: %zu with %d tokens\n", V, without, size, TEXT);
+  printf("memory of a session at V = %d, beside its text (most_tokens = 1): %zu bytes\n", V, without);
+  printf("the same with a text of %d tokens, prompt included: %zu bytes; a token takes 4 in the session, and 2 to 3 in the queue\n", TEXT,
+         size);
   printf("a round of a chain of %d, list, K = %d: %.0f us in the middle of %d, %.0f bytes\n", LEVELS, LISTED,
          took[WARM + (ROUNDS - WARM) / 2], ROUNDS - WARM, (double)bytes / ROUNDS);
   printf("reading its %d rows once: %.0f us\n", LEVELS, read_rows());

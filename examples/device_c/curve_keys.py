@@ -22,9 +22,17 @@ def main() -> None:
     parser.add_argument("edge", help="the edge's public line, or a file that holds it")
     given = parser.parse_args()
     try:
-        own, edge = SecretKey.read(given.secret), PublicKey.read(given.edge)
+        own = SecretKey.read(given.secret)
     except (OSError, ValueError) as error:
-        parser.error(str(error))
+        parser.error(f"the device's key: {error}")
+    try:
+        edge = PublicKey.read(given.edge)
+    except OSError as error:
+        parser.error(
+            f"the edge's key is {given.edge[:80]!r}: no line 'NAME tslt-key-1 BASE64', and no file ({error.strerror})"
+        )
+    except ValueError as error:
+        parser.error(f"the edge's key: {error}")
     for name, key in (
         ("TSLT_EDGE_KEY", edge.agreement),
         ("TSLT_PUBLIC_KEY", own.public.agreement),

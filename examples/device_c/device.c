@@ -1,12 +1,15 @@
-/* A device without Python: the session of tslt_device.h, a link over ZeroMQ, and a table in the place of a draft model.
- *
- *   python examples/device_c/make_table.py draft.table "The old house stood"       # prints the prompt's tokens
- *   cc -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -I tslt_wire/_native -o device examples/device_c/device.c tslt_wire/_native/ *.c -lzmq -lm
- *   python -m examples.edge &                                                      # wait for "listens on"
- *   ./device draft.table tcp://127.0.0.1:5757 64 list 1,1,1,1 0 670 612 764 1029   # tokens, evidence, expansion, prompt
- *
- * The prompt is the numbers that make_table.py prints.  The text goes to the standard output, all else to the standard
- * error; exit status 1 is a text that could not be written, 2 a word that makes no sense.  The environment may say:
+// A device without Python: the session of tslt_device.h, a link over ZeroMQ, and a table in the place of a draft model.
+//
+//   mkdir -p build
+//   python examples/device_c/make_table.py build/draft.table "The old house stood"   # prints the prompt's tokens
+//   cc -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -I tslt_wire/_native -o build/device examples/device_c/device.c tslt_wire/_native/*.c -lzmq -lm
+//   python -m examples.edge &                                                        # wait for "listens on"
+//   build/device build/draft.table tcp://127.0.0.1:5757 64 list 1,1,1,1 0 670 612 764 1029
+//
+/* The words are the table, the edge, how many tokens, the evidence, the expansion of a tree, and the prompt: the numbers that
+ * make_table.py prints.  The text goes to the standard output, all else to the standard error.  Exit status 0: as many tokens
+ * as were asked for, or a text that its target ended; 1: less than that, or nothing; 2: a word that makes no sense.  The
+ * environment may say:
  *
  *   TSLT_TEMPERATURE  of the target's text; 0 is greedy; the edge's own if it is not there
  *   TSLT_WINDOW       drafts in flight, 1 to 16

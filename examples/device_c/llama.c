@@ -1,12 +1,11 @@
-/* A device in C whose draft model is a GGUF file: llama.cpp computes the logits, rounds.h does the rest.
- *
- *   cc -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -I tslt_wire/_native -I $LLAMA_DIR/include -o llama \
- *     examples/device_c/llama.c tslt_wire/_native/ *.c -L $LLAMA_DIR/lib -Wl,-rpath,$LLAMA_DIR/lib -lllama -lzmq -lm
- *   tslt edge --model target.gguf &             # wait for "listens on"
- *   ./llama draft.gguf tcp://127.0.0.1:5757 64 list 1,1,1,1 "The old house stood"
- *
- * LLAMA_DIR is where llama.cpp is installed.  The environment is that of device.c.
- */
+// A device in C whose draft model is a GGUF file: llama.cpp computes the logits, rounds.h does the rest.
+//
+//   mkdir -p build
+//   cc -std=c11 -O3 -ffp-contract=off -D_POSIX_C_SOURCE=200809L -I tslt_wire/_native -I $LLAMA_DIR/include -o build/llama examples/device_c/llama.c tslt_wire/_native/*.c -L $LLAMA_DIR/lib -Wl,-rpath,$LLAMA_DIR/lib -lllama -lzmq -lm
+//   tslt edge --model target.gguf &             # wait for "listens on"
+//   build/llama draft.gguf tcp://127.0.0.1:5757 64 list 1,1,1,1 "The old house stood"
+//
+// LLAMA_DIR is where llama.cpp is installed.  The environment is that of device.c.
 #include <llama.h>
 
 #include "rounds.h"
@@ -205,8 +204,8 @@ static int write_on(llama *l, const settings *set, const char *text) {
   int32_t prompt[MOST_TOKENS];
   draft_model model = {.vocab_size = (uint32_t)llama_vocab_n_tokens(l->vocab), .logits = logits, .print = print, .own = l};
   int32_t count = llama_tokenize(l->vocab, text, (int32_t)strlen(text), prompt, MOST_TOKENS, true, true);
-  if (count <= 0)
-    return complain(MISUSED, "the prompt has no tokens, or too many, expected 1 to %d", MOST_TOKENS - 1);
+  if (count <= 0) /* it says how many by a number below 0 */
+    return complain(MISUSED, "the prompt has %lld tokens, expected 1 to %d", -(long long)count, MOST_TOKENS - 1);
   if (fingerprint(l->vocab, model.vocab_size, model.tokenizer))
     return complain(FAILED, "no memory");
   return run_device(&model, set, prompt, (size_t)count);

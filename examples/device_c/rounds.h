@@ -23,6 +23,7 @@ typedef struct {
   zmq_link *link;
   tslt_random random;
   tslt_drafting how;
+  size_t prompt_length;
   uint32_t tries; /* links since the edge's last answer */
   long rounds;
 } writer;
@@ -97,12 +98,20 @@ static int exchange(writer *w, tslt_event *event) {
 
 /* ------------------------------------------------------------------------------------------------------------- links */
 
-/* What this edge agreed on decides how is drafted. */
-static int agree(writer *w) {
+/* What this edge agreed on decides how is drafted, and whether the text fits it: `length` tokens so far. */
+static int agree(writer *w, size_t length) {
   const tslt_welcome *agreed = tslt_device_welcome(w->device);
-  if (!(agreed->evidence >> w->set->kind & 1))
+  if (!(agreed->evidence >> w->how.evidence & 1))
     return complain(STOPPED, "the edge takes no evidence '%s', expected another one", KINDS[w->set->kind]);
-  w->how.precision = agreed->precisions >> TSLT_LOG2_2 & 1 ? TSLT_LOG2_2 : agreed->profile.precision;
+  if (w->set->kind == FULL && !(agreed->precisions >> TSLT_F32 & 1))
+    return complain(STOPPED, "the edge takes no lists in f32, as those of 'full' are, expected another evidence");
+  if (length > agreed->context || length > agreed->limits.max_prompt_tokens)
+    return complain(STOPPED, "the prompt has %zu tokens, expected %llu at most: a text of this edge has %u, one message %llu", length,
+                    agreed->context < agreed->limits.max_prompt_tokens ? agreed->context : (unsigned long long)agreed->limits.max_prompt_tokens,
+                    agreed->context, (unsigned long long)agreed->limits.max_prompt_tokens);
+  w->how.precision = w->set->kind == FULL                    ? TSLT_F32
+                     : agreed->precisions >> TSLT_LOG2_2 & 1 ? TSLT_LOG2_2
+                                                             : agreed->profile.precision;
   return 0;
 }
 
@@ -129,7 +138,7 @@ static int open_session(writer *w) {
     if (!found)
       found = exchange(w, &event);
     if (found != LINK_LOST)
-      return found ? found : agree(w);
+      return found ? found : agree(w, w->prompt_length);
   }
 }
 
@@ -181,9 +190,9 @@ static int write_text(writer *w, size_t end) {
   size_t said, length;
   tslt_device_prefix(w->device, &said);
   for (length = said; (tslt_device_state(w->device) == TSLT_IDLE || tslt_device_state(w->device) == TSLT_OPEN) && length < end &&
-                      tslt_device_depth(w->device) >= 0;
-       w->rounds++) {
+                      tslt_device_depth(w->device) >= 0;) {
     int error = draft_on(w, end);
+    w->rounds += tslt_device_state(w->device) == TSLT_OPEN;
     if (!error)
       error = settle(w);
     const int32_t *prefix = tslt_device_prefix(w->device, &length);
@@ -197,9 +206,10 @@ static int write_text(writer *w, size_t end) {
   return 0;
 }
 
-/* What was written, below the text: its tokens, how many, and why there are no more. */
-static int report(const writer *w, size_t prompt_length, size_t end, int error) {
-  size_t length;
+/* What was written, below the text: its tokens, how many, and why there are no more.  A text that had to end before it has
+ * as many as were asked for is a failure; one that ended by itself is not. */
+static int report(const writer *w, size_t end, int error) {
+  size_t length, prompt_length = w->prompt_length;
   const int32_t *prefix = tslt_device_prefix(w->device, &length);
   int said = ferror(stdout);
   printf("\n");
@@ -208,18 +218,20 @@ static int report(const writer *w, size_t prompt_length, size_t end, int error) 
   fprintf(stderr, "%s: tokens:", program_name);
   for (size_t i = prompt_length; i < length; i++)
     fprintf(stderr, " %d", prefix[i]);
-  const char *why = error                                           ? "; stopped"
-                    : tslt_device_state(w->device) == TSLT_ENDED ? "; the text has ended"
-                    : length < end                               ? "; no more fit"
-                                                                 : "";
+  int ended = tslt_device_state(w->device) == TSLT_ENDED, full = !error && !ended && length < end;
   fprintf(stderr, "\n");
-  return complain(error, "%zu tokens in %ld rounds%s", length - prompt_length, w->rounds, why);
+  complain(0, "%zu token%s in %ld round%s%s", length - prompt_length, &"s"[length - prompt_length == 1], w->rounds,
+           &"s"[w->rounds == 1], error ? "; stopped" : ended ? "; the text has ended" : "");
+  return full ? complain(STOPPED, "no more fit: a text of this edge has %u tokens, prompt included, expected no more than that to be asked for",
+                         tslt_device_welcome(w->device)->context)
+              : error;
 }
 
 /* A session from HELLO to BYE, in a block of `size` bytes: the tokens that were asked for after the prompt. */
 static int converse(writer *w, const tslt_hello *hello, const tslt_device_room *room, void *block, size_t size, const int32_t *prompt,
                     size_t prompt_length) {
   size_t end = prompt_length + w->set->tokens;
+  w->prompt_length = prompt_length;
   if (check(tslt_device_new(block, size, hello, room, &w->device), "no session"))
     return FAILED;
   w->model->device = w->device;
@@ -227,7 +239,7 @@ static int converse(writer *w, const tslt_hello *hello, const tslt_device_room *
   if (!error)
     error = check(tslt_device_prompt(w->device, prompt, prompt_length, 0, 1), "the edge takes no such prompt");
   if (!error)
-    error = report(w, prompt_length, end, write_text(w, end));
+    error = report(w, end, write_text(w, end));
   tslt_device_close(w->device);
   send_all(w);
   return error ? FAILED : 0;
@@ -247,11 +259,14 @@ static int run_device(draft_model *model, const settings *set, const int32_t *pr
   hello.sampling.named = set->asks_temperature ? TSLT_TEMPERATURE : 0;
   hello.sampling.temperature = set->temperature;
   hello.padding = set->padding;
-  tslt_device_room room = {.most_tokens = MOST_TOKENS, .most_nodes = MOST_NODES, .most_entries = MOST_LISTED * MOST_NODES,
-                           .most_listed = MOST_LISTED, .most_window = set->window, .dtype = TSLT_FLOAT32};
+  const int full = set->kind == FULL;
+  const uint32_t listed = full ? model->vocab_size : MOST_LISTED; /* of each node; no more nodes than are drafted where lists are long */
+  tslt_device_room room = {.most_tokens = MOST_TOKENS, .most_nodes = full ? set->nodes : MOST_NODES, .most_listed = listed,
+                           .most_window = set->window, .dtype = TSLT_FLOAT32};
+  room.most_entries = room.most_nodes * listed;
   writer w = {.set = set, .model = model, .link = &link, .random = {below, uniform, source},
-              .how = {.evidence = set->kind, .expansion = set->children, .dtype = TSLT_FLOAT32, .temperature = set->temperature,
-                      .truncate = 1, .truncation = {.top_k = MOST_LISTED, .top_p = 1}}};
+              .how = {.evidence = full ? TSLT_EVIDENCE_LIST : set->kind, .expansion = set->children, .dtype = TSLT_FLOAT32, .temperature = set->temperature,
+                      .truncate = !full, .truncation = {.top_k = MOST_LISTED, .top_p = 1}}};
   if (set->temperature == 0 && set->widest > 1) { /* a greedy target: the likeliest tokens are worth a try, each once */
     w.how.temperature = 1;
     w.how.without_replacement = 1;

@@ -16,7 +16,9 @@
 enum { FAILED = 1, MISUSED = 2 };
 enum { MOST_TOKENS = 4096, MOST_LEVELS = 16, MOST_LISTED = 32, MOST_NODES = 64, MOST_DRAFTS = 16, MOST_PADDING = 65536, MOST_TRIES = 100 };
 
-static const char *const KINDS[] = {"list", "match", "coupled", "scalar", "lazy"};
+/* By their numbers; `full` is a list of everything. */
+enum { FULL = 5, KIND_COUNT };
+static const char *const KINDS[KIND_COUNT] = {"list", "match", "coupled", "scalar", "lazy", "full"};
 static const char *program_name = "device";
 
 /* `name: what, what was expected` on the standard error; `status` is returned. */
@@ -52,8 +54,8 @@ static int read_variable(const char *name, unsigned long long least, unsigned lo
 typedef struct {
   const char *address;
   const char *edge_key, *public_key, *secret_key; /* NULL: a link without keys */
-  int kind;                                       /* of evidence */
-  uint32_t children[MOST_LEVELS], levels, widest; /* of a tree */
+  int kind;                                              /* of evidence, or FULL */
+  uint32_t children[MOST_LEVELS], levels, widest, nodes; /* of a tree */
   uint32_t tokens, window, padding, tries;
   double temperature;
   int asks_temperature;
@@ -79,7 +81,8 @@ static int read_expansion(settings *s, const char *text) {
   if (*at || !s->levels || at[-1] == ',' || nodes > MOST_NODES)
     return complain(MISUSED, "the expansion is '%s', expected numbers of 1 to %d like 1,1,1 or 4,2, at most %d of them and %d nodes",
                     text, MOST_LISTED, MOST_LEVELS, MOST_NODES);
-  if (s->kind >= TSLT_EVIDENCE_SCALAR && s->widest > 1)
+  s->nodes = (uint32_t)nodes;
+  if ((s->kind == TSLT_EVIDENCE_SCALAR || s->kind == TSLT_EVIDENCE_LAZY) && s->widest > 1)
     return complain(MISUSED, "the expansion is '%s', expected a chain like 1,1,1: evidence %s takes no tree", text, KINDS[s->kind]);
   return 0;
 }
@@ -116,10 +119,10 @@ static int read_address(settings *s, const char *address) {
 /* What the command line and the environment say; MISUSED after a line about what is wrong. */
 static int read_settings(settings *s, const char *address, const char *tokens, const char *kind, const char *expansion) {
   *s = (settings){.temperature = 1};
-  while (s->kind < 5 && strcmp(kind, KINDS[s->kind]))
+  while (s->kind < KIND_COUNT && strcmp(kind, KINDS[s->kind]))
     s->kind++;
-  if (s->kind == 5)
-    return complain(MISUSED, "the evidence is '%s', expected list, match, coupled, scalar or lazy", kind);
+  if (s->kind == KIND_COUNT)
+    return complain(MISUSED, "the evidence is '%s', expected list, match, coupled, scalar, lazy or full", kind);
   const char *temperature = getenv("TSLT_TEMPERATURE");
   if (temperature) {
     char *end;

@@ -26,7 +26,15 @@ from tslt_runtime.verifiers.local import LocalVerifier
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "device_c"
 CHAIN, TREE = "1,1,1", "2,2"
-KINDS = [("list", CHAIN), ("list", TREE), ("match", TREE), ("coupled", TREE), ("scalar", CHAIN), ("lazy", CHAIN)]
+KINDS = [
+    ("list", CHAIN),
+    ("list", TREE),
+    ("match", TREE),
+    ("coupled", TREE),
+    ("scalar", CHAIN),
+    ("lazy", CHAIN),
+    ("full", TREE),
+]
 MORE_FLAGS = os.environ.get("TSLT_EXAMPLE_FLAGS", "").split()
 """Sanitizers, say: all of these tests pass under them."""
 DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2000"))
@@ -62,11 +70,11 @@ def write_table(path: Path, logits: np.ndarray) -> None:
 
 
 @asynccontextmanager
-async def edge(target, keys=None):
-    """A real edge at a port of its own, on a table; its address."""
+async def edge(target, keys=None, **settings):
+    """A real edge at a port of its own, on a table, with other ``settings``; its address."""
     listener = await listen("zmq", "tcp://127.0.0.1:0", keys=keys)
     verifier = LocalVerifier(TableTarget(target))
-    offered = replace(edge_settings(verifier.facts, FINGERPRINT), window=4)
+    offered = replace(edge_settings(verifier.facts, FINGERPRINT), window=4, **settings)
     task = asyncio.create_task(serve(listener, verifier, offered, seed=4))
     try:
         yield listener.address
@@ -166,6 +174,9 @@ def test_keys_are_those_of_the_command_and_others_are_turned_away(program, tmp_p
         given[key.name] = dict(line.split("=", 1) for line in printed.splitlines())
     wrong = subprocess.run([*script[:2], str(tmp_path / "none"), "edge x"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, "Traceback" in wrong.stderr) == (2, False)
+    for line, why in (("edge", "no line 'NAME tslt-key-1 BASE64', and no file"), ("edge tslt-key-1 x", "no base64")):
+        wrong = subprocess.run([*script[:3], line], capture_output=True, text=True, check=False)
+        assert (wrong.returncode, "error: the edge's key" in wrong.stderr, why in wrong.stderr) == (2, True, True)
     wrong_edge = given["device"] | {"TSLT_EDGE_KEY": given["stranger"]["TSLT_PUBLIC_KEY"]}
 
     async def all_devices():
@@ -270,6 +281,25 @@ def test_an_edge_that_is_gone_for_good_is_given_up(program, tmp_path):
     assert out.split() == [str(token) for token in written(said)] == [str(t) for t in greedy(target, len(out.split()))]
 
 
+def test_full_is_lists_of_everything_in_f32(program, tmp_path):
+    """A draft that is the target's law itself is accepted whole, and an edge that takes no f32 is told of."""
+    target = tables(40)[0].astype(np.float32)
+    write_table(tmp_path / "table", target)
+
+    async def written_full(**settings):
+        async with edge(target, **settings) as address:
+            return await started(program, tmp_path / "table", address, 120, "full", CHAIN, 1)
+
+    async def both():
+        return [await written_full(**settings) for settings in ({}, {"precisions": ("log2/2",)})]
+
+    whole, none = asyncio.run(both())
+    assert whole[0] == 0
+    assert "device: 120 tokens in 30 rounds\n" in whole[2]
+    assert none[:2] == (1, "")
+    assert "device: the edge takes no lists in f32" in none[2]
+
+
 def test_refusals_have_a_name_and_a_text(program, tmp_path):
     target, draft = tables(40)
     write_table(tmp_path / "small", tables(20)[1])
@@ -290,6 +320,33 @@ def test_refusals_have_a_name_and_a_text(program, tmp_path):
         "device: the edge refuses: tokenizer_mismatch (34): the device (unnamed model) has 40 tokens"
     )
     assert other[2].endswith("ordinary tokens\n")  # to its end
+
+
+def test_what_ends_a_text_and_with_which_status(program, tmp_path):
+    """The edge's context does before its time (1), the target's own end does not (0)."""
+    target, draft = tables(40)
+    target = target.astype(np.float32)
+    write_table(tmp_path / "table", draft)
+    wanted = greedy(target, 40)
+    last = wanted[9]
+    until = wanted[: wanted.index(last) + 1]
+
+    async def ended(**settings):
+        async with edge(target, **settings) as address:
+            return await started(program, tmp_path / "table", address, 40, "list", CHAIN, 0)
+
+    async def all_ends():
+        return [await ended(**settings) for settings in ({"context": 20}, {"context": 2}, {"eos_tokens": (last,)})]
+
+    full, long, over = asyncio.run(all_ends())
+    assert (full[0], over[0]) == (1, 0)
+    assert written(full[2]) == wanted[:18]  # one more than the context: the edge's own
+    assert "no more fit: a text of this edge has 20 tokens, prompt included, expected" in full[2]
+    assert long[:2] == (1, "")
+    assert "device: the prompt has 3 tokens, expected 2 at most: a text of this edge has 2, " in long[2]
+    assert written(over[2]) == until
+    assert f"{len(until)} token" in over[2]
+    assert "; the text has ended" in over[2]
 
 
 # ---------------------------------------------------------------------------------------------------------------- words
@@ -380,3 +437,4 @@ def test_a_text_that_cannot_be_written_is_a_failure(program, tmp_path):
     status, said = asyncio.run(full())
     assert status == 1
     assert said.count("the text cannot be written: ") == 1
+    assert "0 rounds" not in said
