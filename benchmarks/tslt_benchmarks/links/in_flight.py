@@ -4,9 +4,9 @@ On links that are far away: tokens a second over those of the best synchronous c
 over that chain's, for every length and window, by the closed form that ``--evidence auto`` goes by
 (``tslt_wire.throughput.flight``), a pass of the draft model taken to be as long whatever the number of its nodes.
 Beside them the bound, 1 / (1 - alpha) tokens in a round trip and the slower model's time for them, and the best tree
-that waits for its verdict.  ``--live``: real sessions of four choices on each link, over an emulated link in real time,
-beside what the closed form says for the times of the models and the acceptance that they had, and for the way that the
-first of the four had: an event loop and threads take some milliseconds of it.
+that waits for its verdict and in flight.  ``--live``: real sessions of five choices on each link, over an emulated link
+in real time, beside what the closed form says for the times of the models and the acceptance that they had, and for the
+way that the first of them had: an event loop and threads take some milliseconds of it.
 
     python -m tslt_benchmarks.links.in_flight --json in_flight.json --png in_flight.png --live
 """
@@ -45,7 +45,7 @@ from tslt_wire.throughput import (
 )
 from tslt_wire.throughput.flight import Guesses, ready_part
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SIBLINGS = 4
 RACES = 200
 """Of each row of the tables: their acceptance is known to .003."""
@@ -64,6 +64,13 @@ class Choice:
     """Over the best chain that waits for its verdict."""
     edge: float
     """The edge's time a token over that chain's."""
+    tree: tuple[int, ...] = ()
+    """Children a node at each of its ``length`` levels; empty for a chain."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"<{','.join(map(str, self.tree))}>" if self.tree else f"chain of {self.length}"
 
 
 def races(tables: tuple[Any, Any], temperature: float, seed: int) -> NDArray[np.float64]:
@@ -145,13 +152,32 @@ class Cell:
         seconds = self.link.rtt_s + max(self.compute.verify_s, tokens * self.compute.draft_s)
         return tokens / seconds / self.best.tokens_per_s
 
-    @property
-    def best_tree(self) -> tuple[str, float]:
-        """The best draft of all shapes that waits for its verdict, where siblings cost neither model any time."""
-        planner = Planner([self.mode], Agreed(evidence=("coupled",)), shapes=default_shapes(self.args.longest),
-                          link=self.link, compute=self.compute, budget=0)  # fmt: skip
-        found = planner.ranking()[0]
-        return found.name, found.expected.tokens_per_s / self.best.tokens_per_s
+    def best_tree(self, window: int) -> Choice:
+        """The fastest of all trees with so many in flight, where siblings cost neither model any time."""
+        shapes = [shape for shape in default_shapes(self.args.longest) if max(shape, default=0) > 1]
+        plans = [self._planner(window, [shape]).ranking()[0] for shape in shapes]
+        plan = max(plans, key=lambda plan: plan.expected.tokens_per_s)
+        choice = self.choice(plan.expected, plan.window, len(plan.expansion), 0, self.best)
+        return replace(choice, tree=plan.expansion)
+
+    def tree_rate(self, choice: Choice, alpha: float, link: Link, compute: Compute) -> float:
+        """Tokens a second of a tree whose first tokens are accepted with ``alpha``, and the others as often as here."""
+        other = [(each - self.alpha) / (1 - self.alpha) for each in self.alphas]
+        mode = replace(self.mode, alphas=tuple(alpha + (1 - alpha) * each for each in other))
+        found = self._planner(choice.window, [choice.tree], mode, link, compute).ranking()[0]
+        return found.expected.tokens_per_s
+
+    def _planner(
+        self,
+        window: int,
+        shapes: Sequence[tuple[int, ...]],
+        mode: Mode | None = None,
+        link: Link | None = None,
+        compute: Compute | None = None,
+    ) -> Planner:
+        agreed = Agreed(evidence=("coupled",), window=window)
+        return Planner([mode or self.mode], agreed, shapes=shapes, link=link or self.link,
+                       compute=compute or self.compute, budget=0)  # fmt: skip
 
 
 def expected_of(
@@ -188,6 +214,8 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
     for text in range(args.texts):
         for choice, sums in zip(choices, found, strict=True):
             settings = settings_of("coupled", choice.length, args.temperature)
+            if choice.tree:
+                settings = replace(settings, expansion=choice.tree)
             tally, device = asyncio.run(
                 write(tables, network, settings, ahead=choice.ahead, window=choice.window, text=text, args=args)
             )
@@ -201,18 +229,25 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
             sums["way_s"] += [r.link_s - cell.link.seconds(r.uplink_bytes, r.downlink_bytes, 0) for r in tally.rounds]
-    link, rows = replace(cell.link, rtt_s=median(found[0]["way_s"])), []
+    link, rows = replace(cell.link, rtt_s=median(found[0]["way_s"])), list[dict[str, Any]]()
     for choice, sums in zip(choices, found, strict=True):
         alpha = sums["accepted"] / sums["tried"]
         compute = Compute(draft_s=median(sums["draft_s"]), verify_s=median(sums["verify_s"]))
-        alphas = (alpha, alpha + (1 - alpha) * (cell.alphas[1] - cell.alpha) / (1 - cell.alpha))
-        model = expected_of(cell.mode, alphas, link, compute, choice.window, choice.length, choice.ahead)
         rate = sums["tokens"] / sums["seconds"]
+        if choice.tree:
+            # A level of a tree is tried with all its siblings: its first token is accepted as often as a chain's.
+            alpha = rows[0]["alpha"]
+            model = cell.tree_rate(choice, alpha, link, compute)
+        else:
+            alphas = (alpha, alpha + (1 - alpha) * (cell.alphas[1] - cell.alpha) / (1 - cell.alpha))
+            found_ = expected_of(cell.mode, alphas, link, compute, choice.window, choice.length, choice.ahead)
+            model = found_.tokens_per_s
         rows.append(
             {
-                "window": choice.window, "length": choice.length, "ahead": choice.ahead, "tokens": sums["tokens"],
+                "window": choice.window, "length": choice.length, "tree": list(choice.tree), "ahead": choice.ahead,
+                "name": choice.name, "tokens": sums["tokens"],
                 "alpha": alpha, "draft_s": compute.draft_s, "verify_s": compute.verify_s, "tokens_per_s": rate,
-                "model_tokens_per_s": model.tokens_per_s, "over_model": rate / model.tokens_per_s,
+                "model_tokens_per_s": model, "over_model": rate / model,
                 "passes_per_token": sums["rounds"] / sums["tokens"], "expected_gain": choice.gain,
                 "nodes_ahead_per_token": sums["nodes"] / sums["tokens"],
             }
@@ -232,7 +267,7 @@ def measure(cell: Cell, tables: Any, args: argparse.Namespace) -> dict[str, Any]
     alone_ahead = cell.choices(1, args.ahead)
     second = (cell.alphas[1] - cell.alphas[0]) / (1 - cell.alphas[0])
     picked = [replace(cell.best, edge=1.0), *(cell.within(found) for found in (alone_ahead, plain, guessing))]
-    tree, tree_gain = cell.best_tree
+    trees = [cell.best_tree(1), cell.best_tree(args.window)]
     return {
         "alpha": cell.alpha,
         "siblings": [float(alpha) for alpha in cell.alphas],
@@ -241,14 +276,14 @@ def measure(cell: Cell, tables: Any, args: argparse.Namespace) -> dict[str, Any]
         "bound": cell.bound,
         "tokens_a_run": 1 / (1 - cell.alpha),
         "tokens_a_round_alone": chain_tokens(cell.alpha, cell.best.length),
-        "best_tree": tree,
-        "best_tree_gain": tree_gain,
+        "best_tree": asdict(trees[0]),
+        "tree_in_flight": asdict(trees[1]),
         "picked": [asdict(choice) for choice in picked],
         "in_flight": [asdict(choice) for choice in plain],
         "in_flight_ahead": [asdict(choice) for choice in guessing],
         "alone_ahead": [asdict(choice) for choice in alone_ahead],
         "guess_right": float(second),
-        "live": live(cell, tables, picked, args) if args.live else [],
+        "live": live(cell, tables, [*picked, trees[1]], args) if args.live else [],
     }
 
 
@@ -281,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reckon, write texts, print."""
     args = arguments(argv)
     heads = ("alpha", "round trip", "best alone", "tokens/s", "ahead alone", "in flight", "edge", "and ahead", "edge",
-             "bound", "best tree")  # fmt: skip
+             "bound", "best tree", "in flight", "edge")  # fmt: skip
     table, cells = Table(*heads), []
     for alpha in args.alpha:
         tables, alphas = tables_for(alpha, args.temperature, args.seed)
@@ -293,16 +328,17 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{cell.alpha:.3f}", f"{1e3 * rtt_s:g} ms", f"chain of {cell.best.length}",
                 f"{cell.best.tokens_per_s:.1f}", f"{ahead['gain']:.2f}", f"{plain['gain']:.2f} (of {plain['length']})",
                 f"{plain['edge']:.2f}", f"{guessing['gain']:.2f} (of {guessing['length']})", f"{guessing['edge']:.2f}",
-                f"{found['bound']:.2f}", f"{found['best_tree_gain']:.2f}",
+                f"{found['bound']:.2f}", f"{found['best_tree']['gain']:.2f}", f"{found['tree_in_flight']['gain']:.2f}",
+                f"{found['tree_in_flight']['edge']:.2f}",
             )  # fmt: skip
     console = Console(width=120)
     console.print(table)
     rows = [row for found in cells for row in found["live"]]
     if rows:
-        shown = Table("window", "chain", "ahead", "tokens", "alpha", "tokens/s", "over the model", "gain", "edge",
+        shown = Table("window", "draft", "ahead", "tokens", "alpha", "tokens/s", "over the model", "gain", "edge",
                       "nodes ahead/token")  # fmt: skip
         for row in rows:
-            whole = (str(row[name]) for name in ("window", "length", "ahead", "tokens"))
+            whole = (str(row[name]) for name in ("window", "name", "ahead", "tokens"))
             shown.add_row(*whole, *(f"{row[name]:.3f}" for name in _LIVE))
         console.print(shown)
     if args.json:
@@ -312,7 +348,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.png:
         draw(cells, args.most_edge, args.png)
     gains = [found["picked"][3]["gain"] for found in cells]
-    print(f"in_flight: gains {min(gains):.3f} to {max(gains):.3f} at most {args.most_edge:g} times the edge's time")
+    trees = [found["tree_in_flight"]["gain"] for found in cells]
+    print(
+        f"in_flight: gains {min(gains):.3f} to {max(gains):.3f} at most {args.most_edge:g} times the edge's time, "
+        f"with trees {min(trees):.3f} to {max(trees):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def draw(cells: Sequence[dict[str, Any]], most_edge: float, path: Path) -> None:
                 points = [(x, y) for x, y in frontier(cell[name]) if x <= MOST_EDGE]
                 axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker=".", label=label)
             axes.axhline(cell["bound"], color="0.3", linestyle="--", label="bound: 1/(1-alpha) tokens a round trip")
-            axes.axhline(cell["best_tree_gain"], color="C4", linestyle="-.", label="best tree, one at a time")
+            axes.axhline(cell["best_tree"]["gain"], color="C4", linestyle="-.", label="best tree, one at a time")
             axes.axvline(most_edge, color="0.7", linewidth=0.8)
             for live in cell["live"]:
                 axes.plot(live["edge"], live["gain"], "k+", markersize=9, label="real sessions")

@@ -83,8 +83,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         name="in-flight",
         alt="tokens a second over those of the best chain that waits for its verdict, against the round trip",
         caption=f"At {UPLINK / 1e6:g} Mbit/s; up to {WINDOW} drafts in flight, up to {AHEAD} nodes drafted ahead, in "
-        "passes that take as long with them as without. "
-        "Trees are drafted one at a time.",
+        "passes that take as long with them as without. Nothing is drafted ahead for trees in flight.",
     )
     return [plot, *(_table(entries, names[name]) for name, entries in figures["times"].items())]
 
