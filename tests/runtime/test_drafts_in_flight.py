@@ -302,13 +302,16 @@ def test_links_that_break(way, window):
 
     async def run(cuts: bool) -> tuple[tuple[int, ...], int]:
         target, own = tables(apart=0.4)
-        rng = np.random.default_rng(window)
+        rng, links = np.random.default_rng(window), 0
 
         async def dial(attempt: int = 0) -> Any:
-            link = Slow(await listener.connect(), 0.001)
+            nonlocal links
+            link, links = Slow(await listener.connect(), 0.001), links + 1
             if cuts:
+                # Each lives for a little longer: a machine with other work must get on, too.
                 asyncio.get_running_loop().call_later(
-                    float(rng.uniform(0.005, 0.03)), lambda: asyncio.ensure_future(link.link.close())
+                    float(rng.uniform(0.005, 0.03)) * (1 + links / 10),
+                    lambda: asyncio.ensure_future(link.link.close()),
                 )
             return link
 
