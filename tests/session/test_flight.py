@@ -197,6 +197,8 @@ def test_how_a_draft_says_that_it_is_in_flight():
         tw.Flight()
     with pytest.raises(ValueError, match="run"):
         tw.Flight(follows=True, run=64)
+    with pytest.raises(ValueError, match="names no leaf, got 1"):
+        tw.Flight(follows=True, leaf=1)
     with pytest.raises(TypeError, match="follows"):
         tw.Flight(follows=1)
 
