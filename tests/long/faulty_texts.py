@@ -31,8 +31,8 @@ LENGTH = 2
 """First tokens of a text: those whose law is tested."""
 LISTS = Model(V, 1).lists(truncation=tw.TopK(3))
 TARGET = Model(V, 2).target()
-KINDS = (*ALL, "all")
-"""Kinds of evidence, and all of them in turn."""
+KINDS = (*ALL, "tree", "all")
+"""Kinds of evidence, ``list`` with siblings, and all kinds in turn."""
 WINDOWS = (1, 2, 4)
 """Drafts in flight."""
 MOST_GROWTH = 0.01
@@ -135,7 +135,8 @@ class Texts:
         return np.random.default_rng([self._seed, 1, round_, use])
 
     def _draft(self, text: tuple[int, ...], round_: int) -> tuple[tw.TokenTree, tw.Evidence]:
-        kind, coupling = ALL[round_ % len(ALL)] if self.kind == "all" else self.kind, self.world.device.coupling
+        kind = {"all": ALL[round_ % len(ALL)], "tree": "list"}.get(self.kind, self.kind)
+        coupling = self.world.device.coupling
         self.most_in_flight = max(self.most_in_flight, 1 + len(self.world.device.in_flight))
         tokens: list[int] = []
         lists = {}
@@ -149,6 +150,9 @@ class Texts:
             else:
                 tokens += sample_children(q, 1, rng, replacement=True)
         tree = tw.TokenTree.chain(tokens)
+        if self.kind == "tree":  # one more after the last parent
+            tokens += sample_children(lists[tree.inner[-1]], 1, rng, replacement=True)
+            tree = tw.TokenTree(tokens, (*tree.parents, tree.parents[-1]))
         return tree, evidence_of(kind, tree, lists)
 
 
