@@ -36,11 +36,14 @@ def draw(cells: Sequence[dict[str, Any]], most_edge: float, path: Path) -> None:
             for name, label, colour, style in SERIES:
                 points = [(x, y) for x, y in frontier(cell[name]) if x <= MOST_EDGE]
                 axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, marker=".", label=label)
-            axes.axhline(cell["bound"], color="0.3", linestyle="--", label="bound: 1/(1-alpha) tokens a round trip")
-            axes.axhline(cell["best_tree"]["gain"], color="C4", linestyle="-.", label="best tree, one at a time")
+            axes.axhline(cell["bound"], color="0.3", linestyle="--", label="chains' bound: 1/(1-alpha) tokens a trip")
+            for name, label, mark in (("best_tree", "one at a time", "D"), ("tree_in_flight", "in flight", "s")):
+                tree = cell[name]
+                axes.plot(tree["edge"], tree["gain"], f"C4{mark}", markersize=7, label=f"fastest tree, {label}")
             axes.axvline(most_edge, color="0.7", linewidth=0.8)
             for live in cell["live"]:
-                axes.plot(live["edge"], live["gain"], "k+", markersize=9, label="real sessions")
+                mark, what = ("kx", "trees") if live["tree"] else ("k+", "chains")
+                axes.plot(live["edge"], live["gain"], mark, markersize=9, label=f"real sessions with {what}")
             axes.set_title(f"alpha {alpha:.2f}, {1e3 * cell['rtt_s']:g} ms", loc="left", fontsize=10)
             axes.set_xlabel("edge's time a token")
             axes.set_ylabel("tokens a second")
