@@ -74,6 +74,7 @@ def test_several_rows_are_at_least_a_row_apart(dtype, real):
     rows = np.zeros((3, 16 * real + real), np.uint8)  # zeros of any type
     row = 16 * real
     apart = {0: True, 3: True, row - real: True, row + 1: True, row: False, row + real: False}
+    apart[2**64 - 16 * real] = True  # a distance below 0
     for expansion in ((1, 1), (2, 1)):
         for row_bytes, wrong in apart.items():
             device = ready(dtype=dtype)

@@ -1,5 +1,6 @@
 /* Contexts and their memory. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "levels.h"
 
@@ -18,7 +19,13 @@ enum { GAP = 32 };
 #else
 enum { GAP = 0 };
 #define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
 #endif
+
+void tslt_clear(void *block, size_t size) {
+  ASAN_UNPOISON_MEMORY_REGION(block, size); /* there may have been gaps of another session */
+  memset(block, 0, size);
+}
 
 void *tslt_take(layout *l, uint64_t count, size_t size) {
   uint64_t start = (l->used + 15) & ~(uint64_t)15, end = start + count * size;

@@ -65,6 +65,7 @@ typedef struct {
 
 /* The next `count` things of `size` bytes, aligned for any of them; NULL while they are counted. */
 void *tslt_take(layout *l, uint64_t count, size_t size);
+void tslt_clear(void *block, size_t size); /* zeros, for a new layout */
 /* What a context has besides its buffers: marks for `vocab_size` tokens, `seen` remembered ids, `urns` places, a power of
  * 2.  The memory is all 0. */
 void tslt_lay_tables(tslt_context *context, layout *l, uint32_t vocab_size, uint32_t seen, unsigned urns);

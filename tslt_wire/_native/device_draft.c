@@ -183,7 +183,7 @@ static int grow(const choice *c, const void *row, int32_t parent, uint32_t count
 static bool rows_ok(const tslt_device *d, uint32_t rows, size_t row_bytes) {
   static const size_t BYTES[] = {[TSLT_FLOAT32] = 4, [TSLT_FLOAT64] = 8, [TSLT_FLOAT16] = 2, [TSLT_BFLOAT16] = 2};
   size_t real = BYTES[d->room.dtype];
-  return rows < 2 || (row_bytes >= d->hello->vocab_size * real && row_bytes % real == 0);
+  return rows < 2 || (row_bytes >= d->hello->vocab_size * real && row_bytes % real == 0 && row_bytes <= PTRDIFF_MAX / rows);
 }
 
 /* The tree, level by level. */

@@ -136,7 +136,7 @@ int tslt_device_new(void *block, size_t size, const tslt_hello *hello, const tsl
     return TSLT_NO_SPACE;
   tslt_device_room full = *room;
   (void)complete(hello, &full); /* it is: it has a size */
-  memset(block, 0, needed);
+  tslt_clear(block, needed);
   layout l = {block, 0};
   tslt_device *d = tslt_take(&l, 1, sizeof *d);
   lay_device(d, &l, hello, &full);

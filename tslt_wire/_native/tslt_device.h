@@ -194,7 +194,8 @@ typedef struct {
   uint32_t most_window;  /* drafts in flight, at most 16, each with such lists; 0: 1 */
   int dtype;             /* of the draft model's logits: half precision takes 4 bytes a token more */
   int by_probability;    /* lists are cut by probability, or have tails: 8 bytes a token more */
-  size_t queue_bytes;    /* frames that wait to be sent; 0: as many as these numbers suggest */
+  size_t queue_bytes;    /* frames that wait to be sent; 0: as many as these numbers suggest.  The HELLO of a
+                          * reconnect is longer than the first one, by the settings and the token of the session */
 } tslt_device_room;
 
 typedef struct tslt_device tslt_device;
@@ -217,7 +218,8 @@ enum {
   TSLT_LIST_WANTED, /* a token was rejected: tslt_device_list */
   TSLT_PEER_FAILED, /* ERROR: the state is TSLT_FAILED; tslt_device_reconnect may follow */
   TSLT_PEER_CLOSED, /* BYE: the state is TSLT_CLOSED; likewise */
-  TSLT_WHOLE        /* VERDICT_WHOLE: all of the oldest draft is accepted, and no token is added; the next one is open */
+  TSLT_WHOLE        /* VERDICT_WHOLE: the oldest draft is accepted down to where it goes on, and no token is added; the next one in
+                     * flight is open, and without one the state is TSLT_IDLE */
 };
 
 /* What a frame meant.  Pointers are into the frame or the session, until either changes. */
@@ -226,7 +228,7 @@ typedef struct {
   const int32_t *tokens; /* what the prefix grew by: accepted tokens, and after ANSWERED the target's own; LIST_WANTED: by
                           * what the verdict will let it grow first */
   uint32_t token_count;
-  int64_t node;  /* the last accepted one; -1: none */
+  int64_t node;  /* of answers: the last accepted one; -1: none */
   uint32_t round;
   uint32_t batch; /* of proposals */
   int end;        /* ANSWERED: the text has ended, the state is TSLT_ENDED.  No draft may follow, but tslt_device_prompt, with
@@ -337,7 +339,8 @@ typedef struct {
 
 /* Give the raw logits after each new node, one row after another, `row_bytes` apart, for as long as nothing else is
  * asked for: HELLO's vocab_size numbers each.  -inf for a token that must not be drafted.  Anything but 0, or no rows: it
- * has failed.  `row_bytes` is not read of one row; of more it is at least a row, and a multiple of a number's bytes. */
+ * has failed.  `row_bytes` is not read of one row; of more it is at least a row, a multiple of a number's bytes, and
+ * all of them fit PTRDIFF_MAX. */
 typedef int (*tslt_logits)(void *state, const tslt_nodes *nodes, const void **rows, size_t *row_bytes);
 
 /* Draw a tree and send it.  Codes as tslt_device_send (TSLT_BAD_ARGUMENT also: no expansion, such `row_bytes`);
@@ -374,7 +377,8 @@ uint32_t tslt_device_round(const tslt_device *device); /* the next draft's */
 /* Whether a draft may be sent before the open one is answered: the last one in flight goes on, and the edge and the
  * memory take one more. */
 int tslt_device_may_follow(const tslt_device *device);
-/* Depth that the next draft may have; 0: the edge's own token alone is to come; -1: the text is full. */
+/* Depth that the next draft may have, once there was WELCOME; 0: the edge's own token alone is to come; -1: the text is
+ * full. */
 int64_t tslt_device_depth(const tslt_device *device);
 /* NULL before WELCOME. */
 const tslt_welcome *tslt_device_welcome(const tslt_device *device);
