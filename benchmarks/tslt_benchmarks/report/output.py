@@ -110,5 +110,6 @@ def _part(section: Section, written: Figures) -> Part:
         seconds=written["seconds"],
         load=written["load"],
         rates=section.rates,
+        timed=section.timed,
         command=section.command,
     )

@@ -37,3 +37,12 @@ for (const table of document.querySelectorAll("table")) {
     if (cells.some((cell) => cell.classList.contains("n"))) head.classList.add("n");
   }
 }
+// On paper nothing is folded, the words at the top neither.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const details of folded) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of folded) details.open = false;
+});

@@ -32,6 +32,7 @@ _TOGETHER = (
     re.compile(r"(?<=\bchain of) (?=\d)|(?<=\bchains of) (?=\d)"),
 )
 """Blanks at which no line is broken: between a number and its unit, and the like."""
+_CAPTION = re.compile(r'(?:<p class="caption">|<figcaption>).*?</(?:p|figcaption)>', re.DOTALL)
 
 WORDS = (
     ("evidence", "what travels with the drafted tokens, so that the text is the target's own"),
@@ -86,6 +87,8 @@ class Part:
     seconds: float
     load: float | None
     rates: Rates | None = None
+    timed: bool = False
+    """Times by the clock are in it."""
     command: str
 
 
@@ -104,7 +107,7 @@ class Facts:
 
 def page(parts: Sequence[Part], facts: Facts) -> str:
     """The whole page."""
-    body = "\n".join(_part(part, first=not i) for i, part in enumerate(parts))
+    body = _linked("\n".join(_part(part, first=not i) for i, part in enumerate(parts)), parts)
     links = "".join(f'<li><a href="#{part.name}">{escape(part.title)}</a></li>' for part in parts)
     trust = [_TRUST] if any(part.rates for part in parts) else []
     notes = "".join(f"<p>{_text(note)}</p>" for note in (*trust, *facts.notes))
@@ -153,6 +156,17 @@ def _text(text: str) -> str:
     return escape(together(text))
 
 
+def _linked(body: str, parts: Sequence[Part]) -> str:
+    """``body`` with links where a caption names a section by its title."""
+    anchors = {_text(part.title): part.name for part in parts}
+    titles = re.compile("|".join(map(re.escape, sorted(anchors, key=len, reverse=True))))
+
+    def link(title: re.Match[str]) -> str:
+        return f'<a href="#{anchors[title[0]]}">{title[0]}</a>'
+
+    return _CAPTION.sub(lambda caption: titles.sub(link, caption[0]), body) if anchors else body
+
+
 def _colours() -> str:
     pairs = variables()
     light = "".join(f"{name}:{pair[0]};" for name, pair in pairs.items())
@@ -168,7 +182,7 @@ def _part(part: Part, *, first: bool) -> str:
     took = in_words(part.seconds) if part.seconds >= 1 else "less than a second"
     how = ["from other sections' figures" if part.rates is Rates.EQUATIONS else f"measured in {took}"]
     if part.load is not None:
-        busy = ", which others were using: believe no time to the digit" if part.load >= BUSY else ""
+        busy = ", which others were using: believe no time to the digit" if part.timed and part.load >= BUSY else ""
         how.append(f"load of the machine as it began {part.load:g}{busy}")
     if part.command:
         how.append(f"by itself: <code>tslt bench {escape(part.command)}</code>")

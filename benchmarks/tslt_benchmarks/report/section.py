@@ -73,5 +73,7 @@ class Section:
     """Of the figures."""
     rates: Rates | None = None
     """How its tokens a second were made; None: it has none."""
+    timed: bool = False
+    """Its figures have times by the clock in them, which other work on the machine makes longer."""
     command: str = ""
     """What measures the same by itself, with more options: a name of ``tslt bench``."""

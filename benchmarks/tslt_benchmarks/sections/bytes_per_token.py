@@ -72,8 +72,8 @@ def meaning(figures: dict[str, Any]) -> str:
         return f"{row['bytes']:,.0f} as {row['title']} ({row['bytes'] / ours['bytes']:.1f} times as many)"
 
     return (
-        f"A list of {k} tokens takes {ours['bytes']:.0f} bytes as {ours['title']}; of the others in the plot the "
-        f"smallest is {beside(others[0])}, the largest {beside(others[-1])}."
+        f"A list of {k} tokens takes {ours['bytes']:.0f} bytes as {ours['title']}; of the formats of others "
+        f"in the plot the smallest is {beside(others[0])}, the largest {beside(others[-1])}."
     )
 
 

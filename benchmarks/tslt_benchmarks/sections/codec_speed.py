@@ -81,5 +81,6 @@ SECTION = Section(
     run=run,
     show=show,
     meaning=meaning,
+    timed=True,
     command="codec-speed",
 )

@@ -125,12 +125,22 @@ def meaning(figures: dict[str, Any]) -> str:
     most = max(entries, key=lambda entry: entry["in_flight"]["rate"] / entry["alone"]["rate"])
     gain, busy = (most["in_flight"][each] / most["alone"][each] for each in ("rate", "busy_s"))
     faster = [f"{1e3 * entry['rtt_s']:g}" for entry in entries if entry["in_flight"]["rate"] > entry["streams"]]
-    where = f"at {' and '.join(faster)} ms of these round trips" if faster else "at none of these round trips"
+    slower = [f"{1e3 * entry['rtt_s']:g}" for entry in entries if entry["in_flight"]["rate"] <= entry["streams"]]
+    where = f"faster than the edge alone at {_listed(faster, 'and')} ms" if faster else ""
+    if slower:
+        where += (
+            f"; not at {_listed(slower, 'or')} ms" if faster else "at no round trip here faster than the edge alone"
+        )
     return (
         f"Drafts in flight and drafted ahead make up to {gain:.2f} times as many tokens a second as the best draft "
-        f"that waits for each verdict, for {busy:.2f} times the edge's time a token; that is more than the edge alone "
-        f"makes {where}."
+        f"that waits for each verdict, for {busy:.2f} times the edge's time a token; they are {where}."
     )
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    """``a, b or c``."""
+    *others, end = words
+    return f"{', '.join(others)} {last} {end}" if others else end
 
 
 SECTION = Section(

@@ -62,8 +62,9 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         alt="tokens a second of one edge against its users, with devices, alone, and with its own drafts",
         caption="The edge serves as many users as its line stays above the dashed one. One thread for the model; "
         "devices ask again as soon as they are answered, so that the edge is all that is measured: running, with all "
-        "that it does around its passes, which makes it slower than the first section's, where passes alone count. "
-        "Both at the edge, serving: it drafts for all of its users, too.",
+        f"that it does around its passes. Devices send lists with chains of {figures['chain']}; another evidence or "
+        "chain is accepted more or less often, and gives other numbers. Users at once share passes here, which What to "
+        "use on your link leaves out. Both at the edge, serving: it drafts for all of its users, too.",
     )
     table = Table(
         columns=[
@@ -85,13 +86,16 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 
 
 def meaning(figures: dict[str, Any]) -> str:
-    """At the most users."""
-    most = max(row["users"] for row in figures["rows"])
-    rate = {row["way"]: row["tokens_s"] for row in figures["rows"] if row["users"] == most}
-    return (
-        f"With {most} users at once one edge makes {rate['split']:.0f} tokens a second with devices that draft, "
-        f"{rate['alone']:.0f} alone: {rate['split'] / rate['alone']:.1f} times as many."
-    )
+    """With the fewest users and with the most."""
+    counts = [end(row["users"] for row in figures["rows"]) for end in (min, max)]
+    said = []
+    for users in dict.fromkeys(counts):
+        rate = {row["way"]: row["tokens_s"] for row in figures["rows"] if row["users"] == users}
+        said.append(
+            f"{rate['split']:.0f} tokens a second with devices that draft and {rate['alone']:.0f} alone with "
+            f"{users} {'user' if users == 1 else 'users at once'} ({rate['split'] / rate['alone']:.2f} times as many)"
+        )
+    return f"One edge makes {', '.join(said)}."
 
 
 SECTION = Section(
@@ -103,6 +107,7 @@ SECTION = Section(
     run=run,
     show=show,
     meaning=meaning,
+    timed=True,
     rates=Rates.CLOCK,
     command="capacity",
 )

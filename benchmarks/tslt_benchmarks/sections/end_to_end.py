@@ -55,6 +55,15 @@ def travels(way: str) -> str:
     return "the text, down" if way in (ALONE, BOTH) else "each round, both ways"
 
 
+def lossless(way: str) -> str:
+    """Whether a way's text has the target's distribution, and what shows it."""
+    if way in (ALONE, WITHOUT):
+        return "yes: the target's own passes"
+    if way == "tslt auto":
+        return "yes: each of its kinds is tested"
+    return "yes: tested" if way.startswith("tslt") else "yes: by its proof"
+
+
 def is_ours(way: str) -> bool:
     """Whether a way is one of this project that drafts."""
     return way.startswith("tslt") and way != WITHOUT
@@ -83,7 +92,8 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         name="end-to-end",
         alt=f"tokens a second of every way at {where}, as bars",
         caption=f"At {where}. Blue: ours; thin lines: standard errors. Hollow: without a draft, or without a link "
-        "(transformers runs both models in one process). A pass of each model takes what it does in the first section. "
+        "(transformers runs both models in one process). Passes take their times from "
+        "What a pass of each model takes. "
         "Both models at the edge have no round trip to wait for; a device saves the edge's time.",
     )
     columns = [
@@ -98,6 +108,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
         Column("draft passes a token", ".2f"),
         Column("target passes a token", ".2f"),
         Column("mJ a token", ",.1f", "by a proxy: operations and bits"),
+        Column("lossless", hint="whether the text is the target's own, and what shows it"),
         Column("link", hint="what travels on it"),
     ]
     names = ("tokens_s", "error", "first_ms", "up", "down", "draft_passes", "target_passes")
@@ -108,6 +119,7 @@ def show(figures: dict[str, Any]) -> Sequence[Table | Plot]:
             1e3 * row["rtt_s"],
             *(_told(row, name) for name in names),
             1e3 * row["joules"],
+            lossless(row["way"]),
             travels(row["way"]),
         ]
         for row in figures["rows"]

@@ -34,6 +34,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         Table(
             columns=[
                 Column("scheme"),
+                Column("lossless"),
                 Column(
                     "bias",
                     partial(acceptance, digits=4),
@@ -45,7 +46,14 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
                 Column("source"),
             ],
             stacked=True,
-            rows=[[r["title"], r["bias"], r["worst"], r["kept"], r["bytes"], r["source"]] for r in figures["rows"]],
+            rows=[
+                [
+                    r["title"],
+                    "yes" if r["scheme"].startswith("list_") else "no",
+                    *(r[name] for name in ("bias", "worst", "kept", "bytes", "source")),
+                ]
+                for r in figures["rows"]
+            ],
             caption=f"Bias .0500: five tokens in a hundred are not what the target would have written. Exact at each "
             f"of {figures['positions']} places, not estimated.",
         )

@@ -77,5 +77,6 @@ SECTION = Section(
     run=run,
     show=show,
     meaning=meaning,
+    timed=True,
     command="engines",
 )

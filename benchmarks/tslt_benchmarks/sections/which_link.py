@@ -20,6 +20,7 @@ LINKS = (
     ("slow line, 3G", 1e6, 0.06),
     ("mobile, 4G", 5e6, 0.05),
     ("home, Wi-Fi", 2e7, 0.02),
+    ("same town, fibre", 1e8, 0.005),
     ("same building", 1e8, 0.002),
     ("same rack", 1e9, 0.0002),
 )
@@ -237,22 +238,38 @@ def meaning(figures: dict[str, Any]) -> str:
     own = figures["times"]["own"]
     rtt, links = own["break_even_rtt_s"], own["links"]
     best = max(links, key=lambda entry: entry["rate"] / entry["streams"])
-    advised = [entry for entry in links if entry["rate"] > entry["streams"]]
-    least = min(entry["busy_split_s"] for entry in advised or links)
-    alone = best["busy_streams_s"]
+    cheapest = min(links, key=lambda entry: entry["busy_split_s"])
+    least, alone = cheapest["busy_split_s"], best["busy_streams_s"]
     busy = (
-        f"for a single user a token costs the edge {1e3 * least:.1f} ms with a split at best, "
+        f"for a single user a token costs the edge {1e3 * least:.1f} ms with a split at best ({cheapest['split']}), "
         f"{1e3 * alone:.1f} ms alone"
     )
     if rtt <= 0:
         word = "but" if least < alone else "and"
         return f"With these models no link makes a split faster than the edge alone, {word} {busy}."
     unless = ", unless the edge's time is what counts" if least < alone else ""
+    faster = [entry["split"] for entry in links if entry["rate"] > entry["streams"]] or [best["split"]]
+    both = best["both"] > best["rate"]
+    hosted = "; both models at the edge are faster still, if the edge has the time to draft" if both else ""
     return (
-        f"With these models a split is faster than the edge alone up to a round trip of {1e3 * rtt:.1f} ms where the "
-        f"uplink is fast, at best {best['rate'] / best['streams']:.1f} times as fast (if its drafts wait for their "
-        f"verdicts; the next section has those that do not); farther away use the edge alone{unless}: {busy}."
+        f"With these models a split ({kinds(faster)}) is faster than the edge alone up to a round trip of about "
+        f"{1e3 * rtt:.{0 if rtt >= 0.01 else 1}f} ms where the uplink is fast, at best "
+        f"{best['rate'] / best['streams']:.1f} times as fast (if its drafts wait for their verdicts; the next section "
+        f"has those that do not){hosted}; farther away use the edge alone{unless}: {busy}."
     )
+
+
+def kinds(splits: Sequence[str]) -> str:
+    """What splits have in common: ``scalar, chains of 4 to 6`` for two such chains, else all of their names."""
+    evidence, lengths = set(), set()
+    for split in splits:
+        kind, _, length = split.rpartition(", chain of ")
+        evidence.add(kind)
+        lengths.add(length)
+    if len(evidence) > 1 or "" in evidence or len(lengths) == 1:
+        return "; ".join(dict.fromkeys(splits))
+    least, *_, most = sorted(map(int, lengths))
+    return f"{evidence.pop()}, chains of {least} to {most}"
 
 
 SECTION = Section(

@@ -53,6 +53,9 @@ def test_sentences_have_the_numbers_in_them():
     assert "PipeSD" in said["messages"]
     assert "To 30 bytes up TCP adds 52" in said["transports"]
     assert "9 of 12 statements of the paper hold" in said["paper"]
+    verdicts = next(b for b in paper.SECTION.show(figures_of("paper")) if isinstance(b, Table)).rows
+    assert [row[3].partition(":")[0] for row in verdicts].count("no") == 3
+    assert all(re.fullmatch(r"yes|no: .{20,}", row[3]) for row in verdicts)
     assert "the edge alone" in said["end-to-end"]
 
 
@@ -60,6 +63,7 @@ def test_what_is_no_evidence_for_ours_is_set_apart():
     figures = figures_of("end-to-end")
     table = next(block for block in end_to_end.SECTION.show(figures) if isinstance(block, Table))
     carried = {row[0]: row[-1] for row in table.rows}
+    assert {row[-2].partition(":")[0] for row in table.rows} == {"yes"}
     assert {carried[way] for way in carried if "transformers" in way} == {"none: both in one process"}
     assert carried["edge alone"] == carried[end_to_end.BOTH] == "the text, down"
     for row in figures["rows"]:  # as if a link were so slow that nothing is worth drafting

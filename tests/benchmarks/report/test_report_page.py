@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tslt_benchmarks.report.charts import DARK, LIGHT, svg
 from tslt_benchmarks.report.page import Facts, Part, page, together
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines, rows
 from tslt_benchmarks.sections import SECTIONS, edge_capacity
+from tslt_benchmarks.sections.which_link import kinds
 
 NO_ROOM = """
 [...document.querySelectorAll("svg")].filter(svg => svg.clientWidth).flatMap(svg => {
@@ -67,7 +69,7 @@ def test_the_page_needs_nothing_else(made):
     folder, report = made
     text = (folder / "report.html").read_text(encoding="utf-8")
     for written in report["sections"].values():
-        assert together(written["meaning"]).replace("&", "&amp;").replace("'", "&#x27;") in text
+        assert escape(together(written["meaning"])) in text
     assert not re.search(r"<[^>]* title=", text)  # what is pointed at is seen on no phone and on no paper
     told = re.findall(r'class="rates">Tokens a second from <b>([^<]+)</b>', text)
     assert told == [RATES[name] for name in report["sections"] if name in RATES]
@@ -178,6 +180,18 @@ def plot(**more):
     curve = Line(name="a", xs=[1, 2], ys=[3, 4])
     panel = Panel(lines=[curve], x=Axis(label="x"), y=Axis(label="y"))
     return lines([panel, panel], name="p", alt='says "this"', caption="c", **more)
+
+
+def test_captions_link_to_the_sections_they_name():
+    text = shown(Table(columns=[Column("a")], rows=[["One & only"]], caption="See One & only."))
+    assert '<p class="caption">See <a href="#one">One &amp; only</a>.</p>' in text
+    assert "<td>One &amp; only</td>" in text
+
+
+def test_splits_are_named_by_what_they_have_in_common():
+    assert kinds(["scalar, chain of 6", "scalar, chain of 4", "scalar, chain of 4"]) == "scalar, chains of 4 to 6"
+    assert kinds(["scalar, chain of 4", "scalar, chain of 4"]) == "scalar, chain of 4"
+    assert kinds(["coupled, tree <2,2>", "scalar, chain of 4"]) == "coupled, tree <2,2>; scalar, chain of 4"
 
 
 def test_text_is_text():
