@@ -37,12 +37,7 @@ for (const table of document.querySelectorAll("table")) {
     if (cells.some((cell) => cell.classList.contains("n"))) head.classList.add("n");
   }
 }
-// On paper nothing is folded, the words at the top neither.
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
-  for (const details of folded) details.open = true;
-});
-addEventListener("afterprint", () => {
-  for (const details of folded) details.open = false;
-});
+// On paper the answer is on the first sheet: the words, which are open there, come last.
+const words = document.querySelector(".words"), header = words.parentNode;
+addEventListener("beforeprint", () => document.querySelector("main").append(words));
+addEventListener("afterprint", () => header.append(words));

@@ -129,7 +129,7 @@ def page(parts: Sequence[Part], facts: Facts) -> str:
 <p class="models">{_text(facts.models)}</p>
 <p>{_text(_ABOUT)}</p>
 {notes}
-<details><summary>What the words mean</summary><dl>{_words()}</dl></details>
+<details class="words"><summary>What the words mean</summary><dl>{_words()}</dl></details>
 </header>
 <main>
 {body}
