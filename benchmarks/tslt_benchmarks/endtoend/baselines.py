@@ -40,10 +40,15 @@ class _Counter:
 def assisted(
     target: Path, draft: Path, prompts: list[list[int]], *, tokens: int, temperature: float, seed: int
 ) -> list[Assisted]:
-    """``tokens`` tokens behind each prompt, sampled: with transformers' defaults, and with a threshold of 0."""
+    """``tokens`` tokens behind each prompt, sampled: with transformers' defaults, and with a threshold of 0.
+
+    Nothing for models whose vocabularies differ in size: it takes them for those of two tokenizers.
+    """
     logging.set_verbosity_error()
     target_model: Any = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32).eval()
     draft_model: Any = AutoModelForCausalLM.from_pretrained(draft, dtype=torch.float32).eval()
+    if target_model.config.vocab_size != draft_model.config.vocab_size:
+        return []
     counters = _Counter(target_model), _Counter(draft_model)
     found = []
     for name, threshold in (("transformers assisted", None), ("transformers assisted, threshold 0", 0.0)):
