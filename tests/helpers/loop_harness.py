@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from tiny_llama import soften, tiny_draft, tiny_llama
 from tslt_transports import ClientTls, InProcessListener, Link, Listener, ServerTls, connect, listen
 from tslt_transports.devcert import make_dev_certificates
+from two_ends import one_edge
 
 import tslt_wire as tw
 from tslt_runtime.device import Device
 from tslt_runtime.drafting import DraftSettings
-from tslt_runtime.edge import edge_settings, serve
+from tslt_runtime.edge import edge_settings
 from tslt_runtime.engines.transformers.draft import DraftModel
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.limits import EdgeLimits
@@ -77,14 +77,8 @@ async def edge_on(
     limits = limits or EdgeLimits()
     verifier = verifier or LocalVerifier(target, proposals=proposals, limits=limits)
     offered = settings or edge_settings(verifier.facts, FINGERPRINT)
-    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed, limits=limits))
-    try:
+    async with one_edge(verifier, offered, listener=listener, seed=seed, limits=limits):
         yield dial
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await listener.close()
-        verifier.close()
 
 
 async def open_device(

@@ -52,12 +52,20 @@ def hello(vocab_size: int, **changes: Any) -> tw.Hello:
 
 @asynccontextmanager
 async def one_edge(
-    verifier: Verifier, offered: tw.EdgeSettings | None = None, **options: Any
-) -> AsyncIterator[InProcessListener]:
-    """An edge for any number of devices: where they connect.  ``options``: of ``serve``; both are closed behind it."""
-    listener = InProcessListener()
+    verifier: Verifier,
+    offered: tw.EdgeSettings | None = None,
+    *,
+    listener: Any = None,
+    seed: int | None = 4,
+    **options: Any,
+) -> AsyncIterator[Any]:
+    """An edge for any number of devices: where they connect, in this process unless a listener is given.
+
+    ``options``: of ``serve``; verifier and listener are closed behind it.
+    """
+    listener = listener or InProcessListener()
     offered = offered or edge_settings(verifier.facts, FINGERPRINT)
-    task = asyncio.create_task(serve(listener, verifier, offered, seed=4, **options))
+    task = asyncio.create_task(serve(listener, verifier, offered, seed=seed, **options))
     try:
         yield listener
     finally:

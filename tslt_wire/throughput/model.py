@@ -135,11 +135,6 @@ class Expectation:
     rejected: Floats
     """Of trips, uplink and downlink what rejections add, (N, 3)."""
 
-    @property
-    def whole(self) -> Floats:
-        """Probability that all levels are accepted, (N,)."""
-        return self.kept[:, -1]
-
 
 def shape_counts(widths: Ints) -> tuple[Floats, Floats, Floats]:
     """(levels, parents, nodes) of trees ``<k1..kL>``, each (N,); ``widths`` is (N, D), filled up with zeros."""
