@@ -14,6 +14,7 @@ from typing import Any
 from tslt_transports.link import FrameTooLarge, Link, LinkClosed, Listener
 
 import tslt_wire as tw
+from tslt_runtime.arrivals import Arrivals
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
 from tslt_runtime.fingerprint import Vocabulary
 from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
@@ -54,7 +55,6 @@ def edge_settings(
     fingerprint = vocabulary.fingerprint if isinstance(vocabulary, Vocabulary) else vocabulary
     for line in (*engine.not_applied, *engine.remarks):
         log.warning("%s: %s", engine.model, line)
-    affordable = max(limits.least_nodes, limits.rows_bytes // (8 * engine.vocab_size))
     return tw.EdgeSettings(
         vocab_size=engine.vocab_size,
         tokenizer=fingerprint,
@@ -70,7 +70,7 @@ def edge_settings(
         chat_template=chat_template,
         window=limits.window,
         limits=tw.DecodeLimits(
-            max_nodes=min(affordable, engine.most_nodes),
+            max_nodes=min(limits.nodes(engine.vocab_size), engine.most_nodes),
             max_leaves=engine.most_leaves,
             max_entries=limits.most_entries,
         ),
@@ -164,15 +164,17 @@ async def serve_link(
     closing: list[asyncio.Task[None]] = []
     driver.displaced = lambda: closing.append(asyncio.create_task(_leave(link, driver, meter)))
     meter.came()
+    arrivals = Arrivals(link, driver.session.settings.window)
     try:
         while not driver.over:
-            frame = await _next_frame(link, driver, limits, drain)
+            frames = [] if driver.waiting else await _next_frames(arrivals, driver, limits, drain)
             started = time.perf_counter()
-            meter.heard(frame)
-            if drain.refuses(frame):
+            for frame in frames:
+                meter.heard(frame)
+            if any(map(drain.refuses, frames)):
                 await _send(link, driver.fail(tw.ErrorCode.GOING_AWAY, GOING_AWAY), meter)
                 return
-            await _send(link, await driver.step(frame), meter)
+            await _send(link, await driver.step(*frames), meter)
             meter.steps.add(time.perf_counter() - started)
         if driver.expected:
             driver.park()
@@ -209,11 +211,11 @@ async def _leave(link: Link, driver: EdgeDriver, meter: EdgeMeter) -> None:
     await link.close()
 
 
-async def _next_frame(link: Link, driver: EdgeDriver, limits: EdgeLimits, drain: Drain) -> bytes:
+async def _next_frames(arrivals: Arrivals, driver: EdgeDriver, limits: EdgeLimits, drain: Drain) -> list[bytes]:
     # An open link costs its place: who has not said HELLO yet gets seconds, everybody else minutes.
     patience = limits.idle_timeout_s if driver.greeted else min(limits.idle_timeout_s, limits.hello_timeout_s)
     async with drain.patience(patience, lambda: driver.session.state):
-        return await link.receive()
+        return await arrivals.take()
 
 
 async def _send(link: Link, frames: Sequence[bytes], meter: EdgeMeter) -> None:

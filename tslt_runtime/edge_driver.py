@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -52,7 +52,8 @@ class EdgeRound:
     accepted: int
     """Nodes that were accepted."""
     seconds: float
-    """From the arrival of the frame that was answered to its answer."""
+    """From the arrival of the frame that was answered to its answer; where its rows were made for an earlier draft's
+    answer, what that took as well."""
     evidence: str
     """Kind of evidence, by the specification's name."""
 
@@ -61,7 +62,8 @@ class EdgeDriver:
     """Serves one device: its session, its text at the verifier.
 
     Usage: ``for frame in await driver.step(received): send(frame)`` until ``driver.over``; then ``close``.  One step at
-    a time.
+    a time.  Drafts in flight that have arrived together are verified together where ``step`` has them together; while
+    ``driver.waiting`` another ``step()`` answers the next one.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class EdgeDriver:
         self._timing = self._log_probs = False
         self._running: asyncio.Task[list[bytes]] | None = None
         self._waited_for = False
+        self._scored_s = 0.0  # of the last draft whose rows were not there yet
 
     @property
     def session(self) -> tw.EdgeSession:
@@ -122,16 +125,24 @@ class EdgeDriver:
         """Whether the session has ended: nothing that comes now is answered."""
         return self._session.state in (tw.State.CLOSED, tw.State.FAILED)
 
-    async def step(self, frame: bytes) -> list[bytes]:
-        """Take one frame and return those to send, in order.
+    @property
+    def waiting(self) -> bool:
+        """Whether a draft waits for a ``step`` of its own."""
+        return bool(self._session.following) and self._session.state is tw.State.IDLE
+
+    async def step(self, *frames: bytes) -> list[bytes]:
+        """Take a frame and return those to send, in order.
+
+        ``frames``: one; or drafts in the order in which they came, of which the first is answered, with regard to those
+        that follow it; or none, for the next draft that waits.
 
         What a device does wrong ends its session: the ERROR frame is among those returned.  What goes wrong here (a
         model that breaks) is logged, the device is told INTERNAL, and nobody else is hurt.  A step that is cancelled
         goes on in the background; the next one returns its frames first.
         """
-        frames = await self._finish() if self._running is not None else []
-        self._running = asyncio.create_task(self._step(frame))
-        return [*frames, *await self._finish()]
+        earlier = await self._finish() if self._running is not None else []
+        self._running = asyncio.create_task(self._step(frames))
+        return [*earlier, *await self._finish()]
 
     async def _finish(self) -> list[bytes]:
         running = self._running
@@ -149,14 +160,14 @@ class EdgeDriver:
         self._running = None
         return frames
 
-    async def _step(self, frame: bytes) -> list[bytes]:
+    async def _step(self, frames: Sequence[bytes]) -> list[bytes]:
         started = self._clock()
         try:
-            events = await self._decoded(frame)
-            while events:
-                for event in events:
-                    await self._handle(event, started)
-                events = self._session.next_events()
+            events = [] if frames else self._session.next_events()
+            for frame in frames:
+                events += await self._decoded(frame)
+            for event in events:
+                await self._handle(event, started)
         except (tw.DecodeError, tw.RemoteProtocolError) as error:
             caused.warning("%s: refused: %s", self._peer, printable(str(error)))
         except Overloaded as error:
@@ -291,9 +302,14 @@ class EdgeDriver:
             coupling=session.coupling,
             prompt_length=session.prompt_length,
             log_probs=self._log_probs,
+            following=session.following,
         )
         reply, others = await self._reply(request)
         seconds = self._clock() - started
+        if reply.scored_before:
+            seconds += self._scored_s  # the pass that it had a part of
+        else:
+            self._scored_s = seconds
         answer = reply.answer
         if self._timing:
             answer = with_others(with_verify_time(answer, seconds), others)

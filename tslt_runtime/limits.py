@@ -68,8 +68,8 @@ class EdgeLimits:
     """Seconds that a request waits until there is budget for it again; where that is longer, the device is told how
     long to stay away."""
     window: int = 4
-    """Drafts of a session that may be unanswered at a time: each but the first is held, and checked for nothing where
-    the one before it is not accepted whole."""
+    """Drafts of a session that may be unanswered at a time: each but the first is held, scored with the one before it
+    where both are there, and checked for nothing where that is not accepted whole."""
     window_links: int = 4
     """Links at once up to which a new session has that window, and else 1: where passes are shared, a device that waits
     costs the others nothing, and drafts in flight are more passes a token."""
@@ -86,6 +86,10 @@ class EdgeLimits:
         """Links that a listener has to have (``LinkOptions.max_links``), so that nobody in the doorway takes a
         device's place."""
         return self.devices + self.doorway
+
+    def nodes(self, vocab_size: int) -> int:
+        """Nodes of the largest tree that is verified, with rows of so many tokens."""
+        return max(self.least_nodes, self.rows_bytes // (8 * vocab_size))
 
     def __post_init__(self) -> None:
         """Raise TypeError or ValueError for limits that nothing could be served with."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from table_engine import TableDraft
 
-from tslt_runtime.engines.protocol import EngineFacts, Work
+from tslt_runtime.engines.protocol import EngineFacts, Node, Work
 
 
 class HistoryTarget:
@@ -75,7 +76,24 @@ class HistoryTarget:
 
     def row(self, tokens: Sequence[int], tree: Any, node: int) -> NDArray[np.float64]:
         path = [*tokens, *(tree.tokens[i] for i in (tree.path(node) if node >= 0 else ()))]
-        row: NDArray[np.float64] = self.table[
-            sum((at % 7 + 1) * token for at, token in enumerate(path)) % len(self.table)
-        ]
-        return row
+        return row_after(self.table, path)
+
+
+class HistoryDraft(TableDraft):
+    """A draft model of the same sort."""
+
+    def expand(self, nodes: Sequence[Node]) -> NDArray[np.float64]:
+        first = len(self.nodes) if nodes else 0
+        super().expand(nodes)
+        paths = [self._path(first + place) for place in range(len(nodes))] or [()]
+        return np.stack([row_after(self.table, [*self.prefix, *path]) for path in paths])
+
+    def _path(self, node: int) -> tuple[int, ...]:
+        parent, token = self.nodes[node]
+        return (*(() if parent < 0 else self._path(parent)), token)
+
+
+def row_after(table: NDArray[np.float64], text: Sequence[int]) -> NDArray[np.float64]:
+    """Logits, float64 (V,), after ``text``: a row of ``table`` that a sum over all of it picks."""
+    row: NDArray[np.float64] = table[sum((at % 7 + 1) * token for at, token in enumerate(text)) % len(table)]
+    return row

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flights import ALL, CHAINS
 from path_draft import PathDraft
 from table_engine import TableDraft, TableTarget
 from text_law import transition_law
@@ -28,16 +29,6 @@ from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.local import LocalVerifier
 
 PROMPT = (1, 2, 3)
-CHAINS = {name: kind for name, kind in KINDS.items() if max(kind.expansion) == 1} | {
-    "match": DraftSettings(expansion=(1, 1), evidence="match"),
-    "coupled": DraftSettings(expansion=(1, 1), truncation=None, evidence="coupled"),
-}
-TREES = {
-    "list tree": KINDS["list tree"],
-    "match tree": DraftSettings(expansion=(2, 2), evidence="match"),
-    "coupled tree": DraftSettings(expansion=(2, 1, 2), truncation=None, evidence="coupled"),
-}
-ALL = CHAINS | TREES
 
 
 class Slow:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import TargetEngine
@@ -16,11 +17,20 @@ from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
 from tslt_runtime.scheduler import Counts, Pass, Scheduler, timed
 from tslt_runtime.verifiers.answering import after, answer_draft, answer_follow_up, at_rejection
+from tslt_runtime.verifiers.joint import Part, joined
 from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_wire.checks import integer
 from tslt_wire.messages.answers import MOST_PROPOSALS
 from tslt_wire.verification.adjustments import Allowed
 from tslt_wire.verification.proposals import PROPOSALS
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A draft that follows, and its raw logits, real (1 + nodes, V)."""
+
+    part: Part
+    logits: Any
 
 
 class LocalVerifier:
@@ -42,6 +52,7 @@ class LocalVerifier:
         on nothing but its request.
         """
         self._allowed = allowed
+        self._scored: WeakKeyDictionary[Place, list[_Scored]] = WeakKeyDictionary()  # of drafts that are to come
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
         self._scheduler = Scheduler(engine, limits, on_pass=on_pass)
         self.facts = VerifierFacts(engine=self._scheduler.facts)
@@ -79,18 +90,38 @@ class LocalVerifier:
     async def answer(self, text: Place, request: Request) -> Reply:
         """See ``Verifier.answer``."""
         asked = request.asked
+        scored = self._scored.pop(text, [])
         if isinstance(asked, tw.DraftReceived):
-            verify = partial(self._verify, request, asked)
-            # Random numbers are made while the model computes: two turns from now the scheduler has started it.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, request.numbers)
-            reply: Reply = await self._scheduler.score(text, request.prefix, asked.draft.tree, verify)
-            return reply
+            return await self._answer(text, request, asked, scored)
         row = asked.row
         if row is None:  # it was lost, or never here
             request = at_rejection(request, asked)
             row = self._row(request, await self._scheduler.score(text, request.prefix, tw.TokenTree([], [])))
         return await self._scheduler.beside.run(timed, text, self._go_on, request, asked, row)
+
+    async def _answer(self, text: Place, request: Request, asked: tw.DraftReceived, scored: list[_Scored]) -> Reply:
+        """The answer to a draft; ``scored``: rows of drafts that this one may be the first of."""
+        prefix, draft = request.prefix, asked.draft
+        if scored and scored[0].part.prefix == prefix and scored[0].part.tree == draft.tree:
+            reply: Reply = await self._scheduler.beside.run(timed, text, self._verify, request, asked, scored[0].logits)
+            self._scored[text] = scored[1:]
+            return replace(reply, scored_before=True)
+        tree, (_, *later) = joined(
+            prefix, (draft, *request.following), self.facts.engine, self._scheduler.most_nodes(len(draft.tree))
+        )
+        # Random numbers are made while the model computes: two turns from now the scheduler has started it.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, request.numbers)
+
+        def verify(logits: Any) -> tuple[Reply, list[_Scored]]:
+            reply = self._verify(request, asked, logits[: 1 + len(draft.tree)])
+            if not later or not isinstance(reply.answer, tw.Verdict) or reply.answer.node != draft.whole[-1]:
+                return reply, []  # nothing follows, or all that follows has lost its ground
+            # Copies: those of all texts of the pass would be kept with them.
+            return reply, [_Scored(part, logits[list(part.rows)]) for part in later]
+
+        reply, self._scored[text] = await self._scheduler.score(text, prefix, tree, verify)
+        return reply
 
     def _verify(self, request: Request, asked: tw.DraftReceived, logits: Any) -> Reply:
         draft = asked.draft

@@ -95,6 +95,10 @@ class Request:
     """Tokens of ``prefix`` that are the prompt's; those after them are the output, which penalties look at."""
     log_probs: bool = False
     """Whether the device wants to know the log probabilities of its tokens (``tw.with_log_probs``)."""
+    following: tuple[tw.Draft, ...] = ()
+    """Drafts in flight that are here already, oldest first: each continues the one before it, the first one the draft
+    that is to be answered, if that is accepted whole.  They are not checked yet.  The answer does not depend on them; a
+    verifier may make their rows in the same pass."""
 
     @property
     def generator(self) -> np.random.Generator:
@@ -117,6 +121,8 @@ class Reply:
     row: Any = None
     """The target's row where a token was rejected, if the verifier has it at hand: it comes back with what the device
     sends next.  None: the verifier makes it anew."""
+    scored_before: bool = False
+    """Whether its rows were made with those of a draft before it (``Request.following``)."""
 
 
 @dataclass(frozen=True, slots=True)

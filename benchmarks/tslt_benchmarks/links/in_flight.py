@@ -17,7 +17,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import median
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -229,10 +229,10 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
             sums["way_s"] += [r.link_s - cell.link.seconds(r.uplink_bytes, r.downlink_bytes, 0) for r in tally.rounds]
-    link, rows = replace(cell.link, rtt_s=median(found[0]["way_s"])), list[dict[str, Any]]()
+    link, rows = replace(cell.link, rtt_s=mean(found[0]["way_s"])), list[dict[str, Any]]()
     for choice, sums in zip(choices, found, strict=True):
         alpha = sums["accepted"] / sums["tried"]
-        compute = Compute(draft_s=median(sums["draft_s"]), verify_s=median(sums["verify_s"]))
+        compute = Compute(draft_s=mean(sums["draft_s"]), verify_s=mean(sums["verify_s"]))
         rate = sums["tokens"] / sums["seconds"]
         if choice.tree:
             # A level of a tree is tried with all its siblings: its first token is accepted as often as a chain's.

@@ -69,11 +69,11 @@ class _RecordingDriver(EdgeDriver):
 
     steps: list[Step]
 
-    async def step(self, frame: bytes) -> list[bytes]:
-        answer = await super().step(frame)
+    async def step(self, *frames: bytes) -> list[bytes]:
+        answer = await super().step(*frames)
         if not hasattr(self, "steps"):
             self.steps = []
-        self.steps.append(_step_of(frame, self))
+        self.steps += [_step_of(frame, self) for frame in frames]
         return answer
 
 

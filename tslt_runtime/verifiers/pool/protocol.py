@@ -61,6 +61,8 @@ class Told:
     answer: tw.Answer | None = None
     error: Exception | None = None
     """In place of the answer: what ``Verifier.answer`` raises of its own."""
+    scored_before: bool = False
+    """See ``Reply``."""
 
 
 class ReplicaLost(Exception):

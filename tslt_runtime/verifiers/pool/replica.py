@@ -77,21 +77,23 @@ class Replica:
             self._drop(name)
         self._verifier.close()
 
-    async def _told(self, call: Call, do: Callable[[_Text, Call], Awaitable[tw.Answer | None]]) -> Told:
+    async def _told(self, call: Call, do: Callable[[_Text, Call], Awaitable[Reply | None]]) -> Told:
         async with self._turn_of(call) as text:
-            before, error, answer = self._verifier.spent(text.handle), None, None
+            before, error, reply = self._verifier.spent(text.handle), None, None
             try:
-                answer = await do(text, call)
+                reply = await do(text, call)
             except OWN_ERRORS as said:
                 error = said
             after = self._verifier.spent(text.handle)
         spent = Spent(seconds=after.seconds - before.seconds, tokens=after.tokens - before.tokens)
-        return Told(self._digest, spent, answer, error)
+        if reply is None:
+            return Told(self._digest, spent, error=error)
+        return Told(self._digest, spent, reply.answer, scored_before=reply.scored_before)
 
     async def _read(self, text: _Text, call: Call) -> None:
         await self._verifier.read(text.handle, call.prefix)
 
-    async def _answer(self, text: _Text, call: Call) -> tw.Answer:
+    async def _answer(self, text: _Text, call: Call) -> Reply:
         request = call.request
         if request is None:
             raise ValueError("a call for an answer needs a request")
@@ -104,7 +106,7 @@ class Replica:
         reply: Reply = await self._verifier.answer(text.handle, request)
         if reply.row is not None:
             text.place, text.row = _place(_rejected_at(request, reply.answer)), reply.row
-        return reply.answer
+        return reply
 
     @asynccontextmanager
     async def _turn_of(self, call: Call) -> AsyncIterator[_Text]:

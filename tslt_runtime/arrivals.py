@@ -1,0 +1,47 @@
+"""Frames of one link as an edge takes them: a draft together with those that came behind it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tslt_transports.link import Link, LinkClosed
+
+from tslt_wire.frames.codec import KIND_MASK
+from tslt_wire.frames.kinds import DRAFT_KINDS
+
+_DRAFTS = frozenset(DRAFT_KINDS.values())
+
+
+class Arrivals:
+    """What comes over a link, in its order."""
+
+    def __init__(self, link: Link, most: int) -> None:
+        """``most``: drafts that are taken together; 1: each frame for itself."""
+        self._link, self._most = link, most
+        self._next: bytes | None = None  # it was looked at
+
+    async def take(self) -> list[bytes]:
+        """Wait for a frame; behind a draft stand the drafts that have arrived as well.  Errors as ``Link.receive``.
+
+        Cancelling it loses nothing but what was waited for.
+        """
+        first, self._next = self._next, None
+        frames = [await self._link.receive() if first is None else first]
+        while len(frames) < self._most and _is_draft(frames[-1]) and (frame := await self._arrived()) is not None:
+            if not _is_draft(frame):
+                self._next = frame
+                break
+            frames.append(frame)
+        return frames
+
+    async def _arrived(self) -> bytes | None:
+        """A frame that need not be waited for; None if there is none now."""
+        try:
+            async with asyncio.timeout(0):
+                return await self._link.receive()
+        except (TimeoutError, LinkClosed):  # who receives next is told of its end
+            return None
+
+
+def _is_draft(frame: bytes) -> bool:
+    return frame[:1] != b"" and frame[0] & KIND_MASK in _DRAFTS
