@@ -84,7 +84,7 @@ class _Guess:
         """Go on with the rows after ``next``."""
         self.run += len(rows)
         if self.token is None:
-            self._name(self.branch.lists_of(rows)[0], set())
+            self._name(self.branch.sources_of(rows, self._drawing.position - 1)[0], set())
         else:
             self.branch.take(rows)
 

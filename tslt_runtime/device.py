@@ -293,12 +293,14 @@ class Device:
 
     def _drawing(self, settings: DraftSettings, round_: int, prefix_length: int) -> Drawing:
         """What the draft of a round is drawn with, if it is behind ``prefix_length`` tokens."""
+        kind = kind_of_evidence(settings.evidence)
         return Drawing(
             rng=self._numbers.to_draft(round_),
             position=prefix_length,
             prior=self.prior,
             tail_scale=self.tail_scale,
-            pick=kind_of_evidence(settings.evidence).pick(self.session),
+            pick=kind.pick(self.session),
+            coupling=self.session.coupling if kind.races else None,
         )
 
     async def _round(self, max_tokens: int, wanted: DraftSettings | None) -> Round:
@@ -425,7 +427,7 @@ class Device:
             log.exception("the draft model failed after a round")
             self._flight.fail()
         if isinstance(done.verdict, tw.Verdict) and kind_of_evidence(open_.draft.evidence.name).sends_lists:
-            self._tails.learn(open_.draft, done.verdict, open_.drafted.lists)
+            self._tails.learn(open_.draft, done.verdict, open_.drafted.distributions)
         totals = {"sent": self._edge.bytes_sent, "received": self._edge.bytes_received}
         totals["reconnects"] = self._edge.reconnects
         if self._flight:

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
 from operator import mul
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import ContextFull, DraftText, Node
-from tslt_runtime.evidence import Pick, kind_of_evidence
+from tslt_runtime.evidence import Arrived, Pick, Source, kind_of_evidence
 from tslt_wire import checks
 from tslt_wire.lists.precision import precision_of
 from tslt_wire.lists.sibling_sampling import sample_children
 from tslt_wire.lists.truncation import Truncation, check_truncation
+from tslt_wire.verification.draft_races import race
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +89,15 @@ class Drafted:
 
     tree: tw.TokenTree
     """Its nodes, in breadth-first order."""
-    lists: dict[int, tw.SparseDistribution]
-    """The distribution of every node that has children, by node (-1: the prefix)."""
+    lists: dict[int, Source]
+    """What the children of every node that has some were drawn from, by node (-1: the prefix)."""
     expanded: int
     """Nodes 0 .. expanded - 1 have been through the model; those of the last level need not: nothing hangs off them."""
+
+    @property
+    def distributions(self) -> dict[int, tw.SparseDistribution]:
+        """Those of ``lists`` that are distributions."""
+        return {node: q for node, q in self.lists.items() if isinstance(q, tw.SparseDistribution)}
 
     @property
     def first_leaf(self) -> int:
@@ -119,6 +125,8 @@ class Drawing:
     """Part of the probability left out that tails get."""
     pick: Pick | None = None
     """How children are chosen; None samples them from their parent's list."""
+    coupling: tw.Coupling | None = None
+    """The shared numbers of evidence ``coupled``."""
 
 
 class Growth:
@@ -135,7 +143,7 @@ class Growth:
         self._kind = kind_of_evidence(settings.evidence)
         self._tokens: list[int] = []
         self._parents: list[int] = []
-        self._lists: dict[int, tw.SparseDistribution] = {}
+        self._lists: dict[int, Source] = {}
         self._ends = [-1, 0]  # where each level ends: level 0 is the prefix, -1
         self._run = 0  # nodes that the model was run on
 
@@ -160,22 +168,29 @@ class Growth:
 
     def take(self, rows: Any) -> None:
         """Draw the next level from ``rows``, the raw logits after each node of ``level``, real (nodes, V)."""
-        found = self.lists_of(rows)
         count, drawing, depth = self.settings.expansion[self.depth], self.drawing, self.depth
+        found = self.sources_of(rows, drawing.position + depth)
         self._run = self._ends[-1]
         for parent, q in zip(self._last_level(), found, strict=True):
             self._lists[parent] = q
             if drawing.pick is None:
-                children = sample_children(q, count, drawing.rng, replacement=self.settings.replacement)
+                children = sample_children(
+                    cast("tw.SparseDistribution", q), count, drawing.rng, replacement=self.settings.replacement
+                )
             else:
                 children = drawing.pick(q, count, drawing.position + depth)
             self._tokens.extend(children)
             self._parents.extend([parent] * len(children))
         self._ends.append(len(self._tokens))
 
-    def lists_of(self, rows: Any) -> Sequence[tw.SparseDistribution]:
-        """What children are drawn from, for rows of raw logits, real (rows, V)."""
+    def sources_of(self, rows: Any, position: int) -> Sequence[Source]:
+        """What children are drawn from, for rows of raw logits, real (rows, V); ``position``: of the children."""
         settings, drawing, sends = self.settings, self.drawing, self._kind.sends_lists
+        if self._kind.races and settings.truncation is None and drawing.coupling is not None:
+            # One more than is drafted: it is the guess of what comes where all of these are rejected.
+            count = 1 + max(settings.expansion, default=0)
+            first = race(drawing.coupling, rows, count, position, temperature=settings.temperature)
+            return [Arrived(tuple(tokens)) for tokens in first]
         return tw.sparsify_batch(
             rows,
             temperature=settings.temperature,

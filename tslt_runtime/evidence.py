@@ -7,13 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import tslt_wire as tw
 
-Lists = Mapping[int, tw.SparseDistribution]
-"""The distribution of each parent of a draft; -1 is the prefix."""
-Pick = Callable[[tw.SparseDistribution, int, int], list[int]]
-"""Chooses children: (distribution, how many at most, position of the children) to tokens, all different."""
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Who came first in the race after a node, in their order: in place of a list of the whole vocabulary."""
+
+    tokens: tuple[int, ...]
+
+
+Source = tw.SparseDistribution | Arrived
+"""What children are chosen from."""
+Lists = Mapping[int, Any]
+"""The ``Source`` of each parent of a draft, lists for evidence that has them; -1 is the prefix."""
+Pick = Callable[[Any, int, int], list[int]]
+"""Chooses children: (source, how many at most, position of the children) to tokens, all different."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +35,8 @@ class EvidenceKind:
     """The evidence of a tree that was drawn from lists, and whether siblings were sampled with replacement."""
     pick: Callable[[tw.DeviceSession], Pick | None] = lambda _: None
     """How children are chosen; None samples them from their parent's list."""
+    races: bool = False
+    """Whether they are the first in a race, which can be run without a list."""
     chains_only: bool = False
     """Whether trees must have no branches."""
     sends_lists: bool = False
@@ -39,13 +52,15 @@ def _arrivals(session: tw.DeviceSession) -> Pick:
     coupling = session.coupling
     if coupling is None:
         raise ValueError("evidence coupled was not agreed on: the edge gave no key")
-    return coupling.children
+    return lambda q, count, position: (
+        list(q.tokens[:count]) if isinstance(q, Arrived) else coupling.children(q, count, position)
+    )
 
 
 KINDS: Mapping[str, EvidenceKind] = {
     "list": EvidenceKind(make=lambda tree, lists, replacement: tw.ListEvidence(lists, replacement), sends_lists=True),
     "match": EvidenceKind(make=lambda tree, lists, replacement: tw.MatchEvidence(), pick=_likeliest),
-    "coupled": EvidenceKind(make=lambda tree, lists, replacement: tw.CoupledEvidence(), pick=_arrivals),
+    "coupled": EvidenceKind(make=lambda tree, lists, replacement: tw.CoupledEvidence(), pick=_arrivals, races=True),
     "scalar": EvidenceKind(make=lambda tree, lists, replacement: tw.ScalarEvidence.of(tree, lists), chains_only=True),
     "lazy": EvidenceKind(
         make=lambda tree, lists, replacement: tw.LazyEvidence.of(tree, lists), chains_only=True, sends_lists=True

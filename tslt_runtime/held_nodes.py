@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import tslt_wire as tw
 from tslt_runtime.drafting import Drafted, DraftSettings, Drawing, Growth
 from tslt_runtime.engines.protocol import DraftText, Node
+from tslt_runtime.evidence import Source
 
 MOST_HELD = 448
 """Nodes that a text is asked to hold at a time: llama.cpp takes 511."""
@@ -150,9 +150,9 @@ class Branch:
         for parent, token in self._growth.level():
             self.nodes.append(HeldNode(self.nodes[parent] if parent >= 0 else self.root, token))
 
-    def lists_of(self, rows: Any) -> Sequence[tw.SparseDistribution]:
-        """See ``Growth.lists_of``."""
-        return self._growth.lists_of(rows)
+    def sources_of(self, rows: Any, position: int) -> Sequence[Source]:
+        """See ``Growth.sources_of``."""
+        return self._growth.sources_of(rows, position)
 
     def cut_to(self, settings: DraftSettings) -> bool:
         """See ``Growth.goes_on``; False, too, where rows are wanted again that are gone."""

@@ -39,7 +39,7 @@ class DraftRounds:
     ) -> tuple[tw.TokenTree, dict[int, tw.SparseDistribution]]:
         drawing = Drawing(rng=rng, position=len(self.prefix))
         self._drafted = draw_tree(self.text, DraftSettings(expansion=tuple(expansion), **settings), drawing)
-        return self._drafted.tree, self._drafted.lists
+        return self._drafted.tree, self._drafted.distributions
 
     def commit(self, path: Sequence[int], token: int) -> None:
         commit(self.text, self._drafted, path, token)

@@ -152,7 +152,7 @@ static void check_row(const tslt_row *row, const tslt_changes *changes, uint32_t
     key[i] = (uint8_t)below(256);
   uint32_t epoch = below(1000), position = below(1u << 31), winner = tslt_row_race(row, key, epoch, position);
   must(winner < size && probs[winner] > 0, "a token that cannot come wins a race", at);
-  double first = INFINITY, own = INFINITY;
+  double first = INFINITY, own = INFINITY, times[5];
   for (int32_t i = 0; i < (int32_t)size; i++) {
     double number;
     tslt_uniforms(key, epoch, position, &i, 1, &number);
@@ -161,6 +161,12 @@ static void check_row(const tslt_row *row, const tslt_changes *changes, uint32_t
     own = i == (int32_t)winner ? time : own;
   }
   must(own <= first * (1 + NEAR), "a race is won by another token", at);
+  uint32_t some[5], count = tslt_row_first(row, key, epoch, position, 5, some, times);
+  must(count > 0 && some[0] == winner, "the first of a race has not won it", at);
+  for (uint32_t i = 0; i < count; i++) {
+    must(some[i] < size && probs[some[i]] > 0, "a token that cannot come arrives", at);
+    must(!i || times[i] >= times[i - 1], "who arrives later is earlier", at);
+  }
 }
 
 /* What is left out is nowhere more probable, before the cuts, than what is kept; of which there is enough. */

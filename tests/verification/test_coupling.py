@@ -14,6 +14,7 @@ import tslt_wire as tw
 from tslt_wire.coding import philox
 from tslt_wire.coding.philox import KEY_BYTES
 from tslt_wire.lists.prior import plain_prior
+from tslt_wire.verification.draft_races import race
 
 KEY = bytes(range(KEY_BYTES))
 DRAWS = 20_000
@@ -254,3 +255,34 @@ def test_children_are_the_first_arrivals_in_order(count):
         there = np.flatnonzero(probs)
         wanted = sorted(there.tolist(), key=lambda i: (times[i], i))[:count]
         assert coupling.children(q, count, 9) == wanted
+        assert coupling.earliest(9, probs, count) == wanted
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0])
+def test_a_race_without_a_list_has_the_same_children(temperature):
+    """A list has whole weights, of 24 bits: what races on it is the same but for one draw in millions."""
+    logits = np.random.default_rng(6).normal(0, 3, (5, 3000)).astype(np.float32)
+    coupling = tw.Coupling(bytes(range(8)), 1)
+    for position in range(20):
+        found = race(coupling, logits, 3, position, temperature=temperature)
+        for row, children in zip(logits, found, strict=True):
+            q = tw.sparsify(row, temperature=temperature, precision="f32")
+            assert children == coupling.children(q, 3, position)
+    assert [len(each) for each in race(coupling, logits, 3000, 0, temperature=0)] == [1] * 5
+    assert race(coupling, logits, 0, 0) == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("logits", "given", "said"),
+    [
+        (np.full((1, 4), np.nan), {}, "NaN"),
+        (np.zeros((1, 4)), {"count": -1}, "count"),
+        (np.zeros((1, 4)), {"position": -1}, "position"),
+        (np.zeros((1, 4)), {"position": 1 << 32}, "position"),
+        (np.zeros((1, 4)), {"temperature": -1.0}, "temperature"),
+        (np.zeros(4), {}, "shape"),
+    ],
+)
+def test_a_race_that_cannot_be_run(logits, given, said):
+    with pytest.raises(ValueError, match=said):
+        race(tw.Coupling(bytes(8), 0), logits, **{"count": 1, "position": 0, **given})

@@ -153,9 +153,10 @@ def test_what_a_lazy_rejection_leaves_is_the_references(data, sampling):
 def test_a_race_has_the_references_winner(data, sampling, key, position):
     values = data.draw(logits(data.draw(SIZES)))
     coupling = tw.Coupling(key, data.draw(st.integers(0, 2**32 - 1)))
-    assert row_of(values, sampling).first(coupling, position) == coupling.first(
-        position, tw.target_probs(values, sampling)
-    )
+    row, probs = row_of(values, sampling), tw.target_probs(values, sampling)
+    assert row.first(coupling, position) == coupling.first(position, probs)
+    for count in (0, 1, 2, 5, len(values) + 1):
+        assert row.earliest(coupling, position, count) == coupling.earliest(position, probs, count)
 
 
 @pytest.mark.parametrize("size", [300, 32_000, 128_256])

@@ -109,6 +109,22 @@ struct row_object {
     nb::gil_scoped_release unlocked;
     return tslt_row_race(row, reinterpret_cast<const uint8_t *>(key.c_str()), epoch, position);
   }
+  object first(nb::bytes key, uint32_t epoch, uint32_t position, uint32_t count) const {
+    if (key.size() != 8)
+      throw nb::value_error("a coupling key has 8 bytes");
+    count = std::min(count, vocab_size);
+    std::vector<uint32_t> tokens(count);
+    std::vector<double> times(count);
+    {
+      nb::gil_scoped_release unlocked;
+      const uint8_t *bytes = reinterpret_cast<const uint8_t *>(key.c_str());
+      tokens.resize(tslt_row_first(row, bytes, epoch, position, count, tokens.data(), times.data()));
+    }
+    nb::list found;
+    for (uint32_t token : tokens)
+      found.append(token);
+    return found;
+  }
   // Tokens, codes and whether they are rounded up, of `count` proposals.  The caller holds the generator's lock.
   object propose(nb::capsule generator, uint32_t count) const {
     const bit_generator *numbers = static_cast<const bit_generator *>(generator.data("BitGenerator"));
@@ -234,6 +250,7 @@ void add_rows(nb::module_ &m) {
       .def("draw", &row_object::draw)
       .def("probs", &row_object::probs)
       .def("race", &row_object::race)
+      .def("first", &row_object::first)
       .def("propose", &row_object::propose);
   nb::class_<text_object>(m, "Text")
       .def(nb::init<nb::tuple, nb::tuple, double, double, double, nb::tuple, handle, nb::tuple>())

@@ -1,7 +1,9 @@
-/* The race of spec [RACE-2] on a target row: who arrives first.
+/* The race of spec [RACE-2] on a row: who arrives first.
  *
  * All numbers are made, but few arrival times: -ln(u) is at least 1 - u, so that a token whose number is not near enough
- * to 1 cannot beat the best so far, whatever weight it has in its block. */
+ * to 1 cannot be among the first so far, whatever weight it has in its block. */
+#include <math.h>
+
 #include "philox.h"
 #include "target_row.h"
 
@@ -23,12 +25,27 @@ static void block_numbers(uint32_t first, uint32_t position, uint32_t epoch, uin
   }
 }
 
-uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
-                       uint32_t position) {
-  uint32_t k0, k1, high[ROW_BLOCK], low[ROW_BLOCK], winner = UINT32_MAX;
-  double weights[ROW_BLOCK], best = 0;
+/* A token that arrives: it takes its place among the first ones so far, the lower token of equals before the other. */
+static uint32_t take_place(double time, uint32_t token, uint32_t found, uint32_t count, uint32_t *tokens,
+                           double *times) {
+  uint32_t at = found < count ? found++ : count - 1;
+  for (; at && (time < times[at - 1] || (time == times[at - 1] && token < tokens[at - 1])); at--) {
+    times[at] = times[at - 1];
+    tokens[at] = tokens[at - 1];
+  }
+  times[at] = time;
+  tokens[at] = token;
+  return found;
+}
+
+uint32_t tslt_row_first(const tslt_row *row, const uint8_t key[8], uint32_t epoch, uint32_t position, uint32_t count,
+                        uint32_t *tokens, double *times) {
+  uint32_t k0, k1, high[ROW_BLOCK], low[ROW_BLOCK], found = 0;
+  double weights[ROW_BLOCK];
+  if (!count)
+    return 0;
   tslt_philox_key(key, &k0, &k1);
-  /* The block with the largest token first: it makes `best` small. */
+  /* The block with the largest token first: it makes the time to beat small. */
   uint32_t start = 0;
   while (row->sums[start] <= 0 || row->maxima[start] != row->top)
     start++;
@@ -38,8 +55,9 @@ uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch
       continue;
     block_numbers(b * ROW_BLOCK, position, epoch, k0, k1, high, low);
     /* u is at most (high + 1) / 2^32. */
-    double most = tslt_row_weight(row, row->maxima[b]), reach = best * most * 1.000001 * 0x1p32;
-    uint32_t enough = winner == UINT32_MAX || !(reach < 0x1p32 - 2) ? 0 : UINT32_MAX - (uint32_t)reach - 1;
+    double most = tslt_row_weight(row, row->maxima[b]);
+    double reach = found < count ? INFINITY : times[count - 1] * most * 1.000001 * 0x1p32;
+    uint32_t enough = !(reach < 0x1p32 - 2) ? 0 : UINT32_MAX - (uint32_t)reach - 1;
     bool made = false;
     for (uint32_t i = 0; i < ROW_BLOCK; i++) {
       if (high[i] < enough)
@@ -51,11 +69,17 @@ uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch
         continue;
       double time = tslt_arrival(tslt_number(high[i], low[i])) / weights[i];
       uint32_t token = b * ROW_BLOCK + i;
-      if (winner == UINT32_MAX || time < best || (time == best && token < winner)) {
-        best = time;
-        winner = token;
-      }
+      if (found < count || time < times[count - 1] || (time == times[count - 1] && token < tokens[count - 1]))
+        found = take_place(time, token, found, count, tokens, times);
     }
   }
+  return found;
+}
+
+uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
+                       uint32_t position) {
+  uint32_t winner = UINT32_MAX;
+  double time;
+  tslt_row_first(row, key, epoch, position, 1, &winner, &time);
   return winner;
 }

@@ -235,6 +235,10 @@ void tslt_row_probs(const tslt_row *row, double *probs);
 /* The token that wins the race of spec [RACE-2]; `position` is of the token's place in the text. */
 uint32_t tslt_row_race(const tslt_row *row, const uint8_t key[8], uint32_t epoch,
                        uint32_t position);
+/* The first `count` of it in their order, what a device drafts of a row of its own (spec [RACE-5]): how many there are,
+ * fewer where fewer tokens can come.  `times`, `count` numbers: when they arrive. */
+uint32_t tslt_row_first(const tslt_row *row, const uint8_t key[8], uint32_t epoch, uint32_t position, uint32_t count,
+                        uint32_t *tokens, double *times);
 
 /* A token that the device may take after a rejection of evidence `scalar`, and the code of its probability; `up`: the next
  * larger number of the grid stands for it. */

@@ -23,7 +23,8 @@ from tslt_wire.lists.distribution import SparseDistribution
 from tslt_wire.verification.float_errors import quiet
 
 Floats = npt.NDArray[np.float64]
-_MOST = (1 << 32) - 1
+MOST_POSITION = (1 << 32) - 1
+"""The last place of a text that has numbers, and the last text of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,11 @@ class Coupling:
             raise TypeError(f"a coupling key must be bytes, got {type(self.key).__name__}")
         if len(self.key) != KEY_BYTES:
             raise ValueError(f"a coupling key has {KEY_BYTES} bytes, got {len(self.key)}")
-        object.__setattr__(self, "epoch", integer("epoch", self.epoch, 0, _MOST))
+        object.__setattr__(self, "epoch", integer("epoch", self.epoch, 0, MOST_POSITION))
 
     def uniforms(self, position: int, ids: npt.NDArray[Any]) -> Floats:
         """The number of each token at a position (tokens before it), float64 (N,): (n + 1) / 2**53, never 0."""
-        return uniforms(self.key, self.epoch, integer("position", position, 0, _MOST), ids)
+        return uniforms(self.key, self.epoch, integer("position", position, 0, MOST_POSITION), ids)
 
     @quiet
     def arrivals(self, position: int, ids: npt.NDArray[Any], rates: npt.NDArray[Any]) -> Floats:
@@ -65,10 +66,18 @@ class Coupling:
 
         ``probs``: float64 (V,), >= 0, not all 0: ValueError if they are.
         """
-        runners = np.flatnonzero(probs)
-        if not len(runners):
+        found = self.earliest(position, probs, 1)
+        if not found:
             raise ValueError("a race needs a token with a probability above 0")
-        return int(runners[self.arrivals(position, runners, probs[runners]).argmin()])
+        return found[0]
+
+    def earliest(self, position: int, probs: Floats, count: int) -> list[int]:
+        """The first ``count`` tokens to arrive, in their order, lower ids first among equals; all if there are fewer.
+
+        ``probs``: as for ``first``.
+        """
+        runners = np.flatnonzero(probs)
+        return _in_order(runners, self.arrivals(position, runners, probs[runners]), count)
 
     def children(self, q: SparseDistribution, count: int, position: int) -> list[int]:
         """What to draft after a node: the first ``count`` tokens to arrive, or all of ``q``'s if it has fewer.
@@ -84,9 +93,14 @@ class Coupling:
         else:
             ids, rates = np.arange(q.vocab_size, dtype=np.int32), q.dense()
         times = self.arrivals(position, ids, rates)
-        count = min(count, int((rates > 0).sum()))
-        if not count:
-            return []
-        # Sorting them all would take longer than the race; equals of the last one stay, for the order among them.
-        among = np.flatnonzero(times <= np.partition(times, count - 1)[count - 1])
-        return [int(ids[i]) for i in among[np.argsort(times[among], kind="stable")[:count]]]
+        return _in_order(ids, times, min(count, int((rates > 0).sum())))
+
+
+def _in_order(ids: npt.NDArray[Any], times: Floats, count: int) -> list[int]:
+    """The ``count`` of ``ids``, ascending, whose times are least; all if there are fewer."""
+    count = min(count, len(ids))
+    if not count:
+        return []
+    # Sorting them all would take longer than the race; equals of the last one stay, for the order among them.
+    among = np.flatnonzero(times <= np.partition(times, count - 1)[count - 1])
+    return [int(ids[i]) for i in among[np.argsort(times[among], kind="stable")[:count]]]

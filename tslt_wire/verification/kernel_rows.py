@@ -72,6 +72,10 @@ class KernelRow:
         """What ``Coupling.first`` finds, of the tokens that are kept."""
         return self._row.race(coupling.key, coupling.epoch, position)
 
+    def earliest(self, coupling: Coupling, position: int, count: int) -> list[int]:
+        """What ``Coupling.earliest`` finds, of the tokens that are kept."""
+        return self._row.first(coupling.key, coupling.epoch, position, count)
+
     def propose(self, rng: np.random.Generator, count: int) -> list[tuple[int, int, bool]]:
         """Tokens, codes and ``up`` of proposals: those that ``proposals`` makes with the same numbers of ``rng``."""
         numbers = rng.bit_generator
