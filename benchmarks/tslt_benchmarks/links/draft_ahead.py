@@ -42,6 +42,10 @@ def settings_of(evidence: str, length: int, temperature: float) -> DraftSettings
     return settings_for(mode, (1,) * length)
 
 
+BEYOND = 256
+"""Tokens that a text has left when its last round counts."""
+
+
 async def write(
     tables: Any, network: Network, settings: DraftSettings, *, ahead: int, window: int = 1, text: int, args: Any
 ) -> tuple[Tally, Device]:
@@ -63,11 +67,14 @@ async def write(
         big, FINGERPRINT, small, hello, links=links, seed=args.seed, number=text, ahead=ahead, window=window
     ) as device:
         await device.prompt([text])
-        async for round_ in device.generate(args.tokens, settings):
+        # What comes after the last round that counts is there, so that drafts are as long and as many to the end.
+        async for round_ in device.generate(args.tokens + BEYOND, settings):
             if started:  # the first round waits for the prompt
                 tally.rounds.append(round_)
             else:
                 started = time.perf_counter()
+            if tally.tokens >= args.tokens:
+                break
         tally.wall_s = time.perf_counter() - started
     return tally, device
 

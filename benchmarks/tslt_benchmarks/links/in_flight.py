@@ -6,7 +6,7 @@ over that chain's, for every length and window, by the closed form that ``--evid
 Beside them the bound, 1 / (1 - alpha) tokens in a round trip and the slower model's time for them, and the best tree
 that waits for its verdict and in flight.  ``--live``: real sessions of five choices on each link, over an emulated link
 in real time, beside what the closed form says for the times of the models and the acceptance that they had, and for the
-way that the first of them had: an event loop and threads take some milliseconds of it.
+way that the first of them had, and what its rounds took besides: an event loop and threads take some milliseconds.
 
     python -m tslt_benchmarks.links.in_flight --json in_flight.json --png in_flight.png --live
 """
@@ -207,7 +207,7 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
     """Real sessions of these choices in turns, and the closed form with their own times and acceptance."""
     network = Network(uplink_bit_s=args.rate, downlink_bit_s=args.rate, rtt_s=cell.link.rtt_s)
     totals = ("tokens", "seconds", "rounds", "accepted", "tried", "nodes")
-    times = ("draft_s", "verify_s", "way_s")
+    times = ("draft_s", "verify_s", "way_s", "own_s")
     found: list[dict[str, Any]] = [
         {**dict.fromkeys(totals, 0), **{name: list[float]() for name in times}} for _ in choices
     ]
@@ -228,11 +228,15 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             first = [r for r in tally.rounds if not (r.flight and r.flight.follows) and not r.ahead and r.drafted]
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
+            took = sum(r.draft_s + r.link_s + r.verify_s for r in tally.rounds)
+            sums["own_s"].append((tally.wall_s - took) / len(tally.rounds))
             sums["way_s"] += [r.link_s - cell.link.seconds(r.uplink_bytes, r.downlink_bytes, 0) for r in tally.rounds]
     link, rows = replace(cell.link, rtt_s=mean(found[0]["way_s"])), list[dict[str, Any]]()
     for choice, sums in zip(choices, found, strict=True):
         alpha = sums["accepted"] / sums["tried"]
-        compute = Compute(draft_s=mean(sums["draft_s"]), verify_s=mean(sums["verify_s"]))
+        compute = Compute(
+            draft_s=mean(sums["draft_s"]), verify_s=mean(sums["verify_s"]), draft_start_s=mean(found[0]["own_s"])
+        )
         rate = sums["tokens"] / sums["seconds"]
         if choice.tree:
             # A level of a tree is tried with all its siblings: its first token is accepted as often as a chain's.
