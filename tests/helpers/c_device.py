@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from c_kernel import CC, STRICT, kernel_objects
 from c_structures import (
     LOGITS,
     Drafting,
@@ -38,9 +39,6 @@ from tslt_wire.messages.handshake import padding_wanted
 from tslt_wire.messages.sampling import SETTINGS
 from tslt_wire.session.states import State
 
-NATIVE = Path(__file__).resolve().parents[2] / "tslt_wire" / "_native"
-CC = os.environ.get("CC", "cc")
-STRICT = ["-std=c11", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"]
 PROGRAM = [*STRICT, "-D_POSIX_C_SOURCE=200809L"]
 """Of an example, which has a clock and sockets."""
 EVIDENCE = ("list", "match", "coupled", "scalar", "lazy")
@@ -68,9 +66,7 @@ def compiled() -> c.CDLL:
     """It, made of the sources."""
     folder = Path(tempfile.mkdtemp(prefix="tslt-c-device-"))
     made = folder / "libtslt_device.so"
-    sources = map(str, sorted(NATIVE.glob("*.c")))
-    command = [CC, *STRICT, "-shared", "-fPIC", f"-I{NATIVE}", *sources, "-o", str(made)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([CC, "-shared", *kernel_objects(), "-o", str(made)], check=True, capture_output=True)
     found = c.CDLL(str(made))
     shutil.rmtree(folder)
     return found

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_device import CC, NATIVE, PROGRAM
+from c_device import PROGRAM
+from c_kernel import CC, NATIVE, STRICT, kernel_objects
 from table_engine import TableTarget
 from text_law import transition_law
 from tslt_transports import AllowList, EdgeKeys, SecretKey, listen
@@ -45,7 +46,7 @@ def program(tmp_path_factory) -> Path:
     if shutil.which(CC) is None:
         pytest.skip("there is no C compiler")
     made = tmp_path_factory.mktemp("device") / "device"
-    sources = [str(EXAMPLE / "device.c"), *map(str, sorted(NATIVE.glob("*.c")))]
+    sources = [str(EXAMPLE / "device.c"), *kernel_objects(flags=[*STRICT, "-fPIC", *MORE_FLAGS])]
     if subprocess.run(
         [CC, "-E", "-include", "zmq.h", "-x", "c", os.devnull], capture_output=True, check=False
     ).returncode:

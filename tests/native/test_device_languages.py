@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from c_device import CC, NATIVE
+from c_kernel import CC, NATIVE, kernel_objects
 
 import tslt_wire as tw
 
@@ -27,9 +27,7 @@ def archive(tmp_path_factory) -> Path:
     if reason := without(CC, "ar"):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("archive")
-    sources = map(str, sorted(NATIVE.glob("*.c")))
-    run([CC, "-std=c11", "-O1", "-ffp-contract=off", f"-I{NATIVE}", "-c", *sources], folder)
-    run(["ar", "rcs", "libtslt.a", *map(str, sorted(folder.glob("*.o")))], folder)
+    run(["ar", "rcs", "libtslt.a", *kernel_objects()], folder)
     return folder / "libtslt.a"
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from c_device import CC, NATIVE, PROGRAM
+from c_device import PROGRAM
+from c_kernel import CC, NATIVE, kernel_objects
 from default_pair import pair_folder
 from gguf_models import pair_gguf
 from loop_harness import greedy_reference
@@ -41,7 +42,7 @@ def program(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("llama") / "llama"
     libraries = [f"-L{LLAMA_DIR / name}" for name in ("lib", "bin")]
     libraries += [f"-Wl,-rpath,{LLAMA_DIR / name}" for name in ("lib", "bin")]
-    sources = [str(EXAMPLE / "llama.c"), *map(str, sorted(NATIVE.glob("*.c")))]
+    sources = [str(EXAMPLE / "llama.c"), *kernel_objects()]
     includes = [f"-I{NATIVE}", "-isystem", str(LLAMA_DIR / "include")]
     command = [CC, *PROGRAM, *includes, *sources, *libraries, "-lllama", "-lzmq", "-lm", "-o", str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

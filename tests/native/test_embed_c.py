@@ -1,7 +1,6 @@
 """The kernel without Python: the embedding examples with the golden vectors (``make sanitize`` changes them), and with
 rounds that the reference in Python answered."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,14 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from c_kernel import CC, NATIVE, ROOT, kernel_objects
 
-ROOT = Path(__file__).resolve().parents[2]
-NATIVE, EXAMPLE = ROOT / "tslt_wire" / "_native", ROOT / "examples" / "embed_c"
-STRICT = [
-    *("-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"),
-    f"-I{NATIVE}",
-]
-CC = os.environ.get("CC", "cc")
+EXAMPLE = ROOT / "examples" / "embed_c"
+STRICT = ["-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Wcast-qual", "-Werror"]
 COMPILERS = (CC, "clang", "musl-gcc")
 """Clang is what macOS compiles with; musl is another C library of Linux."""
 
@@ -27,11 +22,9 @@ def programs(request, tmp_path_factory) -> Path:
     if compiler is None:
         pytest.skip(f"there is no {request.param}")
     folder = tmp_path_factory.mktemp("embed")
-    kernel = [str(source) for source in sorted(NATIVE.glob("*.c"))]
-    # The kernel once, for both of them.
-    subprocess.run([compiler, *STRICT, "-c", *kernel], cwd=folder, check=True, capture_output=True)
+    kernel = kernel_objects(compiler, STRICT)
     for name in ("main", "edge"):
-        command = [compiler, *STRICT, str(EXAMPLE / f"{name}.c"), *map(str, sorted(folder.glob("*.o"))), "-o", name]
+        command = [compiler, *STRICT, f"-I{NATIVE}", str(EXAMPLE / f"{name}.c"), *kernel, "-o", name]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return folder
@@ -95,7 +88,7 @@ def test_edge_notices_a_wrong_answer(edge, rounds):
 def test_the_program_of_the_page_runs(tmp_path):
     (code,) = re.findall(r"^```c\n(.*?)^```", (ROOT / "docs" / "embedding-c.md").read_text(), re.DOTALL | re.MULTILINE)
     (tmp_path / "program.c").write_text(code)
-    sources = [str(tmp_path / "program.c"), *map(str, sorted(NATIVE.glob("*.c")))]
+    sources = [f"-I{NATIVE}", str(tmp_path / "program.c"), *kernel_objects()]
     command = [CC, *STRICT, "-O0", *sources, "-o", str(tmp_path / "program")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
