@@ -162,9 +162,12 @@ test-vllm: $(READY) $(VLLM)/.ready
 test-llama-server: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -s tests/runtime/servers/test_llama_server.py
 
-# Through real sessions, at the length the proof is stated for: next tokens, and texts of llama.cpp's engine.  Two minutes.
+# Through real sessions, at the length the proof is stated for: next tokens, texts of llama.cpp's engine and of the device
+# in C, more greedy texts of the pair that ships; a tenth of it with vocabularies and tokenizers that differ.
 laws: $(READY)
-	$(LAWS) $(BIN)/python -m pytest -n 2 tests/verification/test_chi_square.py tests/runtime/engines/test_llamacpp_loops.py
+	$(LAWS) $(BIN)/python -m pytest -n 2 tests/verification/test_chi_square.py tests/runtime/engines/test_llamacpp_loops.py \
+		tests/examples/test_default_pair.py tests/native/test_c_drafting.py \
+		tests/runtime/test_fitting_models.py tests/runtime/test_other_tokenizers.py
 
 # The device in C over ZeroMQ: texts of 20,000 tokens have the target's law, one draft at a time and several.  A minute.
 test-device-c: $(READY)

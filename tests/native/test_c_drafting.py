@@ -43,7 +43,7 @@ MORE_KINDS = {
     "greedy draft": replace(KINDS["lazy"], temperature=0.0),
 }
 CHAINS = ["list", "match", "coupled", "scalar", "lazy"]
-DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "1500"))
 
 
 def draw(device, settings, expansion, rows, rng, tail_scale=0.0, goes_on=False):
@@ -277,7 +277,7 @@ def test_the_law_notices_a_wrong_draw():
     """A device that draws from other lists than it sends: the text is not the target's."""
     target, draft = tables(8)
     sampling = tw.Sampling(temperature=0.8)
-    text, _ = asyncio.run(text_of("list", target, draft, 4000, sampling, Skewed(device_rng(1))))
+    text, _ = asyncio.run(text_of("list", target, draft, 1500, sampling, Skewed(device_rng(1))))
     assert transition_law(target, text[2:], sampling) < 1e-3
 
 

@@ -32,8 +32,8 @@ WAYS = {
 
 
 def models(context: int, **options: Any) -> tuple[Any, TargetModel, DraftModel]:
-    """A target that holds 160 tokens, as a module and an engine, and a draft that holds ``context`` of them."""
-    module = soften(tiny_llama(vocab_size=64, seed=3, context=160, **options), layers=1, scale=0.5)
+    """A target that holds 96 tokens, as a module and an engine, and a draft that holds ``context`` of them."""
+    module = soften(tiny_llama(vocab_size=64, seed=3, context=96, **options), layers=1, scale=0.5)
     draft = DraftModel(tiny_draft(module), model_id="draft", context=context)
     return module, TargetModel(module, model_id="target"), draft
 
@@ -52,14 +52,14 @@ def test_greedy_text_goes_on_to_the_targets_end(way, length, tmp_path, caplog):
 
     with caplog.at_level(logging.WARNING, "tslt.device"):
         tokens, rounds = asyncio.run(run())
-    assert tokens[: 160 - length] == greedy_reference(module, prompt, 160 - length)
-    assert len(tokens) >= 160 - length
+    assert tokens[: 96 - length] == greedy_reference(module, prompt, 96 - length)
+    assert len(tokens) >= 96 - length
     late = rounds[len(rounds) // 2 :]
     assert {round_.drafted for round_ in late[:-2]} == {2}  # it drafts to the end, and some are right
     assert sum(len(round_.accepted) for round_ in late) > 0
     said = [record.getMessage() for record in caplog.records if "draft model holds" in record.getMessage()]
     assert len(said) == 1
-    assert "holds 24 tokens, the target 160" in said[0]
+    assert "holds 24 tokens, the target 96" in said[0]
 
 
 @pytest.mark.parametrize("way", WAYS)

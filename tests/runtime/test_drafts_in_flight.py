@@ -301,7 +301,7 @@ def test_links_that_break(way, window):
             if cuts:
                 # Each lives for a little longer: a machine with other work must get on, too.
                 asyncio.get_running_loop().call_later(
-                    float(rng.uniform(0.005, 0.03)) * (1 + links / 10),
+                    float(rng.uniform(0.005, 0.03)) * (1 + (links / 10) ** 2),
                     lambda: asyncio.ensure_future(link.link.close()),
                 )
             return link

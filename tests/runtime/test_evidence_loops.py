@@ -171,7 +171,7 @@ def test_rounds_of_the_pair_that_ships(temperature, shipped, tmp_path):
                     await dial(),
                     shipped[1],
                     prompt,
-                    160,
+                    96,
                     settings=settings,
                     sampling=tw.Sampling(temperature=temperature),
                     evidence=ALL,

@@ -62,7 +62,7 @@ def test_drafts_are_really_accepted_and_really_rejected(reference):
 @pytest.mark.parametrize("settings", [GREEDY_CHAIN, GREEDY_TREE, DraftSettings(), TREE], ids=str)
 def test_greedy_output_is_the_targets_own(settings, pair, tmp_path):
     rng = np.random.default_rng(1)
-    prompts = [rng.integers(2, 64, int(rng.integers(1, 12))).tolist() for _ in range(8)]
+    prompts = [rng.integers(2, 64, int(rng.integers(1, 12))).tolist() for _ in range(4)]
 
     async def run():
         async with edge_on("inprocess", pair[0], tmp_path) as dial:
@@ -130,7 +130,7 @@ def test_text_ends_where_the_target_ends_it(tmp_path):
     async def run():
         nonlocal ended
         async with edge_on("inprocess", target, tmp_path) as dial:
-            for first in range(2, 40):
+            for first in range(2, 40, 4):
                 want = greedy_reference(target._module, [first, 3], 64)
                 tokens, rounds = await generate(
                     await dial(), draft, [first, 3], 64, settings=GREEDY_TREE, sampling=tw.Sampling(temperature=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -28,7 +29,8 @@ from tslt_runtime.tokenizer import tokenizer_of
 
 NOT_BY_CHANCE = 1e-4
 PROMPT = "The device drafts, the edge verifies"
-DRAWS = 500
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "3000")) // 10
+"""`make laws` draws more."""
 SAMPLING = tw.Sampling(temperature=0.5)
 
 

@@ -120,7 +120,7 @@ def test_text_ends_where_the_target_ends_it(name, tmp_path):
     pair[0].eos_token_ids = (5,)
     settings = DraftSettings(evidence=name, truncation=None)
     ends = []
-    for seed in range(12):
+    for seed in range(6):
         tokens, rounds = asyncio.run(run("inprocess", pair, tmp_path, settings, tokens=80, seed=seed))
         assert 5 not in tokens[:-1]
         assert rounds[-1].end == (tokens[-1] == 5)
@@ -182,7 +182,7 @@ def test_bytes_of_the_pair_that_ships(tmp_path):
         async with edge_on("zmq", target, tmp_path) as dial:
             settings = DraftSettings(evidence="scalar", truncation=None)
             options = {"evidence": ALL, "sampling": tw.Sampling(), "settings": settings}
-            return (await generate(await dial(), draft, prompt, 200, **options))[1]
+            return (await generate(await dial(), draft, prompt, 120, **options))[1]
 
     rounds = asyncio.run(play())
     rejected = [r for r in rounds if len(r.accepted) < r.drafted]

@@ -22,7 +22,7 @@ from tslt_wire.messages.log_probs import WANTED
 TEXTS = ("The old house stood", "Once upon a time", "It was a dark evening, and the old man", "She said that")
 TREE = DraftSettings(expansion=(2, 2, 2), truncation=tw.TopK(2), replacement=False)
 CHAIN = DraftSettings(temperature=0.0, truncation=None)
-TOKENS = 32
+TOKENS = 20
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_texts_over_bad_links_are_the_undisturbed_ones(kind, window):
     bad = {"cut": 0.05, "lost": 0.1, "again": 0.1, "late": 0.1}
     faults = Faults(edges=(KEPT, FORGOT), **bad)
     calm, faulty = Texts(kind, CALM, window=window), Texts(kind, faults, window=window)
-    for _ in range(60):
+    for _ in range(30):
         assert faulty.next() == calm.next()
     assert faulty.most_in_flight == calm.most_in_flight == window
     assert faulty.link.lost
@@ -135,5 +135,5 @@ def test_windows_give_the_same_text():
     """What is sent beyond what is accepted leaves nothing."""
     for kind in KINDS:
         two, four = (Texts(kind, CALM, window=window, length=5) for window in (2, 4))
-        for _ in range(40):
+        for _ in range(15):
             assert two.next() == four.next()

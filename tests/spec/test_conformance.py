@@ -1,5 +1,6 @@
 """spec/conformance.py: what is right is counted, what is not is found, whatever the decoder does."""
 
+import functools
 import itertools
 import json
 import os
@@ -40,11 +41,16 @@ def harness(*arguments: str, backend: str = "") -> subprocess.CompletedProcess:
     )
 
 
+@functools.cache
+def small(count: int = 120) -> tuple:
+    """The first vectors of what is small: all are read before they are chosen from."""
+    return tuple(itertools.islice(conformance.vectors(SMALL), count))
+
+
 def asked_of(twist: str, after: str = "", *, count: int = 120, limit_s: float = 30, shown: int = 5):
     """What is found of the reference decoder with a line of code added: ``found`` is its answer."""
     code = BAD.format(path=str(ROOT / "spec"), twist=twist, after=after)
-    cases = itertools.islice(conformance.vectors(SMALL), count)
-    return conformance.run([sys.executable, "-c", code], cases, limit_s=limit_s, shown=shown)
+    return conformance.run([sys.executable, "-c", code], iter(small(count)), limit_s=limit_s, shown=shown)
 
 
 # ------------------------------------------------------------------------------------------------ the three decoders
@@ -131,8 +137,7 @@ def test_answers_that_a_dying_decoder_had_not_written_are_asked_for_again():
     code = BAD.replace("flush=True", "flush=False").format(
         path=str(ROOT / "spec"), twist="if bye: __import__('os')._exit(1)", after=""
     )
-    cases = list(itertools.islice(conformance.vectors(SMALL), 120))
-    last = [case for case in cases if case.data.hex() == "05021b68a2"]
+    last = [case for case in small() if case.data.hex() == "05021b68a2"]
     result = conformance.run([sys.executable, "-c", code], iter(last), limit_s=1, shown=5)
     assert "exit status is 1" in result.shown[0]
 
@@ -159,7 +164,7 @@ def test_what_a_decoder_does_after_its_last_answer_counts():
 
 def test_pipes_that_are_full_do_not_stop_both_ends():
     """200 lines are read before the first answer, and then answers of 20 MB are written before the next one is read."""
-    (case,) = itertools.islice(conformance.vectors(SMALL), 1)
+    case = small()[0]
     code = "import sys\nread = sys.stdin.buffer\nfor _ in range(200): read.readline()\n"
     code += "for _ in range(200): print('x' * 100000, flush=True)\nfor line in read: print('{}', flush=True)"
     result = conformance.run([sys.executable, "-c", code], itertools.repeat(case, 250), limit_s=10, shown=1)
@@ -182,7 +187,7 @@ def test_equal_values():
 
 
 def test_the_answers_of_the_library():
-    for case in itertools.islice(conformance.vectors(SMALL), 120):
+    for case in small():
         assert library_decoder.answer(json.dumps(case.to_json())) == case.wanted
         wanted = {"sha256": case.digest} if case.digest else case.wanted
         assert library_decoder.answer(json.dumps({**case.to_json(), "digest": True})) == wanted

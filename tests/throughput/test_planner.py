@@ -42,7 +42,7 @@ def shortfall(phases, *, evidence=EVERYTHING, tokens=1500, seed=0, **options):
 @pytest.mark.parametrize("uplink", [1e4, 1e5, 1e6, 1e7, 1e9])
 def test_it_is_within_5_percent_of_the_best_fixed_choice(uplink):
     for rtt in (0.001, 0.02, 0.2):
-        loss = np.mean([shortfall([Conditions(link(uplink, rtt))], seed=seed) for seed in range(2)])
+        loss = shortfall([Conditions(link(uplink, rtt))])
         assert loss < 0.05, (rtt, loss)
 
 

@@ -25,7 +25,7 @@ from tslt_wire.messages.token_tree import expansion_parents
 from tslt_wire.verification.choices import RandomChoices
 from tslt_wire.verification.verdicts import verify_with
 
-DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "5000"))
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
 PROMPT = [5, 9, 2, 7]
 V = 64
 
@@ -152,5 +152,5 @@ def test_the_test_notices_a_wrong_acceptance_test(models):
     def verify(draft, probs, rng):
         return verify_with(draft, probs, Wrong(rng))
 
-    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify, draws=5000)
+    first, probs, _, _ = frequencies(models, *CASES["chain"], seed=20, verify=verify, draws=2500)
     assert chi_square_p(first, probs) < 1e-9

@@ -28,7 +28,8 @@ from tslt_runtime.engines.transformers.target import TargetModel
 
 pytestmark = needs_llamacpp
 ROOT = Path(__file__).parents[3]
-TEXTS = 20
+TEXTS = 20 if "TSLT_LAW_DRAWS" in os.environ else 6
+"""`make laws` writes more."""
 TOKENS = 24
 
 
@@ -90,7 +91,7 @@ def test_greedy_text_is_the_targets_own(edge, device, settings, engines, texts, 
 
 
 LAW = tw.Sampling(temperature=0.6, top_p=0.9)
-DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "2500"))
+DRAWS = int(os.environ.get("TSLT_LAW_DRAWS", "1500"))
 """Tokens that are drawn in each shape of drafts."""
 LENGTH = 25
 """Tokens of each text of theirs, unless it ends."""

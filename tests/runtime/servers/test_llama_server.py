@@ -25,7 +25,7 @@ from tslt_wire.session.negotiation import OUR_EVIDENCE
 pytestmark = needs_llamacpp
 PROMPT = [1, 2, 3]
 TREE = (2, 1)
-DRAWS, LENGTH = int(os.environ.get("TSLT_LAW_DRAWS", "500")), 25
+DRAWS, LENGTH = int(os.environ.get("TSLT_LAW_DRAWS", "300")), 25
 """Tokens that are drawn in each way; `make test-llama-server` draws more."""
 PLAIN = tw.Sampling(temperature=0.6, top_p=0.9)
 FEW = tw.Sampling(temperature=0.8, top_k=24, top_p=0.95, min_p=0.02)
