@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_device import ANSWERED, CC, NATIVE, NOTHING, PROPOSALS, WHOLE, WRONG_STATE, CDevice, Refused, hello_of, library
+from c_device import ANSWERED, CC, NOTHING, PROPOSALS, WHOLE, WRONG_STATE, CDevice, Refused, hello_of, library
 from c_frames import decode as c_decode
 from c_frames import wanted
+from c_kernel import NATIVE
 from c_structures import Room
 from session_vectors import evidence_with, lists_of
 from tslt_transports.control import (
