@@ -16,16 +16,19 @@ from history_engine import HistoryDraft, HistoryTarget, row_after
 from table_engine import TableDraft, TableTarget
 from tiny_llama import tiny_llama
 from tslt_transports import LinkClosed, LinkOptions, pair
-from two_ends import FINGERPRINT, hello, tables, two_ends
+from two_ends import FINGERPRINT, hello, one_edge, tables, two_ends
 
 import tslt_wire as tw
 from tslt_runtime import scheduler
 from tslt_runtime.arrivals import Arrivals
+from tslt_runtime.connection import Recovery
+from tslt_runtime.device import Device
 from tslt_runtime.edge import edge_settings
 from tslt_runtime.edge_driver import EdgeDriver, EdgeRound
 from tslt_runtime.engines.protocol import EngineFacts, Work
 from tslt_runtime.engines.transformers.target import TargetModel
 from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.joint import joined
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import Reply, Request
@@ -211,6 +214,45 @@ def test_what_it_saves():
     (text, together), (alone, apart) = found
     assert text == alone
     assert together < 0.6 * apart
+
+
+@pytest.mark.parametrize("way", ["list", "scalar", "coupled", "match tree"])
+def test_links_that_break_meanwhile(way, monkeypatch):
+    """A text goes on over another link, with the rows that are there or without them."""
+    monkeypatch.setattr(scheduler, "WITH_FOLLOWING", 1e6)
+    settings = replace(ALL[way], temperature=0.4)
+
+    async def run(kind: type[Together], cuts: bool) -> tuple[tuple[int, ...], int, int]:
+        rng, links = np.random.default_rng(1), 0
+        verifier = kind(HistoryTarget(TARGET, pass_s=0.003))
+
+        async def dial(attempt: int = 0) -> Any:
+            nonlocal links
+            link, links = await listener.connect(), links + 1
+            if cuts:  # each lives for a little longer: a machine with other work must get on, too
+                lives = float(rng.uniform(0.01, 0.04)) * (1 + links / 10)
+                asyncio.get_running_loop().call_later(lives, lambda: asyncio.ensure_future(link.close()))
+            return link
+
+        async with one_edge(verifier) as listener:
+            said = hello(8, priors=("none",), nonce=bytes(16), sampling=tw.Sampling(temperature=0.4))
+            device = Device(
+                await dial(), HistoryDraft(OWN), said, rng=device_rng(1), recovery=Recovery(dial=dial), window=4
+            )
+            await device.open()
+            await device.prompt(PROMPT)
+            async for _ in device.generate(60, settings):
+                pass
+            text = tuple(device.session.prefix)
+            await device.close()
+        return text, device.reconnects, verifier.free
+
+    calm, none, _ = asyncio.run(run(Alone, False))
+    text, reconnects, free = asyncio.run(run(Together, True))
+    assert none == 0
+    assert reconnects > 0
+    assert free > 0
+    assert text == calm
 
 
 # --------------------------------------------------------------------------------------------------------------- steps
