@@ -54,12 +54,15 @@ static uint32_t drop_weightless(int precision, int32_t *ids, uint32_t *codes, in
   uint32_t kept = 0;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t both[2] = {0, codes[i]};
-    int64_t weighed[2];
-    bool stays = tslt_weigh(precision, both, 2, weighed);
+    int64_t weighed[2], weight = 0;
+    if (!is_log(precision))
+      weight = tslt_float_weight(precision, codes[i]);
+    else if (tslt_weigh(precision, both, 2, weighed))
+      weight = weighed[1];
     ids[kept] = ids[i];
     codes[kept] = codes[i];
-    weights[kept] = weighed[1];
-    kept += stays;
+    weights[kept] = weight;
+    kept += weight > 0;
   }
   return kept;
 }

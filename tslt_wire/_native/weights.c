@@ -1,14 +1,6 @@
 /* Codes and weights: spec sections 4.1 to 4.3. */
 #include "weights.h"
 
-#include "narrow.h"
-
-static double single_value(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 static inline int64_t log_weight(uint32_t code, unsigned scale) {
   return tslt_log_table[(code & ((1u << scale) - 1)) << (4 - scale)] >> (code >> scale & 31);
 }
@@ -33,18 +25,12 @@ static bool weigh_log(int precision, const uint32_t *codes, size_t count, int64_
 bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *weights) {
   if (is_log(precision))
     return weigh_log(precision, codes, count, weights);
-  uint32_t sign = precision == TSLT_F32 ? 0x80000000u : 0x8000u;
-  uint32_t infinity = precision == TSLT_F32 ? 0xFF800000u : precision == TSLT_F16 ? 0xFC00u : 0xFF80u;
   bool good = true, zero = false;
   for (size_t i = 0; i < count; i++) {
-    uint32_t code = codes[i];
-    zero |= code == 0;
-    good &= code == 0 || (code > sign && code < infinity);
-    double x = precision == TSLT_F16   ? (double)tslt_half_value((uint16_t)code)
-               : precision == TSLT_F32 ? single_value(code)
-                                       : (double)tslt_bfloat_value((uint16_t)code);
-    weights[i] = good ? tslt_mass(x) : 1;
-    good &= weights[i] > 0;
+    int64_t weight = tslt_float_weight(precision, codes[i]);
+    zero |= codes[i] == 0;
+    good &= weight > 0;
+    weights[i] = good ? weight : 1;
   }
   return good && zero;
 }
@@ -73,9 +59,7 @@ bool tslt_list_ok(uint32_t vocab_size, int precision, const tslt_list *list, boo
   if (is_log(precision))
     return top <= max_code(precision);
   for (uint32_t i = 0; i < list->count; i++) {
-    uint32_t codes[2] = {0, list->codes[i]};
-    int64_t weights[2];
-    if (!tslt_weigh(precision, codes, 2, weights))
+    if (tslt_float_weight(precision, list->codes[i]) <= 0)
       return false;
   }
   return true;

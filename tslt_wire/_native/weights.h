@@ -4,6 +4,7 @@
 
 #include "bits.h"
 #include "context.h"
+#include "narrow.h"
 
 #define TSLT_LOG2_E 1.4426950408889634
 
@@ -22,6 +23,19 @@ static inline uint32_t max_code(int precision) {
   return is_log(precision) ? 30u << log_scale(precision) : precision == TSLT_F32 ? UINT32_MAX : 0xFFFFu;
 }
 static inline unsigned code_bits(int precision) { return bit_length(max_code(precision)); }
+
+/* The weight of a code of a float precision; 0 for one that is none. */
+static inline int64_t tslt_float_weight(int precision, uint32_t code) {
+  uint32_t sign = precision == TSLT_F32 ? 0x80000000u : 0x8000u;
+  uint32_t infinity = precision == TSLT_F32 ? 0xFF800000u : precision == TSLT_F16 ? 0xFC00u : 0xFF80u;
+  if (code && (code <= sign || code >= infinity))
+    return 0;
+  float value;
+  memcpy(&value, &code, sizeof value);
+  return tslt_mass(precision == TSLT_F16   ? (double)tslt_half_value((uint16_t)code)
+                   : precision == TSLT_F32 ? (double)value
+                                           : (double)tslt_bfloat_value((uint16_t)code));
+}
 
 /* Weights of `count` codes; false if a code is not one of the precision's, none is 0, or a weight is 0. */
 bool tslt_weigh(int precision, const uint32_t *codes, size_t count, int64_t *weights);
