@@ -166,7 +166,7 @@ test-llama-server: $(READY)
 # in C, more greedy texts of the pair that ships; a tenth of it with vocabularies and tokenizers that differ.
 laws: $(READY)
 	$(LAWS) $(BIN)/python -m pytest -n 2 tests/verification/test_chi_square.py tests/runtime/engines/test_llamacpp_loops.py \
-		tests/examples/test_default_pair.py tests/native/test_c_drafting.py \
+		tests/examples/test_default_pair.py tests/native/test_c_drafting.py tests/runtime/test_engines_of_ones_own.py \
 		tests/runtime/test_fitting_models.py tests/runtime/test_other_tokenizers.py
 
 # The device in C over ZeroMQ: texts of 20,000 tokens have the target's law, one draft at a time and several.  A minute.

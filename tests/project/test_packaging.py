@@ -79,11 +79,26 @@ def names(wheel):
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
-def backend_where_installed(wheel, folder):
-    """Install in a new environment, numpy from the index, and check it; returns the backend that it has."""
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The folder of an environment in which nothing is; behind the first test, what a wheel has brought along."""
+    folder = tmp_path_factory.mktemp("empty") / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return folder
+
+
+def backend_where_installed(wheel, folder):
+    """Install in an environment, numpy from the index, and check it; returns the backend that it has."""
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     pip("--python", str(python), "install", "--quiet", "--no-compile", str(wheel))
+    try:
+        return backend_by(python, folder)
+    finally:
+        pip("--python", str(python), "uninstall", "--quiet", "--yes", "tslt-wire")
+
+
+def backend_by(python, folder):
+    """What the check says."""
     command = [str(python), "-I", str(ROOT / "tests" / "project" / "installed_check.py")]
     done = subprocess.run(command, cwd=folder, env=CLEAN, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -99,15 +114,15 @@ def backend_where_installed(wheel, folder):
     return done.stdout.strip()
 
 
-def test_without_a_compiler_the_wheel_is_pure_and_works_with_numpy_alone(pure_wheel, tmp_path):
+def test_without_a_compiler_the_wheel_is_pure_and_works_with_numpy_alone(pure_wheel, environment):
     assert not [name for name in names(pure_wheel) if name.endswith(".so")]
-    assert backend_where_installed(pure_wheel, tmp_path / "environment") == "reference"
+    assert backend_where_installed(pure_wheel, environment) == "reference"
 
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler")
-def test_the_source_distribution_installs_with_the_kernel_and_works_with_numpy_alone(built_wheel, tmp_path):
+def test_the_source_distribution_installs_with_the_kernel_and_works_with_numpy_alone(built_wheel, environment):
     assert [Path(name).name.split(".")[0] for name in names(built_wheel) if name.endswith(".so")] == ["_kernel"]
-    assert backend_where_installed(built_wheel, tmp_path / "environment") == "native"
+    assert backend_where_installed(built_wheel, environment) == "native"
 
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler")

@@ -29,6 +29,7 @@ from tslt_runtime.capture import read_capture
 from tslt_runtime.commands import device as device_command
 from tslt_runtime.commands import edge as edge_command
 from tslt_runtime.commands import inspect as inspect_command
+from tslt_runtime.commands import keys as keys_command
 from tslt_runtime.commands import train_prior
 from tslt_runtime.commands.options import expansion
 
@@ -255,10 +256,11 @@ def test_quic_device_and_edge(pair, tmp_path):
 @pytest.mark.parametrize("transport", ["zmq", "quic"])
 def test_keys_of_device_and_edge(pair, tmp_path, transport):
     for name in ("lab", "kitchen", "stranger"):
-        made = process("tslt_runtime.commands.keys", "make", str(tmp_path / f"{name}.key"))
+        made = in_process(keys_command, "make", str(tmp_path / f"{name}.key"))
+        assert made.returncode == 0, made.stderr
         (tmp_path / f"{name}.pub").write_text(made.stdout)
     allowed = str(tmp_path / "devices.txt")
-    assert process("tslt_runtime.commands.keys", "add", allowed, str(tmp_path / "kitchen.pub")).returncode == 0
+    assert in_process(keys_command, "add", allowed, str(tmp_path / "kitchen.pub")).returncode == 0
     listen = "tcp://127.0.0.1:0" if transport == "zmq" else "127.0.0.1:0"
     served = ("--model", pair["target"], "--transport", transport, "--listen", listen, "--verbose")
 

@@ -132,7 +132,7 @@ def test_other_settings_begin_anew():
 def test_the_law_with_tails(way):
     """Their scale is an older one in drafts that were there before the verdict: these frames are others."""
     target, _ = tables(apart=0.5)
-    _, text, rounds, _ = write(WAYS[way], ahead=12, tokens=1500, wait_s=0)
+    _, text, rounds, _ = write(WAYS[way], ahead=12, tokens=800, wait_s=0)
     assert transition_law(target, text[len(PROMPT) - 1 :]) > 1e-3
     assert sum(round_.ahead for round_ in rounds) > 10
 

@@ -26,7 +26,7 @@ from tslt_runtime.mapped_text import MOST_REREAD, MappedText
 from tslt_runtime.token_map import TokenMap, same_ids
 from tslt_runtime.verifiers.protocol import VerifierFacts
 
-V, TOKENS = 8, 1600
+V, TOKENS = 8, 800
 NOT_BY_CHANCE = 1e-4
 LEAVING = DraftSettings(expansion=(1, 1), temperature=3.0, truncation=tw.TopP(0.3))
 """Lists that leave much out, so that they have tails wherever there may be some."""
