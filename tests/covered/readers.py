@@ -26,7 +26,7 @@ WATCHED: Final = {
         *("tests/coding", "tests/fuzz", "tests/messages", "tests/session", "tests/test_checks.py", "tests/transports"),
         *("tests/runtime/chat/test_template.py", "tests/runtime/operating", "tests/runtime/servers"),
         *("tests/runtime/test_busy_edges.py", "tests/runtime/test_connection.py", "tests/runtime/test_edge_driver.py"),
-        *("tests/runtime/test_reconnecting.py", "tests/runtime/test_sessions.py"),
+        *("tests/runtime/test_joint_passes.py", "tests/runtime/test_reconnecting.py", "tests/runtime/test_sessions.py"),
     ),
 }
 """Tests that are watched, by backend.  Only lists and frames have code of their own in each."""
@@ -42,6 +42,7 @@ REPEATED: Final = (
         "table/largest",
         "every_flip",
         "on_one_path",
+        "of_a_pass_for_each",
     ),
 )
 """Parts of the names of tests that only repeat others with other numbers: they would take twice their time."""

@@ -157,7 +157,7 @@ def write(
     **given: Any,
 ) -> tuple[tuple[int, ...], Any, Together]:
     """A text of a target that is slower than the drafts come, so that these wait for it together."""
-    target = target or HistoryTarget(TARGET, pass_s=0.004)
+    target = target or HistoryTarget(TARGET, pass_s=0.008)
     verifier = kind(target, allowed=given.pop("allowed", None))
 
     async def run() -> tuple[int, ...]:
