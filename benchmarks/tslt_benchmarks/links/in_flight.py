@@ -206,7 +206,7 @@ def expected_of(
 def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Namespace) -> list[dict[str, Any]]:
     """Real sessions of these choices in turns, and the closed form with their own times and acceptance."""
     network = Network(uplink_bit_s=args.rate, downlink_bit_s=args.rate, rtt_s=cell.link.rtt_s)
-    totals = ("tokens", "seconds", "rounds", "accepted", "tried", "nodes")
+    totals = ("tokens", "seconds", "rounds", "accepted", "tried", "nodes", "whole")
     times = ("draft_s", "verify_s", "way_s", "own_s")
     found: list[dict[str, Any]] = [
         {**dict.fromkeys(totals, 0), **{name: list[float]() for name in times}} for _ in choices
@@ -225,6 +225,7 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
             sums["accepted"] += sum(len(round_.accepted) for round_ in tally.rounds)
             sums["tried"] += tally.tried
             sums["nodes"] += device.ahead.nodes
+            sums["whole"] += sum(round_.token is None for round_ in tally.rounds)
             first = [r for r in tally.rounds if not (r.flight and r.flight.follows) and not r.ahead and r.drafted]
             sums["draft_s"] += [r.draft_s / r.drafted for r in first]
             sums["verify_s"] += [r.verify_s for r in tally.rounds]
@@ -239,8 +240,9 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
         )
         rate = sums["tokens"] / sums["seconds"]
         if choice.tree:
-            # A level of a tree is tried with all its siblings: its first token is accepted as often as a chain's.
-            alpha = rows[0]["alpha"]
+            # A level of a tree is tried with all its siblings: how often its first token is accepted is what accepts
+            # the path of the first ones whole.
+            alpha = (sums["whole"] / sums["rounds"]) ** (1 / choice.length)
             model = cell.tree_rate(choice, alpha, link, compute)
         else:
             alphas = (alpha, alpha + (1 - alpha) * (cell.alphas[1] - cell.alpha) / (1 - cell.alpha))
