@@ -18,21 +18,21 @@ class Arrivals:
     def __init__(self, link: Link, most: int) -> None:
         """``most``: drafts that are taken together; 1: each frame for itself."""
         self._link, self._most = link, most
-        self._next: bytes | None = None  # it was looked at
+        self._frames = list[bytes]()  # received and not taken
 
     async def take(self) -> list[bytes]:
         """Wait for a frame; behind a draft stand the drafts that have arrived as well.  Errors as ``Link.receive``.
 
-        Cancelling it loses nothing but what was waited for.
+        Cancelling it loses nothing.
         """
-        first, self._next = self._next, None
-        frames = [await self._link.receive() if first is None else first]
+        frames = self._frames
+        if not frames:
+            frames.append(await self._link.receive())
         while len(frames) < self._most and _is_draft(frames[-1]) and (frame := await self._arrived()) is not None:
-            if not _is_draft(frame):
-                self._next = frame
-                break
             frames.append(frame)
-        return frames
+        count = len(frames) if len(frames) == 1 or _is_draft(frames[-1]) else len(frames) - 1
+        self._frames = frames[count:]
+        return frames[:count]
 
     async def _arrived(self) -> bytes | None:
         """A frame that need not be waited for; None if there is none now."""

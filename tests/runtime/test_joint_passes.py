@@ -363,6 +363,31 @@ def test_what_is_taken_together():
     asyncio.run(run())
 
 
+def test_a_taking_that_is_cancelled_loses_nothing():
+    """At every turn of the event loop."""
+
+    async def run() -> None:
+        *_, frames, verifier = await in_flight([[1, 2], [3], [4]], [])
+        verifier.close()
+        for turns in range(8):
+            mine, theirs = pair(LinkOptions())
+            for frame in (*frames, b"\x05"):
+                await mine.send(frame)
+            arrivals, found = Arrivals(theirs, 8), list[bytes]()
+            taken = asyncio.create_task(arrivals.take())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            taken.cancel()
+            (done,) = await asyncio.gather(taken, return_exceptions=True)
+            found += [] if isinstance(done, BaseException) else done
+            while len(found) < 4:
+                found += await arrivals.take()
+            assert found == [*frames, b"\x05"]
+            await mine.close()
+
+    asyncio.run(run())
+
+
 def test_one_at_a_time_where_one_is_allowed():
     async def run() -> None:
         *_, frames, verifier = await in_flight([[1, 2], [3]], [])
