@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from tslt_runtime.drafting import DraftSettings, Drawing
+from tslt_runtime.evidence import Arrived
 from tslt_runtime.held_nodes import MOST_HELD, Branch, HeldNode, HeldNodes
 from tslt_runtime.open_rounds import OpenRound
 from tslt_wire import checks
@@ -91,7 +92,10 @@ class _Guess:
     def _name(self, q: Any, drafted: set[int]) -> None:
         """Guess the target's token: that of ``q`` which it takes most likely, if it is none of those ``drafted``."""
         few, how = 1 + len(drafted), self._drawing
-        found = q.likeliest(few) if how.pick is None else how.pick(q, few, how.position - 1)
+        if isinstance(q, Arrived):  # whatever the next draft is drawn with
+            found: Sequence[int] = q.tokens[:few]
+        else:
+            found = q.likeliest(few) if how.pick is None else how.pick(q, few, how.position - 1)
         self.token = next((token for token in found if token not in drafted), None)
         if self.token is not None:
             self.branch.root = HeldNode(self._end, self.token)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from itertools import groupby
 
 from tslt_transports.link import Link, LinkClosed
 
@@ -41,6 +43,15 @@ class Arrivals:
                 return await self._link.receive()
         except (TimeoutError, LinkClosed):  # who receives next is told of its end
             return None
+
+
+def in_groups(frames: Sequence[bytes]) -> list[list[bytes]]:
+    """``frames`` in their order: drafts that stand together, and each other frame alone."""
+    return [
+        group
+        for are_drafts, some in groupby(frames, _is_draft)
+        for group in ([list(some)] if are_drafts else [[frame] for frame in some])
+    ]
 
 
 def _is_draft(frame: bytes) -> bool:

@@ -202,6 +202,9 @@ class Growth:
 
     def goes_on(self, settings: DraftSettings) -> bool:
         """Whether what is drawn begins a tree of ``settings``, too; if so it is cut to that, or goes on as it says."""
+        # Evidence first: some is for chains alone, whatever is drawn here.
+        if settings.evidence != self.settings.evidence:
+            return False
         if replace(settings, expansion=self.settings.expansion) != self.settings:
             return False
         depth = min(self.depth, len(settings.expansion))

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from tslt_transports.rates import LimitedLog
 from tslt_transports.untrusted import printable
 
 import tslt_wire as tw
+from tslt_runtime.arrivals import in_groups
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.sessions import Left, Sessions
@@ -106,7 +108,9 @@ class EdgeDriver:
         self._on_round = on_round
         self._clock = clock
         self._timing = self._log_probs = False
-        self._running: asyncio.Task[list[bytes]] | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._asked = deque[list[bytes]]()  # frames of steps that have not begun
+        self._answers = list[bytes]()  # of those that are over, and that nobody was given
         self._waited_for = False
         self._scored_s = 0.0  # of the last draft whose rows were not there yet
 
@@ -133,32 +137,34 @@ class EdgeDriver:
     async def step(self, *frames: bytes) -> list[bytes]:
         """Take a frame and return those to send, in order.
 
-        ``frames``: one; or drafts in the order in which they came, of which the first is answered, with regard to those
-        that follow it; or none, for the next draft that waits.
+        ``frames``: one; or several in the order in which they came; or none, for the next draft that waits.  Of drafts
+        that stand together the first is answered, with regard to those that follow it; a frame that is none is taken
+        once that is done.  One that is wrong ends the session, and those before it in the same step may get no answer.
 
         What a device does wrong ends its session: the ERROR frame is among those returned.  What goes wrong here (a
         model that breaks) is logged, the device is told INTERNAL, and nobody else is hurt.  A step that is cancelled
         goes on in the background; the next one returns its frames first.
         """
-        earlier = await self._finish() if self._running is not None else []
-        self._running = asyncio.create_task(self._step(frames))
-        return [*earlier, *await self._finish()]
-
-    async def _finish(self) -> list[bytes]:
-        running = self._running
-        if running is None or self._waited_for:
+        if self._waited_for:
             raise tw.LocalProtocolError("one step at a time: another task waits for one")
-        self._waited_for = True
+        self._asked += in_groups(frames) or [[]]
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._steps())
+        running, self._waited_for = self._running, True
         try:
-            frames = await asyncio.shield(running)
+            await asyncio.shield(running)
         except asyncio.CancelledError:
             if not running.cancelled() or not self.over:
                 raise  # the caller's: the step goes on
-            frames = []  # another link has the session
+            self._answers = []  # another link has the session
         finally:
             self._waited_for = False
-        self._running = None
-        return frames
+        answers, self._answers = self._answers, []
+        return answers
+
+    async def _steps(self) -> None:
+        while self._asked:
+            self._answers += await self._step(self._asked.popleft())
 
     async def _step(self, frames: Sequence[bytes]) -> list[bytes]:
         started = self._clock()

@@ -32,6 +32,8 @@ WITH_PROMPTS = 1.5
 """A pass with chunks of prompts takes no more than so many times what its rounds alone would."""
 WITH_FOLLOWING = 1.25
 """The same of a pass with drafts that follow the one that is answered."""
+FEW_FOLLOWING = 16
+"""Nodes of drafts that follow that no pass is spared before it is known what they take."""
 LEAST_CHUNK = 16
 """Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
 FIRST_CHUNK = 64
@@ -145,13 +147,13 @@ class Scheduler:
     def most_nodes(self, nodes: int) -> int:
         """Nodes that a tree of ``nodes`` may have with those of drafts that follow it.
 
-        As many as an edge takes of any tree, and as fit a pass; and no more than make a pass somewhat longer, where it
-        is known what passes take: drafts that follow may have lost their ground.
+        As many as an edge takes of any tree, and as fit a pass; and no more than make a pass somewhat longer, as drafts
+        that follow may have lost their ground, or where that is not known twice as many.
         """
         facts, limits = self.facts, self._limits
         more = self._times.rows_within(WITH_FOLLOWING, 1 + nodes)
         most = min(limits.nodes(facts.vocab_size), facts.most_nodes, limits.rows - 1)
-        return most if more is None else min(most, nodes + more)
+        return min(most, nodes + (max(nodes, FEW_FOLLOWING) if more is None else more))
 
     async def turn(self) -> None:
         """Return when the thread that runs the model has done all that it was asked for before."""

@@ -175,7 +175,7 @@ def test_what_is_measured_is_what_the_link_does(pair, bit_s, rtt_s):
 
     asyncio.run(run())
     assert found.good
-    assert rtt_s * 0.95 < found.figures["round_trip_s"] < rtt_s * 1.5 + 0.01
+    assert rtt_s * 0.95 < found.figures["round_trip_s"] < rtt_s * 1.5 + 0.03
     if bit_s < 1e6:
         assert 0.7 * bit_s < found.figures["uplink"]["bit_s"] < 1.1 * bit_s
     else:  # too fast to be told apart from the machine's own time, which may look like a link that is very fast

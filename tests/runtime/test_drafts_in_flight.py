@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
@@ -161,6 +161,29 @@ def test_lengths_that_change_while_drafts_are_in_flight():
 
     text = asyncio.run(run())
     assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
+
+
+@pytest.mark.parametrize(("one", "other"), [*permutations(("list", "coupled tree", "scalar", "match tree"), 2)])
+def test_ways_that_change_while_drafts_are_in_flight(one, other, caplog):
+    """As a planner changes them: what was begun one way is no draft of the other, and guesses are of their own."""
+    target, _ = tables(apart=0.2)
+    kinds = [replace(ALL[way], temperature=0.0) for way in (one, other)]
+
+    async def run() -> tuple[int, ...]:
+        mine, theirs = pair(LinkOptions())
+        given = {"window": 4, "ahead": 60, "sampling": tw.Sampling(temperature=0)}
+        async with two_ends(target, target, links=(Slow(mine, 0.002), theirs), **own(), **given) as device:
+            await device.prompt(PROMPT)
+            turn = 0
+            while (left := 60 - len(device.session.prefix)) > 0:
+                turn += 1
+                device.window = 4 if turn // 5 % 2 else 1
+                await device.round(left, kinds[turn // 2 % 2])
+            return tuple(device.session.prefix)
+
+    text = asyncio.run(run())
+    assert all(token == target[before].argmax() for before, token in pairwise(text[len(PROMPT) - 1 :]))
+    assert "failed" not in caplog.text
 
 
 def test_one_at_a_time_is_as_ever():

@@ -32,6 +32,7 @@ from tslt_runtime.seeds import device_rng
 from tslt_runtime.verifiers.joint import joined
 from tslt_runtime.verifiers.local import LocalVerifier
 from tslt_runtime.verifiers.protocol import Reply, Request
+from tslt_wire.frames.kinds import Kind
 from tslt_wire.messages.flight import Flight
 
 PROMPT = (1, 2, 3)
@@ -131,11 +132,13 @@ def test_nothing_is_joined_behind_a_draft_that_nothing_can_follow(bad):
 
 
 def test_a_pass_gets_no_more_than_somewhat_longer():
-    """Once it is known what rows take; before that, as many as an edge takes of one tree."""
+    """Once it is known what rows take; before that, twice as many, and a few."""
     limits = EdgeLimits(rows=40)
     verifier = LocalVerifier(HistoryTarget(TARGET), limits=limits)
     passes = verifier._scheduler
-    assert passes.most_nodes(4) == 39
+    assert passes.most_nodes(4) == 4 + 16
+    assert passes.most_nodes(18) == 36
+    assert passes.most_nodes(30) == 39  # rows of a pass
     for rows in (5, 10, 20):
         passes._times.add(rows, 0.040 + rows * 0.001)
     assert passes.most_nodes(4) == 4 + int((scheduler.WITH_FOLLOWING - 1) * (40 + 5))
@@ -323,6 +326,52 @@ def test_drafts_that_lose_their_ground_go():
         verifier.close()
 
     asyncio.run(run())
+
+
+def test_rows_of_drafts_that_lost_their_ground_are_not_kept():
+    async def run() -> None:
+        own = greedy(6)
+        driver, _, frames, verifier = await in_flight([own[:2], [own[2], (own[3] + 1) % 8], own[4:]], [])
+        await driver.step(*frames)
+        assert [len(each) for each in verifier._scored.values()] == [2]
+        await driver.step()
+        assert [len(each) for each in verifier._scored.values()] == [0]
+        verifier.close()
+
+    asyncio.run(run())
+
+
+def test_steps_that_are_cancelled_go_on_all_of_them():
+    async def run() -> None:
+        own = greedy(6)
+        driver, device, frames, verifier = await in_flight([own[:2], own[2:4], own[4:]], [])
+        for frame in frames:
+            step = asyncio.create_task(driver.step(frame))
+            await asyncio.sleep(0)
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+        answers = await driver.step()
+        assert await driver.step() == []
+        text = [token for answer in answers for event in device.receive_data(answer) for token in event.tokens]
+        assert text == own
+        verifier.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_no_draft_is_taken_once_those_before_it_are_answered(caplog):
+    async def run() -> None:
+        driver, device, frames, verifier = await in_flight([greedy(2), [1]], [])
+        device.close()
+        (answer,) = await driver.step(*frames, device.data_to_send())
+        assert answer[0] & 63 == Kind.VERDICT_WHOLE
+        assert driver.over
+        assert not driver.waiting
+        assert await driver.step() == []
+        verifier.close()
+
+    asyncio.run(run())
+    assert "failed" not in caplog.text
 
 
 @pytest.mark.parametrize("bad", [b"\x10", b"\x10" * 2000])

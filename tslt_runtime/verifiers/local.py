@@ -104,7 +104,7 @@ class LocalVerifier:
         prefix, draft = request.prefix, asked.draft
         if scored and scored[0].part.prefix == prefix and scored[0].part.tree == draft.tree:
             reply: Reply = await self._scheduler.beside.run(timed, text, self._verify, request, asked, scored[0].logits)
-            self._scored[text] = scored[1:]
+            self._scored[text] = scored[1:] if _goes_on(draft, reply) else []
             return replace(reply, scored_before=True)
         tree, (_, *later) = joined(
             prefix, (draft, *request.following), self.facts.engine, self._scheduler.most_nodes(len(draft.tree))
@@ -115,10 +115,9 @@ class LocalVerifier:
 
         def verify(logits: Any) -> tuple[Reply, list[_Scored]]:
             reply = self._verify(request, asked, logits[: 1 + len(draft.tree)])
-            if not later or not isinstance(reply.answer, tw.Verdict) or reply.answer.node != draft.whole[-1]:
-                return reply, []  # nothing follows, or all that follows has lost its ground
             # Copies: those of all texts of the pass would be kept with them.
-            return reply, [_Scored(part, logits[list(part.rows)]) for part in later]
+            kept = later if _goes_on(draft, reply) else []
+            return reply, [_Scored(part, logits[list(part.rows)]) for part in kept]
 
         reply, self._scored[text] = await self._scheduler.score(text, prefix, tree, verify)
         return reply
@@ -150,6 +149,12 @@ class LocalVerifier:
     def close(self) -> None:
         """See ``Verifier.close``."""
         self._scheduler.close()
+
+
+def _goes_on(draft: tw.Draft, reply: Reply) -> bool:
+    """Whether a draft that follows keeps its ground."""
+    answer = reply.answer
+    return draft.goes_on and isinstance(answer, tw.Verdict) and answer.node == draft.whole[-1]
 
 
 def _copied(row: Any) -> Any:

@@ -242,7 +242,7 @@ def live(cell: Cell, tables: Any, choices: Sequence[Choice], args: argparse.Name
         if choice.tree:
             # A level of a tree is tried with all its siblings: how often its first token is accepted is what accepts
             # the path of the first ones whole.
-            alpha = (sums["whole"] / sums["rounds"]) ** (1 / choice.length)
+            alpha = (max(0.5, sums["whole"]) / sums["rounds"]) ** (1 / choice.length)  # of few rounds perhaps none
             model = cell.tree_rate(choice, alpha, link, compute)
         else:
             alphas = (alpha, alpha + (1 - alpha) * (cell.alphas[1] - cell.alpha) / (1 - cell.alpha))

@@ -119,6 +119,8 @@ async def share(way: Way, args: argparse.Namespace) -> list[Tally]:
     for tally in tallies:
         tally.wall_s = time.perf_counter() - began
     for task in writing:
+        if task.done():
+            task.result()  # a device that failed is no device that was slow
         task.cancel()
     await asyncio.gather(*writing, return_exceptions=True)
     for device in devices:
