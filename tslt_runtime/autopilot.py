@@ -90,6 +90,7 @@ def observation(mode: Mode, round_: Round, *, guessed: bool = False, window: int
         link_s=max(0.0, round_.link_s),
         verify_s=round_.verify_s or None,
         others=round_.others,
+        row_s=round_.row_s,
         trips=round_.trips,
         follows=flight is not None and flight.follows,
         ahead=min(round_.ahead, round_.drafted),

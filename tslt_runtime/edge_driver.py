@@ -24,9 +24,9 @@ from tslt_runtime.arrivals import in_groups
 from tslt_runtime.engines.protocol import ContextFull
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.sessions import Left, Sessions
-from tslt_runtime.timing import wants_timing, with_others, with_verify_time
+from tslt_runtime.timing import wants_timing, with_others, with_row_time, with_verify_time
 from tslt_runtime.token_names import in_words
-from tslt_runtime.verifiers.protocol import Asked, Numbers, Reply, Request, Verifier
+from tslt_runtime.verifiers.protocol import Asked, Numbers, Request, Verifier
 from tslt_wire.messages.log_probs import wants_log_probs
 
 log = logging.getLogger("tslt.edge")
@@ -270,17 +270,6 @@ class EdgeDriver:
             case _:
                 pass
 
-    async def _reply(self, request: Request) -> tuple[Reply, int]:
-        """The verifier's, and for how many others it was at work when it was asked."""
-        if self._sessions is None:
-            return await self._verifier.answer(self._text, request), 0
-        others = self._sessions.answering
-        self._sessions.answering += 1
-        try:
-            return await self._verifier.answer(self._text, request), others
-        finally:
-            self._sessions.answering -= 1
-
     def _tell_fit(self, hello: tw.Hello) -> None:
         """Log which of the target's tokens the device never drafts, as far as this end knows."""
         settings, fit = self._session.settings, self._session.fit
@@ -310,7 +299,7 @@ class EdgeDriver:
             log_probs=self._log_probs,
             following=session.following,
         )
-        reply, others = await self._reply(request)
+        reply = await self._verifier.answer(self._text, request)
         seconds = self._clock() - started
         if reply.scored_before:
             seconds += self._scored_s  # the pass that it had a part of
@@ -318,7 +307,9 @@ class EdgeDriver:
             self._scored_s = seconds
         answer = reply.answer
         if self._timing:
-            answer = with_others(with_verify_time(answer, seconds), others)
+            answer = with_others(with_verify_time(answer, seconds), reply.others)
+            if reply.others:
+                answer = with_row_time(answer, reply.row_s)
         sent = session.send_answer(answer, row=reply.row)  # some bytes, at once
         if isinstance(sent, tw.AskList) or (isinstance(sent, tw.Proposals) and sent.batch):
             return  # the round goes on, or was counted

@@ -75,6 +75,7 @@ class OpenRound:
             link_s=answered - self.queued - verify_s,
             verify_s=verify_s,
             others=done.others,
+            row_s=done.row_s,
             trips=done.trips,
             reconnects=reconnects - self.reconnects,
             dropped=dropped,

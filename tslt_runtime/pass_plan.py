@@ -51,13 +51,22 @@ class Place:
     answered: float | None = None
     """When its last rows were there, until it asks for more."""
     thinks_s: float | None = None
-    """What it takes from its rows to the next request."""
+    """What it takes from its rows to the next request, in the mean of late."""
+    strays_s: float = 0.0
+    """How far from that it is, in the mean: one whose drafts are in flight is there at once, or after a whole round."""
     passes_s: float = 0.0
     """Its part of the seconds that passes took so far, by rows."""
     made_s: float = 0.0
     """Seconds of a thread for what was made of its rows."""
     read: int = 0
     """Tokens that were read for it without logits."""
+
+    def thinks(self, seconds: float) -> None:
+        """It took so long from its rows to the next request."""
+        if self.thinks_s is None:
+            self.thinks_s = seconds
+        self.strays_s += (abs(seconds - self.thinks_s) - self.strays_s) / 2
+        self.thinks_s += (seconds - self.thinks_s) / 2
 
 
 @dataclass(eq=False, slots=True)

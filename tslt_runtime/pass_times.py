@@ -14,6 +14,7 @@ class PassTimes:
     def __init__(self) -> None:
         """Nothing is known yet."""
         self._weight = self._rows = self._seconds = self._squares = self._products = 0.0
+        self._each: float | None = None
 
     def add(self, rows: int, seconds: float) -> None:
         """A pass of so many rows took so long."""
@@ -22,18 +23,17 @@ class PassTimes:
         self._seconds = FORGET * self._seconds + seconds
         self._squares = FORGET * self._squares + rows * rows
         self._products = FORGET * self._products + rows * seconds
+        mean = self._rows / self._weight
+        spread = self._squares / self._weight - mean * mean
+        if spread >= 1:  # passes of one size say nothing of what a row takes: what was known stays
+            self._each = max(0.0, (self._products - mean * self._seconds) / self._weight / spread)
 
     @property
     def line(self) -> tuple[float, float] | None:
         """(seconds of a pass, seconds more for each row), neither negative; None until two sizes were seen."""
-        if self._weight < 1:
+        if self._each is None:
             return None
-        mean, mean_s = self._rows / self._weight, self._seconds / self._weight
-        spread = self._squares / self._weight - mean * mean
-        if spread < 1:
-            return None
-        each = max(0.0, (self._products / self._weight - mean * mean_s) / spread)
-        return max(0.0, mean_s - each * mean), each
+        return max(0.0, (self._seconds - self._each * self._rows) / self._weight), self._each
 
     @property
     def saved_s(self) -> float:

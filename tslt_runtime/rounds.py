@@ -40,6 +40,8 @@ class Round:
     """Round trips: more than one if the edge was asked for more proposals, or asked for a list."""
     others: int = 0
     """For how many others the edge worked meanwhile, as it says; 0 if it does not."""
+    row_s: float = 0.0
+    """Seconds that a row adds to a pass of the target, as the edge says; 0 if it does not."""
     reconnects: int = 0
     """Links that broke in it: its times and bytes have what that cost."""
     ahead: int = 0

@@ -34,6 +34,8 @@ WITH_FOLLOWING = 1.25
 """The same of a pass with drafts that follow the one that is answered."""
 FEW_FOLLOWING = 16
 """Nodes of drafts that follow that no pass is spared before it is known what they take."""
+STRAYS = 0.25
+"""Part of what a device takes by which it may be early or late in the mean, and still be expected."""
 LEAST_CHUNK = 16
 """Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
 FIRST_CHUNK = 64
@@ -144,6 +146,12 @@ class Scheduler:
         """Texts that wait for rows, those of the pass under way included."""
         return len(self._queue)
 
+    @property
+    def row_s(self) -> float:
+        """Seconds that a row more adds to a pass; 0 where that is not known."""
+        line = self._times.line
+        return 0.0 if line is None else line[1]
+
     def most_nodes(self, nodes: int) -> int:
         """Nodes that a tree of ``nodes`` may have with those of drafts that follow it.
 
@@ -191,8 +199,7 @@ class Scheduler:
             raise RuntimeError("one request at a time for a text")
         now, future = self._clock(), asyncio.get_running_loop().create_future()
         if place.answered is not None:
-            took = now - place.answered
-            place.thinks_s = took if place.thinks_s is None else (place.thinks_s + took) / 2
+            place.thinks(now - place.answered)
             place.answered = None
         place.job = job = Job(prefix, tree, future, then, now)
         # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
@@ -250,7 +257,9 @@ class Scheduler:
 
     def _expected(self, place: Place, now: float, until: float) -> bool:
         at, took = place.answered, place.thinks_s
-        return at is not None and took is not None and at + took < until and now < at + LATE * took + LATE_S
+        if at is None or took is None or place.strays_s > STRAYS * took:
+            return False
+        return at + took < until and now < at + LATE * took + LATE_S
 
     async def _change_within(self, seconds: float) -> None:
         try:

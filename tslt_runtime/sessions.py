@@ -77,8 +77,6 @@ class Sessions:
         self._seeded = seed is not None
         self._limits = limits
         self._release = release
-        self.answering = 0
-        """Sessions for which an answer is in the making."""
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._young: dict[bytes, bytes] = {}  # of the sessions of a seed that have no text yet, by token, their HELLO
         self._linked: dict[bytes, Holder] = {}

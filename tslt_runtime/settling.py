@@ -10,7 +10,7 @@ import numpy as np
 import tslt_wire as tw
 from tslt_runtime.connection import Connection, EdgeError
 from tslt_runtime.drafting import Drafted
-from tslt_runtime.timing import others_of, verify_seconds
+from tslt_runtime.timing import others_of, row_seconds, verify_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Outcome:
     verify_s: float
     others: int
     """For how many others the edge worked meanwhile, at most."""
+    row_s: float
+    """What a row adds to a pass of the target, as far as it says."""
     log_probs: tuple[float, ...]
 
 
@@ -38,20 +40,20 @@ async def settle(
     ``numbers``: the device's random numbers, for its choice among these proposals.  EdgeError as for
     ``Connection.exchange``.
     """
-    trips, seconds, others = 0, 0.0, 0
+    trips, seconds, others, row_s = 0, 0.0, 0, 0.0
     path: tuple[float, ...] = ()  # log probabilities of the accepted tokens, if they came before the last one's
     while True:
         event = await edge.exchange()
         extensions = _extensions_of(event)
         trips += 1
         seconds += verify_seconds(extensions)
-        others = max(others, others_of(extensions))
+        others, row_s = max(others, others_of(extensions)), row_seconds(extensions) or row_s
         told = tw.log_probs_of(extensions)
         if isinstance(event, tw.VerdictReceived):
             verdict = event.verdict
-            return Outcome(verdict.node, event.tokens, verdict, trips, seconds, others, (*path, *told))
+            return Outcome(verdict.node, event.tokens, verdict, trips, seconds, others, row_s, (*path, *told))
         if isinstance(event, tw.WholeReceived):
-            return Outcome(event.draft.whole[-1], event.tokens, event.verdict, trips, seconds, others, told)
+            return Outcome(event.draft.whole[-1], event.tokens, event.verdict, trips, seconds, others, row_s, told)
         if isinstance(event, tw.ProposalsReceived):
             proposed = event.proposals
             if proposed.batch == 0 and told:
@@ -61,7 +63,7 @@ async def settle(
                 # Equal tokens have equal probabilities, so the first of them says it.
                 index = next(i for i, proposal in enumerate(proposed.proposals) if proposal.token == token)
                 log_probs = (*path, *told[index : index + 1])
-                return Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, others, log_probs)
+                return Outcome(proposed.node, (*event.tokens, token), None, trips, seconds, others, row_s, log_probs)
         elif isinstance(event, tw.ListAsked):
             path = told
             session.send_list()

@@ -358,6 +358,22 @@ def _asked_and_named(frames: Frames) -> None:
         frames.accept(1, named, f"welcome-chat-template{label}", note, "control")
 
 
+def _busy(frames: Frames) -> None:
+    """What an edge says that works for others, too."""
+    for label, data in (("1", "01"), ("255", "ff"), ("0", "00"), ("none", ""), ("long", "0100")):
+        others = (tw.Extension(10, bytes.fromhex(data)),)
+        for kind, answer in (
+            ("verdict", tw.Verdict(round=1, node=0, token=3, extensions=others)),
+            ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=others)),
+        ):
+            frames.accept(10, answer, f"{kind}-others-{label}", "others: whatever its data", "extension")
+    times = {"1": "01", "two": "d007", "four": "ffffffff", "0": "00", "none": "", "long": "0100000000"}
+    for label, data in times.items():
+        told = (tw.Extension(10, b"\3"), tw.Extension(12, bytes.fromhex(data)))
+        answer = tw.Verdict(round=1, node=0, token=3, extensions=told)
+        frames.accept(10, answer, f"verdict-row-time-{label}", "row_time: whatever its data", "extension")
+
+
 def _extensions(frames: Frames) -> None:
     one = (tw.Extension(0, b""),)
     many = tuple(tw.Extension(2 * i, bytes([i]) * i) for i in range(16))
@@ -387,13 +403,7 @@ def _extensions(frames: Frames) -> None:
             ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=told)),
         ):
             frames.accept(10, answer, f"{kind}-log-probs-{label}", note, "extension")
-    for label, data in (("1", "01"), ("255", "ff"), ("0", "00"), ("none", ""), ("long", "0100")):
-        others = (tw.Extension(10, bytes.fromhex(data)),)
-        for kind, answer in (
-            ("verdict", tw.Verdict(round=1, node=0, token=3, extensions=others)),
-            ("proposals", tw.Proposals(round=1, node=0, proposals=(tw.Proposal(3, 7),), extensions=others)),
-        ):
-            frames.accept(10, answer, f"{kind}-others-{label}", "others: whatever its data", "extension")
+    _busy(frames)
     for size in (0, 1, 127, 128):
         zeros = (tw.Extension(32, bytes(size)),)
         for kind, padded in (

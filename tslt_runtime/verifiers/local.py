@@ -17,6 +17,7 @@ from tslt_runtime.limits import DEFAULT_LIMITS, EdgeLimits
 from tslt_runtime.pass_plan import Place
 from tslt_runtime.scheduler import Counts, Pass, Scheduler, timed
 from tslt_runtime.verifiers.answering import after, answer_draft, answer_follow_up, at_rejection
+from tslt_runtime.verifiers.at_work import AtWork
 from tslt_runtime.verifiers.joint import Part, joined
 from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_wire.checks import integer
@@ -53,6 +54,7 @@ class LocalVerifier:
         """
         self._allowed = allowed
         self._scored: WeakKeyDictionary[Place, list[_Scored]] = WeakKeyDictionary()  # of drafts that are to come
+        self._at_work = AtWork()
         self._proposals = integer("proposals", proposals, 1, MOST_PROPOSALS)
         self._scheduler = Scheduler(engine, limits, on_pass=on_pass)
         self.facts = VerifierFacts(engine=self._scheduler.facts)
@@ -89,6 +91,11 @@ class LocalVerifier:
 
     async def answer(self, text: Place, request: Request) -> Reply:
         """See ``Verifier.answer``."""
+        with self._at_work.on(text) as met:
+            reply = await self._reply(text, request)
+        return replace(reply, others=met.others, row_s=self._scheduler.row_s)
+
+    async def _reply(self, text: Place, request: Request) -> Reply:
         asked = request.asked
         scored = self._scored.pop(text, [])
         if isinstance(asked, tw.DraftReceived):

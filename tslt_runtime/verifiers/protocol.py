@@ -123,6 +123,10 @@ class Reply:
     sends next.  None: the verifier makes it anew."""
     scored_before: bool = False
     """Whether its rows were made with those of a draft before it (``Request.following``)."""
+    others: int = 0
+    """Other texts for which the target worked meanwhile, as far as the verifier knows."""
+    row_s: float = 0.0
+    """Seconds that a row more adds to a pass of the target; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

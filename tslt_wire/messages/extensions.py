@@ -40,6 +40,10 @@ TOKENS = 8
 """Type of the extension in which an ERROR tells some of the edge's tokens (spec section 7.9)."""
 OTHERS = 10
 """Type of the extension in which an answer says how many others the edge worked for meanwhile (spec section 6.2)."""
+ROW_TIME = 12
+"""Type of the extension in which an answer says what a row adds to a pass of the target (spec section 6.2)."""
+ROW_TIME_BYTES = 4
+"""Most bytes of its data: microseconds, little-endian, as short as can be."""
 
 
 @dataclass(frozen=True, slots=True)

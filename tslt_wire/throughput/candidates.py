@@ -36,6 +36,8 @@ class View:
     """Of these, or beside them, those of the edge."""
     grown_s: Floats
     """Of the edge's, what the draft makes them more: those of its nodes and its evidence, not those of a pass."""
+    lost: Floats
+    """Drafts that lose their ground, an answer."""
     uplink: Floats
     """Bytes, with those of drafts that are dropped."""
     features: Features
@@ -129,7 +131,7 @@ class Candidates:
         drawn = np.where(flying, np.minimum(1.0, self.ahead / np.maximum(self.counts[0], 1.0)), 0.0)
         how = Overlap(whole, self.window, drawn, ready, self.counts[0])
         rows = answer_rows(parts, cost, how) + rejected
-        verify = parts.verify @ cost
+        verify, lost = parts.verify @ cost, dropped(parts, cost, how)
         passes = [3, to]  # the columns of a pass whatever its nodes, hidden or told
         split = (rows[:, :at], rows[:, at:to], rows[:, to:])
         part = np.where(flying, drawn * whole**self.window + ready * (1 - whole), ready)
@@ -139,7 +141,8 @@ class Candidates:
             seconds=np.maximum(rows @ cost, _LEAST_S),
             edge_s=verify,
             grown_s=verify - parts.verify[:, passes] @ cost[passes],
-            uplink=load.uplink + (load.uplink - load.rejected[:, 1]) * dropped(parts, cost, how),
+            uplink=load.uplink + (load.uplink - load.rejected[:, 1]) * lost,
+            lost=lost,
             features=split,
             ready=ready,
             saved=parts.drawn @ cost * part,

@@ -105,6 +105,7 @@ class Planner:
         """Uplink bytes seen over bytes expected, of chains and trees."""
         self._hits = 1.0
         self._others = 0.0
+        self._row_s = 0.0
         self._price = number("price", price, 0, None)
         self._budget = budget
         self._elapsed = self._spent = 0.0
@@ -204,6 +205,7 @@ class Planner:
         self._acceptance.learn(mode, widths[0], seen.accepted, seen.tried)
         self._times.learn(seen, counts)
         self._others += _OTHERS_LEARNED * (seen.others - self._others)
+        self._row_s = seen.row_s or self._row_s
 
     def ranking(self, context: Context = ANYWHERE) -> list[Plan]:
         """The best draft of every mode, best first, as they seem now and without caution."""
@@ -263,9 +265,12 @@ class Planner:
     def _paid(self, view: View) -> Floats:
         """Seconds of every candidate, with those of the edge at their price, (N,).
 
-        Each of the others that the edge works for waits for what a draft adds to a pass, too.
+        Each of the others that the edge works for waits for what a draft adds to a pass, too: its nodes, and the row of
+        the token before them; and for the rows of drafts behind it that lose their ground, as they are in its pass.
         """
-        return view.seconds + self._price * view.edge_s + self._others * view.grown_s
+        rows = 1.0 + self._all.counts[2]
+        grown = view.grown_s + self._row_s * (1.0 + view.lost * rows)
+        return view.seconds + self._price * view.edge_s + self._others * grown
 
     def _rates(self, view: View) -> Floats:
         """Tokens a second of every candidate, the edge's time paid, (N,)."""

@@ -42,6 +42,11 @@ class Rates(Enum):
         "bytes, and what a session does around its passes, are those of real rounds; passes and bytes take their set "
         "time, and what is accepted is the mean along texts",
     )
+    SESSIONS = (
+        "real sessions on emulated links",
+        "real messages travel between real ends; models are stand-ins that take their set time and agree as often as "
+        "these, so that what is accepted, and who meets whom at the edge, is luck",
+    )
     CLOCK = ("the clock", "a running edge with all that it does, and no link")
 
 

@@ -19,6 +19,7 @@ from tslt_benchmarks.sections import (
     pass_times,
     published_bound,
     recorded_links,
+    shared_edge,
     transports,
     vocabulary,
     which_link,
@@ -27,6 +28,7 @@ from tslt_benchmarks.sections import (
 SECTIONS: tuple[Section, ...] = (
     which_link.SECTION,
     drafts_in_flight.SECTION,
+    shared_edge.SECTION,
     end_to_end.SECTION,
     evidence_acceptance.SECTION,
     equal_acceptance.SECTION,

@@ -62,7 +62,9 @@ class Told:
     error: Exception | None = None
     """In place of the answer: what ``Verifier.answer`` raises of its own."""
     scored_before: bool = False
-    """See ``Reply``."""
+    """See ``Reply``, as for those below."""
+    others: int = 0
+    row_s: float = 0.0
 
 
 class ReplicaLost(Exception):

@@ -119,7 +119,7 @@ class PoolVerifier:
         self.counts.rounds += isinstance(asked, tw.DraftReceived)
         if told.answer is None:
             raise EngineError(f"a replica gave no answer: {told!r}")
-        return Reply(told.answer, scored_before=told.scored_before)
+        return Reply(told.answer, scored_before=told.scored_before, others=told.others, row_s=told.row_s)
 
     def close(self) -> None:
         """See ``Verifier.close``; the replicas go on."""

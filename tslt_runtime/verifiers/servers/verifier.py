@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import tslt_wire as tw
@@ -16,6 +16,7 @@ from tslt_runtime.engines.text_rules import require_room
 from tslt_runtime.overload import Overloaded
 from tslt_runtime.scheduler import Counts, Pass
 from tslt_runtime.verifiers.answering import after, answer_draft, answer_follow_up, at_rejection
+from tslt_runtime.verifiers.at_work import AtWork
 from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 from tslt_runtime.verifiers.servers.protocol import SETTINGS, InferenceServer, ServerGone
 from tslt_runtime.verifiers.servers.rows import SEEDS, ServerRow
@@ -36,7 +37,7 @@ THREADS = 32
 """Calls under way at a time; the server puts them into common passes."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ServedText:
     """What is known of one device's text here: what it has cost.  The server finds its cache by the tokens."""
 
@@ -89,6 +90,7 @@ class ServerVerifier:
         self._on_pass = on_pass
         self.counts = Counts()
         """What was asked of the server so far; of its caches nothing is known."""
+        self._at_work = AtWork()
         self.waiting = 0
         """Requests that wait for the server."""
         serves = Served(server.name, server.most_top_k, server.differs)
@@ -122,9 +124,10 @@ class ServerVerifier:
         depth = max(asked.draft.tree.depths, default=0) if isinstance(asked, tw.DraftReceived) else 0
         require_room(len(request.prefix) + depth + 1, self._server.context)
         rows = 1 + len(asked.draft.tree) if isinstance(asked, tw.DraftReceived) else 1
-        reply = await self._timed(text, rows, self._answer, request)
+        with self._at_work.on(text) as met:
+            reply = await self._timed(text, rows, self._answer, request)
         self.counts.rounds += isinstance(asked, tw.DraftReceived)
-        return reply
+        return replace(reply, others=met.others)
 
     def close(self) -> None:
         """See ``Verifier.close``."""
