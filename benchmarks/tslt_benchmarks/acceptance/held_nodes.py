@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -53,6 +53,7 @@ SCHEMA_VERSION = 1
 RULES = {"token by token": TOKEN_BY_TOKEN, "all held": 0.0, "verify": LEAST_HELD}
 BEFORE, AFTER = "token by token", "verify"
 EXPANSIONS = {"chain of 4": (1,) * 4, "chain of 8": (1,) * 8, "<2,2,2>": (2, 2, 2)}
+SIBLINGS = {True: "with replacement", False: "without"}
 TIMED_SETTINGS, TIMED_VOCAB = ("plain", "top-p"), 128_256
 APART = 8
 """Tokens between two places of a text."""
@@ -161,6 +162,17 @@ class Drafter:
         return Drafted(tw.TokenTree(tokens, parents), lists, rows, replacement)
 
 
+def places(drafter: Drafter, models: Models, prompts: Iterable[str], most: int, seed: int = 0) -> list[list[int]]:
+    """``most`` places to draft from, fewer where the prompts give no more: along texts that the target writes."""
+    rng, found = np.random.default_rng(seed), list[list[int]]()
+    for prompt in prompts:
+        if len(found) < most:
+            start = models.prompt_tokens(prompt, room=TEXT + 16)
+            text = drafter.text_after(start, TEXT, rng)
+            found += [text[:end] for end in range(len(start), len(text), APART)]
+    return found[:most]
+
+
 def lists_of(vocab_size: int, temperature: float) -> dict[str, Lists]:
     """Kinds of lists: the default profile, and longer ones in half octaves."""
     profile = tw.DEFAULTS.profile(vocab_size)
@@ -208,21 +220,31 @@ class Expected:
         return coin * found
 
 
-def measure(
-    drafter: Drafter, prefixes: Sequence[Sequence[int]], make: Lists, widths: Sequence[int], *, replacement: bool
-) -> tuple[float, dict[str, Floats], dict[str, float]]:
+def measure(drafts: Sequence[Drafted]) -> tuple[float, dict[str, Floats], dict[str, float]]:
     """Acceptance of the first token; tokens of a round, (drafts,), and mean rows looked at, by rule."""
-    rng, alphas = np.random.default_rng(1), []
+    alphas = [float(np.minimum(each.rows[PREFIX], each.lists[PREFIX].dense()).sum()) for each in drafts]
     tokens: dict[str, list[float]] = {rule: [] for rule in RULES}
     rows = dict.fromkeys(RULES, 0.0)
-    for prefix in prefixes:
-        drafted = drafter.draft(prefix, widths, make, rng, replacement=replacement)
-        alphas.append(float(np.minimum(drafted.rows[PREFIX], drafted.lists[PREFIX].dense()).sum()))
+    for drafted in drafts:
         for rule, least_held in RULES.items():
             expected = Expected(drafted, least_held)
             tokens[rule].append(1 + expected.kept)
-            rows[rule] += expected.rows / len(prefixes)
+            rows[rule] += expected.rows / len(drafts)
     return float(np.mean(alphas)), {rule: np.array(found) for rule, found in tokens.items()}, rows
+
+
+def kept_of(drafts: Sequence[Drafted], *, pair: str, lists: str, shape: str, siblings: str = "") -> Kept:
+    """What all rules keep of some drafts of one sort."""
+    alpha, tokens, rows = measure(drafts)
+    base = tokens[BEFORE]
+    gains = {rule: float(found.mean() / base.mean()) - 1 for rule, found in tokens.items()}
+    # Of a ratio of means, by its linear part.
+    errors = {
+        rule: float((found - (1 + gains[rule]) * base).std() / base.mean() / len(base) ** 0.5)
+        for rule, found in tokens.items()
+    }
+    means = {rule: float(found.mean()) for rule, found in tokens.items()}
+    return Kept(pair, lists, shape, siblings, alpha, len(base), means, rows, gains, errors)
 
 
 def kept(
@@ -232,18 +254,10 @@ def kept(
     for pair, drafter in drafters.items():
         for kind, make in lists.items():
             for shape, widths in widths_of.items():
-                for replacement in (True, False) if max(widths) > 1 else (True,):
-                    alpha, tokens, rows = measure(drafter, prefixes, make, widths, replacement=replacement)
-                    base = tokens[BEFORE]
-                    gains = {rule: float(found.mean() / base.mean()) - 1 for rule, found in tokens.items()}
-                    # Of a ratio of means, by its linear part.
-                    errors = {
-                        rule: float((found - (1 + gains[rule]) * base).std() / base.mean() / len(base) ** 0.5)
-                        for rule, found in tokens.items()
-                    }
-                    siblings = "" if max(widths) == 1 else "with replacement" if replacement else "without"
-                    means = {rule: float(found.mean()) for rule, found in tokens.items()}
-                    yield Kept(pair, kind, shape, siblings, alpha, len(base), means, rows, gains, errors)
+                for replacement, siblings in SIBLINGS.items() if max(widths) > 1 else ((True, ""),):
+                    rng = np.random.default_rng(1)
+                    drafts = [drafter.draft(each, widths, make, rng, replacement=replacement) for each in prefixes]
+                    yield kept_of(drafts, pair=pair, lists=kind, shape=shape, siblings=siblings)
 
 
 # ----------------------------------------------------------------------------------------------------------------- time
@@ -330,14 +344,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     models = Models.load(args.target, args.draft, dtype="float32", self_check=False)
     plain = Drafter(models, args.temperature, 0.0)
     drafters = {"as it is": plain, "sharp": Drafter(models, args.temperature, args.towards)}
-    rng = np.random.default_rng(0)
-    prefixes: list[list[int]] = []
-    for prompt in read_prompts():
-        if len(prefixes) < args.places:
-            start = models.prompt_tokens(prompt, room=TEXT + 16)
-            text = plain.text_after(start, TEXT, rng)
-            prefixes += [text[:end] for end in range(len(start), len(text), APART)]
-    prefixes = prefixes[: args.places]
+    prefixes = places(plain, models, read_prompts(), args.places)
     lists = lists_of(models.vocab_size, args.temperature)
     found = list(kept(drafters, prefixes, lists, {shape: EXPANSIONS[shape] for shape in args.shapes}))
     console.print(kept_table(found))
