@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tslt_wire as tw
 from tslt_runtime.engines.protocol import EngineFacts, Work
 from tslt_runtime.engines.text_rules import shared_length
 from tslt_runtime.limits import EdgeLimits
+from tslt_runtime.pass_waits import Habit
 from tslt_runtime.scored_text import ScoredText
 
 ROUND_TOKENS = 16
@@ -48,25 +49,14 @@ class Place:
     """Rows of its cache that memory was found for since it was last empty."""
     used: float = 0.0
     """When it was last in a pass."""
-    answered: float | None = None
-    """When its last rows were there, until it asks for more."""
-    thinks_s: float | None = None
-    """What it takes from its rows to the next request, in the mean of late."""
-    strays_s: float = 0.0
-    """How far from that it is, in the mean: one whose drafts are in flight is there at once, or after a whole round."""
+    habit: Habit = field(default_factory=Habit)
+    """When it is expected to ask again."""
     passes_s: float = 0.0
     """Its part of the seconds that passes took so far, by rows."""
     made_s: float = 0.0
     """Seconds of a thread for what was made of its rows."""
     read: int = 0
     """Tokens that were read for it without logits."""
-
-    def thinks(self, seconds: float) -> None:
-        """It took so long from its rows to the next request."""
-        if self.thinks_s is None:
-            self.thinks_s = seconds
-        self.strays_s += (abs(seconds - self.thinks_s) - self.strays_s) / 2
-        self.thinks_s += (seconds - self.thinks_s) / 2
 
 
 @dataclass(eq=False, slots=True)

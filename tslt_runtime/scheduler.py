@@ -23,6 +23,7 @@ from tslt_runtime.engines.protocol import EngineError, EngineFacts, TargetEngine
 from tslt_runtime.limits import EdgeLimits
 from tslt_runtime.pass_plan import ROUND_TOKENS, Job, Part, PassPlan, Place
 from tslt_runtime.pass_times import PassTimes
+from tslt_runtime.pass_waits import worth_waiting
 from tslt_runtime.scored_text import ScoredText
 from tslt_runtime.worker import Worker
 
@@ -34,14 +35,10 @@ WITH_FOLLOWING = 1.25
 """The same of a pass with drafts that follow the one that is answered."""
 FEW_FOLLOWING = 16
 """Nodes of drafts that follow that no pass is spared before it is known what they take."""
-STRAYS = 0.25
-"""Part of what a device takes by which it may be early or late in the mean, and still be expected."""
 LEAST_CHUNK = 16
 """Tokens of prompts that a pass takes while rounds go on, whatever the rounds take."""
 FIRST_CHUNK = 64
 """The same before it is known what passes take."""
-LATE, LATE_S = 1.5, 0.002
-"""A device is not waited for any longer once it takes so many times what it took before, and so many seconds more."""
 
 
 @dataclass(slots=True)
@@ -198,9 +195,7 @@ class Scheduler:
         if place.job is not None:
             raise RuntimeError("one request at a time for a text")
         now, future = self._clock(), asyncio.get_running_loop().create_future()
-        if place.answered is not None:
-            place.thinks(now - place.answered)
-            place.answered = None
+        place.habit.asks(now)
         place.job = job = Job(prefix, tree, future, then, now)
         # Who was away for a moment is not passed over; who was away for long has no more than a pass in hand.
         place.start = max(place.start, self._now - self._limits.rows)
@@ -244,22 +239,20 @@ class Scheduler:
 
     async def _wait_for_others(self) -> None:
         """Wait for devices that are about to ask, if together they cost less than apart."""
-        started = self._clock()
-        until = started + self._limits.wait * self._times.saved_s
+        saved = self._limits.wait * self._times.saved_s
+        until = self._clock() + saved
         waited = False
         while self._queue and (now := self._clock()) < until:
-            if not any(self._expected(place, now, until) for place in self._places):
+            habits = [place.habit for place in self._places]
+            # Prompts are read beside rounds, and wait for them.
+            rounds = sum(place.job is not None and place.job.tree is not None for place in self._queue)
+            seconds = worth_waiting(habits, now, waiting=rounds, saved_s=saved)
+            if seconds is None:
                 break
             waited = True
             self._changed.clear()
-            await self._change_within(until - now)
+            await self._change_within(min(seconds, until - now))
         self.counts.waits += waited
-
-    def _expected(self, place: Place, now: float, until: float) -> bool:
-        at, took = place.answered, place.thinks_s
-        if at is None or took is None or place.strays_s > STRAYS * took:
-            return False
-        return at + took < until and now < at + LATE * took + LATE_S
 
     async def _change_within(self, seconds: float) -> None:
         try:
@@ -377,7 +370,7 @@ class Scheduler:
             if part.error is not None:
                 job.future.set_exception(part.error)
             elif part.whole:
-                place.answered = now if job.tree is not None else None
+                place.habit.answered = now if job.tree is not None else None
                 _hand_out(part)
             else:
                 continue

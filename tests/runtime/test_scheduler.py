@@ -338,29 +338,6 @@ def test_nobody_waits_where_nobody_else_can_come():
     assert together.passes < 60
 
 
-@pytest.mark.parametrize(
-    ("took", "expected"),
-    [
-        ((0.05,) * 3, True),
-        ((0.045, 0.055) * 3, True),
-        ((0.0, 0.09) * 3, False),  # drafts in flight, of which every other one loses its ground
-        ((0.0, 0.0, 0.0, 0.09), False),
-        ((0.05, 0.05, 0.05, 0.4), False),
-        ((), False),
-    ],
-)
-def test_only_devices_that_keep_their_time_are_waited_for(took, expected):
-    scheduler = Scheduler(HistoryTarget(tables(V)[0]), EdgeLimits())
-    place = scheduler.open()
-    for seconds in took:
-        place.thinks(seconds)
-    place.answered = 0.0
-    assert scheduler._expected(place, now=0.02, until=1.0) == expected
-    place.answered = None
-    assert not scheduler._expected(place, now=0.02, until=1.0)
-    scheduler.close()
-
-
 def test_a_tree_larger_than_any_pass_has_one_for_itself():
     async def run():
         engine = HistoryTarget(tables(V)[0], pass_s=0.002)

@@ -2,7 +2,7 @@
 
 A pass takes what was measured for its rows; who shares one, and who waits for the next, follows from when frames
 arrive.  The rules are those of ``tslt_runtime.scheduler``: all that waits goes into the next pass, as far as its rows
-allow, prompts in chunks, and a pass waits for devices that are about to ask if together they cost less than apart.
+allow, prompts in chunks, and a pass waits for devices that are about to ask where that is worth it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 import simpy
 
 from tslt_runtime.limits import DEFAULT_LIMITS
-from tslt_runtime.scheduler import LATE, LATE_S, LEAST_CHUNK, WITH_PROMPTS
+from tslt_runtime.pass_waits import Habit as PassHabit
+from tslt_runtime.pass_waits import worth_waiting
+from tslt_runtime.scheduler import LEAST_CHUNK, WITH_PROMPTS
 from tslt_wire.throughput import Link
 
 NEAR = Link(uplink_bit_s=float("inf"), downlink_bit_s=float("inf"), rtt_s=0.0)
@@ -119,8 +121,7 @@ class _Job:
 
 @dataclass(slots=True, eq=False)
 class _User:
-    answered: float | None = None
-    thinks_s: float | None = None
+    habit: PassHabit = field(default_factory=PassHabit)
 
 
 class Edge:
@@ -138,10 +139,7 @@ class Edge:
 
     def ask(self, user: _User, rows: int, *, prompt: bool = False) -> simpy.Event:
         """What happens once the rows are there."""
-        if user.answered is not None:
-            took = self._env.now - user.answered
-            user.thinks_s = took if user.thinks_s is None else (user.thinks_s + took) / 2
-            user.answered = None
+        user.habit.asks(self._env.now)
         self._users.add(user)
         job = _Job(rows, prompt, self._env.event(), user)
         self._queue.append(job)
@@ -178,19 +176,19 @@ class Edge:
                 job.rows -= given
                 if job.rows <= 0:
                     self._queue.remove(job)
-                    job.user.answered = self._env.now
+                    job.user.habit.answered = self._env.now
                     job.done.succeed()
 
     def _wait_for_others(self) -> Process:
-        until = self._env.now + DEFAULT_LIMITS.wait * self._service.pass_s
-        while (now := self._env.now) < until and any(self._expected(user, now, until) for user in self._users):
+        saved = DEFAULT_LIMITS.wait * self._service.pass_s
+        until = self._env.now + saved
+        while (now := self._env.now) < until:
+            rounds = sum(not job.prompt for job in self._queue)
+            seconds = worth_waiting([user.habit for user in self._users], now, waiting=rounds, saved_s=saved)
+            if seconds is None:
+                break
             self._came = self._env.event()
-            yield self._came | self._env.timeout(until - now)
-
-    @staticmethod
-    def _expected(user: _User, now: float, until: float) -> bool:
-        at, took = user.answered, user.thinks_s
-        return at is not None and took is not None and at + took < until and now < at + LATE * took + LATE_S
+            yield self._came | self._env.timeout(min(seconds, until - now))
 
     def _plan(self) -> list[tuple[_Job, int]]:
         """Who is in the next pass, with how many rows."""
