@@ -38,13 +38,13 @@ class Habit:
         return max(seconds, LATE_S) if seconds > -LATE_S else None
 
 
-def worth_waiting(habits: Iterable[Habit], now: float, *, waiting: int, saved_s: float) -> float | None:
-    """Seconds after which some more are there, if a pass with them does more rounds a second; None if it does not.
+def worth_waiting(habits: Iterable[Habit], now: float, *, pass_s: float, left_s: float) -> float | None:
+    """Seconds to wait for all that would be there before a pass that begins now is over; None where it begins.
 
-    k rounds wait, a pass takes F and c for each of them.  With m more in w seconds it does
-    (k + m) / (F + (k + m) c + w) a second, which is more than k / (F + k c) where w < m F / k.
+    They save a pass if they share this one, and none if they do not all come soon: the others need the next pass, in
+    which there is room for them, too.  Devices that come later are in that one anyway.
 
-    ``waiting``: k; ``saved_s``: F.
+    ``pass_s``: what the pass takes for what is there; ``left_s``: what is left of the time that a pass less saves.
     """
-    coming = sorted(seconds for habit in habits if (seconds := habit.expected_s(now)) is not None)
-    return next((each for many, each in enumerate(coming, 1) if each * waiting < many * saved_s), None)
+    coming = [seconds for habit in habits if (seconds := habit.expected_s(now)) is not None and seconds < pass_s]
+    return max(coming) if coming and max(coming) < left_s else None

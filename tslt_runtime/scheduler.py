@@ -243,15 +243,17 @@ class Scheduler:
         until = self._clock() + saved
         waited = False
         while self._queue and (now := self._clock()) < until:
+            rows = sum(1 + len(job.tree) for place in self._queue if (job := place.job) and job.tree is not None)
+            if rows >= self._limits.rows:
+                break  # there is no room for more
+            fixed, each = self._times.line or (0.0, 0.0)
             habits = [place.habit for place in self._places]
-            # Prompts are read beside rounds, and wait for them.
-            rounds = sum(place.job is not None and place.job.tree is not None for place in self._queue)
-            seconds = worth_waiting(habits, now, waiting=rounds, saved_s=saved)
+            seconds = worth_waiting(habits, now, pass_s=fixed + each * rows, left_s=until - now)
             if seconds is None:
                 break
             waited = True
             self._changed.clear()
-            await self._change_within(min(seconds, until - now))
+            await self._change_within(seconds)
         self.counts.waits += waited
 
     async def _change_within(self, seconds: float) -> None:

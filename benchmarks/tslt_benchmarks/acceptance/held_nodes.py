@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -41,7 +42,8 @@ from tslt_benchmarks.options import (
 from tslt_benchmarks.pairs import Models
 from tslt_benchmarks.prompts import read_prompts
 from tslt_benchmarks.speed.made_up_rounds import SETTINGS, SHAPES, made_up_rows, make_round
-from tslt_runtime.engines.protocol import Node, Work
+from tslt_runtime.engines.protocol import Node, TargetText, Work
+from tslt_wire.lists.distribution import TAIL_SCALE
 from tslt_wire.lists.logits import plain_logits
 from tslt_wire.lists.sibling_sampling import Siblings, sample_children
 from tslt_wire.messages.token_tree import PREFIX
@@ -117,25 +119,23 @@ class Drafter:
         self._engine, self._draft = models.target.engine, models.draft_text()
         self._sampling, self._towards = tw.Sampling(temperature=temperature), towards
 
-    def target_logits(self, prefix: Sequence[int], tree: tw.TokenTree) -> Logits:
-        """After the prefix and after each node, (1 + nodes, V)."""
-        text = self._engine.open()
-        try:
-            (rows,) = self._engine.score([Work(text, prefix, tree)])
-            found: Logits = plain_logits(rows, 2)
-            return found
-        finally:
-            text.close()
+    def _target_logits(self, text: TargetText, prefix: Sequence[int], tree: tw.TokenTree) -> Logits:
+        """After the prefix and after each node, (1 + nodes, V); ``text`` holds a beginning of ``prefix``."""
+        text.truncate(min(text.length, len(prefix) - 1))
+        (rows,) = self._engine.score([Work(text, prefix[text.length :], tree)])
+        found: Logits = plain_logits(rows, 2)
+        return found
 
     def text_after(self, prompt: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
         """``prompt`` and up to ``count`` tokens of the target's at temperature 1."""
         found = list(prompt)
-        while len(found) < len(prompt) + count:
-            probs = tw.target_probs(self.target_logits(found, tw.TokenTree([], []))[0], tw.Sampling())
-            token = int(rng.choice(len(probs), p=probs))
-            if token in self._engine.facts.eos_tokens:
-                break
-            found.append(token)
+        with closing(self._engine.open()) as text:
+            while len(found) < len(prompt) + count:
+                probs = tw.target_probs(self._target_logits(text, found, tw.TokenTree([], []))[0], tw.Sampling())
+                token = int(rng.choice(len(probs), p=probs))
+                if token in self._engine.facts.eos_tokens:
+                    break
+                found.append(token)
         return found
 
     def draft(
@@ -146,19 +146,20 @@ class Drafter:
         parents: list[int] = []
         lists, rows, level = {}, {}, [PREFIX]
         self._draft.set_prefix(prefix)
-        for width in widths:
-            fresh = plain_logits(self._draft.expand([Node(parents[n], tokens[n]) for n in level if n >= 0]), 2)
-            logits = self.target_logits(prefix, tw.TokenTree(tokens, parents))
-            below = []
-            for node, own in zip(level, fresh, strict=True):
-                theirs = logits[1 + node]
-                rows[node] = tw.target_probs(theirs, self._sampling)
-                lists[node] = make((1 - self._towards) * own + self._towards * theirs)
-                for token in sample_children(lists[node], width, rng, replacement=replacement):
-                    below.append(len(tokens))
-                    tokens.append(token)
-                    parents.append(node)
-            level = below
+        with closing(self._engine.open()) as text:
+            for width in widths:
+                fresh = plain_logits(self._draft.expand([Node(parents[n], tokens[n]) for n in level if n >= 0]), 2)
+                logits = self._target_logits(text, prefix, tw.TokenTree(tokens, parents))
+                below = []
+                for node, own in zip(level, fresh, strict=True):
+                    theirs = logits[1 + node]
+                    rows[node] = tw.target_probs(theirs, self._sampling)
+                    lists[node] = make((1 - self._towards) * own + self._towards * theirs)
+                    for token in sample_children(lists[node], width, rng, replacement=replacement):
+                        below.append(len(tokens))
+                        tokens.append(token)
+                        parents.append(node)
+                level = below
         return Drafted(tw.TokenTree(tokens, parents), lists, rows, replacement)
 
 
@@ -173,11 +174,13 @@ def places(drafter: Drafter, models: Models, prompts: Iterable[str], most: int, 
     return found[:most]
 
 
-def lists_of(vocab_size: int, temperature: float) -> dict[str, Lists]:
+def lists_of(models: Models, temperature: float) -> dict[str, Lists]:
     """Kinds of lists: the default profile, and longer ones in half octaves."""
-    profile = tw.DEFAULTS.profile(vocab_size)
+    # As a device does it: a tail is over all of the target's tokens, also those that this draft model has not.
+    tail_scale = 0.0 if models.restricted else TAIL_SCALE
+    usual = partial(tw.DEFAULTS.sparsify, profile=tw.DEFAULTS.profile(models.vocab_size), tail_scale=tail_scale)
     return {
-        "default": partial(tw.DEFAULTS.sparsify, profile=profile, temperature=temperature),
+        "default": partial(usual, temperature=temperature),
         "64, log2/1": partial(tw.sparsify, temperature=temperature, truncation=tw.TopK(64), precision="log2/1"),
     }
 
@@ -345,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     plain = Drafter(models, args.temperature, 0.0)
     drafters = {"as it is": plain, "sharp": Drafter(models, args.temperature, args.towards)}
     prefixes = places(plain, models, read_prompts(), args.places)
-    lists = lists_of(models.vocab_size, args.temperature)
+    lists = lists_of(models, args.temperature)
     found = list(kept(drafters, prefixes, lists, {shape: EXPANSIONS[shape] for shape in args.shapes}))
     console.print(kept_table(found))
     options = {"vocab_size": args.timed_vocab, "rounds": args.rounds, "repetitions": args.repetitions}

@@ -183,12 +183,15 @@ class Edge:
         saved = DEFAULT_LIMITS.wait * self._service.pass_s
         until = self._env.now + saved
         while (now := self._env.now) < until:
-            rounds = sum(not job.prompt for job in self._queue)
-            seconds = worth_waiting([user.habit for user in self._users], now, waiting=rounds, saved_s=saved)
+            rows = sum(job.rows for job in self._queue if not job.prompt)
+            if rows >= DEFAULT_LIMITS.rows:
+                break
+            pass_s = self._service.pass_s + self._service.row_s * rows
+            seconds = worth_waiting([user.habit for user in self._users], now, pass_s=pass_s, left_s=until - now)
             if seconds is None:
                 break
             self._came = self._env.event()
-            yield self._came | self._env.timeout(min(seconds, until - now))
+            yield self._came | self._env.timeout(seconds)
 
     def _plan(self) -> list[tuple[_Job, int]]:
         """Who is in the next pass, with how many rows."""

@@ -22,7 +22,8 @@ _ABOUT = (
 _TRUST = (
     "Sections make tokens a second in different ways, and differ about the same link: trust those from "
     f"{Rates.EQUATIONS.value[0]} for what to choose, from {Rates.RECORDED.value[0]} for how fast a session is on this "
-    f"machine, from {Rates.ROUNDS.value[0]} for one way against another (within their \u00b1), and from "
+    f"machine, from {Rates.ROUNDS.value[0]} for one way against another (within their \u00b1), from "
+    f"{Rates.SESSIONS.value[0]} for many devices at one busy edge, and from "
     f"{Rates.CLOCK.value[0]} for an edge with many users."
 )
 _UNITS = "[kMG]?bit/s|ms|\u00b5s|s|min|h|mJ|bytes?|bits?|tokens?|times|places|positions|users|links|rows|million"

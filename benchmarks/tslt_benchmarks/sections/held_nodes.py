@@ -21,7 +21,7 @@ from tslt_benchmarks.acceptance.held_nodes import (
     lists_of,
     places,
 )
-from tslt_benchmarks.report.blocks import Column, Plot, Table
+from tslt_benchmarks.report.blocks import Column, Plot, Table, acceptance
 from tslt_benchmarks.report.context import Context, LeftOut
 from tslt_benchmarks.report.plots import Axis, Line, Panel, lines
 from tslt_benchmarks.report.section import Needs, Seconds, Section
@@ -46,7 +46,7 @@ def run(context: Context) -> dict[str, Any]:
     prefixes = places(first, models, context.prompts, most, context.seed)
     if not prefixes:
         raise LeftOut("the target ends each of these prompts at once")
-    kinds = lists_of(models.vocab_size, temperature)
+    kinds = lists_of(models, temperature)
     found: list[Kept] = []
     for done, (pair, kind) in enumerate((pair, kind) for pair in drafters for kind in kinds):
         context.tell(done, len(drafters) * len(kinds))
@@ -74,14 +74,17 @@ def cut(chain: Drafted, length: int) -> Drafted:
 def show(figures: dict[str, Any]) -> list[Table | Plot]:
     """The gain against the length of a chain, and everything."""
     rows = figures["kept"]
-    top = max(row["gain"][AFTER] for row in rows)
-    over = Axis(label="more tokens a round", limits=(-0.01, max(0.05, 1.1 * top)), write=lambda gain: f"{gain:.0%}")
+    top = max(row["gain"][AFTER] + row["error"][AFTER] for row in rows)
+    over = Axis(
+        label="more tokens a round", limits=(-0.01, max(0.05, 1.1 * top)), write=lambda gain: f"{100 * gain:.3g}%"
+    )
     panels = []
     for pair in PAIRS:
         curves = []
         for kind, name in LISTS.items():
             mine = [row for row in rows if (row["pair"], row["lists"]) == (pair, kind) and not row["siblings"]]
-            curves.append(Line(name=name, xs=list(range(1, 1 + len(mine))), ys=[row["gain"][AFTER] for row in mine]))
+            gains, errors = ([row[of][AFTER] for row in mine] for of in ("gain", "error"))
+            curves.append(Line(name=name, xs=list(range(1, 1 + len(mine))), ys=gains, errors=errors))
         xs = list(range(1, LONGEST + 1))
         panels.append(Panel(lines=curves, x=Axis(label="tokens of the chain", ticks=xs), y=over, title=_of(rows, pair)))
     plot = lines(
@@ -90,15 +93,15 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
         alt="tokens a round more than token by token, in percent, against the length of a chain",
         caption="An edge that gets lists decides from the last token of a draft up: one that the target does not quite "
         "take is held until those behind it have been tried. The text stays the target's, no byte is added, and "
-        "a chain of one token gains nothing. Right: the same with a draft whose logits are moved three quarters of the "
-        f"way to the target's. Means of the same {figures['places']} drafts for both ways.",
+        "a chain of one token gains nothing. The draft that agrees more has its logits moved three quarters of the way "
+        f"to the target's. Means of the same {figures['places']} drafts for both ways; thin bars: standard errors.",
     )
     table = Table(
         columns=[
             Column("draft", whole=True),
             Column("pair"),
             Column("lists"),
-            Column("first token", ".2f", "acceptance of it"),
+            Column("first token", acceptance, "acceptance of it"),
             Column("token by token", ".2f", "tokens of a round, the target's own included"),
             Column("from the leaves up", ".2f", "the same, as this edge verifies"),
             Column("more", "+.1%"),
@@ -132,7 +135,7 @@ def show(figures: dict[str, Any]) -> list[Table | Plot]:
 def _of(rows: list[dict[str, Any]], pair: str) -> str:
     """A panel's title: the pair, and how often it accepts a first token."""
     alphas = [row["alpha"] for row in rows if row["pair"] == pair]
-    return f"{pair}, {min(alphas):.2f} to {max(alphas):.2f} of first tokens kept"
+    return f"{pair}, {acceptance(min(alphas))} to {acceptance(max(alphas))} of first tokens kept"
 
 
 def meaning(figures: dict[str, Any]) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import two_ends
 from default_pair import pair_folder
 from enumeration import Model, drafts, expansion, outcomes, target_rows
+from history_engine import HistoryDraft, HistoryTarget, row_after
 from tslt_benchmarks.acceptance import held_nodes
 from tslt_benchmarks.speed.edge_round import LookedAt
 
+import tslt_wire as tw
 from tslt_wire.lists.prior import plain_prior
 from tslt_wire.lists.truncation import TopK
 from tslt_wire.verification.target_rows import DenseRow
@@ -43,6 +48,24 @@ def test_expectations_are_the_rules_own(shape, replacement, least_held):
             found, seen = found + p * chance * length, seen + p * chance * count
     assert kept == pytest.approx(found, abs=1e-12)
     assert rows == pytest.approx(seen, abs=1e-12)
+
+
+def test_rows_are_those_after_the_whole_text():
+    """What a text has cached of a prefix, or of a draft's nodes, is not in the way."""
+    tables = two_ends.tables(12, seed=4)
+    target = HistoryTarget(tables[0])
+    pair = SimpleNamespace(target=SimpleNamespace(engine=target), draft_text=lambda: HistoryDraft(tables[1]))
+    drafter = held_nodes.Drafter(pair, 0.7, 0.5)
+    rng, make = np.random.default_rng(5), partial(tw.sparsify, truncation=TopK(4))
+    for prefix in (drafter.text_after([1, 2], 6, rng), [3, 4]):
+        drafted = drafter.draft(prefix, (2, 1, 2), make, rng, replacement=False)
+        assert set(drafted.rows) == {-1, *drafted.tree.parents}
+        for node, probs in drafted.rows.items():
+            path = [drafted.tree.tokens[i] for i in (drafted.tree.path(node) if node >= 0 else ())]
+            expected = tw.target_probs(row_after(tables[0], [*prefix, *path]), tw.Sampling(temperature=0.7))
+            assert probs == pytest.approx(expected)
+    assert target.texts == []
+    assert max(len(work.tokens) for (work,) in target.passes[1:6]) == 1  # a text is read once
 
 
 def test_program(tmp_path, capsys):

@@ -122,7 +122,7 @@ def test_help_names_the_sections(capsys):
     assert all(re.search(rf"[ \n]{section.name}[,\n]", said) for section in SECTIONS)
     said = " ".join(said.split())
     assert "goes together with --draft (neither: the pair that ships)" in said
-    assert "2 minutes in place of 15" in said
+    assert "2.5 minutes in place of 20" in said
 
 
 def test_recorded_logits_give_what_needs_no_model(tmp_path):
