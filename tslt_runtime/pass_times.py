@@ -40,6 +40,15 @@ class PassTimes:
         """Seconds that two passes take more than one with the rows of both; 0 if that is not known."""
         return 0.0 if self.line is None else self.line[0]
 
+    @property
+    def row_s(self) -> float:
+        """Seconds that a row more adds to a pass; 0 if that is not known."""
+        return 0.0 if self.line is None else self.line[1]
+
+    def seconds(self, rows: int) -> float:
+        """Of a pass of so many rows; 0 if that is not known."""
+        return self.saved_s + self.row_s * rows
+
     def rows_within(self, factor: float, rows: int) -> int | None:
         """How many rows more make a pass of ``rows`` take ``factor`` times as long; None if that is not known."""
         line = self.line

@@ -146,8 +146,7 @@ class Scheduler:
     @property
     def row_s(self) -> float:
         """Seconds that a row more adds to a pass; 0 where that is not known."""
-        line = self._times.line
-        return 0.0 if line is None else line[1]
+        return self._times.row_s
 
     def most_nodes(self, nodes: int) -> int:
         """Nodes that a tree of ``nodes`` may have with those of drafts that follow it.
@@ -239,16 +238,14 @@ class Scheduler:
 
     async def _wait_for_others(self) -> None:
         """Wait for devices that are about to ask, if together they cost less than apart."""
-        saved = self._limits.wait * self._times.saved_s
-        until = self._clock() + saved
+        until = self._clock() + self._limits.wait * self._times.saved_s
         waited = False
         while self._queue and (now := self._clock()) < until:
             rows = sum(1 + len(job.tree) for place in self._queue if (job := place.job) and job.tree is not None)
             if rows >= self._limits.rows:
                 break  # there is no room for more
-            fixed, each = self._times.line or (0.0, 0.0)
             habits = [place.habit for place in self._places]
-            seconds = worth_waiting(habits, now, pass_s=fixed + each * rows, left_s=until - now)
+            seconds = worth_waiting(habits, now, pass_s=self._times.seconds(rows), left_s=until - now)
             if seconds is None:
                 break
             waited = True

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import tslt_wire as tw
-from tslt_wire.messages.extensions import OTHERS, ROW_TIME, ROW_TIME_BYTES, VERIFY_TIME, data_of, with_extension
+from tslt_wire.messages.extensions import (
+    OTHERS,
+    ROW_TIME,
+    ROW_TIME_BYTES,
+    VERIFY_TIME,
+    data_of,
+    shortest,
+    with_extension,
+)
 
 WANTED = {"timing": True}
 """What a device adds to its HELLO (field ``extra``) to be told."""
@@ -27,7 +35,7 @@ def wants_timing(hello: tw.Hello) -> bool:
 
 def with_verify_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     """``answer`` with the time it took attached."""
-    data = _shortest(max(0, round(seconds * 1e6)))
+    data = shortest(max(0, round(seconds * 1e6)))
     return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(VERIFY_TIME, data)))
 
 
@@ -44,7 +52,7 @@ def with_row_time(answer: tw.Answer, seconds: float) -> tw.Answer:
     micros = min(round(seconds * 1e6), (1 << 8 * ROW_TIME_BYTES) - 1)
     if micros < 1:
         return answer
-    return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(ROW_TIME, _shortest(micros))))
+    return replace(answer, extensions=with_extension(answer.extensions, tw.Extension(ROW_TIME, shortest(micros))))
 
 
 def others_of(extensions: Sequence[tw.Extension]) -> int:
@@ -62,7 +70,3 @@ def row_seconds(extensions: Sequence[tw.Extension]) -> float:
 def verify_seconds(extensions: Sequence[tw.Extension]) -> float:
     """Seconds the edge took for an answer with these extensions; 0.0 if it did not say."""
     return int.from_bytes(data_of(extensions, VERIFY_TIME) or b"", "little") / 1e6
-
-
-def _shortest(micros: int) -> bytes:
-    return micros.to_bytes(max(1, (micros.bit_length() + 7) // 8), "little")

@@ -19,6 +19,7 @@ from tslt_runtime.seeds import device_rng
 from tslt_runtime.timing import MOST_OTHERS, WANTED, others_of, row_seconds, verify_seconds, with_others, with_row_time
 from tslt_runtime.verifiers.at_work import AtWork
 from tslt_runtime.verifiers.local import LocalVerifier
+from tslt_wire.messages.extensions import shortest
 from tslt_wire.throughput import Agreed, Compute, Link, Observation, Planner, default_modes
 
 VERDICT = tw.Verdict(round=1, node=0, token=3)
@@ -171,6 +172,7 @@ def test_what_cannot_be_read_is_ignored():
     for data in (b"", b"\1\0"):
         assert others_of((tw.Extension(10, data),)) == 0
     assert others_of((tw.Extension(12, b"\1"),)) == 0
+    assert [shortest(number) for number in (0, 255, 256, 1 << 16)] == [b"\0", b"\xff", b"\0\1", b"\0\0\1"]
     assert with_row_time(VERDICT, 4e-7) == VERDICT
     for seconds, data in ((1e-6, "01"), (0.002, "d007"), (1e9, "ffffffff")):
         (told,) = with_row_time(VERDICT, seconds).extensions

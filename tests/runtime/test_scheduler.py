@@ -354,6 +354,7 @@ def test_a_tree_larger_than_any_pass_has_one_for_itself():
 def test_what_passes_take_is_learnt():
     times = PassTimes()
     assert (times.line, times.saved_s, times.rows_within(2, 5)) == (None, 0.0, None)
+    assert (times.row_s, times.seconds(7)) == (0.0, 0.0)
     for rows in (5, 5, 5):
         times.add(rows, 0.02)
     assert times.line is None  # one size says nothing of others
@@ -363,6 +364,7 @@ def test_what_passes_take_is_learnt():
     assert fixed == pytest.approx(0.018, rel=0.1)
     assert each == pytest.approx(0.0005, rel=0.1)
     assert times.rows_within(2, 4) == pytest.approx(40, abs=4)
+    assert (times.row_s, times.seconds(100)) == (each, pytest.approx(fixed + 100 * each))
     for _ in range(300):
         times.add(10, 0.023)
     fixed, each = times.line  # what a row takes stays, as nothing is said of it

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from tslt_wire.errors import ErrorCode
-from tslt_wire.messages.extensions import RETRY_AFTER, RETRY_AFTER_BYTES, Extension, data_of
+from tslt_wire.messages.extensions import RETRY_AFTER, RETRY_AFTER_BYTES, Extension, data_of, shortest
 from tslt_wire.messages.fields import set_integers, set_items
 
 
@@ -49,7 +49,7 @@ def retry_after(seconds: float) -> Extension:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"the time to come again must be a number of seconds from 0 on, got {seconds!r}")
     millis = min(math.ceil(seconds * 1000), (1 << 8 * RETRY_AFTER_BYTES) - 1)
-    return Extension(RETRY_AFTER, millis.to_bytes(max(1, -(-millis.bit_length() // 8)), "little"))
+    return Extension(RETRY_AFTER, shortest(millis))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,11 @@ class Extension:
             )
 
 
+def shortest(number: int) -> bytes:
+    """``number``, 0 or more, little-endian in as few bytes as can be, one at least."""
+    return number.to_bytes(max(1, -(-number.bit_length() // 8)), "little")
+
+
 def data_of(extensions: Iterable[Extension], type_: int) -> bytes | None:
     """The data of the extension of a type; None if there is none."""
     return next((extension.data for extension in extensions if extension.type == type_), None)

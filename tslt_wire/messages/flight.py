@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tslt_wire import checks
-from tslt_wire.messages.extensions import FLIGHT, Extension, data_of
+from tslt_wire.messages.extensions import FLIGHT, Extension, data_of, shortest
 from tslt_wire.messages.fields import U32, set_integers
 from tslt_wire.messages.handshake import Welcome
 from tslt_wire.messages.token_tree import TokenTree
@@ -51,7 +51,7 @@ class Flight:
     @property
     def extension(self) -> Extension:
         """What a draft says it with."""
-        leaf = b"" if self.leaf is None else self.leaf.to_bytes(max(1, (self.leaf.bit_length() + 7) // 8), "little")
+        leaf = b"" if self.leaf is None else shortest(self.leaf)
         return Extension(FLIGHT, bytes([self.follows | self.goes_on << 1 | self.run << 2]) + leaf)
 
     def node_of(self, tree: TokenTree) -> int:

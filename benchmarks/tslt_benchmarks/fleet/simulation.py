@@ -180,8 +180,7 @@ class Edge:
                     job.done.succeed()
 
     def _wait_for_others(self) -> Process:
-        saved = DEFAULT_LIMITS.wait * self._service.pass_s
-        until = self._env.now + saved
+        until = self._env.now + DEFAULT_LIMITS.wait * self._service.pass_s
         while (now := self._env.now) < until:
             rows = sum(job.rows for job in self._queue if not job.prompt)
             if rows >= DEFAULT_LIMITS.rows:

@@ -333,7 +333,7 @@ def test_two_gateways_that_ask_at_once_are_both_answered():
 
     async def ask():
         calls = [Call("a", who, request=request(1)) for who in ("one", "two", "one")]
-        return [told.answer for told in await asyncio.gather(*(replica.answer(call) for call in calls))]
+        return [told.reply.answer for told in await asyncio.gather(*(replica.answer(call) for call in calls))]
 
     first, second, third = asyncio.run(ask())
     assert first == second == third

@@ -11,9 +11,8 @@ import pickle
 from dataclasses import dataclass
 from typing import Protocol
 
-import tslt_wire as tw
 from tslt_runtime.fingerprint import Vocabulary
-from tslt_runtime.verifiers.protocol import Request, Spent, VerifierFacts
+from tslt_runtime.verifiers.protocol import Reply, Request, Spent, VerifierFacts
 
 DIGEST_BYTES = 8
 """Of what names an offer: replicas are told apart by it, not attacked."""
@@ -58,13 +57,10 @@ class Told:
     """``Offer.digest`` of the replica."""
     spent: Spent
     """What the call cost."""
-    answer: tw.Answer | None = None
+    reply: Reply | None = None
+    """Without its row, which stays where it was made."""
     error: Exception | None = None
-    """In place of the answer: what ``Verifier.answer`` raises of its own."""
-    scored_before: bool = False
-    """See ``Reply``, as for those below."""
-    others: int = 0
-    row_s: float = 0.0
+    """In place of the reply: what ``Verifier.answer`` raises of its own."""
 
 
 class ReplicaLost(Exception):

@@ -88,8 +88,7 @@ class Replica:
         spent = Spent(seconds=after.seconds - before.seconds, tokens=after.tokens - before.tokens)
         if reply is None:
             return Told(self._digest, spent, error=error)
-        told = {name: getattr(reply, name) for name in ("scored_before", "others", "row_s")}
-        return Told(self._digest, spent, reply.answer, **told)
+        return Told(self._digest, spent, replace(reply, row=None))
 
     async def _read(self, text: _Text, call: Call) -> None:
         await self._verifier.read(text.handle, call.prefix)

@@ -117,9 +117,9 @@ class PoolVerifier:
             request = replace(request, asked=replace(asked, row=None))
         told = await self._ask(text, "answer", Call(text.name, text.holder, request=request), rows)
         self.counts.rounds += isinstance(asked, tw.DraftReceived)
-        if told.answer is None:
+        if told.reply is None:
             raise EngineError(f"a replica gave no answer: {told!r}")
-        return Reply(told.answer, scored_before=told.scored_before, others=told.others, row_s=told.row_s)
+        return told.reply
 
     def close(self) -> None:
         """See ``Verifier.close``; the replicas go on."""
